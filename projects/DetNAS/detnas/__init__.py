@@ -1,0 +1,33 @@
+"""
+DetNAS: backbone search for object detection (Chen et al., NeurIPS 2019), on Detectron2.
+
+Importing the package registers its backbones and its classifier with Detectron2.
+"""
+
+from . import compat  # isort: skip  # noqa: F401  before anything of Detectron2
+from .config import add_detnas_config
+from .cost import Constraint, CostTable
+from .modeling import classifier  # noqa: F401  registers ImageClassifier
+from .modeling.backbone import DetNASNet, DetNASSupernet, build_published, find_supernet
+from .modeling.weights import load_weights, select_path
+from .search.bn import recalibrate_bn
+from .space import OPS, SPACES, SearchSpace, get_space
+from .zoo import PUBLISHED
+
+__all__ = [
+    "OPS",
+    "PUBLISHED",
+    "SPACES",
+    "Constraint",
+    "CostTable",
+    "DetNASNet",
+    "DetNASSupernet",
+    "SearchSpace",
+    "add_detnas_config",
+    "build_published",
+    "find_supernet",
+    "get_space",
+    "load_weights",
+    "recalibrate_bn",
+    "select_path",
+]

@@ -1,0 +1,99 @@
+"""
+Lets Detectron2 0.6, as the package index has it, run on a current Python stack.
+
+Imported before anything of Detectron2. Every fix is named after the symptom it removes and is applied only where the
+symptom would show; with Detectron2's main branch, built with its extension, none of them applies. What our own code
+can avoid (model_zoo, export, launch and DDP on CPU) is avoided there instead of being patched here.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+import warnings
+
+import numpy as np
+import PIL.Image
+
+_INSTALL = (
+    "detnas needs Detectron2, which is not installed: either `uv pip install 'detnas[detectron2]'` (Detectron2 0.6 "
+    "from the package index, no compiler needed; `make setup` in a clone does this), or build the main branch with "
+    "`pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/detectron2'`."
+)
+
+
+def _no_detectron2():
+    """ModuleNotFoundError without a word on where Detectron2 is to be had."""
+    if importlib.util.find_spec("detectron2") is None:
+        raise ModuleNotFoundError(_INSTALL, name="detectron2")
+
+
+def _cannot_import_name_C():
+    """ImportError: cannot import name '_C' from 'detectron2' (four modules import the extension at the top)."""
+    if importlib.util.find_spec("detectron2._C") is not None:
+        return
+
+    def missing(name):
+        # inspect and pickle probe modules for dunder names and expect an AttributeError.
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*args, **kwargs):
+            raise RuntimeError(
+                f"detectron2._C.{name} needs Detectron2's C++ extension, which the index's Detectron2 0.6 lacks "
+                "(deformable and rotated layers); build Detectron2's main branch to use it"
+            )
+
+        return call
+
+    stand_in = types.ModuleType("detectron2._C", "Stands where Detectron2's C++ extension would be.")
+    stand_in.__spec__ = importlib.util.spec_from_loader("detectron2._C", loader=None)
+    stand_in.__getattr__ = missing
+    # collect_env prints these two.
+    stand_in.get_compiler_version = lambda: "not built"
+    stand_in.get_cuda_version = lambda: "not built"
+    sys.modules["detectron2._C"] = stand_in
+
+
+def _pil_image_has_no_attribute_LINEAR():
+    """AttributeError: module 'PIL.Image' has no attribute 'LINEAR' (Pillow 10 and later)."""
+    if not hasattr(PIL.Image, "LINEAR"):
+        PIL.Image.LINEAR = PIL.Image.BILINEAR
+
+
+def _numpy_has_no_attribute(alias, module_name):
+    """AttributeError: module 'numpy' has no attribute 'str' / 'int', inside one module of Detectron2."""
+    # Not hasattr: numpy warns when a name that may come back is asked for.
+    if alias.__name__ in vars(np):
+        return
+    module = importlib.import_module(module_name)
+    if f"np.{alias.__name__}" in inspect.getsource(module):
+        # The module sees a numpy that has the old name; everybody else's numpy stays as it is.
+        numpy = types.ModuleType("numpy")
+        numpy.__getattr__ = lambda name: getattr(np, name)
+        setattr(numpy, alias.__name__, alias)
+        module.np = numpy
+
+
+def _fast_coco_evaluation_needs_the_extension():
+    """COCOEvaluator's default, its own C++ COCOeval, is part of the missing extension; faster-coco-eval stands in."""
+    if sys.modules.get("detectron2._C") and sys.modules["detectron2._C"].__spec__.loader is None:
+        from faster_coco_eval import COCOeval_faster
+
+        importlib.import_module("detectron2.evaluation.coco_evaluation").COCOeval_opt = COCOeval_faster
+
+
+def _torch_warns_on_every_start():
+    """Detectron2 scripts a few functions when it is imported, and calls meshgrid without its newer argument."""
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r"torch\.meshgrid: in an upcoming release", category=UserWarning)
+
+
+_no_detectron2()
+_torch_warns_on_every_start()
+_cannot_import_name_C()
+_pil_image_has_no_attribute_LINEAR()
+_numpy_has_no_attribute(int, "detectron2.data.build")
+_numpy_has_no_attribute(str, "detectron2.data.datasets.pascal_voc")
+_fast_coco_evaluation_needs_the_extension()

@@ -1,0 +1,54 @@
+"""Every config key that DetNAS adds to Detectron2's, with its default."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_detnas_config(cfg):
+    """Add the keys of DetNAS to a Detectron2 config, in place."""
+    cfg.MODEL.DETNAS = CN()
+    # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened) or "tiny" (demo).
+    cfg.MODEL.DETNAS.SPACE = "300M"
+    # "supernet", an arch such as 2120-2112-33130031-3132, the name of a published network, or a search's best.yaml.
+    cfg.MODEL.DETNAS.ARCH = "supernet"
+    # Norm of the blocks. SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
+    cfg.MODEL.DETNAS.NORM = "SyncBN"
+    # Channel split of the stride-1 blocks: "even_odd" or "interleave".
+    cfg.MODEL.DETNAS.SHUFFLE = "even_odd"
+    # Stages to return, out of "stage1".."stage4"; empty: all.
+    cfg.MODEL.DETNAS.OUT_FEATURES = []
+
+    cfg.MODEL.CLASSIFIER = CN()
+    # Set from the training data where that is a folder of classes.
+    cfg.MODEL.CLASSIFIER.NUM_CLASSES = 1000
+    # Dropout before the linear layer, and label smoothing of the loss.
+    cfg.MODEL.CLASSIFIER.DROPOUT = 0.2
+    cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING = 0.1
+
+    cfg.INPUT.CLASSIFIER = CN()
+    # Side of the square training crop, in pixels.
+    cfg.INPUT.CLASSIFIER.SIZE = 224
+    # Range of the training crop's share of the image area.
+    cfg.INPUT.CLASSIFIER.CROP_AREA = (0.08, 1.0)
+    # Strength of brightness, contrast and saturation jitter; 0 for none.
+    cfg.INPUT.CLASSIFIER.COLOR_JITTER = 0.4
+
+    cfg.SEARCH = CN()
+    # Result that is maximised: task/name as the evaluator reports it.
+    cfg.SEARCH.METRIC = "bbox/AP"
+    # Limits on the backbone, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER";
+    # metrics: backbone_flops (multiply-adds), backbone_params.
+    cfg.SEARCH.CONSTRAINTS = ("backbone_flops <= 300e6",)
+    # Height and width of the image for which backbone_flops are counted.
+    cfg.SEARCH.FLOPS_RESOLUTION = (224, 224)
+    # Evolution (paper, Sec. 3.2): candidates a generation, parents, generations, the random first one included.
+    cfg.SEARCH.POPULATION = 50
+    cfg.SEARCH.NUM_PARENTS = 10
+    cfg.SEARCH.GENERATIONS = 20
+    # Children by mutation and by crossover; the rest of a generation is drawn at random.
+    cfg.SEARCH.NUM_MUTATE = 25
+    cfg.SEARCH.NUM_CROSS = 25
+    # Probability that a mutation draws a block's op anew.
+    cfg.SEARCH.MUTATE_PROB = 0.1
+    # Training images, fixed and the same for all candidates, that give a candidate its batch-norm statistics.
+    cfg.SEARCH.RECALIBRATION_IMAGES = 500
+    cfg.SEARCH.RECALIBRATION_BATCH = 8

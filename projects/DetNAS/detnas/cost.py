@@ -1,0 +1,135 @@
+"""
+What a path costs. ``flops`` means multiply-adds, everywhere in this project: those of the conv layers for one image;
+biases, batch norm, activations and pooling are not counted.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Tuple
+
+import torch
+
+from detnas.modeling.backbone import DetNASSupernet
+
+#: what a constraint may limit, with its unit
+METRICS = {"backbone_flops": "M", "backbone_params": "M"}
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """
+    Multiply-adds and parameters of every op of every block, so that the cost of a path is a sum.
+
+    ``table[metric][block][op]`` and ``stem[metric]``, with "backbone_flops" and "backbone_params" as metrics.
+    """
+
+    space: object
+    resolution: Tuple[int, int]
+    stem: dict
+    table: dict
+
+    @classmethod
+    def measure(cls, space, resolution=(224, 224)):
+        """
+        Measure a space on torch's meta device, one pass per op: exact, without any arithmetic.
+
+        Args:
+            space: a :class:`detnas.space.SearchSpace`.
+            resolution: height and width of the image in pixels.
+        """
+        with torch.device("meta"):
+            supernet = DetNASSupernet(space).eval()
+            image = torch.empty(1, 3, *resolution)
+        flops = {}
+
+        def count(conv, inputs, output):
+            macs_per_output = conv.in_channels // conv.groups * conv.kernel_size[0] * conv.kernel_size[1]
+            flops[conv] = output.numel() * macs_per_output
+
+        convs = [m for m in supernet.modules() if isinstance(m, torch.nn.Conv2d)]
+        hooks = [conv.register_forward_hook(count) for conv in convs]
+        for op in range(len(space.ops)):
+            supernet.path = (op,) * space.num_blocks
+            supernet(image)
+        for hook in hooks:
+            hook.remove()
+
+        measures = {
+            "backbone_flops": lambda module: sum(flops[m] for m in module.modules() if m in flops),
+            "backbone_params": lambda module: sum(p.numel() for p in module.parameters()),
+        }
+        stem = {name: measure(supernet.stem) for name, measure in measures.items()}
+        table = {
+            name: tuple(tuple(measure(op) for op in block) for block in supernet.choice_blocks())
+            for name, measure in measures.items()
+        }
+        return cls(space, tuple(resolution), stem, table)
+
+    def cost(self, metric, path) -> int:
+        """Cost of a path by the metric's name."""
+        return self.stem[metric] + sum(ops[op] for ops, op in zip(self.table[metric], path))
+
+    def flops(self, path) -> int:
+        """Multiply-adds of the backbone for one image."""
+        return self.cost("backbone_flops", path)
+
+    def params(self, path) -> int:
+        """Parameters of the backbone."""
+        return self.cost("backbone_params", path)
+
+    def costs(self, path) -> dict:
+        """All metrics of a path."""
+        return {metric: self.cost(metric, path) for metric in self.table}
+
+    def bounds(self, metric) -> Tuple[int, int]:
+        """Smallest and largest value over all paths of the space; exact, because blocks add up."""
+        stem, table = self.stem[metric], self.table[metric]
+        return stem + sum(map(min, table)), stem + sum(map(max, table))
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Keep a metric of the path between ``min`` and ``max``, both included."""
+
+    metric: str
+    max: float
+    min: float = 0
+
+    @classmethod
+    def parse(cls, text):
+        """
+        Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``.
+
+        Raises:
+            ValueError: if it reads otherwise or the metric is unknown.
+        """
+        match = re.fullmatch(r"\s*(?:(\S+)\s*<=\s*)?([a-z_]+)\s*<=\s*(\S+)\s*", text)
+        try:
+            low, metric, high = match.groups()
+            low, high = float(low or 0), float(high)
+        except (AttributeError, ValueError):
+            raise ValueError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None
+        if metric not in METRICS:
+            raise ValueError(f'constraint "{text}": unknown metric "{metric}"; there are: {", ".join(METRICS)}')
+        return cls(metric, high, low)
+
+    def __call__(self, table, path) -> bool:
+        return self.min <= table.cost(self.metric, path) <= self.max
+
+    def check_reachable(self, table):
+        """
+        Raises:
+            ValueError: if no path of the space can meet the constraint.
+        """
+        low, high = table.bounds(self.metric)
+        unit, space = METRICS[self.metric], table.space.name
+        if self.max < low:
+            raise ValueError(
+                f'no path of "{space}" has at most {self.max / 1e6:.1f}{unit} {self.metric}; '
+                f"the smallest has {low / 1e6:.1f}{unit}"
+            )
+        if self.min > high:
+            raise ValueError(
+                f'no path of "{space}" has at least {self.min / 1e6:.1f}{unit} {self.metric}; '
+                f"the largest has {high / 1e6:.1f}{unit}"
+            )

@@ -1,0 +1,61 @@
+"""From a dataset dict to the model's input."""
+
+import copy
+
+import detectron2.data.transforms as T
+import torch
+from detectron2.data import DatasetMapper
+from detectron2.data.detection_utils import read_image
+from torchvision.transforms import v2
+
+
+class ClassificationMapper:
+    """
+    Read an image and crop it to ``size`` x ``size``: at random with flip and colour jitter for training, the centre
+    for testing. The result has "image", (3, size, size) uint8 in the channel order ``image_format``, and "label".
+    """
+
+    def __init__(self, is_train, size, image_format="BGR", crop_area=(0.08, 1.0), color_jitter=0.4):
+        if is_train:
+            transforms = [
+                v2.RandomResizedCrop(size, scale=crop_area, antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(color_jitter, color_jitter, color_jitter),
+            ]
+        else:
+            # The usual proportion of ImageNet evaluation: shorter side 256 for a crop of 224.
+            transforms = [v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)]
+        self.transform = v2.Compose(transforms)
+        self.channels = [2, 1, 0] if image_format == "BGR" else [0, 1, 2]
+
+    @classmethod
+    def from_config(cls, cfg, is_train):
+        own = cfg.INPUT.CLASSIFIER
+        return cls(is_train, own.SIZE, cfg.INPUT.FORMAT, tuple(own.CROP_AREA), own.COLOR_JITTER)
+
+    def __call__(self, dataset_dict):
+        dataset_dict = copy.copy(dataset_dict)
+        image = torch.from_numpy(read_image(dataset_dict["file_name"], "RGB").copy())  # (H, W, 3)
+        image = self.transform(image.permute(2, 0, 1))  # jitter expects RGB
+        dataset_dict["image"] = image[self.channels].contiguous()
+        return dataset_dict
+
+
+def is_classifier(cfg):
+    """Whether the config is one of step 1, a classifier."""
+    return cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
+
+
+def build_mapper(cfg, is_train):
+    """The mapper of a config: classification or Detectron2's own for detection."""
+    if is_classifier(cfg):
+        return ClassificationMapper.from_config(cfg, is_train)
+    return DatasetMapper(cfg, is_train)
+
+
+def build_recalibration_mapper(cfg):
+    """Test-time geometry, no augmentation, with the labels that a forward pass in training mode needs."""
+    if is_classifier(cfg):
+        return ClassificationMapper.from_config(cfg, is_train=False)
+    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    return DatasetMapper(is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)

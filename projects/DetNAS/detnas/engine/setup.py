@@ -1,0 +1,219 @@
+"""From a command line to a config that fits this machine and its data; one process or several; user errors."""
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import traceback
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.engine import default_argument_parser
+from detectron2.engine import launch as launch_on_gpus
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
+
+from detnas.config import add_detnas_config
+from detnas.data.datasets import register_dataset
+from detnas.modeling.backbone import resolve_arch
+from detnas.space import get_space
+
+logger = logging.getLogger(__name__)
+
+
+def argument_parser(epilog=None):
+    """Detectron2's arguments, and ``--cpu-processes`` for several processes without a GPU."""
+    parser = default_argument_parser(epilog)
+    # A free port each time, so that two runs on one machine do not clash; several machines need a URL anyway.
+    parser.set_defaults(dist_url="auto")
+    parser.add_argument(
+        "--cpu-processes", type=int, default=1, metavar="N", help="processes (gloo) on a machine without a GPU"
+    )
+    return parser
+
+
+@contextlib.contextmanager
+def user_errors():
+    """Turn what a user got wrong, and our own checks found, into one line and exit code 2."""
+    try:
+        yield
+    except (ValueError, KeyError, FileNotFoundError) as e:
+        *_, (frame, _) = traceback.walk_tb(e.__traceback__)
+        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback.
+        if frame.f_globals["__name__"].split(".")[0] not in ("detnas", "__main__", "train_net", "search_net"):
+            raise
+        if comm.is_main_process():
+            print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
+        sys.exit(2)
+
+
+def launch(main, args):
+    """Run ``main(args)`` in as many processes as the arguments say."""
+    with user_errors():
+        gpus = torch.cuda.device_count()
+        # 1 is the default and means one process, with a GPU or without.
+        if args.num_gpus > max(gpus, 1):
+            hint = "; --cpu-processes N starts N processes without GPUs" if gpus == 0 else ""
+            raise ValueError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
+        if args.cpu_processes > 1 and gpus:
+            raise ValueError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
+    try:
+        if args.cpu_processes > 1:
+            url = f"tcp://127.0.0.1:{_free_port()}"
+            mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
+        else:
+            launch_on_gpus(
+                main, args.num_gpus, args.num_machines, args.machine_rank, dist_url=args.dist_url, args=(args,)
+            )
+    except mp.ProcessExitedException as e:
+        sys.exit(e.exit_code)
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def _cpu_process(rank, main, args, url):
+    """Detectron2's ``launch`` asserts CUDA in 0.6, so processes without a GPU start here."""
+    dist.init_process_group("gloo", init_method=url, world_size=args.cpu_processes, rank=rank)
+    comm._LOCAL_PROCESS_GROUP = dist.new_group(list(range(args.cpu_processes)))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.cpu_processes))
+    try:
+        main(args)
+    finally:
+        dist.destroy_process_group()
+
+
+def load_config(config_file, opts=()):
+    """
+    The config of a file with overrides, as written: nothing is fitted to this machine yet.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: naming what is wrong.
+    """
+    cfg = get_cfg()
+    add_detnas_config(cfg)
+    if config_file:
+        if not PathManager.isfile(config_file):
+            raise FileNotFoundError(f"config file {config_file} does not exist")
+        try:
+            # Not merge_from_file: that falls back to loading yaml which can run code.
+            cfg.merge_from_other_cfg(CfgNode(cfg.load_yaml_with_base(config_file)))
+        except (KeyError, ValueError, AssertionError, yaml.YAMLError) as e:
+            raise ValueError(f"{config_file}: {e.args[0] if e.args else e}") from None
+    opts = list(opts)
+    if len(opts) % 2:
+        raise ValueError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
+    for i in range(0, len(opts), 2):
+        # An arch of digits alone must not be read as a number.
+        if opts[i] == "MODEL.DETNAS.ARCH":
+            opts[i + 1] = repr(opts[i + 1])
+    try:
+        cfg.merge_from_list(opts)
+    except (KeyError, ValueError, AssertionError) as e:
+        raise ValueError(e.args[0]) from None
+    return cfg
+
+
+def setup(args, save_config=True):
+    """
+    The config of a run, fitted to machine and data and frozen; logger and seeds set; config.yaml saved.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: for :func:`user_errors`.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    detnas = cfg.MODEL.DETNAS
+    if detnas.ARCH.endswith((".yaml", ".yml")):
+        detnas.ARCH = _read_arch(detnas.ARCH, detnas.SPACE)
+    resolve_arch(detnas.ARCH, get_space(detnas.SPACE))
+    _check_output_folder(cfg)
+    _register_datasets(cfg)
+
+    rank = comm.get_rank()
+    for name in ("fvcore", "detectron2", "detnas"):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+    _fit_to_machine(cfg)
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    cfg.freeze()
+    if save_config and comm.is_main_process():
+        with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
+            f.write(cfg.dump())
+    return cfg
+
+
+def _read_arch(path, space):
+    """The arch of a search's best.yaml."""
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"MODEL.DETNAS.ARCH: {path} does not exist; search_net.py writes it")
+    with PathManager.open(path) as f:
+        try:
+            found = yaml.safe_load(f)["MODEL"]["DETNAS"]
+            arch, found_space = found["ARCH"], found["SPACE"]
+        except (yaml.YAMLError, KeyError, TypeError):
+            raise ValueError(f"MODEL.DETNAS.ARCH: {path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+    if found_space != space:
+        raise ValueError(f'{path} is of space "{found_space}"; MODEL.DETNAS.SPACE is "{space}"')
+    return arch
+
+
+def _check_output_folder(cfg):
+    """Refuse a folder in which a network of another space was trained."""
+    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    if not PathManager.isfile(path):
+        return
+    with PathManager.open(path) as f:
+        try:
+            there = yaml.safe_load(f)["MODEL"]["DETNAS"]["SPACE"]
+        except (yaml.YAMLError, KeyError, TypeError):
+            return
+    if there != cfg.MODEL.DETNAS.SPACE:
+        raise ValueError(
+            f'OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of space "{there}"; this one is of '
+            f'"{cfg.MODEL.DETNAS.SPACE}": give another OUTPUT_DIR, or remove it'
+        )
+
+
+def _register_datasets(cfg):
+    """Register the data sets that the config names, and take the number of classes from them."""
+    classes = {}
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        names = register_dataset(name)
+        if names:
+            classes[name] = list(names)
+    if not classes:
+        return
+    (first, names), *others = classes.items()
+    for other, other_names in others:
+        if other_names != names:
+            raise ValueError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(names)
+    cfg.MODEL.RETINANET.NUM_CLASSES = len(names)
+    cfg.MODEL.CLASSIFIER.NUM_CLASSES = len(names)
+
+
+def _fit_to_machine(cfg):
+    """Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow."""
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        logger.info("No GPU: running on the CPU.")
+        cfg.MODEL.DEVICE = "cpu"
+    cpu = cfg.MODEL.DEVICE == "cpu"
+    if cpu and cfg.SOLVER.AMP.ENABLED:
+        logger.info("SOLVER.AMP is for GPUs; off.")
+        cfg.SOLVER.AMP.ENABLED = False
+    norm = "BN" if comm.get_world_size() == 1 else "naiveSyncBN" if cpu else "SyncBN"
+    fitted = []
+    for node in (cfg.MODEL.DETNAS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.RETINANET):
+        if node.NORM == "SyncBN" and node.NORM != norm:
+            node.NORM = norm
+            fitted.append(node)
+    if fitted:
+        logger.info(f"{comm.get_world_size()} process(es) on {cfg.MODEL.DEVICE}: {norm} in place of SyncBN.")

@@ -1,0 +1,114 @@
+"""The searched blocks (paper, Sec. 3.3): a ShuffleNetV2 unit whose main branch is one of four ops."""
+
+import torch
+from detectron2.layers import get_norm
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import nn
+
+
+def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=False):
+    """A conv without bias, padded to keep the size at stride 1, and its norm."""
+    groups = in_channels if depthwise else 1
+    conv = nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=norm == ""
+    )
+    c2_msra_fill(conv)
+    return [conv, get_norm(norm, out_channels)] if norm else [conv]
+
+
+def _depthwise(channels, kernel_size, stride, norm):
+    return _conv(channels, channels, norm, kernel_size, stride, depthwise=True)
+
+
+def shufflenet(kernel_size):
+    """1x1, depthwise ``kernel_size`` (takes the stride), 1x1; the block adds the last ReLU."""
+
+    def main(c_in, c_mid, c_out, stride, norm):
+        return nn.Sequential(
+            *_conv(c_in, c_mid, norm),
+            nn.ReLU(inplace=True),
+            *_depthwise(c_mid, kernel_size, stride, norm),
+            *_conv(c_mid, c_out, norm),
+        )
+
+    return main
+
+
+def xception(kernel_size):
+    """Three times depthwise, 1x1; the first depthwise takes the stride; the block adds the last ReLU."""
+
+    def main(c_in, c_mid, c_out, stride, norm):
+        return nn.Sequential(
+            *_depthwise(c_in, kernel_size, stride, norm),
+            *_conv(c_in, c_mid, norm),
+            nn.ReLU(inplace=True),
+            *_depthwise(c_mid, kernel_size, 1, norm),
+            *_conv(c_mid, c_mid, norm),
+            nn.ReLU(inplace=True),
+            *_depthwise(c_mid, kernel_size, 1, norm),
+            *_conv(c_mid, c_out, norm),
+        )
+
+    return main
+
+
+#: op name -> (builder of its main branch, its kernel size)
+OPS = {
+    "shufflenet_3x3": (shufflenet(3), 3),
+    "shufflenet_5x5": (shufflenet(5), 5),
+    "shufflenet_7x7": (shufflenet(7), 7),
+    "xception_3x3": (xception(3), 3),
+}
+
+
+def split_even_odd(x):
+    """Even channels pass, odd ones go to the main branch (all published single networks). Views, no copy."""
+    return x[:, 0::2], x[:, 1::2]
+
+
+def split_interleave(x):
+    """Shuffle with two groups, then the first half passes, the second goes to main (the released supernets)."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+    return x[:, : c // 2], x[:, c // 2 :]
+
+
+SPLITS = {"even_odd": split_even_odd, "interleave": split_interleave}
+
+
+class ShuffleUnit(nn.Module):
+    """
+    One block: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
+
+    At stride 1 the channels are split in two halves at the start; one passes untouched. At stride 2 both branches see
+    all channels and the other branch is a projection with the op's own kernel.
+
+    Args:
+        spec: a :class:`detnas.space.BlockSpec`.
+        op: one of :data:`OPS`.
+        norm: a norm of Detectron2's ``get_norm``; "" for none.
+        shuffle: one of :data:`SPLITS`.
+    """
+
+    def __init__(self, spec, op, norm="BN", shuffle="even_odd"):
+        super().__init__()
+        build_main, kernel_size = OPS[op]
+        c_in, c_out, c_mid = spec.in_channels, spec.out_channels, spec.out_channels // 2
+        if spec.stride == 1:
+            self.split = SPLITS[shuffle]
+            self.proj = None
+            c_in = c_in // 2
+        else:
+            self.proj = nn.Sequential(
+                *_depthwise(c_in, kernel_size, spec.stride, norm),
+                *_conv(c_in, c_in, norm),
+                nn.ReLU(inplace=True),
+            )
+        self.main = build_main(c_in, c_mid, c_out - c_in, spec.stride, norm)
+
+    def forward(self, x):
+        if self.proj is None:
+            untouched, x = self.split(x)
+        else:
+            untouched = self.proj(x)
+        return torch.cat([untouched, self.main(x).relu_()], dim=1)

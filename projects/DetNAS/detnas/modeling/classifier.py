@@ -1,0 +1,99 @@
+"""The classifier of step 1 (paper, Sec. 3.2): the network with a last conv, pooling and a linear layer."""
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import configurable
+from detectron2.layers import ShapeSpec, get_norm
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import nn
+
+from .backbone import build_detnas_backbone
+
+
+class ClassifierNeck(Backbone):
+    """
+    The last 1x1 conv of the classifier. It stands where the FPN stands in a detector, so that the searched network is
+    ``backbone.bottom_up`` in both and its weights pass from one to the other as they are.
+    """
+
+    def __init__(self, bottom_up, out_channels, norm="BN"):
+        super().__init__()
+        self.bottom_up = bottom_up
+        self._feature, shape = list(bottom_up.output_shape().items())[-1]
+        conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
+        c2_msra_fill(conv)
+        self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
+        self._shape = ShapeSpec(channels=out_channels, stride=shape.stride)
+
+    def forward(self, x):
+        """images (N, 3, H, W) -> {"last": (N, out_channels, H / 32, W / 32)}"""
+        return {"last": self.last(self.bottom_up(x)[self._feature])}
+
+    def output_shape(self):
+        return {"last": self._shape}
+
+
+@BACKBONE_REGISTRY.register()
+def build_detnas_classifier_backbone(cfg, input_shape=None):
+    """The network that ``MODEL.DETNAS.ARCH`` names, with the classifier's last conv."""
+    bottom_up = build_detnas_backbone(cfg, input_shape)
+    return ClassifierNeck(bottom_up, bottom_up.space.last_channels, cfg.MODEL.DETNAS.NORM)
+
+
+@META_ARCH_REGISTRY.register()
+class ImageClassifier(nn.Module):
+    """
+    Image classifier with the interface of Detectron2's detectors.
+
+    Args:
+        backbone: gives the feature map "last".
+        num_classes: number of classes.
+        pixel_mean, pixel_std: per channel, in the input's own range.
+        dropout: probability before the linear layer.
+        label_smoothing: of the training loss.
+    """
+
+    @configurable
+    def __init__(self, *, backbone, num_classes, pixel_mean, pixel_std, dropout=0.2, label_smoothing=0.1):
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(backbone.output_shape()["last"].channels, num_classes)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
+        self.label_smoothing = label_smoothing
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+
+    @classmethod
+    def from_config(cls, cfg):
+        return {
+            "backbone": build_backbone(cfg),
+            "num_classes": cfg.MODEL.CLASSIFIER.NUM_CLASSES,
+            "dropout": cfg.MODEL.CLASSIFIER.DROPOUT,
+            "label_smoothing": cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def device(self):
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs):
+        """
+        Args:
+            batched_inputs: list of dicts with "image" (3, H, W), all of one size, and in training "label" (int).
+
+        Returns:
+            in training {"loss_cls": scalar}; else list of {"scores": (num_classes,)}, class probabilities.
+        """
+        images = torch.stack([x["image"].to(self.device) for x in batched_inputs])  # (N, 3, H, W)
+        images = (images - self.pixel_mean) / self.pixel_std
+        features = self.backbone(images)["last"].mean(dim=(2, 3))  # (N, C)
+        logits = self.linear(self.dropout(features))  # (N, num_classes)
+        if self.training:
+            labels = torch.tensor([x["label"] for x in batched_inputs], device=self.device)
+            return {"loss_cls": F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)}
+        return [{"scores": scores} for scores in logits.softmax(dim=1)]

@@ -1,0 +1,125 @@
+"""State dicts: reading, checking, and cutting a path out of a supernet's."""
+
+import logging
+import re
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
+
+BODY = "backbone.bottom_up."
+#: parts of the classifier that a detector has no use for
+_CLASSIFIER_TAIL = ("backbone.last.", "linear.")
+
+
+def select_path(state_dict, space, path):
+    """
+    Weights of one path of a supernet, under the names of a :class:`DetNASNet`.
+
+    Args:
+        state_dict: of a :class:`DetNASSupernet` or of any model that holds one.
+        space: its :class:`detnas.space.SearchSpace`.
+        path: op indices.
+
+    Returns:
+        new dict; keys outside the blocks stay as they are.
+    """
+    choice = {f"stage{b.stage}.{b.position}": op for b, op in zip(space.blocks(), space.check(path))}
+    selected = {}
+    for key, value in state_dict.items():
+        match = re.fullmatch(r"(|.*\.)(stage\d+\.\d+)\.(\d+)\.(.*)", key)
+        if match is None:
+            selected[key] = value
+        elif choice[match[2]] == int(match[3]):
+            selected[f"{match[1]}{match[2]}.{match[4]}"] = value
+    return selected
+
+
+def read_checkpoint(path):
+    """
+    Read a ``.pth`` file without running any code from it.
+
+    Returns:
+        its "model", or the whole file if it is a plain state dict.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is not there, or not a checkpoint.
+    """
+    try:
+        local = PathManager.get_local_path(path)
+        with open(local, "rb") as f:
+            data = torch.load(f, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"weights {path} do not exist") from None
+    except Exception as e:  # torch raises many kinds for broken files and for forbidden pickles
+        raise ValueError(f"weights {path} cannot be read as a checkpoint: {str(e).splitlines()[0]}") from None
+    data = data.get("model", data) if isinstance(data, dict) else None
+    if not data or not all(isinstance(value, torch.Tensor) for value in data.values()):
+        raise ValueError(f"weights {path} are no state dict: expected names with tensors")
+    return {key.removeprefix("module."): value for key, value in data.items()}
+
+
+def load_weights(model, path, new_heads=False):
+    """
+    Load a checkpoint; never a part of it silently.
+
+    Args:
+        model: a detector or classifier.
+        path: a file of PathManager.
+        new_heads: the start of a training. What stands outside the searched network may then be new, and the
+            classifier's tail may be left over; both are logged. A head whose shape changed (another number of classes)
+            starts anew. The searched network itself must match in full.
+
+    Raises:
+        ValueError: listing the first names that do not match.
+    """
+    loaded, own = read_checkpoint(path), model.state_dict()
+    missing = [key for key in own if key not in loaded]
+    unexpected = [key for key in loaded if key not in own]
+    shapes = [key for key in own if key in loaded and own[key].shape != loaded[key].shape]
+    # Detectron2 writes the pixel statistics into some checkpoints; the config's count.
+    unexpected = [key for key in unexpected if key not in ("pixel_mean", "pixel_std")]
+
+    wrong = missing + unexpected + shapes
+    if new_heads:
+        wrong = [key for key in wrong if key.startswith(BODY)]
+        if any(key.startswith(BODY) for key in own) and not any(key.startswith(BODY) for key in loaded):
+            wrong = [key for key in loaded]
+    if wrong:
+        raise ValueError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
+
+    model.load_state_dict({k: v for k, v in loaded.items() if k in own and k not in shapes}, strict=False)
+    logger = logging.getLogger(__name__)
+    logger.info(f"Loaded {path}")
+    left = [key for key in unexpected if not key.startswith(_CLASSIFIER_TAIL)]
+    for what, keys in (
+        ("start from random values", missing + shapes),
+        ("of the file are not used (a classifier's tail)", [k for k in unexpected if k not in left]),
+        ("of the file are NOT USED: the model has no such part", left),
+    ):
+        if keys:
+            logger.info(f"{len(keys)} names {what}: {_some(keys)}")
+
+
+def _describe(missing, unexpected, shapes):
+    parts = [
+        f"{len(keys)} {what} ({_some(keys)})"
+        for what, keys in (
+            ("names are missing in the file", missing),
+            ("names of the file are unknown to the model", unexpected),
+            ("shapes differ", shapes),
+        )
+        if keys
+    ]
+    return "; ".join(parts)
+
+
+def _some(keys):
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+
+
+class SafeCheckpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer for resuming; it reads only what torch can load without running code."""
+
+    def _load_file(self, filename):
+        return torch.load(filename, map_location="cpu", weights_only=True)

@@ -1,0 +1,40 @@
+"""Batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
+
+import torch
+from detectron2.utils.events import EventStorage
+from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
+
+from detnas.modeling.backbone import find_supernet
+
+
+def recalibrate_bn(model, batches, seed=0):
+    """
+    Replace the batch-norm statistics of the active path by those of ``batches``.
+
+    The statistics left from supernet training mix all paths, and no path can be judged with them. The passes run in
+    training mode; RoI sampling is random there, so the generator is seeded for the time, and the same path always gets
+    the same statistics. Means and variances are pooled over all batches. All norms of the model on the path take part
+    (backbone, FPN, heads); ops outside the path stay as they are.
+
+    Args:
+        model: a detector or classifier, with the supernet's path set where it has a supernet. Left in eval mode.
+        batches: list of batches, each a list of dataset dicts with "image" (C, H, W) and its labels.
+        seed: of the temporary random state.
+    """
+    model.train()
+    supernet = find_supernet(model)
+    if supernet is not None:
+        # update_bn_stats would set the statistics of layers that never ran to zero.
+        for op in supernet.unsampled_ops():
+            op.eval()
+    norms = [(m, m.momentum) for m in model.modules() if isinstance(m, BN_MODULE_TYPES)]
+    device = next(model.parameters()).device
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), EventStorage():
+            torch.manual_seed(seed)
+            update_bn_stats(model, batches, len(batches))
+    finally:
+        # fvcore leaves its own momentum behind when a pass fails.
+        for norm, momentum in norms:
+            norm.momentum = momentum
+        model.eval()

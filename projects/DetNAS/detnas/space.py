@@ -1,0 +1,121 @@
+"""
+The search spaces (paper, Sec. 3.3 and Table 1): which blocks a network has and which ops each block chooses from.
+
+Pure Python. A *path* is a tuple of op indices, first block first; an *arch* is its string form, one digit a block with
+an optional ``-`` (or space) between stages: ``2120-2112-33130031-3132``.
+"""
+
+from dataclasses import dataclass
+from typing import Iterator, Tuple
+
+#: The choices of every block; a path holds indices into this tuple (the order of all published archs).
+OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One searched block: its place, ``index`` in the network and ``position`` in ``stage`` (from 1), and its shape."""
+
+    index: int
+    stage: int
+    position: int
+    in_channels: int
+    out_channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """
+    A chain of searched blocks. The stem has stride 2 and each stage starts with a stride-2 block, so that the stages
+    have strides 4, 8, 16, ... .
+
+    Args:
+        name: how configs and logs call it.
+        stem_channels: output channels of the stem.
+        stage_channels: output channels of each stage.
+        stage_depths: number of blocks of each stage.
+        last_channels: width of the classifier's last 1x1 conv.
+        ops: names of the choices, at most ten, each out of :data:`OPS`.
+    """
+
+    name: str
+    stem_channels: int
+    stage_channels: Tuple[int, ...]
+    stage_depths: Tuple[int, ...]
+    last_channels: int = 1024
+    ops: Tuple[str, ...] = OPS
+
+    @property
+    def num_blocks(self) -> int:
+        return sum(self.stage_depths)
+
+    def blocks(self) -> Iterator[BlockSpec]:
+        """All blocks in network order."""
+        index, channels = 0, self.stem_channels
+        for stage, (width, depth) in enumerate(zip(self.stage_channels, self.stage_depths), 1):
+            for position in range(depth):
+                yield BlockSpec(index, stage, position, channels, width, 2 if position == 0 else 1)
+                index, channels = index + 1, width
+
+    def check(self, path) -> Tuple[int, ...]:
+        """
+        Returns:
+            the path as a tuple of ints.
+
+        Raises:
+            ValueError: if its length or one of its ops does not fit the space.
+        """
+        path = tuple(int(op) for op in path)
+        if len(path) != self.num_blocks:
+            depths = "-".join(map(str, self.stage_depths))
+            raise ValueError(f'{len(path)} blocks; space "{self.name}" has {self.num_blocks} ({depths})')
+        for index, op in enumerate(path):
+            if not 0 <= op < len(self.ops):
+                choices = ", ".join(f"{i} {name}" for i, name in enumerate(self.ops))
+                raise ValueError(f'op {op} at block {index}; space "{self.name}" has the ops {choices}')
+        return path
+
+    def parse(self, arch: str) -> Tuple[int, ...]:
+        """
+        Path of an arch string; ``-``, ``_`` and spaces between digits are ignored.
+
+        Raises:
+            ValueError: if the string is not an arch of this space.
+        """
+        digits = "".join(c for c in arch if c not in "-_ ")
+        if not (digits.isascii() and digits.isdigit()):
+            example = self.format((0,) * self.num_blocks)
+            raise ValueError(f'not an arch: expected digits such as {example} for space "{self.name}"')
+        return self.check(digits)
+
+    def format(self, path) -> str:
+        """Arch string of a path, one group of digits a stage."""
+        digits = iter(self.check(path))
+        return "-".join("".join(str(next(digits)) for _ in range(depth)) for depth in self.stage_depths)
+
+    def random_path(self, rng) -> Tuple[int, ...]:
+        """A path drawn uniformly with ``rng``, a :class:`random.Random`."""
+        return tuple(rng.randrange(len(self.ops)) for _ in range(self.num_blocks))
+
+
+#: The paper's small space, its large one, the large one widened 1.8 times, and a tenth of the small one for the demo.
+SPACES = {
+    space.name: space
+    for space in (
+        SearchSpace("300M", 16, (64, 160, 320, 640), (4, 4, 8, 4)),
+        SearchSpace("1.3G", 48, (96, 240, 480, 960), (8, 8, 16, 8)),
+        SearchSpace("3.8G", 72, (172, 432, 864, 1728), (8, 8, 16, 8), last_channels=1728),
+        SearchSpace("tiny", 16, (32, 64, 96, 128), (2, 2, 2, 2), last_channels=256),
+    )
+}
+
+
+def get_space(name: str) -> SearchSpace:
+    """
+    Raises:
+        KeyError: if there is no space of that name.
+    """
+    if name not in SPACES:
+        raise KeyError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
+    return SPACES[name]
