@@ -4,13 +4,12 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
-from fvcore.nn.weight_init import c2_msra_fill
 from torch import nn
 
 from detnas.space import get_space
 from detnas.zoo import PUBLISHED
 
-from .blocks import SPLITS, ShuffleUnit
+from .blocks import SPLITS, ShuffleUnit, init_conv
 
 SUPERNET = "supernet"
 
@@ -48,7 +47,7 @@ class DetNASNet(Backbone):
             raise ValueError(f'out_features {self._out_features}; space "{space.name}" has {", ".join(names)}')
 
         conv = nn.Conv2d(3, space.stem_channels, kernel_size=3, stride=2, padding=1)
-        c2_msra_fill(conv)
+        init_conv(conv)
         self.stem = nn.Sequential(conv, get_norm(norm, space.stem_channels), nn.ReLU(inplace=True))
         blocks = list(space.blocks())
         for stage, name in enumerate(names, 1):

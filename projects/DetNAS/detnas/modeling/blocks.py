@@ -2,8 +2,14 @@
 
 import torch
 from detectron2.layers import get_norm
-from fvcore.nn.weight_init import c2_msra_fill
 from torch import nn
+
+
+def init_conv(conv):
+    """He's initialisation by fan-in: by fan-out a depthwise conv, which sees one channel, would start far too small."""
+    nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=False):
@@ -12,7 +18,7 @@ def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=Fa
     conv = nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=norm == ""
     )
-    c2_msra_fill(conv)
+    init_conv(conv)
     return [conv, get_norm(norm, out_channels)] if norm else [conv]
 
 

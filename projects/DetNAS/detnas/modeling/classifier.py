@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone
-from fvcore.nn.weight_init import c2_msra_fill
 from torch import nn
 
 from .backbone import build_detnas_backbone
+from .blocks import init_conv
 
 
 class ClassifierNeck(Backbone):
@@ -22,7 +22,7 @@ class ClassifierNeck(Backbone):
         self.bottom_up = bottom_up
         self._feature, shape = list(bottom_up.output_shape().items())[-1]
         conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
-        c2_msra_fill(conv)
+        init_conv(conv)
         self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
         self._shape = ShapeSpec(channels=out_channels, stride=shape.stride)
 

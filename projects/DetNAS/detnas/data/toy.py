@@ -1,0 +1,145 @@
+"""
+The generated data of the demo: shapes of any colour on textured backgrounds, for classification and for detection.
+
+    python -m detnas.data.toy [--root datasets/toy]
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+CLASSES = ("disk", "square", "triangle", "cross")
+#: images per class of the classification set, and images of the detection set
+CLASSIFICATION = {"train": 150, "val": 25}
+DETECTION = {"train": 400, "val": 100, "test": 150}
+SIZE = 128
+_SMOOTH = 4  # shapes are drawn this many times larger, for smooth edges
+
+
+def background(size, rng):
+    """A cloudy colour texture with grain, (size, size, 3) uint8."""
+    coarse = Image.fromarray(rng.integers(40, 216, (6, 6, 3), dtype=np.uint8))
+    fine = Image.fromarray(rng.integers(0, 256, (size // 4, size // 4, 3), dtype=np.uint8))
+    clouds = np.asarray(coarse.resize((size, size), Image.BICUBIC), dtype=np.float32)
+    grain = np.asarray(fine.resize((size, size), Image.BILINEAR), dtype=np.float32)
+    return np.clip(0.75 * clouds + 0.25 * grain, 0, 255).astype(np.uint8)
+
+
+def mask(shape, size, rng):
+    """A shape turned at random, cut to its extent: (h, w) float32 in 0..1, the longer side about ``size`` pixels."""
+    side = size * _SMOOTH
+    canvas = Image.new("L", (2 * side, 2 * side))
+    draw, c, r = ImageDraw.Draw(canvas), side, side / 2
+    if shape == "disk":
+        draw.ellipse([c - r, c - r, c + r, c + r], fill=255)
+    elif shape == "cross":
+        arm = r / 3
+        draw.rectangle([c - r, c - arm, c + r, c + arm], fill=255)
+        draw.rectangle([c - arm, c - r, c + arm, c + r], fill=255)
+    else:
+        corners = {"square": 4, "triangle": 3}[shape]
+        angles = [2 * math.pi * (k + 0.5) / corners for k in range(corners)]
+        draw.polygon([(c + r * math.sin(a), c + r * math.cos(a)) for a in angles], fill=255)
+    canvas = canvas.rotate(float(rng.uniform(-20, 20)))
+    canvas = canvas.crop(canvas.getbbox())
+    width, height = (max(1, round(x / _SMOOTH)) for x in canvas.size)
+    return np.asarray(canvas.resize((width, height), Image.BOX), dtype=np.float32) / 255
+
+
+def paint(image, alpha, x, y, rng):
+    """Paint a shape with its upper left corner at (x, y), in a colour that differs from what is below."""
+    h, w = alpha.shape
+    below = image[y : y + h, x : x + w].astype(np.float32)
+    mean = below.mean(axis=(0, 1))
+    while True:
+        colour = rng.integers(0, 256, 3)
+        if np.abs(colour - mean).max() > 80:
+            break
+    texture = colour + rng.normal(0, 8, (h, w, 1))
+    blended = alpha[..., None] * texture + (1 - alpha[..., None]) * below
+    image[y : y + h, x : x + w] = np.clip(blended, 0, 255).astype(np.uint8)
+
+
+def save(image, path):
+    Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.5)).save(path, quality=92)
+
+
+def generate_classification(root, rng):
+    """ROOT/{train,val}/CLASS/*.jpg: one shape an image, 64x64."""
+    for split, count in CLASSIFICATION.items():
+        for shape in CLASSES:
+            folder = os.path.join(root, split, shape)
+            os.makedirs(folder)
+            for i in range(count):
+                image = background(64, rng)
+                alpha = mask(shape, int(rng.integers(20, 54)), rng)
+                h, w = alpha.shape
+                paint(image, alpha, int(rng.integers(0, 65 - w)), int(rng.integers(0, 65 - h)), rng)
+                save(image, os.path.join(folder, f"{i:04d}.jpg"))
+
+
+def generate_detection(root, rng):
+    """ROOT/{train,val,test}/*.jpg and ROOT/{train,val,test}.json in COCO form: one to six shapes an image."""
+    for split, count in DETECTION.items():
+        os.makedirs(os.path.join(root, split))
+        images, annotations = [], []
+        for image_id in range(1, count + 1):
+            image, boxes = background(SIZE, rng), []
+            for _ in range(int(rng.integers(1, 7))):
+                category = int(rng.integers(len(CLASSES)))
+                alpha = mask(CLASSES[category], int(round(math.exp(rng.uniform(math.log(14), math.log(60))))), rng)
+                h, w = alpha.shape
+                x, y = int(rng.integers(0, SIZE - w + 1)), int(rng.integers(0, SIZE - h + 1))
+                # Boxes keep apart, so that each object is there to be seen.
+                if any(x < bx + bw and bx < x + w and y < by + bh and by < y + h for bx, by, bw, bh in boxes):
+                    continue
+                paint(image, alpha, x, y, rng)
+                boxes.append((x, y, w, h))
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image_id,
+                        "category_id": category + 1,
+                        "bbox": [x, y, w, h],
+                        "area": w * h,
+                        "iscrowd": 0,
+                    }
+                )
+            name = f"{image_id:05d}.jpg"
+            save(image, os.path.join(root, split, name))
+            images.append({"id": image_id, "file_name": name, "width": SIZE, "height": SIZE})
+        categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, 1)]
+        with open(os.path.join(root, f"{split}.json"), "w") as f:
+            json.dump({"images": images, "annotations": annotations, "categories": categories}, f)
+
+
+def generate(root="datasets/toy", seed=0):
+    """
+    Write both data sets, equal for equal seeds, unless they are there already.
+
+    Returns:
+        whether anything was written.
+    """
+    if os.path.isdir(root):
+        return False
+    rng = np.random.default_rng(seed)
+    # Under another name until all is there, so that a killed run leaves nothing that looks complete.
+    partial = f"{root}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    generate_classification(os.path.join(partial, "classification"), rng)
+    generate_detection(os.path.join(partial, "detection"), rng)
+    os.rename(partial, root)
+    return True
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Generate the demo's data sets.")
+    parser.add_argument("--root", default="datasets/toy")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    print(f"{args.root}: {'generated' if generate(args.root, args.seed) else 'there already'}")
