@@ -4,13 +4,14 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 
     python search_net.py --config-file CONFIG                   search; writes search.jsonl and best.yaml
     python search_net.py --config-file CONFIG --eval-only       evaluate the best path of the log again
-    python search_net.py --config-file CONFIG --arch ARCH       evaluate this one
+    python search_net.py --config-file CONFIG --arch ARCH       evaluate this one; both write evaluation.json
 
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
 import functools
 import hashlib
+import json
 import os
 import sys
 
@@ -83,6 +84,9 @@ def evaluate_only(cfg, args, space):
     metrics = evaluator(path)
     print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
     print(metrics_table(metrics, candidate and candidate.metrics))
+    with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "evaluation.json"), "w") as f:
+        result = {"path": space.format(path), "recalibrated": not args.no_recalibration, "metrics": metrics}
+        json.dump(result, f, indent=2)
     return metrics
 
 
@@ -110,6 +114,8 @@ def search(cfg, args, space):
 
 def main(args):
     with user_errors():
+        if max(args.num_gpus, args.cpu_processes) > 1:
+            raise ValueError("a search runs in one process so far: leave out --num-gpus and --cpu-processes")
         cfg = setup(args, save_config=False)
         space = get_space(cfg.MODEL.DETNAS.SPACE)
         if args.eval_only or args.arch:

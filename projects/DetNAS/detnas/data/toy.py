@@ -1,10 +1,11 @@
 """
-The generated data of the demo: shapes of any colour on textured backgrounds, for classification and for detection.
+The generated data of the demo: coloured shapes on textured backgrounds, for classification and for detection.
 
     python -m detnas.data.toy [--root datasets/toy]
 """
 
 import argparse
+import colorsys
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 CLASSES = ("disk", "square", "triangle", "cross")
 #: images per class of the classification set, and images of the detection set
-CLASSIFICATION = {"train": 150, "val": 25}
+CLASSIFICATION = {"train": 300, "val": 50}
 DETECTION = {"train": 400, "val": 100, "test": 150}
 SIZE = 128
 _SMOOTH = 4  # shapes are drawn this many times larger, for smooth edges
@@ -51,13 +52,15 @@ def mask(shape, size, rng):
     return np.asarray(canvas.resize((width, height), Image.BOX), dtype=np.float32) / 255
 
 
-def paint(image, alpha, x, y, rng):
-    """Paint a shape with its upper left corner at (x, y), in a colour that differs from what is below."""
+def paint(image, shape, alpha, x, y, rng):
+    """Paint a shape with its upper left corner at (x, y), in a colour leaning to its class, unlike what is below."""
     h, w = alpha.shape
     below = image[y : y + h, x : x + w].astype(np.float32)
     mean = below.mean(axis=(0, 1))
     while True:
-        colour = rng.integers(0, 256, 3)
+        # A hue around the class's own: by shape alone, a supernet would take longer to learn than a demo may last.
+        hue = CLASSES.index(shape) / len(CLASSES) + rng.normal(0, 0.08)
+        colour = 255 * np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.4, 1), rng.uniform(0.4, 1)))
         if np.abs(colour - mean).max() > 80:
             break
     texture = colour + rng.normal(0, 8, (h, w, 1))
@@ -70,16 +73,16 @@ def save(image, path):
 
 
 def generate_classification(root, rng):
-    """ROOT/{train,val}/CLASS/*.jpg: one shape an image, 64x64."""
+    """ROOT/{train,val}/CLASS/*.jpg: one shape an image, 48x48."""
     for split, count in CLASSIFICATION.items():
         for shape in CLASSES:
             folder = os.path.join(root, split, shape)
             os.makedirs(folder)
             for i in range(count):
-                image = background(64, rng)
-                alpha = mask(shape, int(rng.integers(20, 54)), rng)
+                image = background(48, rng)
+                alpha = mask(shape, int(rng.integers(24, 38)), rng)
                 h, w = alpha.shape
-                paint(image, alpha, int(rng.integers(0, 65 - w)), int(rng.integers(0, 65 - h)), rng)
+                paint(image, shape, alpha, int(rng.integers(0, 49 - w)), int(rng.integers(0, 49 - h)), rng)
                 save(image, os.path.join(folder, f"{i:04d}.jpg"))
 
 
@@ -98,7 +101,7 @@ def generate_detection(root, rng):
                 # Boxes keep apart, so that each object is there to be seen.
                 if any(x < bx + bw and bx < x + w and y < by + bh and by < y + h for bx, by, bw, bh in boxes):
                     continue
-                paint(image, alpha, x, y, rng)
+                paint(image, CLASSES[category], alpha, x, y, rng)
                 boxes.append((x, y, w, h))
                 annotations.append(
                     {

@@ -21,6 +21,9 @@ def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_b
         on_best: called with a candidate that is the best so far.
     """
     progress = Progress(searcher.population * generations, log)
+    for candidate in log.best():
+        # A search that was killed may have logged its best candidate and not said so yet.
+        on_best(candidate)
     for generation in range(generations):
         paths = searcher.propose(log.history(), generation)
         if not paths:
