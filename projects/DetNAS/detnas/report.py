@@ -34,7 +34,7 @@ def plot_search(log, file):
         ax.plot([start, start + len(scores) - 1], [mean, mean], color="#2c3e50", linewidth=2, label=label)
         start += len(scores)
     ax.set(xlabel="candidates", ylabel=log.header.get("metric", "score"), title=f'Search in space "{log.space.name}"')
-    ax.legend(loc="lower right")
+    ax.legend(loc="best")
     with PathManager.open(file, "wb") as f:
         fig.savefig(f, dpi=120, format="png")
     plt.close(fig)

@@ -36,6 +36,9 @@ class Searcher:
         mutate_prob: per block.
         seed: of all random draws.
         rank: sort key of candidates, best first.
+
+    Raises:
+        ValueError: if there are more children than places in a generation.
     """
 
     space: SearchSpace
@@ -47,6 +50,13 @@ class Searcher:
     mutate_prob: float = 0.1
     seed: int = 0
     rank: Callable = by_score
+
+    def __post_init__(self):
+        if self.num_mutate + self.num_cross > self.population:
+            raise ValueError(
+                f"{self.num_mutate} children by mutation and {self.num_cross} by crossover do not fit into a "
+                f"population of {self.population} (SEARCH.NUM_MUTATE, NUM_CROSS, POPULATION)"
+            )
 
     def propose(self, history, generation):
         """
