@@ -72,9 +72,16 @@ def save_best(args, folder, space, candidate):
         f.write(cfg.dump())
 
 
+def parse_arch(arch, space):
+    try:
+        return space.parse(arch)
+    except ValueError as e:
+        raise ValueError(f'--arch "{arch}": {e}') from None
+
+
 def evaluate_only(cfg, args, space):
     if args.arch:
-        candidate, path = None, space.parse(args.arch)
+        candidate, path = None, parse_arch(args.arch, space)
     else:
         best = SearchLog(cfg.OUTPUT_DIR, space).best()
         if not best:
@@ -116,7 +123,7 @@ def main(args):
     with user_errors():
         if max(args.num_gpus, args.cpu_processes) > 1:
             raise ValueError("a search runs in one process so far: leave out --num-gpus and --cpu-processes")
-        cfg = setup(args, save_config=False)
+        cfg = setup(args)
         space = get_space(cfg.MODEL.DETNAS.SPACE)
         if args.eval_only or args.arch:
             return evaluate_only(cfg, args, space)

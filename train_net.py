@@ -14,7 +14,7 @@ import detnas  # isort: skip  # noqa: F401  first: it registers the networks and
 from detectron2.modeling import build_model
 
 from detnas.engine.evaluation import evaluate
-from detnas.engine.setup import argument_parser, launch, setup, user_errors
+from detnas.engine.setup import argument_parser, launch, save_config, setup, user_errors
 from detnas.engine.trainer import build_trainer
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
@@ -30,10 +30,11 @@ def evaluate_only(cfg):
 
 def main(args):
     with user_errors():
-        cfg = setup(args, save_config=not args.eval_only)
+        cfg = setup(args)
         if args.eval_only:
             return evaluate_only(cfg)
         trainer = build_trainer(cfg, args.resume)
+    save_config(cfg)
     trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
 
 

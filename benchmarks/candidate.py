@@ -58,7 +58,7 @@ def main(args):
         if "toy" in args.config_file and toy.generate():
             print("generated datasets/toy")
         args.opts += ["OUTPUT_DIR", "output/benchmark"]
-        cfg = setup(args, save_config=False)
+        cfg = setup(args)
     rows = measure(cfg, args.candidates)
     medians = [statistics.median(column) for column in zip(*rows)]
     names = ["resident evaluator", "built anew", "  of which building", "recalibration alone"]

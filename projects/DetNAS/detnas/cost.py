@@ -107,6 +107,8 @@ class Constraint:
         try:
             low, metric, high = match.groups()
             low, high = float(low or 0), float(high)
+            if not low <= high:
+                raise ValueError
         except (AttributeError, ValueError):
             raise ValueError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None
         if metric not in METRICS:

@@ -5,6 +5,7 @@ Pure Python. A *path* is a tuple of op indices, first block first; an *arch* is 
 an optional ``-`` (or space) between stages: ``2120-2112-33130031-3132``.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Iterator, Tuple
 
@@ -66,7 +67,7 @@ class SearchSpace:
         Raises:
             ValueError: if its length or one of its ops does not fit the space.
         """
-        path = tuple(int(op) for op in path)
+        path = tuple(operator.index(op) for op in path)
         if len(path) != self.num_blocks:
             depths = "-".join(map(str, self.stage_depths))
             raise ValueError(f'{len(path)} blocks; space "{self.name}" has {self.num_blocks} ({depths})')
@@ -87,7 +88,7 @@ class SearchSpace:
         if not (digits.isascii() and digits.isdigit()):
             example = self.format((0,) * self.num_blocks)
             raise ValueError(f'not an arch: expected digits such as {example} for space "{self.name}"')
-        return self.check(digits)
+        return self.check(map(int, digits))
 
     def format(self, path) -> str:
         """Arch string of a path, one group of digits a stage."""

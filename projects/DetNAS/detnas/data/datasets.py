@@ -62,7 +62,7 @@ def _register_coco(name, json_file, image_root):
     _require(json_file, name)
     _require(image_root, name)
     classes = check_coco_json(json_file, image_root)
-    DatasetCatalog.register(name, lambda: load_coco_json(json_file, image_root, name))
+    DatasetCatalog.register(name, lambda: _load_coco(json_file, image_root, name))
     MetadataCatalog.get(name).set(
         json_file=json_file, image_root=image_root, thing_classes=classes, evaluator_type="coco"
     )
@@ -87,57 +87,99 @@ def check_coco_json(json_file, image_root):
         if not isinstance(data, dict) or key not in data:
             raise ValueError(f'{json_file}: no "{key}"; this is not a COCO annotation file')
 
-    images = {}
+    images, categories = {}, {}
     there = set(PathManager.ls(image_root))
     for image in data["images"]:
+        where = f'{json_file}: image {image.get("id")}'
+        _require_keys(image, ("id", "file_name", "width", "height"), where)
         # One listing of the folder answers for all images that lie in it directly.
         if image["file_name"] not in there and not PathManager.isfile(os.path.join(image_root, image["file_name"])):
-            raise ValueError(f'{json_file}: image {image["id"]}: {image["file_name"]} is not in {image_root}')
+            raise ValueError(f'{where}: {image["file_name"]} is not in {image_root}')
         images[image["id"]] = image
-    categories = {category["id"]: category["name"] for category in data["categories"]}
+    for category in data["categories"]:
+        _require_keys(category, ("id", "name"), f"{json_file}: a category")
+        categories[category["id"]] = category["name"]
 
+    ids = set()
     for ann in data["annotations"]:
         where = f'{json_file}: annotation {ann.get("id")}'
-        for key in ("image_id", "category_id", "bbox", "area", "iscrowd"):
-            if key not in ann:
-                raise ValueError(f'{where}: no "{key}"')
+        _require_keys(ann, ("id", "image_id", "category_id", "bbox", "area", "iscrowd"), where)
+        if ann["id"] in ids:
+            raise ValueError(f"{where}: another annotation has the same id")
+        ids.add(ann["id"])
         if ann["image_id"] not in images:
             raise ValueError(f'{where}: image {ann["image_id"]} is not among the images')
         if ann["category_id"] not in categories:
             raise ValueError(f'{where}: category {ann["category_id"]} is not among the categories')
-        image = images[ann["image_id"]]
-        x, y, w, h = ann["bbox"]
-        # One pixel of grace: COCO's own boxes pass the border by fractions of a pixel.
-        if x < -1 or y < -1 or w < 0 or h < 0 or x + w > image["width"] + 1 or y + h > image["height"] + 1:
+        box, image = ann["bbox"], images[ann["image_id"]]
+        if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, (int, float)) for side in box)):
+            raise ValueError(f"{where}: box {box} is not four numbers (x, y, w, h)")
+        x, y, w, h = box
+        if not _inside(x, y, x + w, y + h, image["width"], image["height"]):
             size = f'{image["width"]}x{image["height"]}'
-            raise ValueError(f'{where}: box {ann["bbox"]} (x, y, w, h) is outside its image {image["id"]} ({size})')
+            raise ValueError(f'{where}: box {box} (x, y, w, h) is outside its image {image["id"]} ({size})')
     return [categories[i] for i in sorted(categories)]
+
+
+def _require_keys(record, keys, where):
+    for key in keys:
+        if key not in record:
+            raise ValueError(f'{where}: no "{key}"')
+
+
+def _inside(x0, y0, x1, y1, width, height):
+    """Whether a box lies in its image; false for NaN. One pixel of grace: COCO's own boxes pass the border by less."""
+    return -1 <= x0 <= x1 <= width + 1 and -1 <= y0 <= y1 <= height + 1
+
+
+def _load_coco(json_file, image_root, name):
+    dicts = load_coco_json(json_file, image_root, name)
+    for ann in (ann for d in dicts for ann in d["annotations"]):
+        # Detectron2 scales a box of whole numbers in whole numbers, and so rounds it down.
+        ann["bbox"] = [float(side) for side in ann["bbox"]]
+    return dicts
 
 
 def _register_voc(name, root, split):
     split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
     _require(split_file, name)
-    # Over all annotations, so that every split of a root has the same classes in the same order.
     folder = PathManager.get_local_path(os.path.join(root, "Annotations"))
-    classes = set()
-    for file in sorted(os.listdir(folder)):
-        try:
-            tree = ET.parse(os.path.join(folder, file))
-        except ET.ParseError as e:
-            raise ValueError(f"{os.path.join(folder, file)}: not an XML file: {e}") from None
-        classes.update(obj.findtext("name") for obj in tree.findall("object"))
-    classes = sorted(classes)
+    _require(folder, name)
     with PathManager.open(split_file) as f:
-        for image_id in f.read().split():
-            for path in (f"Annotations/{image_id}.xml", f"JPEGImages/{image_id}.jpg"):
-                if not PathManager.isfile(os.path.join(root, path)):
-                    raise ValueError(f"{split_file}: image {image_id}: {os.path.join(root, path)} does not exist")
+        ids = f.read().split()
+    if len(ids) < 2:
+        raise ValueError(f"{split_file} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
+    for image_id in ids:
+        for path in (f"Annotations/{image_id}.xml", f"JPEGImages/{image_id}.jpg"):
+            if not PathManager.isfile(os.path.join(root, path)):
+                raise ValueError(f"{split_file}: image {image_id}: {os.path.join(root, path)} does not exist")
+    # Over all annotations, so that every split of a root has the same classes in the same order.
+    files = [os.path.join(folder, file) for file in sorted(os.listdir(folder)) if file.endswith(".xml")]
+    classes = sorted({class_name for file in files for class_name in _check_voc_xml(file)})
     DatasetCatalog.register(name, lambda: load_voc_instances(root, split, classes))
     # VOC 2007 has its own 11-point metric; everything later, and own data, the area under the curve.
     year = 2007 if os.path.basename(os.path.normpath(root)) == "VOC2007" else 2012
     MetadataCatalog.get(name).set(
         thing_classes=classes, dirname=root, split=split, year=year, evaluator_type="pascal_voc"
     )
+
+
+def _check_voc_xml(file):
+    """Class names of an annotation file; ValueError, naming it, if it is not sound."""
+    try:
+        tree = ET.parse(file)
+        size = [float(tree.findtext(f"size/{side}")) for side in ("width", "height")]
+        objects = [
+            (obj.findtext("name"), [float(obj.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")])
+            for obj in tree.findall("object")
+        ]
+    except (ET.ParseError, TypeError, ValueError) as e:
+        kind = "not an XML file" if isinstance(e, ET.ParseError) else "a size or a box is missing or no number"
+        raise ValueError(f"{file}: {kind}: {e}") from None
+    for class_name, box in objects:
+        if not _inside(*box, *size):
+            raise ValueError(f"{file}: box {box} of {class_name} (xmin, ymin, xmax, ymax) is outside its image {size}")
+    return [class_name for class_name, _ in objects]
 
 
 def _register_folder(name, root):

@@ -107,25 +107,28 @@ def load_config(config_file, opts=()):
         try:
             # Not merge_from_file: that falls back to loading yaml which can run code.
             cfg.merge_from_other_cfg(CfgNode(cfg.load_yaml_with_base(config_file)))
-        except (KeyError, ValueError, AssertionError, yaml.YAMLError) as e:
-            raise ValueError(f"{config_file}: {e.args[0] if e.args else e}") from None
+        except yaml.YAMLError as e:
+            raise ValueError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
+        except (TypeError, AttributeError):
+            raise ValueError(f"{config_file}: not a yaml file of settings") from None
+        except (KeyError, ValueError, AssertionError, OSError) as e:
+            raise ValueError(f"{config_file}: {e.args[0] if isinstance(e, KeyError) else e}") from None
     opts = list(opts)
     if len(opts) % 2:
         raise ValueError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
-    for i in range(0, len(opts), 2):
+    for key, value in zip(opts[::2], opts[1::2]):
         # An arch of digits alone must not be read as a number.
-        if opts[i] == "MODEL.DETNAS.ARCH":
-            opts[i + 1] = repr(opts[i + 1])
-    try:
-        cfg.merge_from_list(opts)
-    except (KeyError, ValueError, AssertionError) as e:
-        raise ValueError(e.args[0]) from None
+        value = repr(value) if key == "MODEL.DETNAS.ARCH" else value
+        try:
+            cfg.merge_from_list([key, value])
+        except (KeyError, ValueError, AssertionError, TypeError, AttributeError) as e:
+            raise ValueError(f"{key} {value}: {e.args[0]}") from None
     return cfg
 
 
-def setup(args, save_config=True):
+def setup(args):
     """
-    The config of a run, fitted to machine and data and frozen; logger and seeds set; config.yaml saved.
+    The config of a run, fitted to machine and data and frozen; logger and seeds set.
 
     Raises:
         FileNotFoundError, KeyError, ValueError: for :func:`user_errors`.
@@ -144,10 +147,14 @@ def setup(args, save_config=True):
     _fit_to_machine(cfg)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     cfg.freeze()
-    if save_config and comm.is_main_process():
+    return cfg
+
+
+def save_config(cfg):
+    """Write config.yaml into the output folder. Once a run can start: one that cannot must not mark the folder."""
+    if comm.is_main_process():
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
             f.write(cfg.dump())
-    return cfg
 
 
 def _read_arch(path, space):

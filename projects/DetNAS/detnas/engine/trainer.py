@@ -39,6 +39,10 @@ def build_trainer(cfg, resume=False):
     trainer_class = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
     trainer = trainer_class(_distribute(model, supernet), loader, optimizer)
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trainer=trainer)
+    resume = resume and checkpointer.has_checkpoint()
+    # Before the writers below leave files in the output folder: weights that do not fit should leave none.
+    if cfg.MODEL.WEIGHTS and not resume:
+        load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
 
     is_main = comm.is_main_process()
     trainer.register_hooks(
@@ -53,11 +57,9 @@ def build_trainer(cfg, resume=False):
             StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
-    if resume and checkpointer.has_checkpoint():
+    if resume:
         checkpointer.load(checkpointer.get_checkpoint_file())
         trainer.start_iter = trainer.iter + 1
-    elif cfg.MODEL.WEIGHTS:
-        load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
     return trainer
 
 

@@ -42,9 +42,9 @@ class DetNASNet(Backbone):
         self._path = space.parse(path) if isinstance(path, str) else space.check(path)
 
         names = [f"stage{stage}" for stage in range(1, len(space.stage_depths) + 1)]
-        self._out_features = list(out_features or names)
-        if not set(self._out_features) <= set(names):
-            raise ValueError(f'out_features {self._out_features}; space "{space.name}" has {", ".join(names)}')
+        if not set(out_features or ()) <= set(names):
+            raise ValueError(f'out_features {list(out_features)}; space "{space.name}" has {", ".join(names)}')
+        self._out_features = [name for name in names if not out_features or name in out_features]
 
         conv = nn.Conv2d(3, space.stem_channels, kernel_size=3, stride=2, padding=1)
         init_conv(conv)

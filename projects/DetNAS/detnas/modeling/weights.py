@@ -52,9 +52,11 @@ def read_checkpoint(path):
     except FileNotFoundError:
         raise FileNotFoundError(f"weights {path} do not exist") from None
     except Exception as e:  # torch raises many kinds for broken files and for forbidden pickles
-        raise ValueError(f"weights {path} cannot be read as a checkpoint: {str(e).splitlines()[0]}") from None
+        reason = (str(e) or type(e).__name__).splitlines()[0]
+        raise ValueError(f"weights {path} cannot be read as a checkpoint: {reason}") from None
     data = data.get("model", data) if isinstance(data, dict) else None
-    if not data or not all(isinstance(value, torch.Tensor) for value in data.values()):
+    named = isinstance(data, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in data.items())
+    if not (named and data):
         raise ValueError(f"weights {path} are no state dict: expected names with tensors")
     return {key.removeprefix("module."): value for key, value in data.items()}
 
@@ -83,8 +85,6 @@ def load_weights(model, path, new_heads=False):
     wrong = missing + unexpected + shapes
     if new_heads:
         wrong = [key for key in wrong if key.startswith(BODY)]
-        if any(key.startswith(BODY) for key in own) and not any(key.startswith(BODY) for key in loaded):
-            wrong = [key for key in loaded]
     if wrong:
         raise ValueError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
 

@@ -27,14 +27,16 @@ def recalibrate_bn(model, batches, seed=0):
         # update_bn_stats would set the statistics of layers that never ran to zero.
         for op in supernet.unsampled_ops():
             op.eval()
-    norms = [(m, m.momentum) for m in model.modules() if isinstance(m, BN_MODULE_TYPES)]
+    norms = [(m, m.momentum, list(m._forward_pre_hooks)) for m in model.modules() if isinstance(m, BN_MODULE_TYPES)]
     device = next(model.parameters()).device
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), EventStorage():
             torch.manual_seed(seed)
             update_bn_stats(model, batches, len(batches))
     finally:
-        # fvcore leaves its own momentum behind when a pass fails.
-        for norm, momentum in norms:
+        # fvcore leaves its own momentum and hooks behind when a pass fails.
+        for norm, momentum, hooks in norms:
             norm.momentum = momentum
+            for hook in set(norm._forward_pre_hooks) - set(hooks):
+                del norm._forward_pre_hooks[hook]
         model.eval()

@@ -69,8 +69,11 @@ class SearchLog:
             )
         if header is not None:
             self._check_header(json.loads(json.dumps(header)))
-        for line in lines[1:]:
-            candidate = Candidate(**{**line, "path": space.parse(line["path"])})
+        for number, line in enumerate(lines[1:], 2):
+            try:
+                candidate = Candidate(**{**line, "path": space.parse(line["path"])})
+            except (TypeError, KeyError, ValueError, AttributeError) as e:
+                raise ValueError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
             self._candidates[candidate.path] = candidate
 
     def _read_lines(self):

@@ -1,0 +1,35 @@
+import os
+import sys
+from pathlib import Path
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
+import pytest
+
+from detnas.engine.setup import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+# The scripts train_net.py and search_net.py are no part of the installed package.
+sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture
+def data_dir():
+    """Folder of the real data sets."""
+    folder = os.environ.get("DETNAS_DATA")
+    if not folder:
+        pytest.skip("DETNAS_DATA is not set: no real images")
+    if not Path(folder).is_dir():
+        pytest.skip(f"DETNAS_DATA {folder} is not a folder: no real images")
+    return Path(folder)
+
+
+@pytest.fixture
+def toy_config():
+    """Function (name, *overrides) -> config of configs/demo, for one process on the CPU."""
+
+    def load(name, *overrides):
+        norms = [f"MODEL.{part}.NORM" for part in ("DETNAS", "FPN", "ROI_BOX_HEAD")]
+        opts = ["MODEL.DEVICE", "cpu", *(word for norm in norms for word in (norm, "BN"))]
+        return load_config(str(ROOT / "configs" / "demo" / f"{name}.yaml"), [*opts, *overrides])
+
+    return load

@@ -1,0 +1,330 @@
+import json
+import shutil
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from PIL import Image
+
+from detnas.data.datasets import check_coco_json, register_dataset
+
+pytest_plugins = ["toy_fixtures"]
+
+
+def write_coco(folder, change=lambda data: None):
+    """Two images of 40x30 with a box each, in COCO form; returns the data set's name."""
+    (folder / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 30)).save(folder / "images" / name)
+    data = {
+        "images": [
+            {"id": 11, "file_name": "a.png", "width": 40, "height": 30},
+            {"id": 12, "file_name": "b.png", "width": 40, "height": 30},
+        ],
+        "annotations": [
+            {"id": 21, "image_id": 11, "category_id": 5, "bbox": [1, 2, 10, 20], "area": 200, "iscrowd": 0},
+            {"id": 22, "image_id": 12, "category_id": 3, "bbox": [0, 0, 40, 30], "area": 1200, "iscrowd": 0},
+        ],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 3, "name": "dog"}],
+    }
+    change(data)
+    (folder / "boxes.json").write_text(json.dumps(data))
+    return f"coco:{folder}/boxes.json:{folder}/images"
+
+
+def write_voc(root, classes=("dog", "cat")):
+    """One image of 40x30 per class, all in the split "train", in VOC form; returns the data set's name."""
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for index, name in enumerate(classes):
+        Image.new("RGB", (40, 30)).save(root / "JPEGImages" / f"{index}.jpg")
+        (root / "Annotations" / f"{index}.xml").write_text(
+            "<annotation><size><width>40</width><height>30</height><depth>3</depth></size>"
+            f"<object><name>{name}</name><pose>Left</pose><truncated>0</truncated><difficult>0</difficult>"
+            "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>20</ymax></bndbox></object></annotation>"
+        )
+    (root / "ImageSets" / "Main" / "train.txt").write_text("".join(f"{i}\n" for i in range(len(classes))))
+    return f"voc:{root}:train"
+
+
+def write_folder(root, classes=("b", "a")):
+    for index, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(index + 1):
+            Image.new("RGB", (8, 8)).save(root / name / f"{i}.png")
+    return f"folder:{root}"
+
+
+def message(error, name):
+    with pytest.raises(error) as caught:
+        register_dataset(name)
+    assert name not in DatasetCatalog.list()
+    return str(caught.value)
+
+
+def test_coco_form_is_read_as_it_stands(tmp_path):
+    name = write_coco(tmp_path)
+    assert register_dataset(name) == ["dog", "cat"]
+    first, second = DatasetCatalog.get(name)
+    assert first["file_name"] == str(tmp_path / "images" / "a.png")
+    assert (first["image_id"], first["width"], first["height"]) == (11, 40, 30)
+    (ann,) = first["annotations"]
+    assert ann["bbox"] == [1, 2, 10, 20] and ann["bbox_mode"] == BoxMode.XYWH_ABS
+    # Categories count from 0 in the order of their ids.
+    assert ann["category_id"] == 1 and second["annotations"][0]["category_id"] == 0
+    assert MetadataCatalog.get(name).evaluator_type == "coco"
+
+
+def test_voc_form_is_read_as_it_stands(tmp_path):
+    name = write_voc(tmp_path / "own")
+    assert register_dataset(name) == ["cat", "dog"]
+    first, second = DatasetCatalog.get(name)
+    assert first["file_name"] == str(tmp_path / "own" / "JPEGImages" / "0.jpg")
+    (ann,) = first["annotations"]
+    # VOC counts pixels from 1 and includes the last one.
+    assert ann["bbox"] == [0, 1, 10, 20] and ann["bbox_mode"] == BoxMode.XYXY_ABS
+    assert ann["category_id"] == 1 and second["annotations"][0]["category_id"] == 0
+    assert MetadataCatalog.get(name).evaluator_type == "pascal_voc"
+
+
+@pytest.mark.parametrize("folder, year", [("VOC2007", 2007), ("VOC2012", 2012), ("own", 2012)])
+def test_voc_2007_alone_has_the_metric_of_its_year(tmp_path, folder, year):
+    name = write_voc(tmp_path / folder)
+    register_dataset(name)
+    assert MetadataCatalog.get(name).year == year
+
+
+def test_every_voc_split_of_a_root_has_the_same_classes(tmp_path):
+    write_voc(tmp_path / "own")
+    (tmp_path / "own" / "ImageSets" / "Main" / "dogs.txt").write_text("0\n0\n")
+    assert register_dataset(f"voc:{tmp_path}/own:dogs") == ["cat", "dog"]
+
+
+def test_a_voc_split_of_a_single_image_is_an_error(tmp_path):
+    write_voc(tmp_path / "own")
+    (tmp_path / "own" / "ImageSets" / "Main" / "one.txt").write_text("1\n")
+    assert "one.txt names 1 images" in message(ValueError, f"voc:{tmp_path}/own:one")
+
+
+def test_a_folder_of_classes_is_read_in_the_order_of_names(tmp_path):
+    name = write_folder(tmp_path / "images")
+    assert register_dataset(name) == ["a", "b"]
+    samples = DatasetCatalog.get(name)
+    assert [(d["label"], d["image_id"]) for d in samples] == [(0, 0), (0, 1), (1, 2)]
+    assert samples[2]["file_name"] == str(tmp_path / "images" / "b" / "0.png")
+    assert MetadataCatalog.get(name).evaluator_type == "classification"
+
+
+def test_a_data_set_may_be_named_twice(tmp_path):
+    name = write_coco(tmp_path)
+    assert register_dataset(name) == register_dataset(name)
+
+
+def test_a_name_of_detectron2_stays_as_it_is():
+    assert register_dataset("voc_2007_test")[0] == "aeroplane"
+    # Its classes are known only when its file is read.
+    assert register_dataset("coco_2017_val") is None or len(register_dataset("coco_2017_val")) == 80
+
+
+def test_environment_variables_are_expanded(tmp_path, monkeypatch):
+    write_coco(tmp_path)
+    monkeypatch.setenv("OWN_DATA", str(tmp_path))
+    name = f"coco:$OWN_DATA/boxes.json:${{OWN_DATA}}/images/./{tmp_path.name}/.."
+    (tmp_path / "images" / tmp_path.name).mkdir()
+    assert register_dataset(name) == ["dog", "cat"]
+    assert len(DatasetCatalog.get(name)) == 2
+
+
+def test_an_unset_environment_variable_is_named(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_FOLDER", raising=False)
+    name = "folder:$NO_SUCH_FOLDER/train"
+    assert message(ValueError, name) == f'data set "{name}": the environment variable NO_SUCH_FOLDER is not set'
+
+
+@pytest.mark.parametrize("name", ["coco_2071_train", "coco:only.json", "voc:a:b:c", "png:images", ""])
+def test_a_name_of_no_form_is_an_error_that_shows_the_forms(name):
+    words = message(ValueError, name)
+    assert f'unknown data set "{name}"' in words
+    assert "coco:ANNOTATIONS.json:IMAGE_FOLDER" in words and "voc:ROOT:SPLIT" in words and "folder:ROOT" in words
+
+
+@pytest.mark.parametrize("form", ["coco:{}/boxes.json:{}/images", "voc:{}:train", "folder:{}/train"])
+def test_a_missing_folder_is_named(tmp_path, form):
+    missing = tmp_path / "nothing"
+    name = form.format(*[missing] * form.count("{}"))
+    words = message(FileNotFoundError, name)
+    assert str(missing) in words and "does not exist" in words and "make demo" not in words
+
+
+@pytest.mark.parametrize("form", ["coco:{}/boxes.json:{}/images", "voc:{}:train", "folder:{}/train"])
+def test_missing_generated_data_says_how_to_generate_it(tmp_path, form):
+    missing = tmp_path / "datasets" / "toy"
+    words = message(FileNotFoundError, form.format(*[missing] * form.count("{}")))
+    assert str(missing) in words and "`make demo`" in words
+
+
+def test_a_missing_image_folder_is_named(tmp_path):
+    name = write_coco(tmp_path)
+    shutil.rmtree(tmp_path / "images")
+    assert f"{tmp_path}/images does not exist" in message(FileNotFoundError, name)
+
+
+def test_a_json_that_is_none_is_named(tmp_path):
+    name = write_coco(tmp_path)
+    (tmp_path / "boxes.json").write_text('{"images": [')
+    assert f"{tmp_path}/boxes.json: not a JSON file" in message(ValueError, name)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_a_json_without_a_part_is_no_coco_file(tmp_path, key):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data.pop(key)))
+    assert f'{tmp_path}/boxes.json: no "{key}"' in words
+
+
+def test_a_json_list_is_no_coco_file(tmp_path):
+    name = write_coco(tmp_path)
+    (tmp_path / "boxes.json").write_text("[1, 2]")
+    assert "this is not a COCO annotation file" in message(ValueError, name)
+
+
+def test_an_image_that_is_not_there_is_named(tmp_path):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["images"][1].update(file_name="c.png")))
+    assert words == f"{tmp_path}/boxes.json: image 12: c.png is not in {tmp_path}/images"
+
+
+def test_images_may_lie_in_folders_of_the_image_folder(tmp_path):
+    name = write_coco(tmp_path, lambda data: data["images"][1].update(file_name="deep/b.png"))
+    (tmp_path / "images" / "deep").mkdir()
+    shutil.move(tmp_path / "images" / "b.png", tmp_path / "images" / "deep" / "b.png")
+    assert register_dataset(name)
+
+
+@pytest.mark.parametrize("key", ["id", "image_id", "category_id", "bbox", "area", "iscrowd"])
+def test_an_annotation_without_a_key_is_named(tmp_path, key):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["annotations"][1].pop(key)))
+    assert f"{tmp_path}/boxes.json: annotation " in words and f'no "{key}"' in words
+
+
+@pytest.mark.parametrize("key", ["id", "file_name", "width", "height"])
+def test_an_image_without_a_key_is_named(tmp_path, key):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["images"][1].pop(key)))
+    assert f"{tmp_path}/boxes.json: image" in words and f'no "{key}"' in words
+
+
+def test_an_annotation_of_an_unknown_image_is_named(tmp_path):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["annotations"][0].update(image_id=99)))
+    assert words == f"{tmp_path}/boxes.json: annotation 21: image 99 is not among the images"
+
+
+def test_an_annotation_of_an_unknown_category_is_named(tmp_path):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["annotations"][0].update(category_id=9)))
+    assert words == f"{tmp_path}/boxes.json: annotation 21: category 9 is not among the categories"
+
+
+@pytest.mark.parametrize(
+    "box", [[-2, 0, 5, 5], [0, -2, 5, 5], [0, 0, -1, 5], [0, 0, 5, -1], [35, 0, 7, 5], [0, 25, 5, 7], [50, 50, 1, 1]]
+)
+def test_a_box_outside_its_image_is_named(tmp_path, box):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["annotations"][0].update(bbox=box)))
+    assert f"{tmp_path}/boxes.json: annotation 21: box {box}" in words
+    assert "outside its image 11 (40x30)" in words
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 3, "4"], None, [float("nan"), 0, 5, 5]])
+def test_a_box_that_is_no_box_is_named(tmp_path, box):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["annotations"][0].update(bbox=box)))
+    assert f"{tmp_path}/boxes.json: annotation 21" in words
+
+
+@pytest.mark.parametrize("box", [[-0.4, -0.4, 5, 5], [35, 25, 5.4, 5.4], [0, 0, 40, 30]])
+def test_a_box_may_pass_the_border_by_a_fraction_of_a_pixel(tmp_path, box):
+    assert register_dataset(write_coco(tmp_path, lambda data: data["annotations"][0].update(bbox=box)))
+
+
+def test_an_annotation_id_that_occurs_twice_is_named(tmp_path):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data["annotations"][1].update(id=21)))
+    assert f"{tmp_path}/boxes.json: annotation 21" in words
+
+
+@pytest.mark.parametrize("file", ["Annotations/1.xml", "JPEGImages/1.jpg"])
+def test_a_file_that_a_voc_split_lacks_is_named(tmp_path, file):
+    name = write_voc(tmp_path)
+    (tmp_path / file).unlink()
+    words = message(ValueError, name)
+    assert words == f"{tmp_path}/ImageSets/Main/train.txt: image 1: {tmp_path}/{file} does not exist"
+
+
+def test_a_voc_split_that_is_not_there_is_named(tmp_path):
+    write_voc(tmp_path)
+    words = message(FileNotFoundError, f"voc:{tmp_path}:test")
+    assert f"{tmp_path}/ImageSets/Main/test.txt does not exist" in words
+
+
+def test_a_voc_root_without_annotations_is_named(tmp_path):
+    name = write_voc(tmp_path)
+    shutil.rmtree(tmp_path / "Annotations")
+    assert f"{tmp_path}/Annotations" in message((ValueError, FileNotFoundError), name)
+
+
+def test_a_voc_annotation_that_is_no_xml_is_named(tmp_path):
+    name = write_voc(tmp_path)
+    (tmp_path / "Annotations" / "1.xml").write_text("<annotation>")
+    assert f"{tmp_path}/Annotations/1.xml: not an XML file" in message(ValueError, name)
+
+
+def test_a_voc_box_outside_its_image_is_named(tmp_path):
+    name = write_voc(tmp_path)
+    file = tmp_path / "Annotations" / "1.xml"
+    file.write_text(file.read_text().replace("<xmax>10", "<xmax>99"))
+    words = message(ValueError, name)
+    assert f"{tmp_path}/Annotations/1.xml" in words and "outside" in words
+
+
+def test_an_empty_class_folder_is_an_error(tmp_path):
+    name = write_folder(tmp_path / "images")
+    (tmp_path / "images" / "c").mkdir()
+    words = message(ValueError, name)
+    assert name in words and "for the classes c" in words and "a folder of images for each class" in words
+
+
+def test_a_folder_without_classes_is_an_error(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    assert "a folder of images for each class is expected" in message(ValueError, f"folder:{tmp_path}/images")
+
+
+@pytest.mark.parametrize("split, count", [("train", 205), ("val", 87), ("test", 72)])
+def test_real_images_are_the_same_in_both_forms(data_dir, split, count):
+    root = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007"
+    json_file = data_dir / "bccd_voc" / "coco" / "annotations" / f"instances_{split}.json"
+    names = [f"coco:{json_file}:{root}/JPEGImages", f"voc:{root}:{split}"]
+    found = []
+    for name in names:
+        classes = register_dataset(name)
+        found.append(
+            {
+                d["file_name"]: sorted(
+                    (classes[a["category_id"]], *BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS))
+                    for a in d["annotations"]
+                )
+                for d in DatasetCatalog.get(name)
+            }
+        )
+    assert found[0] == found[1]
+    assert len(found[0]) == count and sum(map(len, found[0].values())) > 5 * count
+
+
+def test_real_annotations_are_sound_and_a_spoilt_one_is_found(data_dir, tmp_path):
+    root = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007"
+    data = json.loads((data_dir / "bccd_voc" / "coco" / "annotations" / "instances_val.json").read_text())
+    data["annotations"][100]["bbox"][0] += 640
+    (tmp_path / "spoilt.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=f"annotation {data['annotations'][100]['id']}: box"):
+        check_coco_json(str(tmp_path / "spoilt.json"), str(root / "JPEGImages"))
+
+
+def test_real_classification_images_are_found(data_dir):
+    train, val = (f"folder:{data_dir}/grocery_cls/{split}" for split in ("train", "val"))
+    assert register_dataset(train) == register_dataset(val)
+    samples = DatasetCatalog.get(train)
+    assert {d["label"] for d in samples} == set(range(len(register_dataset(train))))

@@ -1,0 +1,128 @@
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from PIL import Image
+from toy_runs import classification, detection, toy_setup
+
+from detnas.data.mapper import ClassificationMapper, build_mapper, build_recalibration_mapper, is_classifier
+
+pytest_plugins = ["toy_fixtures"]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Dataset dict of an image that is red on the left and green on the right."""
+    image = Image.new("RGB", (96, 64), (255, 0, 0))
+    image.paste((0, 255, 0), (48, 0, 96, 64))
+    image.save(tmp_path / "image.png")
+    return {"file_name": str(tmp_path / "image.png"), "image_id": 7, "label": 3}
+
+
+@pytest.fixture
+def classifier_cfg(toy_root, tmp_path):
+    return toy_setup("toy_1_pretrain_supernet", {**classification(toy_root), "OUTPUT_DIR": tmp_path})
+
+
+@pytest.fixture
+def detector_cfg(toy_root, tmp_path):
+    return toy_setup("toy_2_train_supernet", {**detection(toy_root), "OUTPUT_DIR": tmp_path})
+
+
+def first_of_training(cfg):
+    return DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[0]
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_a_crop_has_the_size_asked_for_as_uint8_and_keeps_the_label(picture, is_train):
+    result = ClassificationMapper(is_train, 32)(picture)
+    assert result["image"].shape == (3, 32, 32)
+    assert result["image"].dtype == torch.uint8
+    assert (result["label"], result["image_id"]) == (3, 7)
+    assert "image" not in picture
+
+
+@pytest.mark.parametrize("image_format, red, green", [("BGR", 2, 1), ("RGB", 0, 1)])
+def test_channels_come_in_the_order_of_the_format(picture, image_format, red, green):
+    image = ClassificationMapper(False, 32, image_format)(picture)["image"]
+    assert (image[red, :, 0] == 255).all() and (image[green, :, 0] == 0).all()
+    assert (image[green, :, -1] == 255).all() and (image[red, :, -1] == 0).all()
+
+
+def test_testing_takes_the_centre(picture):
+    image = ClassificationMapper(False, 32)(picture)["image"]
+    assert (image[2, :, :14] == 255).all() and (image[1, :, 18:] == 255).all()
+
+
+def test_testing_gives_the_same_image_each_time(picture):
+    mapper = ClassificationMapper(False, 32)
+    assert torch.equal(mapper(picture)["image"], mapper(picture)["image"])
+
+
+def test_training_crops_flips_and_jitters_at_random(picture):
+    torch.manual_seed(0)
+    images = [ClassificationMapper(True, 32)(picture)["image"] for _ in range(20)]
+    assert len({tuple(image.flatten().tolist()) for image in images}) == len(images)
+    left_is_red = [bool(image[2, 16, 0] > image[1, 16, 0]) for image in images]
+    assert True in left_is_red and False in left_is_red
+
+
+def test_without_jitter_colours_stay(picture):
+    torch.manual_seed(0)
+    mapper = ClassificationMapper(True, 32, color_jitter=0)
+    for image in (mapper(picture)["image"] for _ in range(10)):
+        assert (image[0] == 0).all()
+        # At the edge between the halves red and green are mixed.
+        assert (image[1].int() + image[2].int() - 255).abs().max() <= 2
+
+
+def test_a_mapper_follows_its_config(classifier_cfg):
+    result = build_mapper(classifier_cfg, is_train=True)(first_of_training(classifier_cfg))
+    size = classifier_cfg.INPUT.CLASSIFIER.SIZE
+    assert result["image"].shape == (3, size, size)
+
+
+def test_the_config_says_whether_it_is_a_classifier(classifier_cfg, detector_cfg):
+    assert is_classifier(classifier_cfg) and not is_classifier(detector_cfg)
+
+
+def test_detection_trains_with_instances_and_tests_without(detector_cfg):
+    sample = first_of_training(detector_cfg)
+    train, test = (build_mapper(detector_cfg, is_train)(sample) for is_train in (True, False))
+    assert len(train["instances"]) == len(sample["annotations"]) and "instances" not in test
+    for result in (train, test):
+        assert result["image"].shape == (3, 64, 64) and result["image"].dtype == torch.uint8
+
+
+def test_a_recalibration_image_is_the_test_image_with_its_boxes(detector_cfg):
+    sample = first_of_training(detector_cfg)
+    result = build_recalibration_mapper(detector_cfg)(sample)
+    assert torch.equal(result["image"], build_mapper(detector_cfg, is_train=False)(sample)["image"])
+    assert len(result["instances"].gt_boxes) == len(sample["annotations"])
+    assert result["instances"].gt_classes.tolist() == [ann["category_id"] for ann in sample["annotations"]]
+
+
+def test_boxes_in_whole_pixels_are_scaled_without_rounding(detector_cfg):
+    sample = first_of_training(detector_cfg)
+    boxes = torch.tensor([ann["bbox"] for ann in sample["annotations"]]).float()
+    boxes[:, 2:] += boxes[:, :2]
+    assert (boxes % 2 == 1).any()
+    result = build_recalibration_mapper(detector_cfg)(sample)
+    # 128 pixels became 64.
+    torch.testing.assert_close(result["instances"].gt_boxes.tensor, boxes / 2, rtol=0, atol=1e-4)
+
+
+def test_a_recalibration_image_is_never_augmented(detector_cfg):
+    mapper = build_recalibration_mapper(detector_cfg)
+    sample = first_of_training(detector_cfg)
+    first = mapper(sample)
+    for _ in range(5):
+        again = mapper(sample)
+        assert torch.equal(again["image"], first["image"])
+        assert torch.equal(again["instances"].gt_boxes.tensor, first["instances"].gt_boxes.tensor)
+
+
+def test_a_classifier_recalibrates_on_centre_crops_with_labels(classifier_cfg):
+    sample = first_of_training(classifier_cfg)
+    result = build_recalibration_mapper(classifier_cfg)(sample)
+    assert torch.equal(result["image"], build_mapper(classifier_cfg, is_train=False)(sample)["image"])
+    assert result["label"] == sample["label"]

@@ -1,0 +1,173 @@
+import random
+
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.modeling import build_model
+from toy_runs import classification, detection, toy_setup
+
+from detnas import find_supernet, recalibrate_bn
+from detnas.data.mapper import build_recalibration_mapper
+
+pytest_plugins = ["toy_fixtures"]
+PATH, OTHER = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
+
+
+def model_and_batches(name, data, toy_root, folder):
+    """A supernet with random weights and used statistics, and batches of 3, 3 and 2 images."""
+    cfg = toy_setup(name, {**data(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": folder})
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    for norm in norms(model):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    mapper = build_recalibration_mapper(cfg)
+    samples = random.Random(0).sample(DatasetCatalog.get(cfg.DATASETS.TRAIN[0]), 8)
+    images = [mapper(sample) for sample in samples]
+    find_supernet(model).path = PATH
+    return model, [images[:3], images[3:6], images[6:]]
+
+
+@pytest.fixture
+def classifier(toy_root, tmp_path):
+    return model_and_batches("toy_1_pretrain_supernet", classification, toy_root, tmp_path)
+
+
+@pytest.fixture(params=["classifier", "detector"])
+def model_batches(request, toy_root, tmp_path):
+    if request.param == "classifier":
+        return model_and_batches("toy_1_pretrain_supernet", classification, toy_root, tmp_path)
+    return model_and_batches("toy_2_train_supernet", detection, toy_root, tmp_path)
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def statistics(module):
+    return {n: b.clone() for n, b in module.named_buffers() if n.endswith(("running_mean", "running_var"))}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_mean_and_variance_are_pooled_over_all_batches(model_batches):
+    model, batches = model_batches
+    recalibrate_bn(model, batches)
+    conv, norm, _ = find_supernet(model).stem
+    images = torch.stack([x["image"] for batch in batches for x in batch]).float()
+    with torch.no_grad():
+        values = conv(images).double().transpose(0, 1).flatten(1)  # (C, all pixels of all images)
+    torch.testing.assert_close(norm.running_mean.double(), values.mean(dim=1), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(norm.running_var.double(), values.var(dim=1, correction=0), rtol=1e-3, atol=0)
+
+
+def test_every_image_counts_the_same_in_batches_of_unequal_size(classifier):
+    model, batches = classifier
+    batches = [batches[0] + batches[1], batches[2]]
+    recalibrate_bn(model, batches)
+    conv, norm, _ = find_supernet(model).stem
+    with torch.no_grad():
+        means = [conv(torch.stack([x["image"] for x in batch]).float()).mean(dim=(0, 2, 3)) for batch in batches]
+    torch.testing.assert_close(norm.running_mean, (6 * means[0] + 2 * means[1]) / 8, rtol=1e-4, atol=1e-3)
+    assert (norm.running_mean - (means[0] + means[1]) / 2).abs().max() > 0.1
+
+
+def test_every_norm_on_the_path_is_replaced(model_batches):
+    model, batches = model_batches
+    off_path = {id(m) for op in find_supernet(model).unsampled_ops() for m in op.modules()}
+    before = [(m, m.running_mean.clone(), m.running_var.clone()) for m in norms(model) if id(m) not in off_path]
+    assert len(before) > 20
+    recalibrate_bn(model, batches)
+    assert all(not torch.equal(m.running_mean, mean) for m, mean, _ in before)
+    assert all(not torch.equal(m.running_var, var) for m, _, var in before)
+
+
+def test_unsampled_ops_stay_as_they_are(model_batches):
+    model, batches = model_batches
+    before = [(op, {k: v.clone() for k, v in op.state_dict().items()}) for op in find_supernet(model).unsampled_ops()]
+    recalibrate_bn(model, batches)
+    assert all(equal(state, op.state_dict()) for op, state in before)
+
+
+def test_no_parameter_changes_or_gets_a_gradient(model_batches):
+    model, batches = model_batches
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    recalibrate_bn(model, batches)
+    assert equal(before, {name: p.detach() for name, p in model.named_parameters()})
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_same_path_always_gets_the_same_statistics(model_batches):
+    model, batches = model_batches
+    found = []
+    for path in (PATH, OTHER, PATH):
+        find_supernet(model).path = path
+        recalibrate_bn(model, batches)
+        found.append({n: s for n, s in statistics(model).items() if ".stage" not in n})
+    assert equal(found[0], found[2]) and not equal(found[0], found[1])
+
+
+def test_the_old_statistics_do_not_matter(model_batches):
+    model, batches = model_batches
+    recalibrate_bn(model, batches)
+    expected = statistics(model)
+    for op in norms(model):
+        if not any(op is m for unsampled in find_supernet(model).unsampled_ops() for m in unsampled.modules()):
+            op.running_mean.fill_(7)
+            op.running_var.fill_(7)
+    recalibrate_bn(model, batches)
+    assert equal(statistics(model), expected)
+
+
+def test_the_momentum_is_as_before(model_batches):
+    model, batches = model_batches
+    for i, norm in enumerate(norms(model)):
+        norm.momentum = 0.01 + i / 1000
+    before = [norm.momentum for norm in norms(model)]
+    recalibrate_bn(model, batches)
+    assert [norm.momentum for norm in norms(model)] == before
+
+
+def test_a_pass_that_fails_leaves_momentum_and_mode_in_order(classifier):
+    model, batches = classifier
+    before = [norm.momentum for norm in norms(model)]
+    with pytest.raises(KeyError):
+        recalibrate_bn(model, [batches[0], [{"label": 0}]])
+    assert [norm.momentum for norm in norms(model)] == before
+    assert not any(m.training for m in model.modules())
+
+
+def test_a_recalibration_after_one_that_failed_is_as_if_nothing_had_been(classifier):
+    model, batches = classifier
+    with pytest.raises(KeyError):
+        recalibrate_bn(model, [batches[0], [{"label": 0}]])
+    recalibrate_bn(model, batches)
+    first = statistics(model)
+    recalibrate_bn(model, batches)
+    assert equal(statistics(model), first)
+
+
+def test_the_random_state_outside_is_untouched(model_batches):
+    model, batches = model_batches
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    recalibrate_bn(model, batches)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_model_is_left_in_eval_mode(model_batches):
+    model, batches = model_batches
+    for mode in (True, False):
+        model.train(mode)
+        recalibrate_bn(model, batches)
+        assert not any(m.training for m in model.modules())
+
+
+def test_a_single_network_can_be_recalibrated_too(toy_root, tmp_path, classifier):
+    overrides = {**classification(toy_root), "MODEL.DETNAS.ARCH": "21301203", "OUTPUT_DIR": tmp_path}
+    model = build_model(toy_setup("toy_1_pretrain_supernet", overrides))
+    before = statistics(model)
+    recalibrate_bn(model, classifier[1])
+    assert all(not torch.equal(before[key], value) for key, value in statistics(model).items())

@@ -1,0 +1,210 @@
+import random
+from collections import Counter
+
+import pytest
+
+from detnas import SearchSpace, get_space
+from detnas.search.evolution import Searcher, cross, mutate
+from detnas.search.log import Candidate
+
+#: 256 paths, and 16
+SMALL = SearchSpace("small", 4, (8, 8), (2, 2))
+SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
+
+
+def score(path):
+    """Any fixed fitness with many ties."""
+    return float(sum(i * op for i, op in enumerate(path, 1)) % 7)
+
+
+def searcher(space=SMALL, is_legal=lambda path: True, **settings):
+    return Searcher(space, is_legal, **{"population": 8, "num_parents": 3, "num_mutate": 4, "num_cross": 3, **settings})
+
+
+def search(searcher, generations, fails=lambda path: False):
+    """History of a whole search."""
+    history = []
+    for generation in range(generations):
+        for path in searcher.propose(history, generation):
+            result = {"error": "it failed"} if fails(path) else {"score": score(path)}
+            history.append(Candidate(path, generation=generation, **result))
+    return history
+
+
+def test_every_path_is_legal_and_of_the_space():
+    history = search(searcher(is_legal=lambda path: sum(path) <= 5), 6)
+    assert len(history) > 30
+    assert all(sum(c.path) <= 5 and SMALL.check(c.path) == c.path for c in history)
+
+
+def test_no_path_comes_twice():
+    for seed in range(5):
+        paths = [c.path for c in search(searcher(seed=seed), 12)]
+        assert len(paths) == 96 and len(set(paths)) == len(paths)
+
+
+def test_a_used_up_space_gives_fewer_paths_and_then_none():
+    small = searcher(SMALLEST, population=7, num_mutate=3, num_cross=3)
+    sizes = Counter(c.generation for c in search(small, 5))
+    assert sizes == {0: 7, 1: 7, 2: 2}
+    assert small.propose(search(small, 3), 3) == []
+
+
+def test_the_legal_part_of_a_space_can_be_used_up_too():
+    legal = [(0, 0), (1, 3), (2, 2)]
+    history = search(searcher(SMALLEST, lambda path: path in legal), 4)
+    assert sorted(c.path for c in history) == legal
+
+
+def test_a_constraint_that_nothing_meets_gives_no_path_in_bounded_time():
+    calls = []
+    assert searcher(is_legal=lambda path: calls.append(path)).propose([], 0) == []
+    assert len(calls) < 10**5
+
+
+@pytest.mark.parametrize("generation", [1, 2, 3])
+def test_a_generation_depends_on_earlier_ones_alone(generation):
+    history = search(searcher(), 5)
+    earlier = [c for c in history if c.generation < generation]
+    expected = [c.path for c in history if c.generation == generation]
+    for finished in range(len(history) - len(earlier) + 1):
+        assert searcher().propose(earlier + history[len(earlier) :][:finished], generation) == expected
+
+
+def test_the_order_of_the_history_does_not_matter():
+    history = search(searcher(), 4)
+    assert len({c.score for c in history}) < len(history)
+    expected = searcher().propose(history, 4)
+    for seed in range(20):
+        shuffled = random.Random(seed).sample(history, len(history))
+        assert searcher().propose(shuffled, 4) == expected
+
+
+def test_proposing_changes_no_history_and_no_global_random_state():
+    history = search(searcher(), 3)
+    before, state = list(history), random.getstate()
+    searcher().propose(history, 3)
+    assert history == before and random.getstate() == state
+
+
+def test_another_seed_is_another_search():
+    first, second = ({c.path for c in search(searcher(get_space("tiny"), seed=seed), 3)} for seed in (0, 1))
+    assert len(first & second) <= 1
+
+
+def test_the_first_generation_is_random_whatever_children_are_asked_for():
+    first = searcher(num_mutate=8, num_cross=0).propose([], 0)
+    assert len(first) == 8
+    assert searcher(num_mutate=0, num_cross=8).propose([], 0) == searcher(num_mutate=0, num_cross=0).propose([], 0)
+    assert searcher(num_mutate=0, num_cross=0).propose([], 0) == first
+
+
+def test_the_first_generation_is_uniform_over_the_space():
+    paths = searcher(get_space("tiny"), population=2000).propose([], 0)
+    counts = Counter((block, op) for path in paths for block, op in enumerate(path))
+    assert len(counts) == 32 and all(400 < count < 600 for count in counts.values())
+
+
+def test_without_children_it_is_random_search():
+    history = search(searcher(num_mutate=0, num_cross=0), 3)
+    better = [Candidate(c.path, generation=c.generation, score=-c.score) for c in history]
+    alone = searcher(num_mutate=0, num_cross=0)
+    assert alone.propose(history, 3) == alone.propose(better, 3)
+
+
+def best_and_others(space, *best):
+    """A first generation in which these paths are the best."""
+    others = [space.random_path(random.Random(i)) for i in range(20)]
+    history = [Candidate(path, score=90.0 - i) for i, path in enumerate(best)]
+    return history + [Candidate(path, score=1.0) for path in others if path not in best]
+
+
+def test_crossover_takes_every_op_from_the_best():
+    tiny = get_space("tiny")
+    parents = (0, 0, 0, 0, 1, 1, 1, 1), (3, 3, 3, 3, 2, 2, 2, 2)
+    children = searcher(tiny, num_parents=2, num_mutate=0, num_cross=8).propose(best_and_others(tiny, *parents), 1)
+    assert len(children) == 8
+    assert all(op in pair for child in children for op, *pair in zip(child, *parents))
+
+
+def test_mutation_stays_near_the_best():
+    tiny = get_space("tiny")
+    best = (1, 2, 3, 0, 1, 2, 3, 0)
+    one = searcher(tiny, population=200, num_parents=1, num_mutate=200, num_cross=0)
+    children = one.propose(best_and_others(tiny, best), 1)
+    distances = [sum(a != b for a, b in zip(child, best)) for child in children]
+    assert len(children) == 200 and min(distances) >= 1
+    # A random path differs in six of eight blocks.
+    assert sum(distances) / len(distances) < 3
+
+
+def test_children_are_made_by_mutation_then_by_crossover_and_the_rest_is_random():
+    tiny = get_space("tiny")
+    parents = (0,) * 8, (1,) * 8
+    settings = {"num_parents": 2, "num_mutate": 3, "num_cross": 3, "population": 40, "mutate_prob": 0.1}
+    paths = searcher(tiny, **settings).propose(best_and_others(tiny, *parents), 1)
+    assert len(paths) == 40
+    assert all(set(path) <= {0, 1} for path in paths[3:6])
+    assert sum(set(path) <= {0, 1} for path in paths[6:]) == 0
+
+
+def test_a_single_parent_cannot_cross_and_the_generation_is_still_full():
+    paths = searcher().propose([Candidate((0, 1, 2, 3), score=1.0)], 1)
+    assert len(set(paths)) == 8
+
+
+def test_failed_candidates_are_no_parents_and_do_not_come_again():
+    history = search(searcher(), 6, fails=lambda path: path[0] == 1)
+    failed = [c.path for c in history if c.error]
+    assert failed and len({c.path for c in history}) == len(history)
+    only_failures = [Candidate((0, 0, 0, i), error="it failed") for i in range(4)]
+    paths = searcher().propose(only_failures, 1)
+    assert len(paths) == 8 and not set(paths) & {c.path for c in only_failures}
+
+
+def test_another_rank_chooses_other_parents():
+    tiny = get_space("tiny")
+    worst_first = searcher(tiny, num_parents=2, num_mutate=0, num_cross=8, rank=lambda c: (c.score, c.path))
+    a, b = (0,) * 8, (3,) * 8
+    history = [Candidate(a, score=-2.0), Candidate(b, score=-1.0), *best_and_others(tiny, (1,) * 8, (2,) * 8)]
+    assert all(set(path) <= {0, 3} for path in worst_first.propose(history, 1))
+
+
+def test_the_search_finds_better_paths_than_random_search():
+    target = (3, 1, 0, 2, 2, 0, 1, 3)
+    tiny = get_space("tiny")
+
+    def best(**settings):
+        history = []
+        for generation in range(15):
+            for path in searcher(tiny, population=20, num_parents=5, **settings).propose(history, generation):
+                matches = sum(a == b for a, b in zip(path, target))
+                history.append(Candidate(path, generation=generation, score=float(matches)))
+        return max(c.score for c in history)
+
+    assert best(num_mutate=10, num_cross=10) == 8 > best(num_mutate=0, num_cross=0)
+
+
+def test_more_children_than_places_are_an_error_that_names_the_keys():
+    with pytest.raises(ValueError, match="5 children by mutation and 4 by crossover .* population of 8 .*NUM_MUTATE"):
+        searcher(num_mutate=5, num_cross=4)
+
+
+def test_mutation_draws_each_op_anew_with_its_probability():
+    rng = random.Random(0)
+    path = (0, 1, 2, 3) * 5
+    assert mutate(path, 0.0, 4, rng) == path
+    changed = sum(a != b for _ in range(1000) for a, b in zip(path, mutate(path, 0.2, 4, rng)))
+    # An op drawn anew is the same one in a quarter of the cases: 0.2 * 3/4 of 20000.
+    assert 2800 < changed < 3200
+    ops = Counter(op for _ in range(200) for op in mutate(path, 1.0, 4, rng))
+    assert set(ops) == {0, 1, 2, 3} and all(850 < count < 1150 for count in ops.values())
+
+
+def test_crossover_takes_each_op_from_either_parent_by_a_fair_coin():
+    rng = random.Random(0)
+    a, b = (0,) * 20, (1,) * 20
+    children = [cross(a, b, rng) for _ in range(500)]
+    shares = [sum(child[i] for child in children) / len(children) for i in range(20)]
+    assert all(0.4 < share < 0.6 for share in shares)
+    assert cross(a, a, rng) == a

@@ -1,0 +1,151 @@
+import json
+import random
+
+import pytest
+
+from detnas import SearchSpace
+from detnas.search.log import Candidate, SearchLog, by_score
+
+SPACE = SearchSpace("small", 4, (8, 8), (2, 2))
+HEADER = {"space": "small", "seed": 0, "constraints": ("backbone_flops <= 30e6",), "population": 10}
+CANDIDATES = [
+    Candidate((0, 1, 2, 3), 0, 21.5, {"bbox/AP": 21.5, "bbox/APl": None}, {"backbone_flops": 12}, 1.25),
+    Candidate((3, 3, 3, 3), 0, error="RuntimeError: it failed"),
+    Candidate((1, 1, 1, 1), 1, 30.0, {"bbox/AP": 30.0}),
+]
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = SearchLog(str(tmp_path), SPACE, HEADER)
+    for candidate in CANDIDATES:
+        log.append(candidate)
+    return log
+
+
+@pytest.fixture
+def file(log, tmp_path):
+    return tmp_path / "search.jsonl"
+
+
+def test_what_is_appended_is_read_again(log, tmp_path):
+    for again in (SearchLog(str(tmp_path), SPACE, HEADER), SearchLog(str(tmp_path), SPACE)):
+        assert again.history() == log.history() == CANDIDATES
+        assert (0, 1, 2, 3) in again and (0, 0, 0, 0) not in again
+
+
+def test_a_line_is_one_candidate_with_its_arch_after_the_header(file):
+    header, *lines = map(json.loads, file.read_text().splitlines())
+    assert header == json.loads(json.dumps(HEADER))
+    assert [line["path"] for line in lines] == ["01-23", "33-33", "11-11"]
+    assert lines[0]["score"] == 21.5 and lines[1]["error"] == "RuntimeError: it failed"
+
+
+def test_appending_never_rewrites_what_is_there(log, file):
+    before = file.read_bytes()
+    log.append(Candidate((2, 2, 2, 2), 1, 3.0))
+    assert file.read_bytes().startswith(before)
+
+
+def test_a_candidate_is_in_the_file_as_soon_as_append_returns(log, tmp_path):
+    log.append(Candidate((2, 2, 2, 2), 1, 3.0))
+    assert (2, 2, 2, 2) in SearchLog(str(tmp_path), SPACE)
+
+
+def test_a_last_line_torn_anywhere_is_dropped(file, tmp_path):
+    data = file.read_bytes()
+    last = data.rstrip(b"\n").rfind(b"\n") + 1
+    for end in range(last, len(data)):
+        file.write_bytes(data[:end])
+        assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES[:2]
+        assert file.read_bytes() == data[:last]
+
+
+def test_the_search_goes_on_after_a_torn_line(file, tmp_path):
+    file.write_bytes(file.read_bytes()[:-5])
+    SearchLog(str(tmp_path), SPACE, HEADER).append(CANDIDATES[2])
+    assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES
+
+
+def test_a_torn_header_starts_the_log_anew(file, tmp_path):
+    file.write_bytes(file.read_bytes()[:10])
+    assert SearchLog(str(tmp_path), SPACE, HEADER).history() == []
+    assert SearchLog(str(tmp_path), SPACE).header["space"] == "small"
+
+
+@pytest.mark.parametrize(
+    "line", ['{"path": "01', "none", "3", "[1]", '{"score": 2.0}', '{"path": "0123", "sorce": 1.0}', '{"path": "01"}']
+)
+def test_a_damaged_line_is_an_error_that_names_the_file(file, tmp_path, line):
+    lines = file.read_text().splitlines()
+    lines[2] = line
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        SearchLog(str(tmp_path), SPACE, HEADER)
+
+
+def test_reading_a_log_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="search.jsonl does not exist or is empty; search_net.py writes it"):
+        SearchLog(str(tmp_path), SPACE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_settings_are_named_with_both_values(file, tmp_path):
+    before = file.read_bytes()
+    with pytest.raises(ValueError) as caught:
+        SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 5, "population": 20})
+    words = str(caught.value)
+    assert "population was 10 and is 20" in words and "seed was 0 and is 5" in words
+    assert str(file) in words and "constraints was" not in words
+    assert file.read_bytes() == before
+
+
+def test_a_setting_that_the_log_does_not_have_is_named(log, tmp_path):
+    with pytest.raises(ValueError, match="metric was None and is 'bbox/AP'"):
+        SearchLog(str(tmp_path), SPACE, {**HEADER, "metric": "bbox/AP"})
+
+
+def test_a_log_of_another_space_is_refused(log, tmp_path):
+    other = SearchSpace("other", 4, (8, 8), (2, 2))
+    for header in (None, {**HEADER, "space": "other"}):
+        with pytest.raises(ValueError, match='is a search of space "small"; this one is of "other"'):
+            SearchLog(str(tmp_path), other, header)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        Candidate((2, 2, 2, 2), score=float("nan")),
+        Candidate((2, 2, 2, 2), score=1.0, metrics={"bbox/APl": float("nan")}),
+        Candidate((2, 2, 2, 2), score=float("inf")),
+    ],
+)
+def test_a_value_that_is_no_number_does_not_get_into_the_log(log, file, candidate):
+    before = file.read_bytes()
+    with pytest.raises(ValueError):
+        log.append(candidate)
+    assert file.read_bytes() == before and log.history() == CANDIDATES
+
+
+def test_a_path_that_does_not_fit_the_space_does_not_get_into_the_log(log, file):
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="3 blocks"):
+        log.append(Candidate((0, 0, 0), score=1.0))
+    assert file.read_bytes() == before and (0, 0, 0) not in log
+
+
+def test_the_best_come_first_and_failures_not_at_all(log):
+    assert [c.path for c in log.best(5)] == [(1, 1, 1, 1), (0, 1, 2, 3)]
+    assert [c.path for c in log.best()] == [(1, 1, 1, 1)]
+
+
+def test_an_empty_log_has_no_best(tmp_path):
+    assert SearchLog(str(tmp_path), SPACE, HEADER).best() == []
+
+
+def test_paths_break_ties_whatever_the_order_of_the_lines():
+    tied = [Candidate((i, 0, 0, 0), score=1.0) for i in range(4)] + [Candidate((0, 0, 0, 1), score=2.0)]
+    expected = [(0, 0, 0, 1), (0, 0, 0, 0), (1, 0, 0, 0), (2, 0, 0, 0), (3, 0, 0, 0)]
+    for seed in range(10):
+        shuffled = random.Random(seed).sample(tied, len(tied))
+        assert [c.path for c in sorted(shuffled, key=by_score)] == expected

@@ -1,0 +1,181 @@
+import logging
+import random
+
+import pytest
+
+from detnas import SearchSpace, get_space
+from detnas.search.evolution import Searcher
+from detnas.search.executor import run_here
+from detnas.search.log import SearchLog
+from detnas.search.loop import run_search
+
+pytest_plugins = ["toy_fixtures"]
+TINY = get_space("tiny")
+SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
+GENERATIONS, POPULATION = 4, 6
+TOTAL = GENERATIONS * POPULATION
+
+
+def metrics_of(path):
+    """Any fixed fitness with many ties."""
+    return {"bbox/AP": float(sum(i * op for i, op in enumerate(path, 1)) % 9), "bbox/APl": None}
+
+
+def search(folder, space=TINY, evaluate=metrics_of, generations=GENERATIONS, metric="bbox/AP", executor=None, **hooks):
+    """Run or continue the search in a folder; returns its log."""
+    folder.mkdir(exist_ok=True)
+    log = SearchLog(str(folder), space, {"space": space.name})
+    searcher = Searcher(space, lambda path: True, POPULATION, num_parents=3, num_mutate=3, num_cross=2)
+    run_search(searcher, executor or run_here(evaluate, metric), log, generations, **hooks)
+    return log
+
+
+def stopping_after(count, calls):
+    """An evaluator that is interrupted when it has finished ``count`` candidates."""
+
+    def evaluate(path):
+        if len(calls) == count:
+            raise KeyboardInterrupt
+        calls.append(path)
+        return metrics_of(path)
+
+    return evaluate
+
+
+def result(log):
+    return [(c.path, c.generation, c.score, c.error) for c in log.history()]
+
+
+@pytest.fixture
+def uninterrupted(tmp_path):
+    return result(search(tmp_path / "uninterrupted"))
+
+
+def test_a_search_has_all_its_generations(uninterrupted):
+    assert [generation for _, generation, _, _ in uninterrupted] == sorted(list(range(GENERATIONS)) * POPULATION)
+    assert len({path for path, *_ in uninterrupted}) == TOTAL
+
+
+def test_the_log_holds_metrics_and_costs(tmp_path):
+    log = search(tmp_path / "a", costs=lambda path: {"backbone_flops": sum(path)})
+    for candidate in log.history():
+        assert candidate.metrics == metrics_of(candidate.path)
+        assert candidate.score == candidate.metrics["bbox/AP"]
+        assert candidate.costs == {"backbone_flops": sum(candidate.path)}
+        assert candidate.seconds >= 0
+
+
+def test_a_search_stopped_after_any_candidate_goes_on_to_the_same_end(tmp_path, uninterrupted):
+    for count in range(TOTAL):
+        folder, calls = tmp_path / str(count), []
+        with pytest.raises(KeyboardInterrupt):
+            search(folder, evaluate=stopping_after(count, calls))
+        search(folder, evaluate=stopping_after(TOTAL, calls))
+        assert result(SearchLog(str(folder), TINY)) == uninterrupted
+        assert calls == [path for path, *_ in uninterrupted]
+
+
+def test_a_search_stopped_within_a_line_goes_on_to_the_same_end(tmp_path, uninterrupted):
+    whole = (tmp_path / "uninterrupted" / "search.jsonl").read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    for count in range(1, TOTAL):
+        for torn in (1, (ends[count] - ends[count - 1]) // 2, ends[count] - ends[count - 1] - 1):
+            folder, calls = tmp_path / f"{count}-{torn}", []
+            folder.mkdir()
+            (folder / "search.jsonl").write_bytes(whole[: ends[count - 1] + torn])
+            log = search(folder, evaluate=stopping_after(TOTAL, calls))
+            assert result(log) == result(SearchLog(str(folder), TINY)) == uninterrupted
+            assert calls == [path for path, *_ in uninterrupted[count - 1 :]]
+
+
+def test_a_search_stopped_many_times_evaluates_nothing_twice(tmp_path, uninterrupted):
+    calls = []
+    for count in (2, 3, 3, 11, 17, 23):
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "a", evaluate=stopping_after(count, calls))
+    assert result(search(tmp_path / "a", evaluate=stopping_after(TOTAL, calls))) == uninterrupted
+    assert len(calls) == len(set(calls)) == TOTAL
+
+
+def test_a_finished_search_is_not_evaluated_again_and_may_grow(tmp_path, uninterrupted):
+    calls = []
+    assert result(search(tmp_path / "uninterrupted", evaluate=stopping_after(0, calls))) == uninterrupted
+    longer = result(search(tmp_path / "uninterrupted", generations=GENERATIONS + 1))
+    assert longer[:TOTAL] == uninterrupted and len(longer) == TOTAL + POPULATION
+
+
+def test_the_order_in_which_candidates_finish_does_not_matter(tmp_path, uninterrupted):
+    def shuffled(paths):
+        yield from random.Random(len(paths)).sample(list(run_here(metrics_of, "bbox/AP")(paths)), len(paths))
+
+    assert sorted(result(search(tmp_path / "a", executor=shuffled))) == sorted(uninterrupted)
+
+
+def test_a_failing_candidate_is_logged_with_its_error_and_not_tried_again(tmp_path):
+    calls = []
+
+    def fails_at_times(path):
+        calls.append(path)
+        if path[0] == 1:
+            raise RuntimeError("no memory")
+        return metrics_of(path)
+
+    log = search(tmp_path / "a", evaluate=fails_at_times)
+    failed = [c for c in log.history() if c.path[0] == 1]
+    assert failed and len(log.history()) == TOTAL
+    assert {(c.error, c.score) for c in failed} == {("RuntimeError: no memory", None)}
+    assert all(c.error is None for c in log.history() if c not in failed)
+    search(tmp_path / "a", evaluate=fails_at_times)
+    assert len(calls) == len(set(calls)) == TOTAL
+
+
+def test_a_search_in_which_all_candidates_fail_ends(tmp_path):
+    def fails(path):
+        raise ValueError("always")
+
+    log = search(tmp_path / "a", evaluate=fails)
+    assert len(log.history()) == TOTAL and log.best() == []
+
+
+def test_a_metric_that_is_not_reported_is_an_error_of_the_candidate(tmp_path):
+    log = search(tmp_path / "a", generations=1, metric="bbox/AP75")
+    assert all("SEARCH.METRIC" in c.error and "bbox/AP, bbox/APl" in c.error for c in log.history())
+
+
+def test_a_metric_that_could_not_be_computed_counts_zero(tmp_path):
+    log = search(tmp_path / "a", generations=1, metric="bbox/APl")
+    assert [c.score for c in log.history()] == [0.0] * POPULATION
+
+
+def test_a_search_ends_early_when_there_is_no_new_path(tmp_path, caplog):
+    log = search(tmp_path / "a", space=SMALLEST, generations=50)
+    assert len(log.history()) == 16 and max(c.generation for c in log.history()) == 2
+    assert "the search ends before generation 4" in caplog.text
+
+
+def test_the_best_so_far_is_announced_once_each_time_it_changes(tmp_path):
+    announced = []
+    log = search(tmp_path / "a", on_best=announced.append)
+    expected, best = [], None
+    for candidate in log.history():
+        if best is None or (-candidate.score, candidate.path) < (-best.score, best.path):
+            best = candidate
+            expected.append(candidate)
+    assert announced == expected and announced[-1] == log.best()[0]
+
+
+def test_a_search_taken_up_again_announces_its_best_first(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "a", evaluate=stopping_after(9, []))
+    best = SearchLog(str(tmp_path / "a"), TINY).best()[0]
+    announced = []
+    search(tmp_path / "a", on_best=announced.append)
+    assert announced[0] == best
+
+
+def test_every_candidate_has_a_line_that_says_where_the_search_stands(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="detnas.search.loop")
+    search(tmp_path / "a")
+    lines = [record.message for record in caplog.records if "candidate" in record.message]
+    assert [f"candidate {i}/{TOTAL}" in line and "eta" in line for i, line in enumerate(lines, 1)] == [True] * TOTAL
+    assert sum("best so far" in record.message for record in caplog.records) == GENERATIONS

@@ -1,0 +1,261 @@
+"""The four steps through the scripts, on small generated data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from toy_runs import classification, command, detection, own_loggers
+
+import search_net
+import train_net
+from detnas import get_space
+from detnas.engine.setup import launch
+from detnas.search.log import SearchLog
+
+pytest_plugins = ["toy_fixtures"]
+ROOT = Path(__file__).resolve().parents[1]
+TINY = get_space("tiny")
+SEARCH = {
+    "SEARCH.POPULATION": 6,
+    "SEARCH.NUM_PARENTS": 3,
+    "SEARCH.NUM_MUTATE": 3,
+    "SEARCH.NUM_CROSS": 2,
+    "SEARCH.GENERATIONS": 3,
+    "SEARCH.RECALIBRATION_IMAGES": 8,
+    "SEARCH.RECALIBRATION_BATCH": 4,
+    "SEARCH.METRIC": "bbox/AP50",
+}
+
+
+def train(config, overrides):
+    with own_loggers():
+        launch(train_net.main, command(config, overrides))
+    return Path(overrides["OUTPUT_DIR"])
+
+
+def arguments(supernet, toy_root, folder, *flags, **overrides):
+    """Command line of a search on the training images, so that a supernet of a few iterations finds something."""
+    data = detection(toy_root, test="train")
+    overrides = {**data, **SEARCH, "OUTPUT_DIR": folder, "MODEL.WEIGHTS": supernet / "model_final.pth", **overrides}
+    return command("toy_2_train_supernet", overrides, *flags, parser=search_net.parser())
+
+
+def search(*args, **overrides):
+    with own_loggers():
+        return search_net.main(arguments(*args, **overrides))
+
+
+def outcome(folder):
+    """Header and candidates of a search, without the times."""
+    log = SearchLog(str(folder), TINY)
+    return log.header, [(c.path, c.generation, c.score, c.metrics, c.costs, c.error) for c in log.history()]
+
+
+def last_metrics(folder):
+    """The last value of everything that a training reported."""
+    lines = (folder / "metrics.json").read_text().splitlines()
+    return {name: value for line in lines for name, value in json.loads(line).items()}
+
+
+@pytest.fixture(scope="module")
+def pretrained(toy_root, tmp_path_factory):
+    """Step 1: folder of a supernet trained as a classifier."""
+    folder = tmp_path_factory.mktemp("steps") / "1"
+    return train("toy_1_pretrain_supernet", {**classification(toy_root), "OUTPUT_DIR": folder, "SOLVER.MAX_ITER": 10})
+
+
+@pytest.fixture(scope="module")
+def supernet(pretrained, toy_root):
+    """Step 2: folder of a supernet trained as a detector."""
+    weights = {"MODEL.WEIGHTS": pretrained / "model_final.pth", "OUTPUT_DIR": pretrained.parent / "2"}
+    solver = {"SOLVER.MAX_ITER": 80, "SOLVER.BASE_LR": 0.02}
+    return train("toy_2_train_supernet", {**detection(toy_root), **weights, **solver})
+
+
+@pytest.fixture(scope="module")
+def searched(supernet, toy_root):
+    """Step 3: folder of a search without an interruption."""
+    folder = supernet.parent / "3"
+    search(supernet, toy_root, folder)
+    return folder
+
+
+def test_step_1_leaves_a_supernet_and_the_config_of_its_run(pretrained):
+    state = torch.load(pretrained / "model_final.pth", weights_only=True)["model"]
+    assert sum(name.startswith("backbone.bottom_up.stage4.1.3.") for name in state) > 10
+    assert yaml.safe_load((pretrained / "config.yaml").read_text())["MODEL"]["CLASSIFIER"]["NUM_CLASSES"] == 4
+    assert last_metrics(pretrained)["iteration"] == 9
+
+
+def test_step_2_moved_the_weights_of_step_1(pretrained, supernet):
+    before, after = (torch.load(f / "model_final.pth", weights_only=True)["model"] for f in (pretrained, supernet))
+    weights = [name for name in before if name.startswith("backbone.bottom_up.") and name.endswith(".weight")]
+    assert len(weights) > 100 and all(not torch.equal(before[name], after[name]) for name in weights)
+    assert last_metrics(supernet)["total_loss"] > 0
+
+
+def test_step_3_evaluates_every_candidate_once_and_some_find_objects(searched):
+    header, candidates = outcome(searched)
+    assert header["space"] == "tiny" and header["metric"] == "bbox/AP50"
+    paths, generations, scores = ([c[i] for c in candidates] for i in range(3))
+    assert generations == [0] * 6 + [1] * 6 + [2] * 6 and len(set(paths)) == 18
+    assert all(error is None for *_, error in candidates)
+    assert len(set(scores)) > 9 and max(scores) > 0.5
+
+
+def test_step_3_writes_the_best_network_and_a_picture(searched):
+    best = SearchLog(str(searched), TINY).best()[0]
+    detnas = yaml.safe_load((searched / "best.yaml").read_text())["MODEL"]["DETNAS"]
+    assert (detnas["SPACE"], detnas["ARCH"]) == ("tiny", TINY.format(best.path))
+    assert (searched / "search.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_candidate_meets_the_limit(supernet, toy_root, tmp_path):
+    limit = 27e6
+    log = search(supernet, toy_root, tmp_path, **{"SEARCH.CONSTRAINTS": f"('backbone_flops <= {limit}',)"})
+    assert len(log.history()) == 18 and all(0 < c.costs["backbone_flops"] <= limit for c in log.history())
+
+
+def test_evaluating_the_best_again_gives_the_logged_metrics(supernet, searched, toy_root, capsys):
+    best = SearchLog(str(searched), TINY).best()[0]
+    capsys.readouterr()
+    metrics = search(supernet, toy_root, searched, "--eval-only")
+    assert metrics == pytest.approx(best.metrics, abs=1e-6)
+    assert TINY.format(best.path) in capsys.readouterr().out
+    written = json.loads((searched / "evaluation.json").read_text())
+    assert written["metrics"] == metrics and written["path"] == TINY.format(best.path)
+
+
+def test_evaluating_any_arch_again_gives_its_logged_metrics(supernet, searched, toy_root):
+    for candidate in SearchLog(str(searched), TINY).history()[::6]:
+        metrics = search(supernet, toy_root, searched, "--arch", TINY.format(candidate.path))
+        assert metrics == pytest.approx(candidate.metrics, abs=1e-6)
+
+
+def test_evaluating_without_recalibration_gives_something_else(supernet, searched, toy_root):
+    best = SearchLog(str(searched), TINY).best()[0]
+    metrics = search(supernet, toy_root, searched, "--eval-only", "--no-recalibration")
+    assert metrics != best.metrics
+    assert not json.loads((searched / "evaluation.json").read_text())["recalibrated"]
+
+
+def test_a_finished_search_started_again_changes_nothing(supernet, searched, toy_root):
+    before = (searched / "search.jsonl").read_bytes()
+    search(supernet, toy_root, searched)
+    assert (searched / "search.jsonl").read_bytes() == before
+
+
+def test_a_search_killed_in_the_middle_ends_as_one_that_was_not(supernet, searched, toy_root, tmp_path):
+    args = arguments(supernet, toy_root, tmp_path)
+    words = ["--config-file", args.config_file, *args.opts]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    with open(tmp_path / "output.txt", "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "search_net.py"), *words], stdout=output, stderr=output, env=env
+        )
+    log = tmp_path / "search.jsonl"
+    try:
+        deadline = time.monotonic() + 120
+        while not log.exists() or log.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "output.txt").read_text()
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    finished = log.read_bytes()
+    finished = finished[: finished.rfind(b"\n") + 1]
+    assert 3 <= finished.count(b"\n") < 19
+
+    search(supernet, toy_root, tmp_path)
+    # What was finished is kept as it was, times included: nothing of it was evaluated again.
+    assert log.read_bytes().startswith(finished)
+    assert outcome(tmp_path) == outcome(searched)
+    paths = [json.loads(line)["path"] for line in log.read_text().splitlines()[1:]]
+    assert len(paths) == len(set(paths)) == 18
+
+
+def test_step_4_trains_the_best_network_from_its_own_pretraining(searched, toy_root, tmp_path):
+    arch = {"MODEL.DETNAS.ARCH": searched / "best.yaml"}
+    data, solver = classification(toy_root), {"SOLVER.MAX_ITER": 4}
+    pretrained = train("toy_4_pretrain", {**data, **arch, **solver, "OUTPUT_DIR": tmp_path / "pretrain"})
+    assert 0 <= last_metrics(pretrained)["classification/top1"] <= 100
+
+    data, solver = detection(toy_root, "train"), {"SOLVER.MAX_ITER": 60, "SOLVER.BASE_LR": 0.02}
+    weights = {"MODEL.WEIGHTS": pretrained / "model_final.pth", "OUTPUT_DIR": tmp_path / "retrain"}
+    retrained = train("toy_4_retrain", {**data, **arch, **weights, **solver})
+    assert last_metrics(retrained)["bbox/AP50"] > 0.5
+    best = SearchLog(str(searched), TINY).best()[0]
+    saved = yaml.safe_load((retrained / "config.yaml").read_text())["MODEL"]["DETNAS"]
+    assert saved["ARCH"] == TINY.format(best.path)
+
+    overrides = {**data, **arch, "OUTPUT_DIR": retrained, "MODEL.WEIGHTS": ""}
+    with own_loggers():
+        results = train_net.main(command("toy_4_retrain", overrides, "--eval-only"))
+    assert results["bbox"]["AP"] == pytest.approx(last_metrics(retrained)["bbox/AP"], abs=1e-6)
+
+
+def test_the_best_yaml_trains_by_itself(searched, toy_root, tmp_path):
+    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path / "run", "SOLVER.MAX_ITER": 2}
+    folder = train(searched / "best.yaml", overrides)
+    assert "bbox/AP" in last_metrics(folder)
+
+
+def test_a_training_goes_on_with_resume(pretrained, toy_root, tmp_path):
+    overrides = {**classification(toy_root), "OUTPUT_DIR": tmp_path, "SOLVER.CHECKPOINT_PERIOD": 3}
+    train("toy_1_pretrain_supernet", {**overrides, "SOLVER.MAX_ITER": 3})
+    with own_loggers():
+        train_net.main(command("toy_1_pretrain_supernet", {**overrides, "SOLVER.MAX_ITER": 5}, "--resume"))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [2, 4]
+    assert torch.load(tmp_path / "model_final.pth", weights_only=True)["iteration"] == 4
+
+
+@pytest.fixture
+def retinanet(tmp_path):
+    """A small config on the base of RetinaNet."""
+    path = tmp_path / "retinanet.yaml"
+    sizes = [[8 * 2**level, 10 * 2**level, 13 * 2**level] for level in range(5)]
+    model = {"DETNAS": {"SPACE": "tiny"}, "FPN": {"OUT_CHANNELS": 16}, "ANCHOR_GENERATOR": {"SIZES": sizes}}
+    base = str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml")
+    clip = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0}
+    path.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model, "SOLVER": {"CLIP_GRADIENTS": clip}}))
+    return path
+
+
+def test_retinanet_trains_and_is_evaluated(retinanet, toy_root, tmp_path):
+    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path / "run", "SOLVER.MAX_ITER": 3}
+    folder = train(retinanet, {**overrides, "MODEL.DETNAS.ARCH": "21301203"})
+    assert 0 < last_metrics(folder)["total_loss"] < 100 and "bbox/AP" in last_metrics(folder)
+
+
+def test_a_retinanet_supernet_trains_and_is_searched(retinanet, pretrained, toy_root, tmp_path):
+    overrides = {**detection(toy_root), **SEARCH, "OUTPUT_DIR": tmp_path / "run"}
+    train(retinanet, {**overrides, "MODEL.WEIGHTS": pretrained / "model_final.pth", "SOLVER.MAX_ITER": 3})
+    args = command(retinanet, {**overrides, "SEARCH.GENERATIONS": 1}, parser=search_net.parser())
+    with own_loggers():
+        log = search_net.main(args)
+    assert len(log.history()) == 6 and all(c.error is None for c in log.history())
+
+
+def test_real_images_in_voc_form_train_and_are_evaluated(data_dir, tmp_path):
+    root = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007"
+    (tmp_path / "VOC2007" / "ImageSets" / "Main").mkdir(parents=True)
+    for folder in ("Annotations", "JPEGImages"):
+        (tmp_path / "VOC2007" / folder).symlink_to(root / folder)
+    for split, count in (("train", 8), ("val", 4)):
+        ids = (root / "ImageSets" / "Main" / f"{split}.txt").read_text().split()[:count]
+        (tmp_path / "VOC2007" / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(ids))
+    names = {split: f"('voc:{tmp_path}/VOC2007:{split}',)" for split in ("train", "val")}
+    data = {"DATASETS.TRAIN": names["train"], "DATASETS.TEST": names["val"]}
+    overrides = {**data, "OUTPUT_DIR": tmp_path / "run", "SOLVER.MAX_ITER": 3, "MODEL.WEIGHTS": ""}
+    folder = train("toy_4_retrain", {**overrides, "MODEL.DETNAS.ARCH": "21301203"})
+    assert yaml.safe_load((folder / "config.yaml").read_text())["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 3
+    assert {"bbox/AP", "bbox/AP50"} <= last_metrics(folder).keys() and last_metrics(folder)["total_loss"] > 0

@@ -1,0 +1,130 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
+
+#: Each layer may import from itself and from those before it.
+LAYERS = [
+    {"space", "zoo", "config", "compat"},
+    {"modeling"},
+    {"cost"},
+    {"data"},
+    {"engine"},
+    {"search"},
+    {"report"},
+]
+#: Stand above the package: nothing in it imports them.
+SCRIPTS = {"train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
+#: Pure Python, so that they are read, run and tested without the framework.
+WITHOUT_TORCH = ["space.py", "zoo.py", "search/evolution.py", "search/log.py", "search/loop.py"]
+FRAMEWORK = {"torch", "torchvision", "detectron2", "fvcore"}
+
+# The package's table of contents imports from all layers.
+FILES = sorted(str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def imported_modules(source, path):
+    """Dotted names of all that a file imports, wherever in the file, relative imports resolved."""
+    package = ["detnas", *Path(path).parent.parts]
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join(base + ([node.module] if node.module else []))
+            # "from detnas import X" names a module or, through the table of contents, anything.
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "detnas" else {module}
+    return names
+
+
+def layer_of(name):
+    return next((i for i, layer in enumerate(LAYERS) if name in layer), None)
+
+
+def violations(source, path):
+    """What a file of the package imports against the arrows."""
+    own = layer_of(Path(path).parts[0].removesuffix(".py"))
+    found = []
+    for module in sorted(imported_modules(source, path)):
+        root, *rest = module.split(".")
+        if root in SCRIPTS:
+            found.append(f"{path} imports the script {module}")
+        elif root == "detnas":
+            layer = layer_of(rest[0]) if rest else None
+            if layer is None:
+                found.append(f"{path} imports {module}, which is in no layer")
+            elif own is None or layer > own:
+                found.append(f"{path} imports {module}, which is in a later layer")
+    return found
+
+
+def framework_imports(source, path):
+    return sorted(m for m in imported_modules(source, path) if m.split(".")[0] in FRAMEWORK)
+
+
+def test_every_file_of_the_package_is_in_a_layer():
+    assert [f for f in FILES if layer_of(Path(f).parts[0].removesuffix(".py")) is None] == []
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_arrow_runs_back(path):
+    assert violations((PACKAGE / path).read_text(), path) == []
+
+
+@pytest.mark.parametrize("path", WITHOUT_TORCH)
+def test_the_pure_modules_import_no_framework(path):
+    assert framework_imports((PACKAGE / path).read_text(), path) == []
+
+
+@pytest.mark.parametrize("path", ["__init__.py", *FILES])
+def test_no_file_of_the_package_has_more_than_250_lines(path):
+    assert len((PACKAGE / path).read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize(
+    "path, source",
+    [
+        ("space.py", "from detnas.modeling.backbone import DetNASNet"),
+        ("modeling/backbone.py", "import detnas.cost"),
+        ("modeling/backbone.py", "from ..search import bn"),
+        ("cost.py", "def f():\n    from .engine.setup import launch"),
+        ("engine/trainer.py", "from detnas import search"),
+        ("engine/trainer.py", "from detnas import CostTable"),
+        ("engine/trainer.py", "import detnas"),
+        ("search/loop.py", "if True:\n    import detnas.report as report"),
+        ("search/loop.py", "import train_net"),
+        ("search/loop.py", "from tools.convert import main"),
+        ("elsewhere.py", "from detnas.space import OPS"),
+    ],
+)
+def test_the_check_finds_an_arrow_that_runs_back(path, source):
+    assert len(violations(source, path)) == 1
+
+
+@pytest.mark.parametrize(
+    "path, source",
+    [
+        ("modeling/backbone.py", "from detnas.space import OPS\nfrom ..zoo import Network\nfrom .blocks import SPLITS"),
+        ("search/loop.py", "from detnas import cost\nimport detnas.engine.setup\nfrom . import log"),
+        ("space.py", "import random\nfrom dataclasses import dataclass"),
+    ],
+)
+def test_the_check_allows_own_and_earlier_layers_and_other_packages(path, source):
+    assert violations(source, path) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch",
+        "from torch import nn",
+        "def f():\n    import torch.nn.functional as F",
+        "from detectron2.config import CfgNode",
+    ],
+)
+def test_the_check_finds_a_framework_import(source):
+    assert len(framework_imports(source, "space.py")) == 1

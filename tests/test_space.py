@@ -1,0 +1,123 @@
+import random
+
+import pytest
+
+from detnas import OPS, SPACES, get_space
+from detnas.space import BlockSpec, SearchSpace
+
+PATH = (2, 1, 2, 0, 2, 1, 1, 2, 3, 3, 1, 3, 0, 0, 3, 1, 3, 1, 3, 2)
+ARCH = "2120-2112-33130031-3132"
+
+
+def test_an_arch_is_parsed_in_network_order():
+    assert get_space("300M").parse(ARCH) == PATH
+
+
+def test_a_path_is_formatted_with_one_group_of_digits_a_stage():
+    assert get_space("300M").format(PATH) == ARCH
+
+
+@pytest.mark.parametrize(
+    "arch", ["21202112331300313132", "2120 2112 33130031 3132", "2120_2112_33130031_3132", "2-120211233130031313-2"]
+)
+def test_separators_are_optional(arch):
+    assert get_space("300M").parse(arch) == PATH
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_parse_undoes_format(space):
+    path = space.random_path(random.Random(5))
+    assert space.parse(space.format(path)) == path
+
+
+def test_the_spaces_are_the_ones_of_the_paper():
+    shapes = {s.name: (s.stem_channels, s.stage_channels, s.stage_depths, s.last_channels) for s in SPACES.values()}
+    assert shapes["300M"] == (16, (64, 160, 320, 640), (4, 4, 8, 4), 1024)
+    assert shapes["1.3G"] == (48, (96, 240, 480, 960), (8, 8, 16, 8), 1024)
+    assert shapes["3.8G"] == (72, (172, 432, 864, 1728), (8, 8, 16, 8), 1728)
+
+
+def test_the_digits_stand_for_the_ops_in_the_order_of_the_paper():
+    assert OPS == ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
+    assert all(space.ops == OPS for space in SPACES.values())
+
+
+def test_the_first_block_of_each_stage_changes_width_and_has_stride_2():
+    blocks = list(get_space("300M").blocks())
+    assert len(blocks) == get_space("300M").num_blocks == 20
+    assert blocks[0] == BlockSpec(index=0, stage=1, position=0, in_channels=16, out_channels=64, stride=2)
+    assert blocks[1] == BlockSpec(index=1, stage=1, position=1, in_channels=64, out_channels=64, stride=1)
+    assert blocks[8] == BlockSpec(index=8, stage=3, position=0, in_channels=160, out_channels=320, stride=2)
+    assert blocks[19] == BlockSpec(index=19, stage=4, position=3, in_channels=640, out_channels=640, stride=1)
+    assert [b.index for b in blocks if b.stride == 2] == [0, 4, 8, 16]
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_each_block_takes_what_the_one_before_gives(space):
+    blocks = list(space.blocks())
+    assert blocks[0].in_channels == space.stem_channels
+    assert [b.in_channels for b in blocks[1:]] == [b.out_channels for b in blocks[:-1]]
+    assert [b.index for b in blocks] == list(range(space.num_blocks))
+
+
+def test_a_path_may_be_any_sequence_and_becomes_a_tuple():
+    assert get_space("300M").check(list(PATH)) == PATH
+
+
+def test_a_path_of_the_wrong_length_is_refused_with_the_right_one():
+    with pytest.raises(ValueError) as e:
+        get_space("300M").parse("2120")
+    assert str(e.value) == '4 blocks; space "300M" has 20 (4-4-8-4)'
+
+
+@pytest.mark.parametrize("op", [4, 9, -1])
+def test_an_op_out_of_range_is_refused_with_its_block_and_the_choices(op):
+    with pytest.raises(ValueError) as e:
+        get_space("tiny").check((0, 0, 0, op, 0, 0, 0, 0))
+    choices = "0 shufflenet_3x3, 1 shufflenet_5x5, 2 shufflenet_7x7, 3 xception_3x3"
+    assert str(e.value) == f'op {op} at block 3; space "tiny" has the ops {choices}'
+
+
+def test_the_ops_of_a_space_of_ones_own_bound_its_digits():
+    space = SearchSpace("mine", 8, (16,), (2,), ops=("shufflenet_3x3", "xception_3x3"))
+    assert space.parse("01") == (0, 1)
+    with pytest.raises(ValueError, match="op 2 at block 1"):
+        space.parse("02")
+
+
+@pytest.mark.parametrize("arch", ["", "----", "supernet", "00-00-00-0x", "٠٠٠٠٠٠٠٠", "0.0-00-00-00"])
+def test_what_is_no_string_of_digits_is_refused_with_an_example(arch):
+    with pytest.raises(ValueError) as e:
+        get_space("tiny").parse(arch)
+    assert str(e.value) == 'not an arch: expected digits such as 00-00-00-00 for space "tiny"'
+
+
+def test_format_refuses_a_path_of_another_space():
+    with pytest.raises(ValueError, match='20 blocks; space "tiny" has 8'):
+        get_space("tiny").format(PATH)
+
+
+def test_an_unknown_space_is_refused_with_the_known_ones():
+    with pytest.raises(KeyError) as e:
+        get_space("400M")
+    assert e.value.args[0] == 'unknown space "400M"; there are: 300M, 1.3G, 3.8G, tiny'
+
+
+def test_random_paths_repeat_with_the_generators_seed():
+    space = get_space("300M")
+    paths = [space.random_path(random.Random(seed)) for seed in (0, 0, 1)]
+    assert paths[0] == paths[1] != paths[2]
+
+
+def test_random_paths_draw_from_the_given_generator_alone():
+    space, rng = get_space("300M"), random.Random(0)
+    random.seed(1)
+    before = random.getstate()
+    assert space.random_path(rng) != space.random_path(rng)
+    assert random.getstate() == before
+
+
+def test_random_paths_use_every_op_of_every_block():
+    space, rng = get_space("tiny"), random.Random(0)
+    paths = [space.check(space.random_path(rng)) for _ in range(100)]
+    assert all(set(ops) == {0, 1, 2, 3} for ops in zip(*paths))

@@ -1,0 +1,53 @@
+import pytest
+
+from detnas import PUBLISHED, build_published, get_space
+
+#: Released model table and paper; the baselines choose op 0 everywhere.
+FACTS = {
+    "DetNAS-COCO-FPN-300M": ("300M", "2120 2112 33130031 3132"),
+    "DetNAS-COCO-RetinaNet-300M": ("300M", "2311 3213 31113320 3333"),
+    "DetNAS-VOC-FPN-300M": ("300M", "2103 1303 20113333 3331"),
+    "DetNAS-VOC-RetinaNet-300M": ("300M", "1300 2333 23333220 2311"),
+    "DetNASNet-1.3G": ("1.3G", "00312102 03123320 2113202221310333 13333333"),
+    "DetNASNet-3.8G": ("3.8G", "00312102 03123320 2113202221310333 13333333"),
+    "ShuffleNetv2-20": ("300M", "0" * 20),
+    "ShuffleNetv2-40": ("1.3G", "0" * 40),
+    "ShuffleNetv2-40-3.8G": ("3.8G", "0" * 40),
+}
+
+
+def test_the_zoo_holds_the_published_networks_and_no_other():
+    assert set(PUBLISHED) == set(FACTS)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_published_network_has_the_space_and_arch_of_its_source(name):
+    space, arch = FACTS[name]
+    assert PUBLISHED[name].space == space
+    assert PUBLISHED[name].arch.replace("-", "") == arch.replace(" ", "")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_arch_of_the_zoo_is_written_as_its_space_writes_it(name):
+    space = get_space(PUBLISHED[name].space)
+    assert space.format(space.parse(PUBLISHED[name].arch)) == PUBLISHED[name].arch
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_network_is_built_by_name(name):
+    network = build_published(name)
+    assert network.space.name == PUBLISHED[name].space
+    assert network.space.format(network.path) == PUBLISHED[name].arch
+    assert network.shuffle == "even_odd"
+
+
+def test_keyword_arguments_reach_the_published_network():
+    network = build_published("ShuffleNetv2-20", shuffle="interleave", out_features=["stage3"])
+    assert network.shuffle == "interleave"
+    assert list(network.output_shape()) == ["stage3"]
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones():
+    with pytest.raises(KeyError) as e:
+        build_published("DetNASNet")
+    assert e.value.args[0] == f'unknown network "DetNASNet"; there are: {", ".join(PUBLISHED)}'

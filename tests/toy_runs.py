@@ -1,0 +1,72 @@
+"""Short runs on the generated data of ``toy_fixtures``, shared by the tests of data, engine, search and scripts."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+from detectron2.utils import logger as detectron2_logger
+
+from detnas.engine.setup import argument_parser, setup
+
+DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
+#: what makes any config of the demo run in a moment, in this process
+SHORT = {
+    "MODEL.DEVICE": "cpu",
+    "DATALOADER.NUM_WORKERS": 0,
+    "INPUT.MIN_SIZE_TRAIN": "(64,)",
+    "INPUT.MAX_SIZE_TRAIN": 64,
+    "INPUT.MIN_SIZE_TEST": 64,
+    "INPUT.MAX_SIZE_TEST": 64,
+    "INPUT.CLASSIFIER.SIZE": 32,
+    "SOLVER.IMS_PER_BATCH": 4,
+    "SOLVER.WARMUP_ITERS": 2,
+}
+
+
+def classification(root):
+    """Overrides for the generated classification set."""
+    return {
+        "DATASETS.TRAIN": f"('folder:{root}/classification/train',)",
+        "DATASETS.TEST": f"('folder:{root}/classification/val',)",
+    }
+
+
+def detection(root, test="val"):
+    """Overrides for the generated detection set."""
+    names = {split: f"coco:{root}/detection/{split}.json:{root}/detection/{split}" for split in ("train", test)}
+    return {"DATASETS.TRAIN": f"('{names['train']}',)", "DATASETS.TEST": f"('{names[test]}',)"}
+
+
+def command(config, overrides, *flags, parser=None):
+    """Arguments of a script as from the command line; ``config`` is one of the demo's or a path."""
+    path = config if "/" in str(config) else DEMO / f"{config}.yaml"
+    words = [str(word) for pair in {**SHORT, **overrides}.items() for word in pair]
+    return (parser or argument_parser()).parse_args(["--config-file", str(path), *flags, *words])
+
+
+def toy_setup(config, overrides):
+    """The frozen config of a run in this process; nothing but the log is written."""
+    return setup(command(config, overrides))
+
+
+def tree(folder):
+    """Every file below a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def own_loggers():
+    """A run adds handlers to these loggers, bound to the stdout of its time; take them away again."""
+    loggers = [logging.getLogger(name) for name in ("fvcore", "detectron2", "detnas")]
+    before = [(named, named.level, named.propagate, list(named.handlers)) for named in loggers]
+    detectron2_logger.setup_logger.cache_clear()
+    try:
+        yield
+    finally:
+        for named, level, propagate, handlers in before:
+            for handler in set(named.handlers) - set(handlers):
+                named.removeHandler(handler)
+                handler.close()
+            named.setLevel(level)
+            named.propagate = propagate
+        detectron2_logger.setup_logger.cache_clear()
