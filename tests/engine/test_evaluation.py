@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -124,6 +125,19 @@ def test_ground_truth_has_an_ap_of_100_in_voc_form(voc_name):
 
 def test_other_classes_have_no_ap_in_voc_form(voc_name):
     assert evaluate(voc_name, next_class)["bbox"]["AP50"] < 20
+
+
+@pytest.mark.parametrize(
+    "pattern, other",
+    [("<(pose|truncated|difficult)>[^<]*</[^>]*>", ""), (r"<((?:x|y)m\w+)>(\d+)</", r"<\1>\2.0</")],
+    ids=["without pose, truncated and difficult", "with fractions of pixels"],
+)
+def test_own_voc_annotations_need_not_look_like_pascals(voc_name, tmp_path, pattern, other):
+    for file in tmp_path.glob("*/Annotations/*.xml"):
+        text = file.read_text()
+        file.write_text(re.sub(pattern, other, text))
+        assert file.read_text() != text
+    assert evaluate(voc_name)["bbox"]["AP"] == pytest.approx(100)
 
 
 def test_a_folder_of_classes_is_evaluated_by_accuracy(tmp_path):
