@@ -9,15 +9,17 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
 import os
 import sys
 
-from detnas import Constraint, CostTable, get_space  # isort: skip  # first: it mends Detectron2 0.6
+from detnas import Constraint, CostTable  # isort: skip  # first: it mends Detectron2 0.6
 from detectron2.utils.file_io import PathManager
 
+from detnas.config import OWN_SPACE, config_space
 from detnas.engine.setup import argument_parser, launch, load_config, setup, user_errors
 from detnas.report import metrics_table, plot_search
 from detnas.search.evaluator import CandidateEvaluator
@@ -37,14 +39,15 @@ def find_weights(cfg, args):
     return path
 
 
-def search_header(cfg, weights):
+def search_header(cfg, space, weights):
     """What makes two searches the same one; the number of generations may grow."""
     keys = "METRIC CONSTRAINTS FLOPS_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE NUM_CROSS MUTATE_PROB"
     keys += " RECALIBRATION_IMAGES RECALIBRATION_BATCH"
     with PathManager.open(weights, "rb") as f:
         sha256 = hashlib.file_digest(f, "sha256").hexdigest() if sys.version_info >= (3, 11) else _sha256(f)
     return {
-        "space": cfg.MODEL.DETNAS.SPACE,
+        "space": space.name,
+        **({"own_space": dataclasses.asdict(space)} if space.name == OWN_SPACE else {}),
         "seed": cfg.SEED,
         "train": list(cfg.DATASETS.TRAIN),
         "held_out": list(cfg.DATASETS.TEST),
@@ -103,7 +106,7 @@ def search(cfg, args, space):
     for constraint in constraints:
         constraint.check_reachable(table)
     weights = find_weights(cfg, args)
-    log = SearchLog(cfg.OUTPUT_DIR, space, search_header(cfg, weights))
+    log = SearchLog(cfg.OUTPUT_DIR, space, search_header(cfg, space, weights))
     searcher = Searcher(
         space,
         is_legal=lambda path: all(constraint(table, path) for constraint in constraints),
@@ -124,7 +127,7 @@ def main(args):
         if max(args.num_gpus, args.cpu_processes) > 1:
             raise ValueError("a search runs in one process so far: leave out --num-gpus and --cpu-processes")
         cfg = setup(args)
-        space = get_space(cfg.MODEL.DETNAS.SPACE)
+        space = config_space(cfg)
         if args.eval_only or args.arch:
             return evaluate_only(cfg, args, space)
         run, log = search(cfg, args, space)

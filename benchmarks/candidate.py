@@ -15,11 +15,12 @@ import statistics
 import tempfile
 import time
 
-import detnas  # isort: skip  # first: it mends Detectron2 0.6
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
+from detnas.config import config_space
 from detnas.data import toy
 from detnas.engine.setup import argument_parser, setup, user_errors
 from detnas.search.bn import recalibrate_bn
@@ -35,7 +36,7 @@ def timed(function, *args):
 def measure(cfg, candidates):
     """Seconds of every candidate: (resident, built anew, of which building, of which recalibration)."""
     torch.manual_seed(0)
-    space = detnas.get_space(cfg.MODEL.DETNAS.SPACE)
+    space = config_space(cfg)
     paths = [space.random_path(random.Random(i)) for i in range(candidates)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
 LAYERS = [
     {"space", "zoo", "config", "compat"},
     {"modeling"},
-    {"cost"},
+    {"cost", "detector_cost", "latency"},
     {"data"},
     {"engine"},
     {"search"},

@@ -1,6 +1,9 @@
+import runpy
+
 import pytest
 
-from detnas import PUBLISHED, build_published, get_space
+from detnas import PUBLISHED, CostTable, build_published, get_space
+from detnas.zoo import table
 
 #: Released model table and paper; the baselines choose op 0 everywhere.
 FACTS = {
@@ -51,3 +54,25 @@ def test_an_unknown_network_is_refused_with_the_known_ones():
     with pytest.raises(KeyError) as e:
         build_published("DetNASNet")
     assert e.value.args[0] == f'unknown network "DetNASNet"; there are: {", ".join(PUBLISHED)}'
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_counted_figures_of_a_network_are_those_of_the_cost_table(name):
+    network = PUBLISHED[name]
+    space = get_space(network.space)
+    costs, path = CostTable.measure(space), space.parse(network.arch)
+    assert (network.flops, network.params) == (costs.flops(path), costs.params(path))
+
+
+def test_the_table_of_the_zoo_says_whose_every_figure_is():
+    text = table()
+    (line,) = [line for line in text.splitlines() if line.startswith("DetNAS-COCO-RetinaNet-300M  300M")]
+    assert line.split()[2:] == ["291.2", "2.04", "26.0", "R", "33.3", "P,", "34.1", "R"]
+    assert "P: the paper, R: the model table of the released code" in text
+    assert all(network.arch in text for network in PUBLISHED.values())
+
+
+@pytest.mark.filterwarnings("ignore:'detnas.zoo' found in sys.modules")
+def test_the_zoo_is_printed_by_its_module(capsys):
+    runpy.run_module("detnas.zoo", run_name="__main__")
+    assert capsys.readouterr().out == table() + "\n"

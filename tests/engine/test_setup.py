@@ -159,7 +159,7 @@ def test_an_output_folder_of_another_space_is_refused_and_left_alone(overrides, 
     with own_loggers():
         save_config(setup(command("toy_1_pretrain_supernet", overrides)))
     before = tree(tmp_path)
-    with pytest.raises(ValueError, match='holds a run of space "tiny"; this one is of "300M"'):
+    with pytest.raises(ValueError, match='holds a run of space "tiny"; this one is of space "300M"'):
         setup(command("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.SPACE": "300M"}))
     assert tree(tmp_path) == before
 
@@ -196,7 +196,7 @@ def test_the_arch_may_be_the_file_of_a_search(overrides, tmp_path):
 
 def test_a_search_of_another_space_does_not_give_the_arch(overrides, tmp_path):
     path = best_yaml(tmp_path, ARCH="2120-2112-33130031-3132", SPACE="300M")
-    with pytest.raises(ValueError, match='is of space "300M"; MODEL.DETNAS.SPACE is "tiny"'):
+    with pytest.raises(ValueError, match='is of space "300M"; this config is of space "tiny"'):
         toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
 
 

@@ -126,14 +126,6 @@ def test_convs_inside_blocks_have_no_bias(op, stride):
     assert convs and all(conv.bias is None for conv in convs)
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_without_a_norm_the_convs_have_a_bias_and_no_norm_follows(op):
-    unit = block(2, op, norm="")
-    kinds = {type(layer) for branch in (unit.main, unit.proj) for layer in branch}
-    assert kinds == {nn.Conv2d, nn.ReLU}
-    assert all(m.bias is not None for m in unit.modules() if isinstance(m, nn.Conv2d))
-
-
 def test_the_main_branch_is_halfway_wide_even_where_widths_are_no_powers_of_two():
     spec = BlockSpec(index=0, stage=1, position=0, in_channels=72, out_channels=172, stride=2)
     unit = ShuffleUnit(spec, "shufflenet_3x3")

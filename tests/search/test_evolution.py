@@ -8,7 +8,7 @@ from detnas.search.evolution import Searcher, cross, mutate
 from detnas.search.log import Candidate
 
 #: 256 paths, and 16
-SMALL = SearchSpace("small", 4, (8, 8), (2, 2))
+SMALL = SearchSpace("small", 4, (8, 16), (2, 2))
 SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
 
 

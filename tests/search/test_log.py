@@ -6,7 +6,7 @@ import pytest
 from detnas import SearchSpace
 from detnas.search.log import Candidate, SearchLog, by_score
 
-SPACE = SearchSpace("small", 4, (8, 8), (2, 2))
+SPACE = SearchSpace("small", 4, (8, 16), (2, 2))
 HEADER = {"space": "small", "seed": 0, "constraints": ("backbone_flops <= 30e6",), "population": 10}
 CANDIDATES = [
     Candidate((0, 1, 2, 3), 0, 21.5, {"bbox/AP": 21.5, "bbox/APl": None}, {"backbone_flops": 12}, 1.25),
@@ -106,7 +106,7 @@ def test_a_setting_that_the_log_does_not_have_is_named(log, tmp_path):
 
 
 def test_a_log_of_another_space_is_refused(log, tmp_path):
-    other = SearchSpace("other", 4, (8, 8), (2, 2))
+    other = SearchSpace("other", 4, (8, 16), (2, 2))
     for header in (None, {**HEADER, "space": "other"}):
         with pytest.raises(ValueError, match='is a search of space "small"; this one is of "other"'):
             SearchLog(str(tmp_path), other, header)

@@ -5,14 +5,16 @@ Importing the package registers its backbones and its classifier with Detectron2
 """
 
 from . import compat  # isort: skip  # noqa: F401  before anything of Detectron2
-from .config import add_detnas_config
+from .config import add_detnas_config, config_space
 from .cost import Constraint, CostTable
 from .modeling import classifier  # noqa: F401  registers ImageClassifier
-from .modeling.backbone import DetNASNet, DetNASSupernet, build_published, find_supernet
-from .modeling.weights import load_weights, select_path
+from .modeling.backbone import DetNASNet, DetNASSupernet, find_supernet
+from .modeling.builders import build_published
+from .modeling.released import from_released
+from .modeling.weights import insert_path, load_weights, select_path
 from .search.bn import recalibrate_bn
 from .space import OPS, SPACES, SearchSpace, get_space
-from .zoo import PUBLISHED
+from .zoo import PUBLISHED, resolve_arch
 
 __all__ = [
     "OPS",
@@ -25,9 +27,13 @@ __all__ = [
     "SearchSpace",
     "add_detnas_config",
     "build_published",
+    "config_space",
     "find_supernet",
+    "from_released",
     "get_space",
+    "insert_path",
     "load_weights",
     "recalibrate_bn",
+    "resolve_arch",
     "select_path",
 ]

@@ -2,12 +2,23 @@
 
 from detectron2.config import CfgNode as CN
 
+from .space import OPS, SPACES, SearchSpace
+
+OWN_SPACE = "own"
+
 
 def add_detnas_config(cfg):
     """Add the keys of DetNAS to a Detectron2 config, in place."""
     cfg.MODEL.DETNAS = CN()
-    # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened) or "tiny" (demo).
+    # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened), "tiny" (demo) or "own".
     cfg.MODEL.DETNAS.SPACE = "300M"
+    # The space "own". OPS is a choice out of the four; the digits of its archs are indices into this list.
+    cfg.MODEL.DETNAS.OWN_SPACE = CN()
+    cfg.MODEL.DETNAS.OWN_SPACE.STEM_CHANNELS = 16
+    cfg.MODEL.DETNAS.OWN_SPACE.STAGE_CHANNELS = (64, 160, 320, 640)
+    cfg.MODEL.DETNAS.OWN_SPACE.STAGE_DEPTHS = (4, 4, 8, 4)
+    cfg.MODEL.DETNAS.OWN_SPACE.LAST_CHANNELS = 1024
+    cfg.MODEL.DETNAS.OWN_SPACE.OPS = OPS
     # "supernet", an arch such as 2120-2112-33130031-3132, the name of a published network, or a search's best.yaml.
     cfg.MODEL.DETNAS.ARCH = "supernet"
     # Norm of the blocks. SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
@@ -16,6 +27,9 @@ def add_detnas_config(cfg):
     cfg.MODEL.DETNAS.SHUFFLE = "even_odd"
     # Stages to return, out of "stage1".."stage4"; empty: all.
     cfg.MODEL.DETNAS.OUT_FEATURES = []
+    # Freeze the stem (1), the first stage too (2), the second too (3), ...; 0: nothing. Not MODEL.BACKBONE.FREEZE_AT,
+    # whose default of 2 would silently freeze a network that starts from random weights.
+    cfg.MODEL.DETNAS.FREEZE_AT = 0
 
     cfg.MODEL.CLASSIFIER = CN()
     # Set from the training data where that is a folder of classes.
@@ -52,3 +66,26 @@ def add_detnas_config(cfg):
     # Training images, fixed and the same for all candidates, that give a candidate its batch-norm statistics.
     cfg.SEARCH.RECALIBRATION_IMAGES = 500
     cfg.SEARCH.RECALIBRATION_BATCH = 8
+
+
+def config_space(cfg):
+    """
+    The :class:`detnas.space.SearchSpace` of ``MODEL.DETNAS.SPACE``.
+
+    Raises:
+        KeyError: if there is no space of that name.
+        ValueError: if ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
+    """
+    name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.OWN_SPACE
+    if name != OWN_SPACE:
+        if name not in SPACES:
+            raise KeyError(f'unknown space "{name}"; there are: {", ".join((*SPACES, OWN_SPACE))}')
+        return SPACES[name]
+    return SearchSpace(
+        name,
+        own.STEM_CHANNELS,
+        tuple(own.STAGE_CHANNELS),
+        tuple(own.STAGE_DEPTHS),
+        own.LAST_CHANNELS,
+        tuple(own.OPS),
+    )

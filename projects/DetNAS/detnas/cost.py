@@ -1,18 +1,51 @@
 """
-What a path costs. ``flops`` means multiply-adds, everywhere in this project: those of the conv layers for one image;
-biases, batch norm, activations and pooling are not counted.
+What a path costs. ``flops`` means multiply-adds, everywhere in this project: those of conv and linear layers for one
+image; biases, batch norm, activations and pooling are not counted.
 """
 
+import contextlib
+import functools
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Tuple
 
 import torch
+from torch import nn
 
 from detnas.modeling.backbone import DetNASSupernet
 
 #: what a constraint may limit, with its unit
 METRICS = {"backbone_flops": "M", "backbone_params": "M"}
+
+
+@contextlib.contextmanager
+def count_flops(model):
+    """
+    Count the multiply-adds of every conv, transposed conv and linear layer that runs inside the context, also on
+    torch's meta device.
+
+    Yields:
+        Counter: module -> multiply-adds, over all its calls.
+    """
+    flops = Counter()
+
+    def count(module, inputs, output):
+        if isinstance(module, nn.Linear):
+            flops[module] += output.numel() * module.in_features
+        else:
+            # A transposed conv multiplies every input value, a conv makes every output value of a whole window.
+            transposed = isinstance(module, nn.ConvTranspose2d)
+            values, channels = (inputs[0], module.out_channels) if transposed else (output, module.in_channels)
+            flops[module] += values.numel() * channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+
+    counted = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
+    hooks = [module.register_forward_hook(count) for module in counted]
+    try:
+        yield flops
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @dataclass(frozen=True)
@@ -31,39 +64,13 @@ class CostTable:
     @classmethod
     def measure(cls, space, resolution=(224, 224)):
         """
-        Measure a space on torch's meta device, one pass per op: exact, without any arithmetic.
+        Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once.
 
         Args:
             space: a :class:`detnas.space.SearchSpace`.
             resolution: height and width of the image in pixels.
         """
-        with torch.device("meta"):
-            supernet = DetNASSupernet(space).eval()
-            image = torch.empty(1, 3, *resolution)
-        flops = {}
-
-        def count(conv, inputs, output):
-            macs_per_output = conv.in_channels // conv.groups * conv.kernel_size[0] * conv.kernel_size[1]
-            flops[conv] = output.numel() * macs_per_output
-
-        convs = [m for m in supernet.modules() if isinstance(m, torch.nn.Conv2d)]
-        hooks = [conv.register_forward_hook(count) for conv in convs]
-        for op in range(len(space.ops)):
-            supernet.path = (op,) * space.num_blocks
-            supernet(image)
-        for hook in hooks:
-            hook.remove()
-
-        measures = {
-            "backbone_flops": lambda module: sum(flops[m] for m in module.modules() if m in flops),
-            "backbone_params": lambda module: sum(p.numel() for p in module.parameters()),
-        }
-        stem = {name: measure(supernet.stem) for name, measure in measures.items()}
-        table = {
-            name: tuple(tuple(measure(op) for op in block) for block in supernet.choice_blocks())
-            for name, measure in measures.items()
-        }
-        return cls(space, tuple(resolution), stem, table)
+        return _measure(space, tuple(resolution))
 
     def cost(self, metric, path) -> int:
         """Cost of a path by the metric's name."""
@@ -85,6 +92,31 @@ class CostTable:
         """Smallest and largest value over all paths of the space; exact, because blocks add up."""
         stem, table = self.stem[metric], self.table[metric]
         return stem + sum(map(min, table)), stem + sum(map(max, table))
+
+
+@functools.lru_cache(maxsize=None)
+def _measure(space, resolution):
+    with torch.device("meta"):
+        supernet = DetNASSupernet(space).eval()
+        image = torch.empty(1, 3, *resolution)
+    with count_flops(supernet) as flops:
+        for op in range(len(space.ops)):
+            supernet.path = (op,) * space.num_blocks
+            supernet(image)
+    # Every op ran once; the stem ran in every pass.
+    for module in supernet.stem.modules():
+        if module in flops:
+            flops[module] //= len(space.ops)
+    measures = {
+        "backbone_flops": lambda module: sum(flops[m] for m in module.modules() if m in flops),
+        "backbone_params": lambda module: sum(p.numel() for p in module.parameters()),
+    }
+    stem = {name: measure(supernet.stem) for name, measure in measures.items()}
+    table = {
+        name: tuple(tuple(measure(op) for op in block) for block in supernet.choice_blocks())
+        for name, measure in measures.items()
+    }
+    return CostTable(space, resolution, stem, table)
 
 
 @dataclass(frozen=True)

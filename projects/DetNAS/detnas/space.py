@@ -37,7 +37,10 @@ class SearchSpace:
         stage_channels: output channels of each stage.
         stage_depths: number of blocks of each stage.
         last_channels: width of the classifier's last 1x1 conv.
-        ops: names of the choices, at most ten, each out of :data:`OPS`.
+        ops: names of the choices, different ones out of :data:`OPS`; an arch's digits are indices into this tuple.
+
+    Raises:
+        ValueError: if no network can be built from these, and why.
     """
 
     name: str
@@ -46,6 +49,28 @@ class SearchSpace:
     stage_depths: Tuple[int, ...]
     last_channels: int = 1024
     ops: Tuple[str, ...] = OPS
+
+    def __post_init__(self):
+        for problem in self._problems():
+            raise ValueError(f'space "{self.name}": {problem}')
+
+    def _problems(self):
+        """What is wrong with the arguments, in words; nothing for a sound space."""
+        if not self.stage_depths or len(self.stage_channels) != len(self.stage_depths):
+            yield f"each stage needs channels and a depth; they are {self.stage_channels} and {self.stage_depths}"
+        widths = (self.stem_channels, *self.stage_channels)
+        if not all(isinstance(n, int) and n > 0 for n in (*widths, *self.stage_depths, self.last_channels)):
+            yield "channels and depths must be positive whole numbers"
+        # A stage's first block adds channels to those of the stage before; its other blocks halve them.
+        if any(b <= a for a, b in zip(widths, widths[1:])):
+            yield f"channels must grow from the stem to the last stage; they are {widths}"
+        if any(width % 2 for width in self.stage_channels):
+            yield f"stage channels must be even; they are {self.stage_channels}"
+        for op in self.ops:
+            if op not in OPS:
+                yield f'unknown op "{op}"; there are: {", ".join(OPS)}'
+        if not self.ops or len(set(self.ops)) < len(self.ops):
+            yield f"ops must be different ones, at least one; they are {self.ops}"
 
     @property
     def num_blocks(self) -> int:

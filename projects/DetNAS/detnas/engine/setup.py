@@ -19,10 +19,9 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
-from detnas.config import add_detnas_config
+from detnas.config import OWN_SPACE, add_detnas_config, config_space
 from detnas.data.datasets import register_dataset
-from detnas.modeling.backbone import resolve_arch
-from detnas.space import get_space
+from detnas.zoo import resolve_arch
 
 logger = logging.getLogger(__name__)
 
@@ -134,11 +133,11 @@ def setup(args):
         FileNotFoundError, KeyError, ValueError: for :func:`user_errors`.
     """
     cfg = load_config(args.config_file, args.opts)
-    detnas = cfg.MODEL.DETNAS
+    detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
     if detnas.ARCH.endswith((".yaml", ".yml")):
-        detnas.ARCH = _read_arch(detnas.ARCH, detnas.SPACE)
-    resolve_arch(detnas.ARCH, get_space(detnas.SPACE))
-    _check_output_folder(cfg)
+        detnas.ARCH = _read_arch(detnas.ARCH, space)
+    resolve_arch(detnas.ARCH, space)
+    _check_output_folder(cfg, space)
     _register_datasets(cfg)
 
     rank = comm.get_rank()
@@ -161,31 +160,43 @@ def _read_arch(path, space):
     """The arch of a search's best.yaml."""
     if not PathManager.isfile(path):
         raise FileNotFoundError(f"MODEL.DETNAS.ARCH: {path} does not exist; search_net.py writes it")
-    with PathManager.open(path) as f:
-        try:
-            found = yaml.safe_load(f)["MODEL"]["DETNAS"]
-            arch, found_space = found["ARCH"], found["SPACE"]
-        except (yaml.YAMLError, KeyError, TypeError):
-            raise ValueError(f"MODEL.DETNAS.ARCH: {path} holds no MODEL.DETNAS.ARCH and SPACE") from None
-    if found_space != space:
-        raise ValueError(f'{path} is of space "{found_space}"; MODEL.DETNAS.SPACE is "{space}"')
+    try:
+        detnas, found = _read_detnas(path)
+        arch = detnas["ARCH"]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"MODEL.DETNAS.ARCH: {path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+    if found != space:
+        raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {_describe(found)}; this config is of {_describe(space)}")
     return arch
 
 
-def _check_output_folder(cfg):
+def _read_detnas(path):
+    """MODEL.DETNAS of a yaml that this project wrote, and its space."""
+    with PathManager.open(path) as f:
+        detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
+    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {"OWN_SPACE": {}, **detnas}}}))
+
+
+def _describe(space):
+    if space.name != OWN_SPACE:
+        return f'space "{space.name}"'
+    depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)
+    return f'space "own" ({depths} blocks, {space.stage_channels} channels, {ops})'
+
+
+def _check_output_folder(cfg, space):
     """Refuse a folder in which a network of another space was trained."""
     path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     if not PathManager.isfile(path):
         return
-    with PathManager.open(path) as f:
-        try:
-            there = yaml.safe_load(f)["MODEL"]["DETNAS"]["SPACE"]
-        except (yaml.YAMLError, KeyError, TypeError):
-            return
-    if there != cfg.MODEL.DETNAS.SPACE:
+    try:
+        _, there = _read_detnas(path)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return
+    if there != space:
         raise ValueError(
-            f'OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of space "{there}"; this one is of '
-            f'"{cfg.MODEL.DETNAS.SPACE}": give another OUTPUT_DIR, or remove it'
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {_describe(there)}; this one is of {_describe(space)}: "
+            "give another OUTPUT_DIR, or remove it"
         )
 
 

@@ -1,17 +1,19 @@
-"""The networks: one path (DetNASNet), all paths at once (DetNASSupernet), and their builders for Detectron2 configs."""
+"""The networks: one path (DetNASNet), and all paths at once (DetNASSupernet)."""
 
+import torch
 from detectron2.config import configurable
-from detectron2.layers import ShapeSpec, get_norm
-from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
+from detectron2.modeling import Backbone
 from torch import nn
 
+from detnas.config import config_space
 from detnas.space import get_space
-from detnas.zoo import PUBLISHED
+from detnas.zoo import resolve_arch
 
-from .blocks import SPLITS, ShuffleUnit, init_conv
+from .blocks import SPLITS, ShuffleUnit, check_norm, init_conv
 
-SUPERNET = "supernet"
+#: buffer that says for which channel split the weights are, as an index into SPLITS
+SPLIT_KEY = "split"
 
 
 class DetNASNet(Backbone):
@@ -21,22 +23,24 @@ class DetNASNet(Backbone):
     Args:
         space: a :class:`detnas.space.SearchSpace` or the name of one.
         path: op indices, or an arch string.
-        norm: a norm of Detectron2's ``get_norm``.
+        norm: one of :data:`detnas.modeling.blocks.NORMS`.
         shuffle: channel split of the stride-1 blocks, "even_odd" or "interleave". Weights of one do not work with the
             other.
         out_features: which of "stage1".. to return, None for all.
+        freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
 
     Raises:
-        ValueError: if the path or the split does not fit.
+        ValueError: if the path or one of the settings does not fit; when weights of another split are loaded.
     """
 
     @configurable
-    def __init__(self, space, path, *, norm="BN", shuffle="even_odd", out_features=None):
+    def __init__(self, space, path, *, norm="BN", shuffle="even_odd", out_features=None, freeze_at=0):
         super().__init__()
         if isinstance(space, str):
             space = get_space(space)
         if shuffle not in SPLITS:
             raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SPLITS)}')
+        check_norm(norm)
         self.space = space
         self.norm, self.shuffle = norm, shuffle
         self._path = space.parse(path) if isinstance(path, str) else space.check(path)
@@ -57,16 +61,48 @@ class DetNASNet(Backbone):
         self._out_feature_channels = dict(zip(names, space.stage_channels))
         self._out_feature_strides = {name: 2 ** (k + 2) for k, name in enumerate(names)}
 
+        # A buffer and no mere attribute, so that it is in every checkpoint, whoever writes or reads it.
+        self.register_buffer(SPLIT_KEY, torch.tensor(list(SPLITS).index(shuffle), dtype=torch.uint8))
+        self.freeze(freeze_at)
+
     @classmethod
     def from_config(cls, cfg, input_shape=None):
-        detnas = cfg.MODEL.DETNAS
+        detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
         return {
-            "space": get_space(detnas.SPACE),
-            "path": resolve_arch(detnas.ARCH, get_space(detnas.SPACE)),
+            "space": space,
+            "path": resolve_arch(detnas.ARCH, space),
             "norm": detnas.NORM,
             "shuffle": detnas.SHUFFLE,
             "out_features": detnas.OUT_FEATURES or None,
+            "freeze_at": detnas.FREEZE_AT,
         }
+
+    def freeze(self, freeze_at):
+        """
+        Freeze weights and batch-norm statistics of the stem and the first stages.
+
+        Args:
+            freeze_at: 0 for nothing, 1 for the stem, k for the stem and the first k - 1 stages.
+
+        Raises:
+            ValueError: if there are not as many stages.
+        """
+        parts = ["stem", *self._out_feature_strides]
+        if not 0 <= freeze_at <= len(parts):
+            raise ValueError(f'freeze_at {freeze_at}; space "{self.space.name}" has 0 to {len(parts)}')
+        for name in parts[:freeze_at]:
+            part = FrozenBatchNorm2d.convert_frozen_batchnorm(getattr(self, name))
+            setattr(self, name, part.requires_grad_(False))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        split = state_dict.setdefault(prefix + SPLIT_KEY, self.split)
+        if int(split) != int(self.split):
+            names = list(SPLITS)
+            raise ValueError(
+                f'the weights are for the channel split "{names[int(split)]}" and the model has '
+                f'"{names[int(self.split)]}": set MODEL.DETNAS.SHUFFLE "{names[int(split)]}"'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _make_block(self, spec):
         return ShuffleUnit(spec, self.space.ops[self._path[spec.index]], self.norm, self.shuffle)
@@ -118,11 +154,17 @@ class DetNASSupernet(DetNASNet):
     """
 
     @configurable
-    def __init__(self, space, *, norm="BN", shuffle="even_odd", out_features=None):
+    def __init__(self, space, *, norm="BN", shuffle="even_odd", out_features=None, freeze_at=0):
         if isinstance(space, str):
             space = get_space(space)
-        path = (0,) * space.num_blocks
-        super().__init__(space=space, path=path, norm=norm, shuffle=shuffle, out_features=out_features)
+        super().__init__(
+            space=space,
+            path=(0,) * space.num_blocks,
+            norm=norm,
+            shuffle=shuffle,
+            out_features=out_features,
+            freeze_at=freeze_at,
+        )
 
     @classmethod
     def from_config(cls, cfg, input_shape=None):
@@ -160,69 +202,3 @@ class DetNASSupernet(DetNASNet):
 def find_supernet(model):
     """The :class:`DetNASSupernet` inside a model, whatever wraps it (DDP, FPN, detector), or None."""
     return next((m for m in model.modules() if isinstance(m, DetNASSupernet)), None)
-
-
-def resolve_arch(arch, space):
-    """
-    Path of ``MODEL.DETNAS.ARCH``: an arch or a published name. "supernet" gives the path a supernet starts with.
-
-    Raises:
-        ValueError: if it is none of these, or a network of another space.
-    """
-    if arch == SUPERNET:
-        return (0,) * space.num_blocks
-    if arch in PUBLISHED:
-        network = PUBLISHED[arch]
-        if network.space != space.name:
-            raise ValueError(
-                f'MODEL.DETNAS.ARCH "{arch}" is a network of space "{network.space}"; '
-                f'MODEL.DETNAS.SPACE is "{space.name}"'
-            )
-        arch = network.arch
-    try:
-        return space.parse(arch)
-    except ValueError as e:
-        raise ValueError(f'MODEL.DETNAS.ARCH "{arch}": {e}') from None
-
-
-def build_published(name, **kwargs):
-    """
-    A published network by name, with random weights. Keyword arguments go to :class:`DetNASNet`.
-
-    Raises:
-        KeyError: if there is no such network.
-    """
-    if name not in PUBLISHED:
-        raise KeyError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
-    network = PUBLISHED[name]
-    return DetNASNet(get_space(network.space), network.arch, **kwargs)
-
-
-@BACKBONE_REGISTRY.register()
-def build_detnas_backbone(cfg, input_shape=None):
-    """The network that ``MODEL.DETNAS.ARCH`` names: a supernet or a single network."""
-    return (DetNASSupernet if cfg.MODEL.DETNAS.ARCH == SUPERNET else DetNASNet)(cfg, input_shape)
-
-
-def _fpn(cfg, input_shape, top_block):
-    return FPN(
-        bottom_up=build_detnas_backbone(cfg, input_shape),
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=cfg.MODEL.FPN.NORM,
-        top_block=top_block,
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
-    )
-
-
-@BACKBONE_REGISTRY.register()
-def build_detnas_fpn_backbone(cfg, input_shape=None):
-    """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
-    return _fpn(cfg, input_shape, LastLevelMaxPool())
-
-
-@BACKBONE_REGISTRY.register()
-def build_detnas_retinanet_fpn_backbone(cfg, input_shape=None):
-    """FPN for RetinaNet: p6 and p7 are convolved from p5, as in the released RetinaNet models."""
-    channels = cfg.MODEL.FPN.OUT_CHANNELS
-    return _fpn(cfg, input_shape, LastLevelP6P7(channels, channels, in_feature="p5"))

@@ -4,6 +4,9 @@ import torch
 from detectron2.layers import get_norm
 from torch import nn
 
+#: norms by the names of Detectron2
+NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "naiveSyncBN", "naiveSyncBN_N", "nnSyncBN")
+
 
 def init_conv(conv):
     """He's initialisation by fan-in: by fan-out a depthwise conv, which sees one channel, would start far too small."""
@@ -12,14 +15,23 @@ def init_conv(conv):
         nn.init.zeros_(conv.bias)
 
 
+def check_norm(norm):
+    """
+    Raises:
+        ValueError: if Detectron2 has no norm of that name.
+    """
+    if isinstance(norm, str) and norm not in NORMS:
+        raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
+
+
 def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=False):
     """A conv without bias, padded to keep the size at stride 1, and its norm."""
     groups = in_channels if depthwise else 1
     conv = nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=norm == ""
+        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
     )
     init_conv(conv)
-    return [conv, get_norm(norm, out_channels)] if norm else [conv]
+    return [conv, get_norm(norm, out_channels)]
 
 
 def _depthwise(channels, kernel_size, stride, norm):
@@ -92,7 +104,7 @@ class ShuffleUnit(nn.Module):
     Args:
         spec: a :class:`detnas.space.BlockSpec`.
         op: one of :data:`OPS`.
-        norm: a norm of Detectron2's ``get_norm``; "" for none.
+        norm: one of :data:`NORMS`, or whatever else Detectron2's ``get_norm`` takes.
         shuffle: one of :data:`SPLITS`.
     """
 

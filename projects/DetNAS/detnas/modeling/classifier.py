@@ -7,8 +7,8 @@ from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone
 from torch import nn
 
-from .backbone import build_detnas_backbone
 from .blocks import init_conv
+from .builders import build_detnas_backbone
 
 
 class ClassifierNeck(Backbone):

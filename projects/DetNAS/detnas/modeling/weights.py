@@ -7,6 +7,8 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 
+from .backbone import SPLIT_KEY
+
 BODY = "backbone.bottom_up."
 #: parts of the classifier that a detector has no use for
 _CLASSIFIER_TAIL = ("backbone.last.", "linear.")
@@ -24,7 +26,7 @@ def select_path(state_dict, space, path):
     Returns:
         new dict; keys outside the blocks stay as they are.
     """
-    choice = {f"stage{b.stage}.{b.position}": op for b, op in zip(space.blocks(), space.check(path))}
+    choice = _choices(space, path)
     selected = {}
     for key, value in state_dict.items():
         match = re.fullmatch(r"(|.*\.)(stage\d+\.\d+)\.(\d+)\.(.*)", key)
@@ -35,12 +37,44 @@ def select_path(state_dict, space, path):
     return selected
 
 
+def insert_path(supernet_state_dict, state_dict, space, path):
+    """
+    The reverse of :func:`select_path`: put a single network's weights into a path of a supernet.
+
+    Args:
+        supernet_state_dict: of a :class:`DetNASSupernet`, or of any model that holds one.
+        state_dict: of the same model with a :class:`DetNASNet` in its place.
+        space: the :class:`detnas.space.SearchSpace` of both.
+        path: op indices.
+
+    Returns:
+        new dict; what the path leaves out is the supernet's.
+
+    Raises:
+        ValueError: if a name or a shape does not fit; the first one is named.
+    """
+    choice = _choices(space, path)
+    inserted = dict(supernet_state_dict)
+    for key, value in state_dict.items():
+        match = re.fullmatch(r"(|.*\.)(stage\d+\.\d+)\.(.*)", key)
+        if match:
+            key = f"{match[1]}{match[2]}.{choice.get(match[2])}.{match[3]}"
+        if key not in inserted or inserted[key].shape != value.shape:
+            raise ValueError(f"{key} {tuple(value.shape)} does not fit into the supernet")
+        inserted[key] = value
+    return inserted
+
+
+def _choices(space, path):
+    return {f"stage{b.stage}.{b.position}": op for b, op in zip(space.blocks(), space.check(path))}
+
+
 def read_checkpoint(path):
     """
     Read a ``.pth`` file without running any code from it.
 
     Returns:
-        its "model", or the whole file if it is a plain state dict.
+        its "model" or "state_dict", or the whole file if it is a plain state dict.
 
     Raises:
         FileNotFoundError, ValueError: if it is not there, or not a checkpoint.
@@ -54,7 +88,7 @@ def read_checkpoint(path):
     except Exception as e:  # torch raises many kinds for broken files and for forbidden pickles
         reason = (str(e) or type(e).__name__).splitlines()[0]
         raise ValueError(f"weights {path} cannot be read as a checkpoint: {reason}") from None
-    data = data.get("model", data) if isinstance(data, dict) else None
+    data = data.get("model", data.get("state_dict", data)) if isinstance(data, dict) else None
     named = isinstance(data, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in data.items())
     if not (named and data):
         raise ValueError(f"weights {path} are no state dict: expected names with tensors")
@@ -73,15 +107,10 @@ def load_weights(model, path, new_heads=False):
             starts anew. The searched network itself must match in full.
 
     Raises:
-        ValueError: listing the first names that do not match.
+        ValueError: listing the first names that do not match, or if the weights are for another channel split.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
-    missing = [key for key in own if key not in loaded]
-    unexpected = [key for key in loaded if key not in own]
-    shapes = [key for key in own if key in loaded and own[key].shape != loaded[key].shape]
-    # Detectron2 writes the pixel statistics into some checkpoints; the config's count.
-    unexpected = [key for key in unexpected if key not in ("pixel_mean", "pixel_std")]
-
+    missing, unexpected, shapes = _compare(loaded, own)
     wrong = missing + unexpected + shapes
     if new_heads:
         wrong = [key for key in wrong if key.startswith(BODY)]
@@ -99,6 +128,32 @@ def load_weights(model, path, new_heads=False):
     ):
         if keys:
             logger.info(f"{len(keys)} names {what}: {_some(keys)}")
+
+
+def check_weights(path, state_dict, own):
+    """
+    Args:
+        path: where the weights come from, for the message.
+        state_dict: the weights.
+        own: state dict of the model that they are for.
+
+    Raises:
+        ValueError: listing the first names that do not match.
+    """
+    missing, unexpected, shapes = _compare(state_dict, own)
+    if missing or unexpected or shapes:
+        raise ValueError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
+
+
+def _compare(loaded, own):
+    """Names that are missing in the loaded weights, unknown to the model, and of another shape."""
+    # Old files do not say their split. Frozen batch norm counts no batches. Detectron2 writes the pixel statistics into
+    # some checkpoints; the config's count.
+    optional = (f".{SPLIT_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
+    missing = [key for key in own if key not in loaded and not key.endswith(optional)]
+    unexpected = [key for key in loaded if key not in own and not key.endswith(optional)]
+    shapes = [key for key in own if key in loaded and own[key].shape != loaded[key].shape]
+    return missing, unexpected, shapes
 
 
 def _describe(missing, unexpected, shapes):

@@ -1,0 +1,52 @@
+"""The networks as Detectron2 builds them, from a config or by name."""
+
+from detectron2.modeling import BACKBONE_REGISTRY, FPN
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+
+from detnas.space import get_space
+from detnas.zoo import PUBLISHED, SUPERNET
+
+from .backbone import DetNASNet, DetNASSupernet
+
+
+def build_published(name, **kwargs):
+    """
+    A published network by name, with random weights. Keyword arguments go to :class:`DetNASNet`.
+
+    Raises:
+        KeyError: if there is no such network.
+    """
+    if name not in PUBLISHED:
+        raise KeyError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
+    network = PUBLISHED[name]
+    return DetNASNet(get_space(network.space), network.arch, **kwargs)
+
+
+@BACKBONE_REGISTRY.register()
+def build_detnas_backbone(cfg, input_shape=None):
+    """The network that ``MODEL.DETNAS.ARCH`` names: a supernet or a single network."""
+    return (DetNASSupernet if cfg.MODEL.DETNAS.ARCH == SUPERNET else DetNASNet)(cfg, input_shape)
+
+
+def _fpn(cfg, input_shape, top_block):
+    return FPN(
+        bottom_up=build_detnas_backbone(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=top_block,
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_detnas_fpn_backbone(cfg, input_shape=None):
+    """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
+    return _fpn(cfg, input_shape, LastLevelMaxPool())
+
+
+@BACKBONE_REGISTRY.register()
+def build_detnas_retinanet_fpn_backbone(cfg, input_shape=None):
+    """FPN for RetinaNet: p6 and p7 are convolved from p5, as in the released RetinaNet models."""
+    channels = cfg.MODEL.FPN.OUT_CHANNELS
+    return _fpn(cfg, input_shape, LastLevelP6P7(channels, channels, in_feature="p5"))

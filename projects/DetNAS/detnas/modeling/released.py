@@ -1,0 +1,147 @@
+"""
+Checkpoints of the authors' released code under our names.
+
+Such a file is flat (an ImageNet classifier) or a detector, of a single network or of a supernet. Kind, space and arch
+are read from names and shapes alone. Every name is used or listed.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import torch
+
+from detnas.zoo import SUPERNET
+
+from .backbone import SPLIT_KEY
+from .blocks import SPLITS
+from .released_names import HEAD_RENAMES, RENAMES, block_name, identify, read_names, rename
+from .weights import BODY
+
+
+@dataclass
+class Released:
+    """
+    A converted file.
+
+    Args:
+        kind: "classifier", "faster_rcnn" or "retinanet".
+        space: name of its space.
+        arch: "supernet", or the arch of a single network.
+        shuffle: the channel split that its weights were trained with.
+        num_classes: without the background.
+        state: the weights, for ``MODEL.WEIGHTS``.
+        unused: names of the file that have no place in the model.
+        changes: what was done to values, in words.
+    """
+
+    kind: str
+    space: str
+    arch: str
+    shuffle: str
+    num_classes: int = 0
+    state: dict = field(default_factory=dict)
+    unused: list = field(default_factory=list)
+    changes: list = field(default_factory=list)
+
+    @property
+    def metadata(self):
+        """What else a checkpoint should say about itself."""
+        return {"kind": self.kind, "space": self.space, "arch": self.arch, "shuffle": self.shuffle}
+
+
+def from_released(released, shuffle=None):
+    """
+    Convert a released state dict.
+
+    Args:
+        released: name -> tensor, without a ``module.`` in front of the names.
+        shuffle: the channel split of the weights; None for what was released: "even_odd" for single networks,
+            "interleave" for supernets.
+
+    Returns:
+        a :class:`Released`. What the model needs and the file lacks shows when it is loaded into the model.
+
+    Raises:
+        ValueError: if the names are not those of a released file, its blocks form no known space, or a head does not
+            have the shape of its kind.
+    """
+    if shuffle not in (None, *SPLITS):
+        raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SPLITS)}')
+    blocks, others = read_names(released)
+    space, arch = identify(released, blocks)
+    retinanet = any(key.startswith("rpn.head.cls_tower.") for key in others)
+    detector = any(key.startswith("rpn.") for key in others)
+    result = Released(
+        kind="retinanet" if retinanet else "faster_rcnn" if detector else "classifier",
+        space=space.name,
+        arch=arch,
+        shuffle=shuffle or ("interleave" if arch == SUPERNET else "even_odd"),
+    )
+    names = {key: block_name(match, space) for key, match in blocks.items()}
+    rules = (*RENAMES, *HEAD_RENAMES[result.kind])
+    names.update({key: rename(short, rules) for key, short in others.items()})
+    for key, ours in names.items():
+        if ours is None:
+            result.unused.append(key)
+        elif ours in result.state:
+            raise ValueError(f"{key} and another name of the file are the same tensor, {ours}")
+        else:
+            result.state[ours] = released[key]
+
+    _fold_biases(result)
+    {"classifier": _count_classes, "faster_rcnn": _move_background, "retinanet": _reorder_anchors}[result.kind](result)
+    result.state[BODY + SPLIT_KEY] = torch.tensor(list(SPLITS).index(result.shuffle), dtype=torch.uint8)
+    return result
+
+
+def _fold_biases(result):
+    """Detectron2's convs before a norm have no bias; taking it off the norm's mean gives the same outputs."""
+    state, folded = result.state, []
+    for key in [key for key in state if re.search(r"(fpn_\w+\d|box_head\.conv\d)\.bias$", key)]:
+        mean = key.replace(".bias", ".norm.running_mean")
+        if mean in state:
+            state[mean] = state[mean] - state.pop(key)
+            folded.append(key)
+    if folded:
+        result.changes.append(f"{len(folded)} conv biases before a norm went into its running mean ({folded[0]}, ...)")
+
+
+def _count_classes(result):
+    if "linear.weight" in result.state:
+        result.num_classes = len(result.state["linear.weight"])
+
+
+def _move_background(result):
+    """The released background is class 0; Detectron2's is the last class and has no box of its own."""
+    scores, boxes = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
+    for what in ("weight", "bias"):
+        score, box = result.state.get(f"{scores}.{what}"), result.state.get(f"{boxes}.{what}")
+        if score is None or box is None:
+            raise ValueError(f"roi_heads.box.predictor.{{cls_score,bbox_pred}}.{what}: one of them is missing")
+        if len(box) != 4 * len(score):
+            raise ValueError(
+                f"roi_heads.box.predictor.bbox_pred.{what} has {len(box)} rows; 4 for each of the {len(score)} of "
+                "cls_score were expected"
+            )
+        result.state[f"{scores}.{what}"] = torch.cat([score[1:], score[:1]])
+        result.state[f"{boxes}.{what}"] = box[4:]
+        result.num_classes = len(score) - 1
+    result.changes.append("the background moved from the first class to the last; its box regression was dropped")
+
+
+def _reorder_anchors(result, sizes=3, ratios=3):
+    """At each place the released anchors run over ratios, then sizes; Detectron2's over sizes, then ratios."""
+    for name in ("cls_score", "bbox_pred"):
+        for what in ("weight", "bias"):
+            key = f"head.{name}.{what}"
+            value = result.state.get(key)
+            rows = 0 if value is None else len(value)
+            if not rows or rows % (sizes * ratios) or (name == "bbox_pred" and rows != 4 * sizes * ratios):
+                found = "is missing" if value is None else f"has {rows} rows"
+                raise ValueError(f"{key} {found}; {sizes} sizes and {ratios} ratios of anchors were expected")
+            per_anchor = rows // (sizes * ratios)
+            grid = value.reshape(ratios, sizes, per_anchor, *value.shape[1:])
+            result.state[key] = grid.transpose(0, 1).reshape(value.shape).contiguous()
+            if name == "cls_score":
+                result.num_classes = per_anchor
+    result.changes.append("the anchors of a place were put into Detectron2's order: sizes, then ratios")

@@ -1,0 +1,61 @@
+import onnxruntime
+import pytest
+import torch
+
+import detnas
+
+CASES = [
+    ("tiny", "01-23-01-23", "even_odd"),
+    ("tiny", "32-10-32-10", "interleave"),
+    ("300M", "2120-2112-33130031-3132", "even_odd"),
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]} {case[2]}")
+def network(request):
+    """A network in eval mode, with statistics that keep its values near one, an image and its features."""
+    torch.manual_seed(0)
+    space, arch, shuffle = request.param
+    net = detnas.DetNASNet(space, arch, shuffle=shuffle)
+    image = torch.randn(1, 3, 64, 96)
+    for norm in net.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = None
+    with torch.no_grad():
+        net.train()(torch.randn(4, 3, 160, 160))
+        return net.eval(), image, net(image)
+
+
+def assert_close(outputs, features, tolerance=1e-4):
+    assert len(outputs) == len(features)
+    for output, feature in zip(outputs, features.values()):
+        torch.testing.assert_close(torch.as_tensor(output), feature, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_network_can_be_traced(network):
+    net, image, features = network
+    # A network returns a dict, which torch traces only when told that it may.
+    traced = torch.jit.trace(net, image, strict=False)
+    assert_close(traced(image).values(), features, 1e-6)
+
+
+def test_a_network_can_be_exported(network):
+    net, image, features = network
+    assert_close(torch.export.export(net, (image,)).module()(image).values(), features, 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_runs_as_onnx_with_equal_outputs(network, tmp_path):
+    net, image, features = network
+    torch.onnx.export(net, (image,), tmp_path / "net.onnx", dynamo=True, opset_version=18, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    assert_close(session.run(None, {session.get_inputs()[0].name: image.numpy()}), features)
+
+
+def test_a_network_compiles_as_one_graph(network):
+    net, image, features = network
+    # The eager backend takes the same graph as the others and needs no compiler; a graph break is an error.
+    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        assert_close(compiled(image).values(), features, 1e-6)

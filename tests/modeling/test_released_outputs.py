@@ -1,0 +1,265 @@
+import importlib.util
+import random
+from pathlib import Path
+
+import pytest
+import released_reference as released
+import torch
+import torch.nn.functional as F
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.modeling import build_model
+
+import detnas
+from detnas.engine.setup import load_config
+from detnas.modeling.released import from_released
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = (0, 1, 2, 3, 3, 2, 1, 0)
+spec = importlib.util.spec_from_file_location("convert_released", ROOT / "tools" / "convert_released.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+def convert(tmp_path, state, *flags):
+    """Convert through the command line; the result and the file."""
+    torch.save(state, tmp_path / "released.pth")
+    args = tool.parser().parse_args([str(tmp_path / "released.pth"), str(tmp_path / "ours.pth"), *flags])
+    return tool.main(args), str(tmp_path / "ours.pth")
+
+
+def build(result):
+    """The model that the printed settings give, with plain batch norm, in eval mode."""
+    opts = [*tool.settings(result), "MODEL.DEVICE", "cpu"]
+    cfg = load_config(str(ROOT / "configs" / tool.BASES[result.kind]), opts)
+    return build_model(cfg).eval()
+
+
+def loaded(tmp_path, state, *flags):
+    result, file = convert(tmp_path, state, *flags)
+    model = build(result)
+    detnas.load_weights(model, file)
+    return result, model
+
+
+def paths(path):
+    """The path of a single network, or some of a supernet."""
+    return [path] if path else [TINY, tuple(random.Random(1).randrange(4) for _ in range(8))]
+
+
+def set_path(model, path):
+    supernet = detnas.find_supernet(model)
+    if supernet is not None:
+        supernet.path = path
+
+
+def close(ours, theirs):
+    scale = max(1.0, theirs.abs().max().item())
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+
+
+CASES = pytest.mark.parametrize("path", [TINY, None], ids=["single", "supernet"])
+IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+
+
+@CASES
+@pytest.mark.parametrize("shuffle", [None, "even_odd", "interleave"])
+@torch.no_grad()
+def test_a_converted_classifier_gives_the_released_logits(tmp_path, path, shuffle):
+    state = released.classifier("tiny", path)
+    result, model = loaded(tmp_path, state, *(["--shuffle", shuffle] if shuffle else []))
+    shuffle = shuffle or ("even_odd" if path else "interleave")
+    assert (result.kind, result.space, result.shuffle, result.num_classes) == ("classifier", "tiny", shuffle, 10)
+    for p in paths(path):
+        set_path(model, p)
+        x = released.run_body(state, "", "tiny", p, shuffle, IMAGE)[4]
+        x = released.norm(state, "last_conv.bn", released.conv(state, "last_conv.conv", x)).relu().mean((2, 3))
+        logits = F.linear(x, state["fc.fc.weight"], state["fc.fc.bias"])
+        ours = model.linear(model.backbone(IMAGE)["last"].mean((2, 3)))
+        close(ours, logits)
+
+
+@torch.no_grad()
+def test_a_converted_classifier_of_the_small_space_gives_the_released_stages(tmp_path):
+    space = detnas.get_space("300M")
+    path = space.parse(detnas.PUBLISHED["DetNAS-COCO-FPN-300M"].arch)
+    state = released.classifier("300M", path, classes=1000)
+    result, model = loaded(tmp_path, {f"module.{name}": value for name, value in state.items()})
+    assert (result.space, result.arch) == ("300M", "2120-2112-33130031-3132")
+    theirs = released.run_body(state, "", "300M", path, "even_odd", IMAGE)
+    for stage, feature in enumerate(model.backbone.bottom_up(IMAGE).values(), 1):
+        close(feature, theirs[stage])
+
+
+@CASES
+@torch.no_grad()
+def test_a_converted_faster_rcnn_gives_the_released_outputs(tmp_path, path):
+    state = released.faster_rcnn("tiny", path)
+    result, model = loaded(tmp_path, {"model": state, "iteration": 3})
+    assert (result.kind, result.num_classes) == ("faster_rcnn", 80)
+    assert result.unused == ["rpn.anchor_generator.cell_anchors.0"]
+    body, fpn = ("backbone.body.", "backbone.fpn.") if path else ("backbone.", "fpn.")
+    for p in paths(path):
+        set_path(model, p)
+        stages = released.run_body(state, body, "tiny", p, result.shuffle, IMAGE)
+        theirs, ours = released.run_fpn(state, stages, fpn), model.backbone(IMAGE)
+        for name, feature in theirs.items():
+            close(ours[name], feature)
+        close(ours["p6"], F.max_pool2d(theirs["p5"], 1, 2))
+    head = model.proposal_generator.rpn_head
+    logits, deltas = head([ours["p3"]])
+    x = released.conv(state, "rpn.head.conv", theirs["p3"]).relu()
+    close(logits[0], released.conv(state, "rpn.head.cls_logits", x))
+    close(deltas[0], released.conv(state, "rpn.head.bbox_pred", x))
+
+    pooled = torch.randn(5, 256, 7, 7)
+    scores, boxes = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
+    x, extractor = pooled, "roi_heads.box.feature_extractor."
+    for k in range(4):
+        x = released.conv(state, f"{extractor}xconvs.{3 * k}", x)
+        x = released.norm(state, f"{extractor}xconvs.{3 * k + 1}", x).relu()
+    x = F.linear(x.flatten(1), state[f"{extractor}fc6.weight"], state[f"{extractor}fc6.bias"]).relu()
+    their_scores, their_boxes = (
+        F.linear(x, state[f"roi_heads.box.predictor.{name}.weight"], state[f"roi_heads.box.predictor.{name}.bias"])
+        for name in ("cls_score", "bbox_pred")
+    )
+    # The released background is class 0, Detectron2's the last one, without a box.
+    close(scores[:, :80], their_scores[:, 1:])
+    close(scores[:, 80], their_scores[:, 0])
+    close(boxes, their_boxes[:, 4:])
+
+
+@CASES
+@torch.no_grad()
+def test_a_converted_retinanet_gives_the_released_outputs(tmp_path, path):
+    state = released.retinanet("tiny", path)
+    result, model = loaded(tmp_path, state)
+    assert (result.kind, result.num_classes, result.unused) == ("retinanet", 80, [])
+    body, fpn = ("backbone.body.", "backbone.fpn.") if path else ("backbone.", "fpn.")
+    for p in paths(path):
+        set_path(model, p)
+        theirs = released.run_fpn(state, released.run_body(state, body, "tiny", p, result.shuffle, IMAGE), fpn)
+        theirs["p6"] = released.conv(state, f"{fpn}top_blocks.p6", theirs["p5"], 2)
+        theirs["p7"] = released.conv(state, f"{fpn}top_blocks.p7", theirs["p6"].relu(), 2)
+        ours = model.backbone(IMAGE)
+        assert sorted(ours) == sorted(theirs)
+        for name, feature in theirs.items():
+            close(ours[name], feature)
+
+    logits, boxes = model.head([ours[name] for name in ("p3", "p4", "p5", "p6", "p7")])
+    for tower, last, values, ours in (
+        ("cls_tower", "cls_logits", 80, logits[0]),
+        ("bbox_tower", "bbox_pred", 4, boxes[0]),
+    ):
+        x = theirs["p3"]
+        for k in range(4):
+            x = released.conv(state, f"rpn.head.{tower}.{2 * k}", x).relu()
+        x = released.conv(state, f"rpn.head.{last}", x)
+        for size in range(3):
+            for ratio in range(3):
+                # The released anchors of a place run over ratios, then sizes; Detectron2's over sizes, then ratios.
+                mine, other = 3 * size + ratio, 3 * ratio + size
+                close(ours[:, mine * values : (mine + 1) * values], x[:, other * values : (other + 1) * values])
+
+
+@pytest.mark.parametrize("name", [name for name, net in detnas.PUBLISHED.items() if net.space == "300M"])
+def test_space_and_arch_of_published_networks_are_recognised(name):
+    network = detnas.PUBLISHED[name]
+    result = from_released(released.classifier("300M", detnas.get_space("300M").parse(network.arch)))
+    assert (result.kind, result.space, result.arch) == ("classifier", network.space, network.arch)
+
+
+def test_a_converted_file_says_what_it_is(tmp_path):
+    _, file = convert(tmp_path, released.classifier("tiny", None))
+    saved = torch.load(file, weights_only=True)
+    assert saved["detnas"] == {"kind": "classifier", "space": "tiny", "arch": "supernet", "shuffle": "interleave"}
+
+
+def test_every_name_of_a_released_file_is_used_or_listed(tmp_path):
+    state = released.faster_rcnn("tiny", TINY)
+    result, _ = convert(tmp_path, state)
+    folded = 4 * 2 + 4
+    # The split is added; the biases before a norm are in its mean.
+    assert len(result.state) == len(state) - len(result.unused) - folded + 1
+    assert any("12 conv biases" in change for change in result.changes)
+
+
+def test_detectron2s_own_checkpointer_loads_a_converted_file_in_full(tmp_path, caplog):
+    result, file = convert(tmp_path, released.faster_rcnn("tiny", TINY))
+    model = build(result)
+    DetectionCheckpointer(model).load(file)
+    assert all(torch.equal(value, result.state[name]) for name, value in model.state_dict().items())
+    assert "not found in the checkpoint" not in caplog.text and "Skip loading" not in caplog.text
+
+
+def test_a_converted_supernet_does_not_load_into_a_model_with_the_other_split(tmp_path):
+    result, file = convert(tmp_path, released.classifier("tiny", None))
+    result.shuffle = "even_odd"
+    with pytest.raises(ValueError, match='for the channel split "interleave" and the model has "even_odd"'):
+        detnas.load_weights(build(result), file)
+
+
+def without(prefix):
+    return lambda state: {name: value for name, value in state.items() if not name.startswith(prefix)}
+
+
+def renamed(old, new):
+    return lambda state: {name.replace(old, new): value for name, value in state.items()}
+
+
+def cut(name):
+    return lambda state: {**state, name: state[name][:-1]}
+
+
+DETECTOR, PLAIN = lambda: released.faster_rcnn("tiny", TINY), lambda: released.classifier("tiny", TINY)
+BAD = {
+    "a missing tensor": (PLAIN, without("last_conv.bn.running_mean"), "backbone.last.1.running_mean"),
+    "a missing norm of a block": (PLAIN, without("features.3.conv.0.bn"), "backbone.bottom_up.stage2.1.main"),
+    "a missing block": (PLAIN, without("features.3."), "features.3.* is missing; the last block is features.7"),
+    "a missing stem": (PLAIN, without("first_conv"), "these are not names of the released DetNAS code"),
+    "other names": (PLAIN, renamed("features", "layers"), "these are not names of the released DetNAS code"),
+    "a wrong shape": (PLAIN, cut("fc.fc.bias"), "shapes differ (linear.bias)"),
+    "an unknown depth": (PLAIN, without("features.7."), "no known space has 7 blocks in stages of 2-2-2-1"),
+    "two ops in a block": (
+        PLAIN,
+        lambda state: {**state, **renamed("3x3", "5x5")({k: v for k, v in state.items() if "features.0.conv" in k})},
+        "features.0 has several ops: shufflenet_3x3, shufflenet_5x5",
+    ),
+    "a supernet without an op": (
+        lambda: released.classifier("tiny", None),
+        without("features.2.1."),
+        'features.2 has the ops (\'shufflenet_3x3\', \'shufflenet_7x7\', \'xception_3x3\'); space "tiny" has',
+    ),
+    "a box without a class": (
+        DETECTOR,
+        cut("roi_heads.box.predictor.cls_score.weight"),
+        "bbox_pred.weight has 324 rows; 4 for each of the 80 of cls_score",
+    ),
+    "no scores": (DETECTOR, without("roi_heads.box.predictor.cls_score"), "one of them is missing"),
+    "other anchors": (
+        lambda: released.retinanet("tiny", TINY),
+        cut("rpn.head.bbox_pred.weight"),
+        "head.bbox_pred.weight has 35 rows; 3 sizes and 3 ratios of anchors were expected",
+    ),
+    "a tensor under two names": (
+        PLAIN,
+        lambda state: {**state, **renamed("1a_", "9z_")(state)},
+        "and another name of the file are the same tensor",
+    ),
+    "a missing head": (DETECTOR, without("rpn.head.cls_logits"), "proposal_generator.rpn_head.objectness_logits"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, capsys, case):
+    make, spoil, words = BAD[case]
+    with pytest.raises(SystemExit) as caught:
+        convert(tmp_path, spoil(make()))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and words in line
+    assert not (tmp_path / "ours.pth").exists()
+
+
+def test_an_unknown_split_is_an_error(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        convert(tmp_path, released.classifier("tiny", TINY), "--shuffle", "odd")
+    assert 'shuffle "odd"; there are: even_odd, interleave' in capsys.readouterr().err

@@ -1,0 +1,71 @@
+#!/usr/bin/env python
+"""
+Convert a checkpoint of the authors' released code into one for MODEL.WEIGHTS.
+
+    python tools/convert_released.py IN.pth OUT.pth
+
+ImageNet classifiers and detectors (Faster R-CNN with FPN, RetinaNet), single networks and supernets: which one it is,
+its space and its arch are read from the file and printed with the settings that a config needs for it.
+"""
+
+import argparse
+import os
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import torch
+from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
+
+from detnas.engine.setup import load_config, user_errors
+from detnas.modeling.released import from_released
+from detnas.modeling.weights import check_weights, read_checkpoint
+
+CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
+BASES = {
+    "classifier": "ImageNet/Base-ImageNet.yaml",
+    "faster_rcnn": "COCO/Base-FPN.yaml",
+    "retinanet": "COCO/Base-RetinaNet.yaml",
+}
+
+
+def settings(result):
+    """What a config must say for these weights, as KEY VALUE pairs."""
+    classes = {"classifier": "CLASSIFIER", "faster_rcnn": "ROI_HEADS", "retinanet": "RETINANET"}[result.kind]
+    detnas_keys = {"SPACE": result.space, "ARCH": result.arch, "SHUFFLE": result.shuffle}
+    opts = [word for key, value in detnas_keys.items() for word in (f"MODEL.DETNAS.{key}", value)]
+    return [*opts, f"MODEL.{classes}.NUM_CLASSES", str(result.num_classes)]
+
+
+def expected_state(result):
+    """Names and shapes of the model that these weights are for, without its memory."""
+    cfg = load_config(os.path.join(CONFIGS, BASES[result.kind]), [*settings(result), "MODEL.DEVICE", "meta"])
+    with torch.device("meta"):
+        return build_model(cfg).state_dict()
+
+
+def main(args):
+    with user_errors():
+        result = from_released(read_checkpoint(args.input), args.shuffle)
+        check_weights(args.input, result.state, expected_state(result))
+        with PathManager.open(args.output, "wb") as f:
+            torch.save({"model": result.state, "detnas": result.metadata}, f)
+    print(f"{args.input}: {result.kind} of space {result.space}, {result.arch}, {len(result.state)} tensors")
+    for change in result.changes:
+        print(f"- {change}")
+    for name in result.unused:
+        print(f"- not used: {name}")
+    print(f"Wrote {args.output}. Use it with configs/{BASES[result.kind]} and")
+    print(f"  MODEL.WEIGHTS {args.output} {' '.join(settings(result))}")
+    return result
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", metavar="IN", help="released file")
+    parser.add_argument("output", metavar="OUT", help="file to write")
+    parser.add_argument("--shuffle", help="channel split of the weights: even_odd or interleave, if not as released")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
