@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""
+Multiply-adds and parameters of a whole detector, part by part, beside those of the backbone; and, if asked for, how
+long the backbone takes here.
+
+    python tools/count_costs.py --config-file configs/COCO/Base-FPN.yaml MODEL.DETNAS.ARCH DetNAS-COCO-FPN-300M
+    python tools/count_costs.py --config-file CONFIG --size 480 640 --latency --batch 1
+"""
+
+import argparse
+
+from detnas import CostTable, resolve_arch  # isort: skip  # first: it mends Detectron2 0.6
+from detnas.config import config_space
+from detnas.detector_cost import cost_table, detector_costs
+from detnas.engine.setup import load_config, user_errors
+from detnas.latency import LatencyMeter
+
+
+def main(args):
+    with user_errors():
+        cfg = load_config(args.config_file, args.opts)
+        costs = detector_costs(cfg, args.size)
+        detnas = "detnas" in cfg.MODEL.BACKBONE.NAME
+        backbone_224 = None
+        if detnas:
+            space = config_space(cfg)
+            path = resolve_arch(cfg.MODEL.DETNAS.ARCH, space)
+            backbone_224 = CostTable.measure(space).flops(path)
+        elif args.latency:
+            raise ValueError(f"--latency is of DetNAS backbones; MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}")
+    print(cost_table(costs, args.size, backbone_224))
+    if args.latency:
+        meter = LatencyMeter(space, args.size, args.batch, args.device)
+        print(f"\nbackbone: {meter(path):.1f} ms ({meter.settings})")
+    return costs
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="config of a detector or classifier")
+    parser.add_argument("--size", nargs=2, type=int, default=(800, 1344), metavar=("H", "W"), help="image in pixels")
+    parser.add_argument("--latency", action="store_true", help="measure the backbone, too")
+    parser.add_argument("--batch", type=int, default=1, help="images at once, for --latency")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for --latency")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
