@@ -186,6 +186,29 @@ def test_resume_goes_on_where_the_signal_stopped_the_training(classifier_cfg, tm
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("task", ["classifier", "detector"])
+def test_a_resumed_training_ends_as_one_that_was_not_interrupted(toy_root, tmp_path, task, workers):
+    def run(folder, stop):
+        data = classification(toy_root) if task == "classifier" else detection(toy_root)
+        name = "toy_1_pretrain_supernet" if task == "classifier" else "toy_2_train_supernet"
+        overrides = {"OUTPUT_DIR": tmp_path / folder, "MODEL.WEIGHTS": "", "DATALOADER.NUM_WORKERS": workers}
+        cfg = toy_setup(name, {**data, **overrides})
+        trainer = build_trainer(cfg)
+        if stop:
+            stop_at(trainer, 3, signal.SIGTERM)
+            with pytest.raises(SystemExit):
+                trainer.train(0, 7)
+            # What the process would have lost.
+            torch.manual_seed(99)
+            trainer = build_trainer(cfg, resume=True)
+        trainer.train(trainer.start_iter, 7)
+        return trainer.model.state_dict()
+
+    uninterrupted, resumed = run("whole", False), run("resumed", True)
+    assert differences(uninterrupted, resumed) == []
+
+
 def test_resume_follows_the_learning_rate_of_an_uninterrupted_training(classifier_cfg):
     def rates(trainer, last):
         found = []

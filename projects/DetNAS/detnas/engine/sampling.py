@@ -1,9 +1,11 @@
-"""Which path an iteration trains (paper, Sec. 3.2: one path at random)."""
+"""What is random in an iteration: the path it trains (paper, Sec. 3.2: one at random), and the rest."""
 
 import random
 
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 
+from detnas.data.loader import seed_from
 from detnas.modeling.backbone import find_supernet
 
 
@@ -25,3 +27,13 @@ class SetPath(HookBase):
 
     def before_step(self):
         self.supernet.path = self.sampler(self.trainer.iter)
+
+
+class SetSeed(HookBase):
+    """Seed dropout, RoI sampling and the like by (seed, rank, iteration), so that a resumed run repeats them."""
+
+    def __init__(self, seed):
+        self.key = seed, comm.get_rank()
+
+    def before_step(self):
+        seed_from("iteration", *self.key, self.trainer.iter)

@@ -3,7 +3,6 @@
 import logging
 import signal
 
-from detectron2.data import build_detection_train_loader
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, hooks
 from detectron2.engine.defaults import default_writers
 from detectron2.modeling import build_model
@@ -11,12 +10,12 @@ from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
-from detnas.data.mapper import build_mapper
+from detnas.data.loader import TrainingData
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import SafeCheckpointer, load_weights
 
 from .evaluation import evaluate
-from .sampling import SetPath, UniformSampler
+from .sampling import SetPath, SetSeed, UniformSampler
 
 logger = logging.getLogger(__name__)
 
@@ -26,18 +25,19 @@ def build_trainer(cfg, resume=False):
     The trainer of a config, ready for ``trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)``.
 
     A supernet trains one path per iteration; the gradients of all other ops stay None, so neither momentum nor weight
-    decay moves them. With ``resume``, the last checkpoint of ``OUTPUT_DIR`` is continued where there is one; otherwise
-    training starts from ``MODEL.WEIGHTS``.
+    decay moves them. With ``resume``, the last checkpoint of ``OUTPUT_DIR`` is continued where there is one, with the
+    paths, images and random numbers that an uninterrupted run would have; otherwise training starts from
+    ``MODEL.WEIGHTS``.
 
     Raises:
         ValueError, FileNotFoundError: if weights do not match or are not there.
     """
     model = build_model(cfg)
     optimizer = build_optimizer(cfg, model)
-    loader = build_detection_train_loader(cfg, mapper=build_mapper(cfg, is_train=True))
+    data = TrainingData(cfg)
     supernet = find_supernet(model)
     trainer_class = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-    trainer = trainer_class(_distribute(model, supernet), loader, optimizer)
+    trainer = trainer_class(_distribute(model, supernet), data, optimizer)
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trainer=trainer)
     resume = resume and checkpointer.has_checkpoint()
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
@@ -49,6 +49,7 @@ def build_trainer(cfg, resume=False):
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_lr_scheduler(cfg, optimizer)),
+            SetSeed(max(cfg.SEED, 0)),
             SetPath(model, UniformSampler(supernet.space, max(cfg.SEED, 0))) if supernet else None,
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             # A supernet's path means nothing before its batch norm is recalibrated: search_net.py evaluates those.
@@ -59,7 +60,7 @@ def build_trainer(cfg, resume=False):
     )
     if resume:
         checkpointer.load(checkpointer.get_checkpoint_file())
-        trainer.start_iter = trainer.iter + 1
+        trainer.start_iter = data.start_iter = trainer.iter + 1
     return trainer
 
 

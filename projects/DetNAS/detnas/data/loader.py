@@ -1,0 +1,91 @@
+"""Training batches that a resumed run continues where the interrupted one stopped."""
+
+import itertools
+import zlib
+
+import torch
+from detectron2.data import DatasetFromList, build_detection_train_loader
+from detectron2.data.build import _train_loader_from_config
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from torch.utils.data import Dataset, Sampler
+
+from .mapper import build_mapper
+
+
+def seed_from(*key):
+    """Seed Python, numpy and torch from a key, the same for equal keys."""
+    seed_all_rng(zlib.crc32(repr(key).encode()))
+
+
+class TrainingData:
+    """
+    Batches of a config's training set, without end, from ``start_iter`` on. Order and augmentation of the images depend
+    on (``SEED``, rank, number of the draw) alone.
+
+    Detectron2's loader is started when the first batch is asked for; until then ``start_iter`` can be set.
+    """
+
+    def __init__(self, cfg):
+        self.start_iter = 0
+        self._seed = max(cfg.SEED, 0)
+        # Detectron2's samplers draw their own seed.
+        seed_from("order", self._seed)
+        self._settings = _train_loader_from_config(cfg, build_mapper(cfg, is_train=True))
+
+    def __iter__(self):
+        settings = dict(self._settings)
+        dicts, batch = settings["dataset"], settings["total_batch_size"] // comm.get_world_size()
+        sampler = _ResumedSampler(
+            settings["sampler"], dicts, self.start_iter, batch, settings["aspect_ratio_grouping"]
+        )
+        draws = _Draws(dicts, settings["mapper"], (self._seed, comm.get_rank()))
+        settings.update(dataset=draws, sampler=sampler, mapper=None)
+        # Starting workers and mapping images draw numbers; those of the model must not depend on it.
+        with torch.random.fork_rng(devices=[]):
+            batches = iter(build_detection_train_loader(**settings))
+        while True:
+            with torch.random.fork_rng(devices=[]):
+                batch = next(batches)
+            yield batch
+
+
+class _ResumedSampler(Sampler):
+    """
+    The draws that are left once the batches before ``start_iter`` are taken. A draw is one whole number, its own number
+    times the size of the data set plus the index of the image.
+    """
+
+    def __init__(self, sampler, dicts, start_iter, batch, grouped):
+        self.sampler, self.size = sampler, len(dicts)
+        self.start_iter, self.batch = start_iter, batch
+        # Detectron2 fills wide and high images into batches of their own.
+        self.wide = [d["width"] > d["height"] for d in dicts] if grouped else [False] * len(dicts)
+
+    def __iter__(self):
+        stream = (number * self.size + index for number, index in enumerate(self.sampler))
+        waiting, taken = [], 0
+        while taken < self.start_iter:
+            waiting.append(next(stream))
+            kind = self.wide[waiting[-1] % self.size]
+            same = [draw for draw in waiting if self.wide[draw % self.size] == kind]
+            if len(same) == self.batch:
+                waiting = [draw for draw in waiting if self.wide[draw % self.size] != kind]
+                taken += 1
+        # Images that wait for their batch to fill come first again.
+        yield from itertools.chain(waiting, stream)
+
+
+class _Draws(Dataset):
+    """Mapped images by draw; each draw is seeded by its number. Not MapDataset, which remembers every draw."""
+
+    def __init__(self, dicts, mapper, key):
+        self.dicts, self.mapper, self.key = DatasetFromList(dicts), mapper, key
+
+    def __len__(self):
+        return len(self.dicts)
+
+    def __getitem__(self, draw):
+        number, index = divmod(draw, len(self.dicts))
+        seed_from("image", *self.key, number)
+        return self.mapper(self.dicts[index])
