@@ -120,10 +120,12 @@ def test_a_data_set_may_be_named_twice(tmp_path):
     assert register_dataset(name) == register_dataset(name)
 
 
-def test_a_name_of_detectron2_stays_as_it_is():
-    assert register_dataset("voc_2007_test")[0] == "aeroplane"
-    # Its classes are known only when its file is read.
-    assert register_dataset("coco_2017_val") is None or len(register_dataset("coco_2017_val")) == 80
+def test_a_name_registered_in_python_stays_as_it_is(monkeypatch):
+    monkeypatch.setitem(DatasetCatalog.data, "own", list)
+    assert register_dataset("own") is None
+    MetadataCatalog.get("own").set(thing_classes=["dog"])
+    assert register_dataset("own") == ["dog"]
+    MetadataCatalog.pop("own")
 
 
 def test_environment_variables_are_expanded(tmp_path, monkeypatch):

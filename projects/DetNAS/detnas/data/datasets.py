@@ -1,6 +1,7 @@
 """
-Data sets named in a config, without Python. A name in ``DATASETS.TRAIN`` or ``DATASETS.TEST`` is either one that
-Detectron2 knows (``coco_2017_train``, ``voc_2007_test``) or says itself where the data is:
+Data sets named in a config, without Python. A name in ``DATASETS.TRAIN`` or ``DATASETS.TEST`` is one that
+Detectron2 knows (``coco_2017_train``, ``voc_2007_test``), one of ``standard.py`` (``imagenet_train``,
+``coco_2017_train_holdout``), or says itself where the data is:
 
     coco:ANNOTATIONS.json:IMAGE_FOLDER    COCO form
     voc:ROOT:SPLIT                        VOC form: ROOT/Annotations, ROOT/JPEGImages, ROOT/ImageSets/Main/SPLIT.txt
@@ -19,25 +20,30 @@ from detectron2.data.datasets import load_coco_json, load_voc_instances
 from detectron2.utils.file_io import PathManager
 from torchvision.datasets import ImageFolder
 
+from .standard import image_folder, register_standard
+
 FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT or folder:ROOT"
 
 
 def register_dataset(name):
     """
-    Register a data set of the forms above, once; names that Detectron2 knows are left as they are.
+    Register a data set of the names and forms above, once; what is registered already is left as it is.
 
     Returns:
-        list of class names, or None where Detectron2's own data set says nothing before it is loaded.
+        list of class names, or None where a data set of Detectron2 says nothing before it is loaded.
 
     Raises:
         ValueError: if the name has another form, or the data is not sound (file and id are named).
         FileNotFoundError: if the data is not there.
     """
-    if name not in DatasetCatalog.list():
+    register_standard(name)
+    if name not in DatasetCatalog.list() and image_folder(name):
+        _register_folder(name, image_folder(name))
+    elif name not in DatasetCatalog.list():
         # "://" belongs to a path of PathManager, not to the form.
         form, *parts = re.split(r":(?!//)", name)
         if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1)):
-            raise ValueError(f'unknown data set "{name}"; name one of Detectron2\'s, or write {FORMS}')
+            raise ValueError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
         _REGISTER[form](name, *(_expand(part, name) for part in parts))
     metadata = MetadataCatalog.get(name)
     return metadata.get("thing_classes") or metadata.get("classes")
@@ -68,6 +74,19 @@ def _register_coco(name, json_file, image_root):
     )
 
 
+def read_coco_json(json_file):
+    """Content of a COCO annotation file; ValueError, naming it, if it is none."""
+    with PathManager.open(json_file) as f:
+        try:
+            data = json.load(f)
+        except json.JSONDecodeError as e:
+            raise ValueError(f"{json_file}: not a JSON file: {e}") from None
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(data, dict) or key not in data:
+            raise ValueError(f'{json_file}: no "{key}"; this is not a COCO annotation file')
+    return data
+
+
 def check_coco_json(json_file, image_root):
     """
     Check what would otherwise fail in the middle of a training, or silently spoil it.
@@ -78,15 +97,7 @@ def check_coco_json(json_file, image_root):
     Raises:
         ValueError: naming the file and the id of the first image or annotation that is not sound.
     """
-    with PathManager.open(json_file) as f:
-        try:
-            data = json.load(f)
-        except json.JSONDecodeError as e:
-            raise ValueError(f"{json_file}: not a JSON file: {e}") from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(data, dict) or key not in data:
-            raise ValueError(f'{json_file}: no "{key}"; this is not a COCO annotation file')
-
+    data = read_coco_json(json_file)
     images, categories = {}, {}
     there = set(PathManager.ls(image_root))
     for image in data["images"]:

@@ -1,0 +1,249 @@
+"""
+Hold-out splits for the search, and the check that no image is in two splits.
+
+A search chooses networks by images on which neither the supernet was trained nor the final figures are measured. So a
+part of the training set is held out: NAME becomes NAME_search, to train the supernet on, and NAME_holdout. Equal data
+and seed give equal files, byte for byte.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from detectron2.data import DatasetCatalog
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+from .datasets import check_coco_json, read_coco_json, register_dataset
+from .standard import VOC_FOLDERS, datasets_root, require_standard
+from .voc import count_boxes, read_ids, require_split, split_file
+
+PARTS = ("search", "holdout")
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A file to be written: which of ``PARTS`` it belongs to, its text, its images and its boxes by class name."""
+
+    part: str
+    path: str
+    text: str
+    num_images: int
+    boxes: Counter
+
+
+@dataclass(frozen=True)
+class Leak:
+    """An image of one data set that is in another: how that shows ("file", "image id" or "content"), and both files."""
+
+    kind: str
+    a: str
+    b: str
+
+
+def hold_out(ids, count, seed, source):
+    """
+    Draw ``count`` of the ids, which may be given in any order.
+
+    Raises:
+        ValueError: naming ``source``, if an id occurs twice or nothing is left on one side.
+    """
+    ids = sorted(ids)
+    twice = next((a for a, b in zip(ids, ids[1:]) if a == b), None)
+    if twice is not None:
+        raise ValueError(f"{source}: image {twice} occurs twice")
+    if not 0 < count < len(ids):
+        raise ValueError(f"{source}: {count} of {len(ids)} images cannot be held out; 1 to {len(ids) - 1} can")
+    # A string is hashed by random itself, independent of PYTHONHASHSEED.
+    return set(random.Random(f"hold-out {seed}").sample(ids, count))
+
+
+def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
+    """
+    Split a COCO annotation file: COCO's own train2017, or another one, which is checked against its image folder.
+
+    Returns:
+        list of :class:`SplitFile`, to be written by :func:`write_split`.
+
+    Raises:
+        FileNotFoundError, ValueError: if the data is not there or not sound, or ``count`` images cannot be held out.
+    """
+    if json_file is None:
+        json_file = os.path.join(datasets_root(), "coco", "annotations", "instances_train2017.json")
+        require_standard(json_file, "coco", "nothing to split")
+    else:
+        for path in (json_file, image_root):
+            if not PathManager.exists(path):
+                raise FileNotFoundError(f"{path} does not exist")
+        check_coco_json(json_file, image_root)
+    data = read_coco_json(json_file)
+    held_out = hold_out([image["id"] for image in data["images"]], count, seed, json_file)
+    stem, extension = os.path.splitext(json_file)
+    if out_dir:
+        stem = os.path.join(out_dir, os.path.basename(stem))
+    return [_coco_part(data, held_out, part, f"{stem}_{part}{extension}") for part in PARTS]
+
+
+def _coco_part(data, held_out, part, path):
+    def belongs(image_id):
+        return (image_id in held_out) == (part == "holdout")
+
+    images = sorted((i for i in data["images"] if belongs(i["id"])), key=lambda image: image["id"])
+    anns = sorted((a for a in data["annotations"] if belongs(a["image_id"])), key=lambda ann: ann["id"])
+    categories = sorted(data["categories"], key=lambda category: category["id"])
+    numbers = Counter(ann["category_id"] for ann in anns)
+    # All in one string: json.dump into a file does without the fast encoder, and train2017 has 450 MB.
+    text = json.dumps({**data, "images": images, "annotations": anns, "categories": categories}, sort_keys=True)
+    boxes = Counter({category["name"]: numbers[category["id"]] for category in categories})
+    return SplitFile(part, path, text, len(images), boxes)
+
+
+def split_voc(count, seed=0, folder=None, split="trainval"):
+    """
+    Split the images of a VOC split: by one draw over VOC2007 and VOC2012, or of one other folder in VOC form.
+
+    Returns:
+        list of :class:`SplitFile`, two of each folder.
+
+    Raises:
+        FileNotFoundError, ValueError: as for :func:`split_coco`.
+    """
+    if folder is None:
+        folders = [os.path.join(datasets_root(), year) for year in VOC_FOLDERS]
+        for path in (split_file(year, split) for year in folders):
+            require_standard(path, "voc", "nothing to split")
+    else:
+        folders = [folder]
+        require_split(folder, split)
+    # By the number of the folder, whose name must not change the draw.
+    ids = [(number, image_id) for number, path in enumerate(folders) for image_id in read_ids(path, split)]
+    held_out = hold_out(ids, count, seed, " and ".join(split_file(path, split) for path in folders))
+    parts = {"search": sorted(set(ids) - held_out), "holdout": sorted(held_out)}
+    return [
+        _voc_part(path, split, part, [image_id for n, image_id in drawn if n == number])
+        for part, drawn in parts.items()
+        for number, path in enumerate(folders)
+    ]
+
+
+def _voc_part(folder, split, part, ids):
+    path = split_file(folder, f"{split}_{part}")
+    if len(ids) < 2:
+        raise ValueError(
+            f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "
+            f"hold out {'more' if part == 'holdout' else 'fewer'} images"
+        )
+    return SplitFile(part, path, "".join(f"{image_id}\n" for image_id in ids), len(ids), count_boxes(folder, ids))
+
+
+def write_split(files, overwrite=False):
+    """
+    Write the files of a split, each under another name until it is complete.
+
+    Returns:
+        set of paths that were there already with the same content.
+
+    Raises:
+        ValueError: before anything is written, if a file is there with other content and ``overwrite`` is not set.
+    """
+    there = {file.path for file in files if PathManager.isfile(file.path)}
+    equal = {file.path for file in files if file.path in there and _read(file.path) == file.text.encode()}
+    if there - equal and not overwrite:
+        raise ValueError(f"{min(there - equal)} is there with other content; --overwrite replaces it")
+    for file in (file for file in files if file.path not in equal):
+        PathManager.mkdirs(os.path.dirname(file.path) or ".")
+        partial = f"{file.path}.partial"
+        with PathManager.open(partial, "wb") as f:
+            f.write(file.text.encode())
+        # PathManager.mv does not replace a file.
+        os.replace(partial, file.path)
+    return equal
+
+
+def _read(path):
+    with PathManager.open(path, "rb") as f:
+        return f.read()
+
+
+def split_table(files):
+    """The numbers of boxes by class in both parts, three classes a line."""
+    boxes = {part: sum((file.boxes for file in files if file.part == part), Counter()) for part in PARTS}
+    # Not those of the sums: adding drops classes without boxes.
+    names = list(dict.fromkeys(name for file in files for name in file.boxes))
+    cells = [(name, boxes["search"][name], boxes["holdout"][name]) for name in names]
+    rows = [list(itertools.chain(*cells[i : i + 3])) for i in range(0, len(cells), 3)]
+    return tabulate(rows, headers=["class", *PARTS] * min(3, len(cells)))
+
+
+def find_leaks(a_dicts, b_dicts, same_source=False):
+    """
+    Find images of one data set in another: by file, and by content, whatever the files' names.
+
+    Args:
+        a_dicts, b_dicts: lists of dataset dicts with "file_name" and "image_id".
+        same_source: whether equal image ids mean equal images, as among COCO's own sets; own data mostly counts anew
+            in every set.
+
+    Returns:
+        list of :class:`Leak`, at most one for each image of ``a_dicts``.
+
+    Raises:
+        FileNotFoundError: if an image is not there.
+    """
+    b_ids = {d["image_id"]: d["file_name"] for d in b_dicts} if same_source else {}
+    b_files = {_place(d["file_name"]): d["file_name"] for d in b_dicts}
+    leaks, others = [], []
+    for d in a_dicts:
+        file = d["file_name"]
+        if _place(file) in b_files:
+            leaks.append(Leak("file", file, b_files[_place(file)]))
+        elif d["image_id"] in b_ids:
+            leaks.append(Leak("image id", file, b_ids[d["image_id"]]))
+        else:
+            others.append(file)
+
+    # Files of different size differ, so that most are never read.
+    a_sizes, b_sizes = ({file: _size(file) for file in files} for files in (others, b_files.values()))
+    common = set(a_sizes.values()) & set(b_sizes.values())
+    contents = {_digest(file): file for file, size in b_sizes.items() if size in common}
+    for file, size in a_sizes.items():
+        same = contents.get(_digest(file)) if size in common else None
+        if same:
+            leaks.append(Leak("content", file, same))
+    return leaks
+
+
+def check_leaks(names):
+    """
+    :func:`find_leaks` between any two of the named data sets: {(name, name): leaks}.
+
+    Raises:
+        FileNotFoundError, ValueError: if a data set is not there or not sound, or fewer than two are named.
+    """
+    if len(set(names)) < max(2, len(names)):
+        raise ValueError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
+    for name in names:
+        register_dataset(name)
+    dicts = {name: DatasetCatalog.get(name) for name in names}
+    return {
+        (a, b): find_leaks(dicts[a], dicts[b], same_source=a.startswith("coco_20") and b.startswith("coco_20"))
+        for a, b in itertools.combinations(names, 2)
+    }
+
+
+def _place(file):
+    return file if "://" in file else os.path.realpath(file)
+
+
+def _size(file):
+    if not PathManager.isfile(file):
+        raise FileNotFoundError(f"{file} does not exist, though its data set names it")
+    return os.path.getsize(PathManager.get_local_path(file))
+
+
+def _digest(file):
+    return hashlib.sha256(_read(file)).digest()

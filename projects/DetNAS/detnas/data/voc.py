@@ -1,0 +1,67 @@
+"""Images of VOC splits, also of several VOC folders joined to one data set, as VOC2007 and VOC2012 are."""
+
+import os
+import xml.etree.ElementTree as ET
+from collections import Counter
+
+from detectron2.data.datasets import load_voc_instances
+from detectron2.utils.file_io import PathManager
+
+
+def split_file(folder, split):
+    """Path of the list of images of a split."""
+    return os.path.join(folder, "ImageSets", "Main", f"{split}.txt")
+
+
+def read_ids(folder, split):
+    """Image ids of a split in the order of its file, such as ["000005", "000007"]."""
+    with PathManager.open(split_file(folder, split)) as f:
+        return f.read().split()
+
+
+def require_split(folder, split):
+    """
+    Check that a folder in VOC form has a split.
+
+    Raises:
+        FileNotFoundError: naming the splits that it has.
+    """
+    lists = os.path.dirname(split_file(folder, split))
+    if not PathManager.exists(lists):
+        raise FileNotFoundError(f"{lists} does not exist")
+    there = sorted(file.removesuffix(".txt") for file in PathManager.ls(lists) if file.endswith(".txt"))
+    if split not in there:
+        raise FileNotFoundError(f'{folder} has no split "{split}"; it has {", ".join(there) or "none"}')
+
+
+def count_boxes(folder, ids):
+    """
+    Boxes of the images by class name, a Counter in the order of the names.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the annotation file that is not there or no XML file.
+    """
+    boxes = Counter()
+    for file in (os.path.join(folder, "Annotations", f"{image_id}.xml") for image_id in ids):
+        if not PathManager.isfile(file):
+            raise FileNotFoundError(f"{file} does not exist, though a split names it")
+        try:
+            with PathManager.open(file) as f:
+                boxes.update(obj.findtext("name") for obj in ET.parse(f).findall("object"))
+        except ET.ParseError as e:
+            raise ValueError(f"{file}: not an XML file: {e}") from None
+    return Counter(dict(sorted(boxes.items())))
+
+
+def joined_ids(root, folders, split):
+    """Image ids of a split over folders of ``root``: the annotation relative to ``root``, without ".xml"."""
+    return [f"{folder}/Annotations/{i}" for folder in folders for i in read_ids(os.path.join(root, folder), split)]
+
+
+def load_joined(root, folders, split, classes):
+    """Dataset dicts of a split over folders of ``root``, with the image ids of :func:`joined_ids`."""
+    dicts = []
+    for folder in folders:
+        for image in load_voc_instances(os.path.join(root, folder), split, classes):
+            dicts.append({**image, "image_id": f'{folder}/Annotations/{image["image_id"]}'})
+    return dicts

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from detectron2.data.datasets.pascal_voc import CLASS_NAMES
+from stand_in import WNIDS, use_root, write_coco, write_imagenet, write_voc
+
+from detnas.data.datasets import register_dataset
+from detnas.data.split import split_coco, split_voc, write_split
+from detnas.data.standard import datasets_root
+
+THINGS = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty folder of standard data."""
+    use_root(monkeypatch, tmp_path)
+    return tmp_path
+
+
+def names(dataset):
+    register_dataset(dataset)
+    return [d["file_name"] for d in DatasetCatalog.get(dataset)]
+
+
+def message(name):
+    with pytest.raises(FileNotFoundError) as caught:
+        register_dataset(name)
+    return str(caught.value)
+
+
+def test_the_root_is_datasets_unless_the_environment_names_another(monkeypatch):
+    monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
+    assert datasets_root() == "datasets"
+    monkeypatch.setenv("DETECTRON2_DATASETS", "~/data")
+    assert datasets_root() == str(Path.home() / "data")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_imagenet_has_the_classes_of_its_folders(root, split):
+    write_imagenet(root)
+    assert register_dataset(f"imagenet_{split}") == list(WNIDS)
+    images = DatasetCatalog.get(f"imagenet_{split}")
+    assert [d["label"] for d in images] == [0] * 4 + [1] * 4 + [2] * 4
+    assert MetadataCatalog.get(f"imagenet_{split}").evaluator_type == "classification"
+
+
+def test_the_parts_of_coco_are_the_whole(root):
+    write_coco(root)
+    write_split(split_coco(4))
+    for part in ("search", "holdout"):
+        assert register_dataset(f"coco_2017_train_{part}") == THINGS
+    search, holdout = names("coco_2017_train_search"), names("coco_2017_train_holdout")
+    assert (len(search), len(holdout)) == (8, 4)
+    assert sorted(search + holdout) == sorted(names("coco_2017_train"))
+
+
+def test_an_image_of_a_coco_part_is_the_same_as_in_the_whole(root):
+    write_coco(root)
+    write_split(split_coco(4))
+    whole = {}
+    for name in ("coco_2017_train", "coco_2017_train_search", "coco_2017_train_holdout"):
+        register_dataset(name)
+        for image in DatasetCatalog.get(name):
+            # Detectron2 keeps the annotations in the order of the file.
+            anns = sorted(image.pop("annotations"), key=str)
+            assert whole.setdefault(image["image_id"], (image, anns)) == (image, anns)
+
+
+def test_joined_voc_has_the_images_of_both_years(root):
+    write_voc(root)
+    assert register_dataset("voc_0712_trainval") == list(CLASS_NAMES)
+    assert names("voc_0712_trainval") == names("voc_2007_trainval") + names("voc_2012_trainval")
+
+
+def test_an_image_id_of_joined_voc_is_the_way_to_its_annotation(root):
+    write_voc(root)
+    register_dataset("voc_0712_trainval")
+    images = DatasetCatalog.get("voc_0712_trainval")
+    assert images[0]["image_id"] == "VOC2007/Annotations/000001"
+    assert len({d["image_id"] for d in images}) == len(images)
+    assert all((root / f"{d['image_id']}.xml").is_file() for d in images)
+
+
+def test_the_parts_of_voc_are_the_whole(root):
+    write_voc(root)
+    write_split(split_voc(6))
+    search, holdout = names("voc_0712_trainval_search"), names("voc_0712_trainval_holdout")
+    assert (len(search), len(holdout)) == (10, 6)
+    assert sorted(search + holdout) == sorted(names("voc_0712_trainval"))
+
+
+def test_detectron2s_own_names_say_their_classes(root):
+    write_coco(root)
+    write_voc(root)
+    assert register_dataset("coco_2017_train") == register_dataset("coco_2017_val") == THINGS
+    for name in ("voc_2007_trainval", "voc_2012_trainval", "voc_2007_test"):
+        assert register_dataset(name) == list(CLASS_NAMES)
+
+
+@pytest.mark.parametrize("part", ["search", "holdout"])
+def test_a_part_of_coco_that_is_not_made_yet_names_the_command(root, part):
+    write_coco(root)
+    assert message(f"coco_2017_train_{part}") == (
+        f'data set "coco_2017_train_{part}": {root}/coco/annotations/instances_train2017_{part}.json does not exist; '
+        "make it with: python tools/split_dataset.py coco"
+    )
+
+
+@pytest.mark.parametrize("part", ["search", "holdout"])
+def test_a_part_of_voc_that_is_not_made_yet_names_the_command(root, part):
+    write_voc(root)
+    assert message(f"voc_0712_trainval_{part}") == (
+        f'data set "voc_0712_trainval_{part}": {root}/VOC2007/ImageSets/Main/trainval_{part}.txt does not exist; '
+        "make it with: python tools/split_dataset.py voc"
+    )
+
+
+@pytest.mark.parametrize(
+    "name, missing, layout",
+    [
+        ("imagenet_train", "imagenet/train", "imagenet/train/CLASS/*.JPEG"),
+        ("imagenet_val", "imagenet/val", "imagenet/val/CLASS/*.JPEG"),
+        ("coco_2017_train", "coco/train2017", "coco/annotations/instances_{train,val}2017.json"),
+        ("coco_2017_val", "coco/val2017", "coco/val2017/*.jpg"),
+        ("coco_2017_train_search", "coco/train2017", "coco/train2017/*.jpg"),
+        ("voc_2007_trainval", "VOC2007/Annotations", "VOC2007 and VOC2012"),
+        ("voc_2007_test", "VOC2007/Annotations", "VOC2007 and VOC2012"),
+        ("voc_2012_trainval", "VOC2012/Annotations", "VOC2007 and VOC2012"),
+        ("voc_0712_trainval", "VOC2007/Annotations", "VOC2007 and VOC2012"),
+        ("voc_0712_trainval_holdout", "VOC2007/Annotations", "JPEGImages"),
+    ],
+)
+def test_missing_data_says_where_it_is_expected(root, name, missing, layout):
+    words = message(name)
+    assert words.startswith(f'data set "{name}": {root}/{missing} does not exist; expected in {root}, the folder that ')
+    assert "DETECTRON2_DATASETS" in words and layout in words
+    assert name.startswith(("coco_2017_train", "coco_2017_val", "voc_2")) or name not in DatasetCatalog.list()
+
+
+def test_one_missing_year_of_voc_is_named(root):
+    write_voc(root)
+    (root / "VOC2012").rename(root / "elsewhere")
+    assert f"{root}/VOC2012/Annotations does not exist" in message("voc_0712_trainval")
+
+
+def test_missing_annotations_of_coco_are_named(root):
+    write_coco(root)
+    (root / "coco" / "annotations" / "instances_val2017.json").unlink()
+    assert f"{root}/coco/annotations/instances_val2017.json does not exist" in message("coco_2017_val")
+
+
+def test_a_data_set_that_was_missing_can_be_registered_once_it_is_there(root):
+    assert "does not exist" in message("voc_0712_trainval")
+    write_voc(root)
+    assert register_dataset("voc_0712_trainval")

@@ -1,0 +1,152 @@
+"""Tiny data in the layouts of ImageNet, COCO and VOC, equal every time, where the tests have no room for the real."""
+
+import json
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.builtin import register_all_coco, register_all_pascal_voc
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from detectron2.data.datasets.pascal_voc import CLASS_NAMES
+from PIL import Image
+
+WNIDS = ("n01440764", "n02084071", "n03445777")
+#: (width, height) of images, in turn
+SIZES = ((80, 60), (60, 80), (96, 48), (64, 64))
+
+
+def use_root(monkeypatch, root):
+    """
+    Let all names of standard data mean the files below ``root``, for one test. In a new process, the environment
+    variable is enough; in this one, Detectron2 has taken its names' paths from it already.
+    """
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        monkeypatch.setattr(catalog, "data", {})
+    register_all_coco(str(root))
+    register_all_pascal_voc(str(root))
+
+
+def _save(path, size, rng):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    coarse.resize(size, Image.BICUBIC).save(path, "JPEG", quality=90)
+
+
+def _box(size, rng):
+    """A box (x, y, w, h) of whole pixels inside an image of the size."""
+    w, h = (int(rng.integers(12, side // 2)) for side in size)
+    return int(rng.integers(0, size[0] - w)), int(rng.integers(0, size[1] - h)), w, h
+
+
+def write_imagenet(root, images=4):
+    """ROOT/imagenet/{train,val}/WNID/*.JPEG: three classes of ``images`` images each."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for wnid in WNIDS:
+            for i in range(images):
+                name = f"{wnid}_{i}.JPEG" if split == "train" else f"ILSVRC2012_val_{i:08d}.JPEG"
+                _save(root / "imagenet" / split / wnid / name, SIZES[i % len(SIZES)], rng)
+
+
+def write_coco(root, train=12, val=4):
+    """
+    ROOT/coco as COCO 2017 has it: all 80 categories with their ids, two objects in most images, none in every sixth, a
+    crowd in every fourth. Image ids are unique over both splits, and in no order.
+    """
+    rng = np.random.default_rng(1)
+    categories = [
+        {"supercategory": "object", "id": category["id"], "name": category["name"]}
+        for category in COCO_CATEGORIES
+        if category["isthing"]
+    ]
+    ids = [int(i) for i in rng.permutation(np.arange(1, 1 + train + val)) * 37]
+    for split, count in (("train", train), ("val", val)):
+        images, annotations = [], []
+        for index in range(count):
+            image_id, size = ids.pop(), SIZES[index % len(SIZES)]
+            name = f"{image_id:012d}.jpg"
+            _save(root / "coco" / f"{split}2017" / name, size, rng)
+            images.append({"license": 1, "file_name": name, "height": size[1], "width": size[0], "id": image_id})
+            for _ in range(0 if index % 6 == 5 else 2):
+                x, y, w, h = _box(size, rng)
+                annotations.append(
+                    {
+                        "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+                        "area": w * h,
+                        "iscrowd": 0,
+                        "image_id": image_id,
+                        "bbox": [x + 0.25, y + 0.5, w - 0.5, h - 0.75],
+                        "category_id": categories[int(rng.integers(80))]["id"],
+                        "id": 1000 * image_id + len(annotations),
+                    }
+                )
+            if index % 4 == 3:
+                pixels = size[0] * size[1]
+                annotations.append(
+                    {
+                        "segmentation": {"counts": [0, pixels], "size": [size[1], size[0]]},
+                        "area": pixels,
+                        "iscrowd": 1,
+                        "image_id": image_id,
+                        "bbox": [0, 0, *size],
+                        "category_id": 1,
+                        "id": 900000 + image_id,
+                    }
+                )
+        data = {
+            "info": {"description": "COCO 2017 Dataset", "year": 2017},
+            "licenses": [{"url": "", "id": 1, "name": "none"}],
+            "images": images,
+            "annotations": annotations,
+            "categories": categories,
+        }
+        folder = root / "coco" / "annotations"
+        folder.mkdir(exist_ok=True)
+        (folder / f"instances_{split}2017.json").write_text(json.dumps(data))
+
+
+def write_voc(root, images=8, classes=CLASS_NAMES):
+    """
+    ROOT/VOC2007 with trainval and test, ROOT/VOC2012 with trainval, of ``images`` images each: two objects an image,
+    the classes in turn, so that ten images have them all; every seventh object is difficult.
+    """
+    rng = np.random.default_rng(2)
+    for year, splits in (("2007", ("trainval", "test")), ("2012", ("trainval",))):
+        folder, number, objects = root / f"VOC{year}", 0, 0
+        for sub in ("Annotations", "ImageSets/Main"):
+            (folder / sub).mkdir(parents=True)
+        for split in splits:
+            ids = []
+            for index in range(images):
+                number += 1
+                image_id = f"{number:06d}" if year == "2007" else f"2008_{number:06d}"
+                size = SIZES[index % len(SIZES)]
+                _save(folder / "JPEGImages" / f"{image_id}.jpg", size, rng)
+                xml = ""
+                for _ in range(2):
+                    xml += _voc_object(classes[objects % len(classes)], _box(size, rng), objects % 7 == 4)
+                    objects += 1
+                (folder / "Annotations" / f"{image_id}.xml").write_text(_voc_xml(f"VOC{year}", image_id, size, xml))
+                ids.append(image_id)
+            (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
+
+
+def _voc_object(name, box, difficult):
+    x, y, w, h = box
+    # VOC counts pixels from 1 and includes the last one.
+    return (
+        f"\t<object>\n\t\t<name>{name}</name>\n\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
+        f"\t\t<difficult>{int(difficult)}</difficult>\n\t\t<bndbox>\n\t\t\t<xmin>{x + 1}</xmin>\n"
+        f"\t\t\t<ymin>{y + 1}</ymin>\n\t\t\t<xmax>{x + w}</xmax>\n\t\t\t<ymax>{y + h}</ymax>\n"
+        "\t\t</bndbox>\n\t</object>\n"
+    )
+
+
+def _voc_xml(folder, image_id, size, objects):
+    width, height = size
+    return (
+        f"<annotation>\n\t<folder>{folder}</folder>\n\t<filename>{image_id}.jpg</filename>\n\t<source>\n"
+        f"\t\t<database>The {folder} Database</database>\n\t</source>\n\t<size>\n\t\t<width>{width}</width>\n"
+        f"\t\t<height>{height}</height>\n\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n"
+        f"{objects}</annotation>\n"
+    )

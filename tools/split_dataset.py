@@ -1,0 +1,88 @@
+#!/usr/bin/env python
+"""
+Hold images out of a training set, to choose networks by in the search; and check that no image is in two data sets.
+
+    python tools/split_dataset.py coco                  # 5000 images of train2017, below $DETECTRON2_DATASETS
+    python tools/split_dataset.py voc                   # 5000 images of trainval 2007 and 2012 together
+    python tools/split_dataset.py own --json boxes.json --image-root images --images 100
+    python tools/split_dataset.py own --voc-root VOC2007 --split trainval --images 100
+    python tools/split_dataset.py check coco_2017_train_search coco_2017_train_holdout coco_2017_val
+
+NAME becomes NAME_search and NAME_holdout beside it, equal for equal images and seed. A check reads every image file
+that has the size of another; it ends with 1 if it finds an image twice, and takes the data sets as a config names them.
+"""
+
+import argparse
+import sys
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+from detnas.data.split import check_leaks, split_coco, split_table, split_voc, write_split
+from detnas.engine.setup import user_errors
+
+#: leaks of a pair of data sets that are printed
+SHOWN = 20
+
+
+def split(args):
+    if args.command == "coco":
+        files = split_coco(args.images, args.seed)
+    elif args.command == "voc":
+        files = split_voc(args.images, args.seed)
+    elif args.json:
+        files = split_coco(args.images, args.seed, args.json, args.image_root, args.out_dir)
+    else:
+        files = split_voc(args.images, args.seed, args.voc_root, args.split)
+    equal = write_split(files, args.overwrite)
+    for file in files:
+        there = " (was there already)" if file.path in equal else ""
+        print(f"{file.path}: {file.num_images} images, {sum(file.boxes.values())} boxes{there}")
+    print(f"\n{split_table(files)}")
+    return 0
+
+
+def check(args):
+    found = check_leaks(args.names)
+    for (a, b), leaks in found.items():
+        print(f"{a} and {b}: {len(leaks)} images in both")
+        for leak in leaks[:SHOWN]:
+            print(f"  same {leak.kind}: {leak.a} {leak.b}")
+        if len(leaks) > SHOWN:
+            print(f"  and {len(leaks) - SHOWN} more")
+    return int(any(found.values()))
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, images in (("coco", 5000), ("voc", 5000), ("own", None)):
+        command = commands.add_parser(name)
+        command.add_argument(
+            "--images", type=int, default=images, required=images is None, help=f"to hold out (default: {images})"
+        )
+        command.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+        command.add_argument("--overwrite", action="store_true", help="replace files that have other content")
+    command.add_argument("--json", metavar="FILE", help="own data in COCO form: the annotations")
+    command.add_argument("--image-root", metavar="FOLDER", help="and its images")
+    command.add_argument("--out-dir", metavar="FOLDER", help="where to write, if not beside FILE")
+    command.add_argument("--voc-root", metavar="ROOT", help="own data in VOC form: folder of Annotations, JPEGImages")
+    command.add_argument("--split", metavar="NAME", help="and ROOT/ImageSets/Main/NAME.txt")
+    commands.add_parser("check").add_argument("names", nargs="+", help="data sets, named as in a config")
+    return parser
+
+
+def main(argv=None):
+    """Returns the exit code."""
+    args = parser().parse_args(argv)
+    if args.command == "own":
+        forms = (args.json, args.image_root), (args.voc_root, args.split)
+        given = [any(form) for form in forms]
+        if sum(given) != 1 or given != [all(form) for form in forms]:
+            parser().error("own data is named by --json and --image-root, or by --voc-root and --split")
+        if args.out_dir and not args.json:
+            parser().error("--out-dir is for --json; a VOC split lies in its ROOT")
+    with user_errors():
+        return check(args) if args.command == "check" else split(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
