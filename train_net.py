@@ -2,37 +2,36 @@
 """
 Steps 1, 2 and 4 of DetNAS; the config says which:
 
+    python train_net.py --num-gpus 8                            step 2 on COCO, the paper's small space
     python train_net.py --config-file configs/demo/toy_1_pretrain_supernet.yaml
     python train_net.py --config-file CONFIG --num-gpus 8 MODEL.WEIGHTS PRETRAINED.pth
-    python train_net.py --config-file CONFIG --eval-only MODEL.WEIGHTS TRAINED.pth
+    python train_net.py --config-file CONFIG --eval-only        model_final.pth of CONFIG, or MODEL.WEIGHTS FILE
     python train_net.py --config-file CONFIG --resume
 """
-
-import os
 
 import detnas  # isort: skip  # noqa: F401  first: it registers the networks and mends Detectron2 0.6
 from detectron2.modeling import build_model
 
 from detnas.engine.evaluation import evaluate
-from detnas.engine.setup import argument_parser, launch, save_config, setup, user_errors
+from detnas.engine.fixed_paths import FixedPaths
+from detnas.engine.setup import argument_parser, launch, save_config, setup, trained_weights, user_errors
 from detnas.engine.trainer import build_trainer
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
 
 
-def evaluate_only(cfg):
+def evaluate_only(cfg, args):
+    """The results on ``DATASETS.TEST``; of a supernet, those of the paths that are evaluated during its training."""
     model = build_model(cfg)
-    if find_supernet(model):
-        raise ValueError("--eval-only of a supernet needs a path: search_net.py --eval-only --arch ARCH")
-    load_weights(model, cfg.MODEL.WEIGHTS or os.path.join(cfg.OUTPUT_DIR, "model_final.pth"))
-    return evaluate(cfg, model)
+    load_weights(model, trained_weights(cfg, args.opts))
+    return FixedPaths(cfg, model)() if find_supernet(model) else evaluate(cfg, model)
 
 
 def main(args):
     with user_errors():
         cfg = setup(args)
         if args.eval_only:
-            return evaluate_only(cfg)
+            return evaluate_only(cfg, args)
         trainer = build_trainer(cfg, args.resume)
     save_config(cfg)
     trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)

@@ -22,8 +22,8 @@ from tabulate import tabulate
 
 from detnas.config import config_space
 from detnas.data import toy
+from detnas.engine.bn import recalibrate_bn
 from detnas.engine.setup import argument_parser, setup, user_errors
-from detnas.search.bn import recalibrate_bn
 from detnas.search.evaluator import CandidateEvaluator
 
 

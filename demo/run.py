@@ -43,10 +43,7 @@ STEPS = {
 
 def progress_of(line):
     """The part of a log line that tells how far a step is, or None."""
-    match = re.search(r"eta: (\S+) +iter: (\d+) .*?total_loss: (\S+)", line)
-    if match:
-        return f"iteration {match[2]}  loss {match[3]}  eta {match[1]}"
-    match = re.search(r"(generation \d+/\d+  candidate .*)", line)
+    match = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
     return match[1] if match else None
 
 

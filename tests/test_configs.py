@@ -3,11 +3,12 @@ import functools
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from detectron2.modeling import build_model
 
 from detnas import Constraint, CostTable, find_supernet, get_space
-from detnas.engine.setup import load_config
+from detnas.engine.setup import argument_parser, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml"))
@@ -18,7 +19,7 @@ MAX_LEAF_LINES = 25
 
 
 def load(name):
-    """The config for a build on the CPU; the arch of a search that has not run yet is all 0."""
+    """The config for a build; the arch of a search that has not run yet is all 0."""
     cfg = load_config(str(CONFIGS / name), ["MODEL.DEVICE", "cpu"])
     if cfg.MODEL.DETNAS.ARCH.endswith(".yaml"):
         cfg.MODEL.DETNAS.ARCH = "0" * get_space(cfg.MODEL.DETNAS.SPACE).num_blocks
@@ -47,7 +48,10 @@ def test_every_config_loads(name):
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_leaf_builds_its_model(name):
     cfg = load(name)
-    model = build_model(cfg)
+    # Without memory or arithmetic; sizes and names are the same.
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        model = build_model(cfg)
     assert type(model).__name__ == cfg.MODEL.META_ARCHITECTURE
     if "detnas" in cfg.MODEL.BACKBONE.NAME:
         assert (find_supernet(model) is not None) == (cfg.MODEL.DETNAS.ARCH == "supernet")
@@ -97,3 +101,67 @@ def test_the_limits_of_a_search_can_be_met_and_its_numbers_fit(name):
         Constraint.parse(text).check_reachable(table)
     assert cfg.SEARCH.NUM_MUTATE + cfg.SEARCH.NUM_CROSS <= cfg.SEARCH.POPULATION
     assert cfg.SEARCH.NUM_PARENTS <= cfg.SEARCH.POPULATION
+
+
+RECIPES = CONFIGS.parent / "docs" / "recipes.md"
+FAMILIES = ("ImageNet", "COCO", "VOC")
+
+
+def recipes():
+    """{config: (batch, lr, iterations, steps, weight decay, last column)} from the tables of the docs."""
+    rows = {}
+    for line in RECIPES.read_text().splitlines():
+        if line.startswith("| `") and ".yaml`" in line:
+            name, batch, lr, iterations, steps, decay, last = (cell.strip() for cell in line.strip("|").split("|"))
+            assert name not in rows
+            rows[name.strip("`")] = int(batch), float(lr), int(iterations), steps, float(decay), last
+    return rows
+
+
+def test_the_recipes_list_every_config_of_the_papers_data_sets():
+    assert sorted(recipes()) == sorted(name for name in LEAVES if name.split("/")[0] in FAMILIES)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_config_holds_the_numbers_of_its_recipe(name):
+    batch, lr, iterations, steps, decay, last = recipes()[name]
+    cfg = load(name)
+    solver = cfg.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (batch, lr, iterations)
+    assert solver.WEIGHT_DECAY == decay and solver.MOMENTUM == 0.9 and solver.REFERENCE_WORLD_SIZE == 8
+    assert cfg.OUTPUT_DIR == f"output/{name.removesuffix('.yaml')}"
+    if name.startswith("ImageNet/"):
+        assert steps == "linear" and solver.LR_SCHEDULER_NAME == "LinearLR" and solver.WARMUP_ITERS == 0
+        assert (solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS, cfg.MODEL.WEIGHTS) == (0, 0, "")
+    else:
+        assert steps == ", ".join(map(str, solver.STEPS)) and solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
+        assert cfg.MODEL.WEIGHTS == ("" if last == "random" else f"output/{last}/model_final.pth")
+        assert solver.WEIGHT_DECAY_NORM == 0
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if not name.startswith("ImageNet/")])
+def test_a_detector_starts_from_a_network_of_its_own_kind(name):
+    cfg = load(name)
+    if cfg.MODEL.WEIGHTS:
+        pretrained = load(cfg.MODEL.WEIGHTS.removeprefix("output/").replace("/model_final.pth", ".yaml"))
+        assert pretrained.MODEL.META_ARCHITECTURE == "ImageClassifier"
+        assert pretrained.MODEL.DETNAS == cfg.MODEL.DETNAS
+        assert {**pretrained.MODEL.RESNETS, "OUT_FEATURES": 0} == {**cfg.MODEL.RESNETS, "OUT_FEATURES": 0}
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if not name.startswith("ImageNet/")])
+def test_the_search_never_sees_the_test_images_and_the_winner_all_training_images(name):
+    cfg = load(name)
+    names = {
+        ("COCO", True): (("coco_2017_train_search",), ("coco_2017_train_holdout",)),
+        ("COCO", False): (("coco_2017_train",), ("coco_2017_val",)),
+        ("VOC", True): (("voc_0712_trainval_search",), ("voc_0712_trainval_holdout",)),
+        ("VOC", False): (("voc_2007_trainval", "voc_2012_trainval"), ("voc_2007_test",)),
+    }
+    expected = names[name.split("/")[0], "supernet" in name]
+    assert (tuple(cfg.DATASETS.TRAIN), tuple(cfg.DATASETS.TEST)) == expected
+
+
+def test_without_a_config_file_the_small_space_is_trained_with_fpn_on_coco():
+    args = argument_parser().parse_args([])
+    assert Path(args.config_file).name == "supernet_fpn_300M.yaml" and Path(args.config_file).parent.name == "COCO"

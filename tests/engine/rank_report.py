@@ -24,7 +24,7 @@ def main(args):
     """Train, and write what this rank did to rank{n}.json in the output folder."""
     cfg = setup(args)
     trainer = build_trainer(cfg)
-    model, paths, images = trainer.model.module, [], []
+    model, paths, images = trainer.model, [], []
     # Hooks run in the order of their registration: the path of the iteration is set by now.
     trainer.register_hooks([hooks.CallbackHook(before_step=lambda t: paths.append(find_supernet(t.model).path))])
     model.register_forward_pre_hook(lambda module, inputs: images.append([x["image_id"] for x in inputs[0]]))

@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -171,3 +172,21 @@ def test_a_single_network_can_be_recalibrated_too(toy_root, tmp_path, classifier
     before = statistics(model)
     recalibrate_bn(model, classifier[1])
     assert all(not torch.equal(before[key], value) for key, value in statistics(model).items())
+
+
+@pytest.mark.parametrize("norm", ["BN", "naiveSyncBN"])
+def test_norms_of_retinanets_head_are_recalibrated_where_each_level_has_its_own(norm, toy_root, tmp_path):
+    base = Path(__file__).resolve().parents[2] / "configs" / "COCO" / "Base-RetinaNet.yaml"
+    overrides = {**detection(toy_root), "MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16}
+    overrides["SOLVER.REFERENCE_WORLD_SIZE"] = 0
+    model, batches = model_and_batches(
+        str(base), lambda root: {**overrides, "MODEL.RETINANET.NORM": norm}, toy_root, tmp_path
+    )
+    before = statistics(model.head)
+    if norm == "naiveSyncBN":
+        with pytest.raises(ValueError, match="naiveSyncBN does in MODEL.RETINANET.NORM"):
+            recalibrate_bn(model, batches)
+    else:
+        recalibrate_bn(model, batches)
+        after = statistics(model.head)
+        assert len(after) > 0 and not any(torch.equal(before[name], after[name]) for name in after)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from detnas import DetNASSupernet, get_space
-from detnas.engine.sampling import SetPath, UniformSampler
+from detnas import CostTable, DetNASSupernet, get_space
+from detnas.engine.sampling import BalancedSampler, SetPath, UniformSampler, build_sampler
 
 SPACE = get_space("tiny")
 
@@ -61,3 +61,42 @@ def test_the_hook_sets_the_path_of_its_iteration(wrap):
         hook.trainer = SimpleNamespace(iter=iteration)
         hook.before_step()
         assert supernet.path == sampler(iteration)
+
+
+def spread(sampler, count=400):
+    """How many of the paths of the first iterations fall into each bin of the sampler."""
+    cost = CostTable.measure(sampler.space).flops
+    width = (sampler.high - sampler.low) / sampler.bins
+    return Counter(int((cost(sampler(i)) - sampler.low) / width) for i in range(count))
+
+
+@pytest.mark.parametrize("name", ["300M", "1.3G"])
+def test_balanced_paths_fill_all_bins_of_multiply_adds_alike(name):
+    counts = spread(BalancedSampler(get_space(name), seed=0))
+    # 57 expected with a standard deviation of 7; uniform paths leave 1% in the outer bins.
+    assert sorted(counts) == list(range(7)) and all(30 < count < 90 for count in counts.values())
+
+
+def test_the_range_of_the_small_space_is_nearly_that_of_the_released_code():
+    sampler = BalancedSampler(get_space("300M"), seed=0)
+    # 290M to 360M with the classifier, which has 33M.
+    assert sampler.low == pytest.approx(257e6, rel=0.01) and sampler.high == pytest.approx(327e6, rel=0.01)
+
+
+def test_a_balanced_path_depends_on_seed_and_iteration_alone():
+    a, b = (BalancedSampler(get_space("300M"), seed=3) for _ in range(2))
+    assert [a(i) for i in range(20)] == [b(i) for i in reversed(range(20))][::-1]
+    assert a(0) != BalancedSampler(get_space("300M"), seed=4)(0)
+
+
+def test_a_range_that_no_path_meets_is_an_error_that_says_what_there_is():
+    with pytest.raises(ValueError, match=r"BALANCED_FLOPS \(300.0e6, 500.0e6\): bin 3 of 7 holds 0 of 20000 .* narrow"):
+        BalancedSampler(get_space("300M"), 0, (300e6, 500e6))
+
+
+def test_an_unknown_sampling_is_an_error_that_lists_the_known_ones(toy_config):
+    cfg = toy_config("toy_2_train_supernet", "SUPERNET.PATH_SAMPLING", "fair")
+    with pytest.raises(ValueError, match='PATH_SAMPLING "fair"; there are: uniform, balanced'):
+        build_sampler(cfg, SPACE)
+    cfg.SUPERNET.PATH_SAMPLING = "balanced"
+    assert isinstance(build_sampler(cfg, SPACE), BalancedSampler)

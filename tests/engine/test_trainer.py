@@ -193,6 +193,7 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(toy_root, tmp_p
         data = classification(toy_root) if task == "classifier" else detection(toy_root)
         name = "toy_1_pretrain_supernet" if task == "classifier" else "toy_2_train_supernet"
         overrides = {"OUTPUT_DIR": tmp_path / folder, "MODEL.WEIGHTS": "", "DATALOADER.NUM_WORKERS": workers}
+        overrides |= {"DATASETS.TEST": "()"}
         cfg = toy_setup(name, {**data, **overrides})
         trainer = build_trainer(cfg)
         if stop:
@@ -253,7 +254,7 @@ def test_two_cpu_processes_train_the_same_paths_to_the_same_parameters(toy_root,
     assert first["paths"] == second["paths"] == [list(sampler(i)) for i in range(5)]
     assert first["after"] == second["after"] and first["before"] == second["before"] != first["after"]
     # Each rank has its own half of every batch.
-    assert all(len(a) == len(b) == 2 and not set(a) & set(b) for a, b in zip(first["images"], second["images"]))
+    assert all(len(a) == len(b) == 2 and not set(a) & set(b) for a, b in zip(first["images"][:5], second["images"][:5]))
 
 
 def test_a_mistake_in_two_cpu_processes_is_one_line_and_exit_code_2(toy_root, tmp_path, capfd):

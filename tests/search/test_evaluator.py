@@ -3,7 +3,8 @@ import torch
 from detectron2.modeling import build_model
 from toy_runs import classification, detection, toy_setup
 
-from detnas.search.evaluator import CandidateEvaluator, build_recalibration_batches, flatten
+from detnas.engine.bn import build_recalibration_batches
+from detnas.search.evaluator import CandidateEvaluator, flatten
 
 pytest_plugins = ["toy_fixtures"]
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)

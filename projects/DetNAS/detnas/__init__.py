@@ -7,12 +7,12 @@ Importing the package registers its backbones and its classifier with Detectron2
 from . import compat  # isort: skip  # noqa: F401  before anything of Detectron2
 from .config import add_detnas_config, config_space
 from .cost import Constraint, CostTable
+from .engine.bn import recalibrate_bn
 from .modeling import classifier  # noqa: F401  registers ImageClassifier
 from .modeling.backbone import DetNASNet, DetNASSupernet, find_supernet
 from .modeling.builders import build_published
 from .modeling.released import from_released
 from .modeling.weights import insert_path, load_weights, select_path
-from .search.bn import recalibrate_bn
 from .space import OPS, SPACES, SearchSpace, get_space
 from .zoo import PUBLISHED, resolve_arch
 

@@ -46,6 +46,19 @@ def add_detnas_config(cfg):
     # Strength of brightness, contrast and saturation jitter; 0 for none.
     cfg.INPUT.CLASSIFIER.COLOR_JITTER = 0.4
 
+    # Parts of a batch that a process takes one after the other before it updates the weights: a process that takes 8
+    # stands for 8 GPUs, also in SOLVER.REFERENCE_WORLD_SIZE.
+    cfg.SOLVER.ACCUMULATE = 1
+
+    cfg.SUPERNET = CN()
+    # How the path of an iteration is drawn: "uniform", or "balanced": uniform over bins of multiply-adds.
+    cfg.SUPERNET.PATH_SAMPLING = "uniform"
+    # Smallest and largest multiply-adds of the backbone at 224x224 that "balanced" draws; empty: nearly all paths.
+    cfg.SUPERNET.BALANCED_FLOPS = ()
+    cfg.SUPERNET.BALANCED_BINS = 7
+    # Random paths, always the same ones, that are evaluated every TEST.EVAL_PERIOD beside all-3x3 and all-Xception.
+    cfg.SUPERNET.EVAL_RANDOM_PATHS = 3
+
     cfg.SEARCH = CN()
     # Result that is maximised: task/name as the evaluator reports it.
     cfg.SEARCH.METRIC = "bbox/AP"

@@ -21,7 +21,7 @@ def seed_from(*key):
 class TrainingData:
     """
     Batches of a config's training set, without end, from ``start_iter`` on. Order and augmentation of the images depend
-    on (``SEED``, rank, number of the draw) alone.
+    on (``SEED``, number of the draw over all processes) alone.
 
     Detectron2's loader is started when the first batch is asked for; until then ``start_iter`` can be set.
     """
@@ -39,8 +39,7 @@ class TrainingData:
         sampler = _ResumedSampler(
             settings["sampler"], dicts, self.start_iter, batch, settings["aspect_ratio_grouping"]
         )
-        draws = _Draws(dicts, settings["mapper"], (self._seed, comm.get_rank()))
-        settings.update(dataset=draws, sampler=sampler, mapper=None)
+        settings.update(dataset=_Draws(dicts, settings["mapper"], self._seed), sampler=sampler, mapper=None)
         # Starting workers and mapping images draw numbers; those of the model must not depend on it.
         with torch.random.fork_rng(devices=[]):
             batches = iter(build_detection_train_loader(**settings))
@@ -60,32 +59,36 @@ class _ResumedSampler(Sampler):
         self.sampler, self.size = sampler, len(dicts)
         self.start_iter, self.batch = start_iter, batch
         # Detectron2 fills wide and high images into batches of their own.
-        self.wide = [d["width"] > d["height"] for d in dicts] if grouped else [False] * len(dicts)
+        self.wide = [d["width"] > d["height"] for d in dicts] if grouped else None
 
     def __iter__(self):
-        stream = (number * self.size + index for number, index in enumerate(self.sampler))
-        waiting, taken = [], 0
+        # Numbered over all processes, each of which takes every n-th draw.
+        numbers = itertools.count(comm.get_rank(), comm.get_world_size())
+        stream = (number * self.size + index for number, index in zip(numbers, self.sampler))
+        if self.wide is None:
+            return itertools.islice(stream, self.start_iter * self.batch, None)
+        waiting, taken = {True: [], False: []}, 0
         while taken < self.start_iter:
-            waiting.append(next(stream))
-            kind = self.wide[waiting[-1] % self.size]
-            same = [draw for draw in waiting if self.wide[draw % self.size] == kind]
+            draw = next(stream)
+            same = waiting[self.wide[draw % self.size]]
+            same.append(draw)
             if len(same) == self.batch:
-                waiting = [draw for draw in waiting if self.wide[draw % self.size] != kind]
+                same.clear()
                 taken += 1
         # Images that wait for their batch to fill come first again.
-        yield from itertools.chain(waiting, stream)
+        return itertools.chain(sorted(waiting[True] + waiting[False]), stream)
 
 
 class _Draws(Dataset):
     """Mapped images by draw; each draw is seeded by its number. Not MapDataset, which remembers every draw."""
 
-    def __init__(self, dicts, mapper, key):
-        self.dicts, self.mapper, self.key = DatasetFromList(dicts), mapper, key
+    def __init__(self, dicts, mapper, seed):
+        self.dicts, self.mapper, self.seed = DatasetFromList(dicts), mapper, seed
 
     def __len__(self):
         return len(self.dicts)
 
     def __getitem__(self, draw):
         number, index = divmod(draw, len(self.dicts))
-        seed_from("image", *self.key, number)
+        seed_from("image", self.seed, number)
         return self.mapper(self.dicts[index])

@@ -1,10 +1,18 @@
 """Batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
 
+import logging
+import random
+
 import torch
+from detectron2.data import MapDataset, get_detection_dataset_dicts
 from detectron2.utils.events import EventStorage
 from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
+from torch.utils.data import DataLoader
 
+from detnas.data.mapper import build_recalibration_mapper, is_classifier
 from detnas.modeling.backbone import find_supernet
+
+logger = logging.getLogger(__name__)
 
 
 def recalibrate_bn(model, batches, seed=0):
@@ -20,6 +28,9 @@ def recalibrate_bn(model, batches, seed=0):
         model: a detector or classifier, with the supernet's path set where it has a supernet. Left in eval mode.
         batches: list of batches, each a list of dataset dicts with "image" (C, H, W) and its labels.
         seed: of the temporary random state.
+
+    Raises:
+        ValueError: if a batch norm is shared over feature levels.
     """
     model.train()
     supernet = find_supernet(model)
@@ -33,6 +44,13 @@ def recalibrate_bn(model, batches, seed=0):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), EventStorage():
             torch.manual_seed(seed)
             update_bn_stats(model, batches, len(batches))
+    except AssertionError as e:
+        if "reused" not in str(e):
+            raise
+        raise ValueError(
+            "a batch norm runs more than once in a pass, as naiveSyncBN does in MODEL.RETINANET.NORM, and its "
+            "statistics cannot be recalibrated: use BN or SyncBN, which RetinaNet gives to each level, GN, or none"
+        ) from None
     finally:
         # fvcore leaves its own momentum and hooks behind when a pass fails.
         for norm, momentum, hooks in norms:
@@ -40,3 +58,22 @@ def recalibrate_bn(model, batches, seed=0):
             for hook in set(norm._forward_pre_hooks) - set(hooks):
                 del norm._forward_pre_hooks[hook]
         model.eval()
+
+
+def build_recalibration_batches(cfg):
+    """
+    ``SEARCH.RECALIBRATION_IMAGES`` training images, drawn once by the seed, in memory, as batches of
+    ``SEARCH.RECALIBRATION_BATCH``.
+    """
+    dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
+    count = cfg.SEARCH.RECALIBRATION_IMAGES
+    if count > len(dicts):
+        logger.warning(f"SEARCH.RECALIBRATION_IMAGES is {count}; the training set has {len(dicts)}: using them all.")
+        count = len(dicts)
+    dicts = random.Random(f"recalibration {max(cfg.SEED, 0)}").sample(dicts, count)
+    if not is_classifier(cfg):
+        # A batch is padded to its largest image, and padding counts in the statistics: keep like with like.
+        dicts.sort(key=lambda d: d["width"] / d["height"])
+    images = MapDataset(dicts, build_recalibration_mapper(cfg))
+    # A list as collate function keeps the dicts; the loader only batches and reads ahead.
+    return list(DataLoader(images, cfg.SEARCH.RECALIBRATION_BATCH, collate_fn=list, num_workers=0))

@@ -1,16 +1,24 @@
 """Results of a model on the test sets of its config, in Detectron2's form {task: {metric: value}}, values in 0..100."""
 
+import contextlib
+import io
 import logging
+import math
 import os
 from collections import OrderedDict
 
 import torch
-from detectron2.data import MetadataCatalog, build_detection_test_loader
-from detectron2.evaluation import (COCOEvaluator, DatasetEvaluator, PascalVOCDetectionEvaluator, inference_on_dataset,
-                                   print_csv_format)
+from detectron2.data import MapDataset, MetadataCatalog, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data.samplers import InferenceSampler
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
+from torch.utils.data import DataLoader
 
-from detnas.data.mapper import build_mapper
+from detnas.data.mapper import build_mapper, is_classifier
+
+from .voc_evaluator import VOCEvaluator
+
+logger = logging.getLogger(__name__)
 
 
 class ClassificationEvaluator(DatasetEvaluator):
@@ -32,6 +40,14 @@ class ClassificationEvaluator(DatasetEvaluator):
         return {"classification": {"top1": 100 * top1 / total, "top5": 100 * top5 / total}}
 
 
+class BoxEvaluator(COCOEvaluator):
+    """Detectron2's evaluator of boxes; a network that detects nothing has AP 0, where Detectron2 says NaN."""
+
+    def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
+        results = super()._derive_coco_results(coco_eval, iou_type, class_names)
+        return dict.fromkeys(results, 0.0) if coco_eval is None else results
+
+
 def build_evaluator(dataset_name, output_dir=None, distributed=True):
     """
     The evaluator of a data set.
@@ -43,14 +59,26 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True):
     if form == "classification":
         return ClassificationEvaluator()
     if form == "coco":
-        return COCOEvaluator(dataset_name, tasks=("bbox",), distributed=distributed, output_dir=output_dir)
+        return BoxEvaluator(dataset_name, tasks=("bbox",), distributed=distributed, output_dir=output_dir)
     if form == "pascal_voc":
-        return PascalVOCDetectionEvaluator(dataset_name)
+        return VOCEvaluator(dataset_name, distributed=distributed)
     raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
 
 
 def build_test_loader(cfg, dataset_name):
-    return build_detection_test_loader(cfg, dataset_name, mapper=build_mapper(cfg, is_train=False))
+    """Detection: one image at a time, as is standard. Classification: in batches as large as those of training."""
+    mapper = build_mapper(cfg, is_train=False)
+    if not is_classifier(cfg):
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+    images = MapDataset(get_detection_dataset_dicts([dataset_name], filter_empty=False), mapper)
+    batch = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // cfg.SOLVER.ACCUMULATE)
+    return DataLoader(
+        images,
+        batch,
+        sampler=InferenceSampler(len(images)),
+        collate_fn=list,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
 
 
 def evaluate(cfg, model):
@@ -58,8 +86,32 @@ def evaluate(cfg, model):
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
         evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"))
-        results[name] = inference_on_dataset(model, build_test_loader(cfg, name), evaluator)
-        if comm.is_main_process():
-            logging.getLogger(__name__).info(f"Results on {name}:")
+        # pycocotools prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            results[name] = inference_on_dataset(model, build_test_loader(cfg, name), evaluator)
+        if comm.is_main_process() and logger.isEnabledFor(logging.INFO):
+            logger.info(f"Results on {name}:")
             print_csv_format(results[name])
     return next(iter(results.values())) if len(results) == 1 else results
+
+
+def finite(results):
+    """Nested results without the figures that could not be computed (no object of that size): they are no JSON."""
+    return {
+        name: finite(value) if isinstance(value, dict) else value
+        for name, value in (results or {}).items()
+        if isinstance(value, dict) or math.isfinite(value)
+    }
+
+
+@contextlib.contextmanager
+def quiet(*names):
+    """Only warnings of these loggers: evaluating a path says one line."""
+    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
+    for named, _ in levels:
+        named.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for named, level in levels:
+            named.setLevel(level)

@@ -1,12 +1,16 @@
-"""What is random in an iteration: the path it trains (paper, Sec. 3.2: one at random), and the rest."""
+"""Which path an iteration trains (paper, Sec. 3.2: one at random)."""
 
 import random
 
 from detectron2.engine import HookBase
-from detectron2.utils import comm
 
-from detnas.data.loader import seed_from
+from detnas.cost import CostTable
 from detnas.modeling.backbone import find_supernet
+
+#: paths drawn to see how the multiply-adds of a space are spread
+_PATHS = 20_000
+#: draws for a path of one bin; a bin holds at least one path in a thousand, see BalancedSampler
+_ATTEMPTS = 100_000
 
 
 class UniformSampler:
@@ -19,6 +23,70 @@ class UniformSampler:
         return self.space.random_path(random.Random(f"path {self.seed} {iteration}"))
 
 
+class BalancedSampler:
+    """
+    Path of an iteration, uniform over bins of multiply-adds: uniform paths have nearly all the same cost, and the
+    cheapest and the dearest would hardly be trained (released code). A function of (seed, iteration) alone.
+
+    Args:
+        space: a :class:`detnas.space.SearchSpace`.
+        seed: of all draws.
+        flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn; empty: those of all random
+            paths but the cheapest and the dearest thousandth.
+        bins: number of bins of equal width.
+
+    Raises:
+        ValueError: if a bin holds less than a thousandth of all paths.
+    """
+
+    def __init__(self, space, seed, flops=(), bins=7):
+        self.space, self.seed, self.bins = space, seed, bins
+        self._cost = CostTable.measure(space).flops
+        rng = random.Random("paths of a space")
+        costs = sorted(self._cost(space.random_path(rng)) for _ in range(_PATHS))
+        tail = _PATHS // 1000
+        self.low, self.high = flops or (costs[tail], costs[-tail])
+        counts = [0] * bins
+        for cost in costs:
+            if self.low <= cost < self.high:
+                counts[self._bin(cost)] += 1
+        if min(counts) < tail:
+            number = counts.index(min(counts))
+            raise ValueError(
+                f"SUPERNET.BALANCED_FLOPS ({self.low / 1e6:.1f}e6, {self.high / 1e6:.1f}e6): "
+                f'bin {number + 1} of {bins} holds {counts[number]} of {_PATHS} random paths of "{space.name}"; '
+                f"those cost {costs[0] / 1e6:.1f}e6 to {costs[-1] / 1e6:.1f}e6: narrow the range, or take fewer bins"
+            )
+
+    def _bin(self, cost):
+        return int((cost - self.low) / (self.high - self.low) * self.bins)
+
+    def __call__(self, iteration):
+        rng = random.Random(f"path {self.seed} {iteration}")
+        wanted = rng.randrange(self.bins)
+        for _ in range(_ATTEMPTS):
+            path = self.space.random_path(rng)
+            cost = self._cost(path)
+            if self.low <= cost < self.high and self._bin(cost) == wanted:
+                return path
+        raise RuntimeError(f"no path of bin {wanted + 1} in {_ATTEMPTS} draws")
+
+
+def build_sampler(cfg, space):
+    """
+    The sampler that ``SUPERNET.PATH_SAMPLING`` names.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    name, seed = cfg.SUPERNET.PATH_SAMPLING, max(cfg.SEED, 0)
+    if name == "uniform":
+        return UniformSampler(space, seed)
+    if name == "balanced":
+        return BalancedSampler(space, seed, tuple(cfg.SUPERNET.BALANCED_FLOPS), cfg.SUPERNET.BALANCED_BINS)
+    raise ValueError(f'unknown SUPERNET.PATH_SAMPLING "{name}"; there are: uniform, balanced')
+
+
 class SetPath(HookBase):
     """Set the supernet's path before every iteration."""
 
@@ -27,13 +95,3 @@ class SetPath(HookBase):
 
     def before_step(self):
         self.supernet.path = self.sampler(self.trainer.iter)
-
-
-class SetSeed(HookBase):
-    """Seed dropout, RoI sampling and the like by (seed, rank, iteration), so that a resumed run repeats them."""
-
-    def __init__(self, seed):
-        self.key = seed, comm.get_rank()
-
-    def before_step(self):
-        seed_from("iteration", *self.key, self.trainer.iter)

@@ -23,12 +23,22 @@ from detnas.config import OWN_SPACE, add_detnas_config, config_space
 from detnas.data.datasets import register_dataset
 from detnas.zoo import resolve_arch
 
+from .fit import fit_to_device, fit_to_processes
+
 logger = logging.getLogger(__name__)
 
 
+#: what runs when no config is named; found beside the scripts, wherever they are started
+DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+
+
 def argument_parser(epilog=None):
-    """Detectron2's arguments, and ``--cpu-processes`` for several processes without a GPU."""
+    """
+    Detectron2's arguments, and ``--cpu-processes`` for several processes without a GPU. Without ``--config-file``, the
+    paper's small supernet with FPN on COCO.
+    """
     parser = default_argument_parser(epilog)
+    parser.set_defaults(config_file=os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), DEFAULT_CONFIG))
     # A free port each time, so that two runs on one machine do not clash; several machines need a URL anyway.
     parser.set_defaults(dist_url="auto")
     parser.add_argument(
@@ -143,7 +153,8 @@ def setup(args):
     rank = comm.get_rank()
     for name in ("fvcore", "detectron2", "detnas"):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
-    _fit_to_machine(cfg)
+    cfg = fit_to_processes(cfg)
+    fit_to_device(cfg)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     cfg.freeze()
     return cfg
@@ -154,6 +165,20 @@ def save_config(cfg):
     if comm.is_main_process():
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
             f.write(cfg.dump())
+
+
+def trained_weights(cfg, opts):
+    """
+    The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
+    the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    path = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
+    return path
 
 
 def _read_arch(path, space):
@@ -216,22 +241,3 @@ def _register_datasets(cfg):
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(names)
     cfg.MODEL.RETINANET.NUM_CLASSES = len(names)
     cfg.MODEL.CLASSIFIER.NUM_CLASSES = len(names)
-
-
-def _fit_to_machine(cfg):
-    """Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow."""
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
-        logger.info("No GPU: running on the CPU.")
-        cfg.MODEL.DEVICE = "cpu"
-    cpu = cfg.MODEL.DEVICE == "cpu"
-    if cpu and cfg.SOLVER.AMP.ENABLED:
-        logger.info("SOLVER.AMP is for GPUs; off.")
-        cfg.SOLVER.AMP.ENABLED = False
-    norm = "BN" if comm.get_world_size() == 1 else "naiveSyncBN" if cpu else "SyncBN"
-    fitted = []
-    for node in (cfg.MODEL.DETNAS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.RETINANET):
-        if node.NORM == "SyncBN" and node.NORM != norm:
-            node.NORM = norm
-            fitted.append(node)
-    if fitted:
-        logger.info(f"{comm.get_world_size()} process(es) on {cfg.MODEL.DEVICE}: {norm} in place of SyncBN.")

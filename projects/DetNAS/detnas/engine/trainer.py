@@ -1,23 +1,24 @@
 """One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
 
-import logging
-import signal
+import functools
 
-from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, hooks
-from detectron2.engine.defaults import default_writers
+from detectron2.engine import hooks
 from detectron2.modeling import build_model
-from detectron2.solver import build_lr_scheduler, build_optimizer
+from detectron2.solver import build_optimizer
 from detectron2.utils import comm
-from torch.nn.parallel import DistributedDataParallel
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from detnas.data.loader import TrainingData
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import SafeCheckpointer, load_weights
 
-from .evaluation import evaluate
-from .sampling import SetPath, SetSeed, UniformSampler
-
-logger = logging.getLogger(__name__)
+from .evaluation import evaluate, finite
+from .fixed_paths import FixedPaths
+from .hooks import Diverged, KeepSmoothedValues, StopWhenAsked
+from .progress import ProgressLine
+from .sampling import SetPath, build_sampler
+from .solver import build_schedule
+from .step import StepTrainer
 
 
 def build_trainer(cfg, resume=False):
@@ -36,25 +37,34 @@ def build_trainer(cfg, resume=False):
     optimizer = build_optimizer(cfg, model)
     data = TrainingData(cfg)
     supernet = find_supernet(model)
-    trainer_class = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-    trainer = trainer_class(_distribute(model, supernet), data, optimizer)
-    checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trainer=trainer)
+    sampler = build_sampler(cfg, supernet.space) if supernet else None
+    checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
     resume = resume and checkpointer.has_checkpoint()
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
     if cfg.MODEL.WEIGHTS and not resume:
         load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
 
+    trainer = StepTrainer(
+        model,
+        data,
+        optimizer,
+        accumulate=cfg.SOLVER.ACCUMULATE,
+        amp=cfg.SOLVER.AMP.ENABLED,
+        seed=max(cfg.SEED, 0),
+        when_diverged=Diverged(checkpointer, optimizer, supernet),
+    )
+    checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
+    evaluation = FixedPaths(cfg, model) if supernet else functools.partial(evaluate, cfg, model)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
-            hooks.LRScheduler(optimizer, build_lr_scheduler(cfg, optimizer)),
-            SetSeed(max(cfg.SEED, 0)),
-            SetPath(model, UniformSampler(supernet.space, max(cfg.SEED, 0))) if supernet else None,
+            hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
+            SetPath(model, sampler) if supernet else None,
+            KeepSmoothedValues(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
-            # A supernet's path means nothing before its batch norm is recalibrated: search_net.py evaluates those.
-            hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: evaluate(cfg, model)) if supernet is None else None,
-            hooks.PeriodicWriter(default_writers(cfg.OUTPUT_DIR, cfg.SOLVER.MAX_ITER)) if is_main else None,
+            hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluation())) if cfg.DATASETS.TEST else None,
+            hooks.PeriodicWriter(_writers(cfg, supernet)) if is_main else None,
             StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
@@ -64,38 +74,9 @@ def build_trainer(cfg, resume=False):
     return trainer
 
 
-def _distribute(model, supernet):
-    if comm.get_world_size() == 1:
-        return model
-    return DistributedDataParallel(
-        model,
-        device_ids=[comm.get_local_rank()] if next(model.parameters()).is_cuda else None,
-        broadcast_buffers=False,
-        # The ops that a path leaves out get no gradient.
-        find_unused_parameters=supernet is not None,
-    )
-
-
-class StopWhenAsked(HookBase):
-    """On Ctrl-C or SIGTERM finish the iteration, save a checkpoint and leave; ``--resume`` goes on from there."""
-
-    def __init__(self, checkpointer):
-        self.checkpointer, self.signal = checkpointer, None
-
-    def before_train(self):
-        def note(number, frame):
-            # The second time the user means it.
-            signal.signal(number, self.handlers[number])
-            self.signal = number
-
-        self.handlers = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def after_step(self):
-        if self.signal is not None:
-            self.checkpointer.save(f"model_{self.trainer.iter:07d}", iteration=self.trainer.iter)
-            logger.warning(f"Stopped after iteration {self.trainer.iter}; --resume continues.")
-            raise SystemExit(128 + self.signal)
-
-    def after_train(self):
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+def _writers(cfg, supernet):
+    return [
+        ProgressLine(cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH, supernet),
+        JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"),
+        TensorboardXWriter(cfg.OUTPUT_DIR),
+    ]

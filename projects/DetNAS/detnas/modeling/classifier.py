@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
 from detectron2.layers import ShapeSpec, get_norm
-from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone, build_resnet_backbone
 from torch import nn
 
 from .blocks import init_conv
@@ -15,12 +15,20 @@ class ClassifierNeck(Backbone):
     """
     The last 1x1 conv of the classifier. It stands where the FPN stands in a detector, so that the searched network is
     ``backbone.bottom_up`` in both and its weights pass from one to the other as they are.
+
+    Args:
+        bottom_up: the network; its last feature is taken.
+        out_channels: of the conv; None for no conv, as in a ResNet.
+        norm: of the conv.
     """
 
     def __init__(self, bottom_up, out_channels, norm="BN"):
         super().__init__()
         self.bottom_up = bottom_up
         self._feature, shape = list(bottom_up.output_shape().items())[-1]
+        if out_channels is None:
+            self.last, self._shape = nn.Identity(), shape
+            return
         conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
         init_conv(conv)
         self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
@@ -39,6 +47,12 @@ def build_detnas_classifier_backbone(cfg, input_shape=None):
     """The network that ``MODEL.DETNAS.ARCH`` names, with the classifier's last conv."""
     bottom_up = build_detnas_backbone(cfg, input_shape)
     return ClassifierNeck(bottom_up, bottom_up.space.last_channels, cfg.MODEL.DETNAS.NORM)
+
+
+@BACKBONE_REGISTRY.register()
+def build_resnet_classifier_backbone(cfg, input_shape):
+    """Detectron2's ResNet, to be pre-trained as the baselines' backbone."""
+    return ClassifierNeck(build_resnet_backbone(cfg, input_shape), None)
 
 
 @META_ARCH_REGISTRY.register()

@@ -84,7 +84,9 @@ def read_checkpoint(path):
         with open(local, "rb") as f:
             data = torch.load(f, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FileNotFoundError(f"weights {path} do not exist") from None
+        raise FileNotFoundError(
+            f'weights {path} do not exist; the step before writes them, and MODEL.WEIGHTS "" starts from random ones'
+        ) from None
     except Exception as e:  # torch raises many kinds for broken files and for forbidden pickles
         reason = (str(e) or type(e).__name__).splitlines()[0]
         raise ValueError(f"weights {path} cannot be read as a checkpoint: {reason}") from None

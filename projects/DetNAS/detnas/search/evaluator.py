@@ -2,23 +2,15 @@
 
 import contextlib
 import io
-import logging
 import math
-import random
 
 import torch
-from detectron2.data import MapDataset, get_detection_dataset_dicts
 from detectron2.modeling import build_model
-from torch.utils.data import DataLoader
 
-from detnas.data.mapper import build_recalibration_mapper, is_classifier
-from detnas.engine.evaluation import build_evaluator, build_test_loader
+from detnas.engine.bn import build_recalibration_batches, recalibrate_bn
+from detnas.engine.evaluation import build_evaluator, build_test_loader, quiet
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
-
-from .bn import recalibrate_bn
-
-logger = logging.getLogger(__name__)
 
 
 class CandidateEvaluator:
@@ -64,25 +56,6 @@ class CandidateEvaluator:
                 return flatten(self.metric.evaluate())
 
 
-def build_recalibration_batches(cfg):
-    """
-    ``SEARCH.RECALIBRATION_IMAGES`` training images, drawn once by the seed, in memory, as batches of
-    ``SEARCH.RECALIBRATION_BATCH``.
-    """
-    dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
-    count = cfg.SEARCH.RECALIBRATION_IMAGES
-    if count > len(dicts):
-        logger.warning(f"SEARCH.RECALIBRATION_IMAGES is {count}; the training set has {len(dicts)}: using them all.")
-        count = len(dicts)
-    dicts = random.Random(f"recalibration {max(cfg.SEED, 0)}").sample(dicts, count)
-    if not is_classifier(cfg):
-        # A batch is padded to its largest image, and padding counts in the statistics: keep like with like.
-        dicts.sort(key=lambda d: d["width"] / d["height"])
-    images = MapDataset(dicts, build_recalibration_mapper(cfg))
-    # A list as collate function keeps the dicts; the loader only batches and reads ahead.
-    return list(DataLoader(images, cfg.SEARCH.RECALIBRATION_BATCH, collate_fn=list, num_workers=0))
-
-
 def flatten(results):
     """{task: {metric: value}} -> {"task/metric": value}, None for what could not be computed."""
     return {
@@ -90,16 +63,3 @@ def flatten(results):
         for task, metrics in results.items()
         for metric, value in metrics.items()
     }
-
-
-@contextlib.contextmanager
-def quiet(*names):
-    """Only warnings of these loggers: a search says one line per candidate."""
-    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
-    for named, _ in levels:
-        named.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for named, level in levels:
-            named.setLevel(level)

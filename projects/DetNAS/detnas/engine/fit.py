@@ -1,0 +1,65 @@
+"""Fits a config to the machine: number of processes, device, batch norm."""
+
+import logging
+
+import torch
+from detectron2.engine import DefaultTrainer
+from detectron2.utils import comm
+
+logger = logging.getLogger(__name__)
+
+
+def fit_to_processes(cfg):
+    """
+    Batch, learning rate and iterations for the processes that there are, by Detectron2's rule: what the config says
+    holds for ``SOLVER.REFERENCE_WORLD_SIZE`` GPUs. A process that takes n parts of a batch counts as n GPUs.
+
+    Returns:
+        the config, or a scaled copy.
+
+    Raises:
+        ValueError: if the batch cannot be divided.
+    """
+    solver, world = cfg.SOLVER, comm.get_world_size()
+    if solver.ACCUMULATE < 1:
+        raise ValueError(f"SOLVER.ACCUMULATE is {solver.ACCUMULATE}; a batch has at least 1 part")
+    if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH {solver.IMS_PER_BATCH} cannot be divided by SOLVER.REFERENCE_WORLD_SIZE "
+            f"{solver.REFERENCE_WORLD_SIZE}; 0 there takes the batch as it is"
+        )
+    cfg = DefaultTrainer.auto_scale_workers(cfg, world * solver.ACCUMULATE)
+    if cfg.SOLVER.IMS_PER_BATCH % (world * solver.ACCUMULATE):
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} cannot be divided by {world} process(es) times "
+            f"SOLVER.ACCUMULATE {solver.ACCUMULATE}"
+        )
+    return cfg
+
+
+def fit_to_device(cfg):
+    """
+    Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place.
+
+    Raises:
+        ValueError: if there is no such norm.
+    """
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        logger.info("No GPU: running on the CPU.")
+        cfg.MODEL.DEVICE = "cpu"
+    cpu = cfg.MODEL.DEVICE == "cpu"
+    if cfg.SOLVER.AMP.ENABLED:
+        logger.info(f"Mixed precision: {'bf16' if cpu else 'fp16 with loss scaling'}.")
+    norm = "BN" if comm.get_world_size() == 1 else "naiveSyncBN" if cpu else "SyncBN"
+    fitted = []
+    model = cfg.MODEL
+    if norm == "naiveSyncBN" and model.RETINANET.NORM == "SyncBN":
+        raise ValueError(
+            "MODEL.RETINANET.NORM SyncBN, one for each level, does not exist for several CPU processes: use GN, or none"
+        )
+    for node in (model.DETNAS, model.RESNETS, model.FPN, model.ROI_BOX_HEAD, model.RETINANET):
+        if node.NORM == "SyncBN" and node.NORM != norm:
+            node.NORM = norm
+            fitted.append(node)
+    if fitted:
+        logger.info(f"{comm.get_world_size()} process(es) on {cfg.MODEL.DEVICE}: {norm} in place of SyncBN.")

@@ -1,0 +1,102 @@
+"""One training step of a classifier, a detector or a path of a supernet, in one process or many."""
+
+import time
+
+import torch
+import torch.distributed as dist
+from detectron2.engine import SimpleTrainer
+from detectron2.utils import comm
+
+from detnas.data.loader import seed_from
+
+
+def _raise(losses):
+    raise FloatingPointError(f"a loss is not finite: {losses}")
+
+
+class StepTrainer(SimpleTrainer):
+    """
+    Detectron2's trainer, with what it lacks for a supernet on few or many processes:
+
+    - A batch is split into ``accumulate`` parts, whose gradients add up to one update. A process that takes n parts
+      does what n processes do with one part each: the same images, the same random numbers.
+    - Over several processes only the gradients that exist are averaged: those of the path, not of the whole supernet.
+      DistributedDataParallel would reduce all of them (benchmarks/distributed.py measures both).
+    - Mixed precision also without a GPU.
+
+    Args:
+        model: list of dicts -> dict of losses. Parameters and buffers are made equal to those of rank 0.
+        data: iterable of batches, each a list of dicts.
+        optimizer: of the model's parameters.
+        accumulate: number of parts.
+        amp: fp16 with loss scaling on a GPU, bf16 on the CPU.
+        seed: of dropout, RoI sampling and the like, which depend on (seed, iteration, part) alone, so that a resumed
+            run repeats them.
+        when_diverged: called with {name: loss} on every rank before the update if a loss of any rank is not finite.
+            Raises what ends the training.
+    """
+
+    def __init__(self, model, data, optimizer, accumulate=1, amp=False, seed=0, when_diverged=_raise):
+        super().__init__(model, data, optimizer)
+        self.accumulate, self.amp, self.seed, self.when_diverged = accumulate, amp, seed, when_diverged
+        self.device = next(model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(self.device, enabled=amp and self.device == "cuda")
+        self.world, self.rank = comm.get_world_size(), comm.get_rank()
+        if self.world > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor.detach(), src=0)
+
+    def run_step(self):
+        start = time.perf_counter()
+        batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+
+        self.optimizer.zero_grad()
+        sums = {}
+        for part in range(self.accumulate):
+            seed_from("iteration", self.seed, self.iter, part * self.world + self.rank)
+            with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
+                losses = self.model(batch[part :: self.accumulate])
+            self.scaler.scale(sum(losses.values()) / self.accumulate).backward()
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0) + loss.detach() / self.accumulate
+        if self.world > 1:
+            average_gradients(self.model, self.world)
+        self._check_finite(sums)
+        self._write_metrics(sums, data_time)
+        # Gradient clipping, which is part of Detectron2's optimizers, must see them unscaled.
+        self.scaler.unscale_(self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _check_finite(self, losses):
+        """On all ranks at once, before the update: none waits for one that has stopped."""
+        total = sum(losses.values())
+        if self.world > 1:
+            dist.all_reduce(total)
+        if not torch.isfinite(total):
+            self.when_diverged({name: loss.item() for name, loss in losses.items()})
+
+    def state_dict(self):
+        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        if state_dict.get("scaler"):
+            self.scaler.load_state_dict(state_dict["scaler"])
+
+
+def average_gradients(model, world):
+    """Average over the processes every gradient that any of them has; parameters without one stay without."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
+    dist.all_reduce(used, dist.ReduceOp.MAX)
+    used = [p for p, is_used in zip(parameters, used.tolist()) if is_used]
+    for p in used:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    # One message instead of hundreds.
+    flat = torch.cat([p.grad.reshape(-1) for p in used]).div_(world)
+    dist.all_reduce(flat)
+    for p, grad in zip(used, flat.split([p.numel() for p in used])):
+        p.grad.copy_(grad.view_as(p))

@@ -1,0 +1,62 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from toy_runs import command, detection, toy_setup
+
+import train_net
+from detnas.engine.trainer import build_trainer
+
+pytest_plugins = ["toy_fixtures"]
+ROOT = Path(__file__).resolve().parents[2]
+ITERATIONS = 80
+
+
+def losses(folder):
+    """{iteration: logged losses}, a later line in place of an earlier one."""
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return {line["iteration"]: {k: v for k, v in line.items() if "loss" in k} for line in lines if "total_loss" in line}
+
+
+@pytest.fixture(params=["toy_2_train_supernet", "RetinaNet"])
+def words(request, toy_root):
+    """Config and overrides of a detector's training; the checkpoints fall between the lines of metrics.json."""
+    overrides = {**detection(toy_root), "DATASETS.TEST": "()", "MODEL.WEIGHTS": "", "SOLVER.MAX_ITER": ITERATIONS}
+    overrides |= {"SOLVER.CHECKPOINT_PERIOD": 15, "SOLVER.STEPS": "(50,)", "SOLVER.IMS_PER_BATCH": 2}
+    if request.param == "RetinaNet":
+        overrides |= {"MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16, "SOLVER.REFERENCE_WORLD_SIZE": 0}
+        return str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml"), overrides
+    return request.param, overrides
+
+
+def test_a_training_that_is_killed_logs_the_losses_of_an_uninterrupted_one_when_it_is_resumed(words, tmp_path):
+    config, overrides = words
+    train_net.main(command(config, {**overrides, "OUTPUT_DIR": tmp_path / "whole"}))
+    whole = losses(tmp_path / "whole")
+    assert list(whole) == [19, 39, 59, 79]
+
+    args = command(config, {**overrides, "OUTPUT_DIR": tmp_path / "killed"}, "--resume")
+    line = [sys.executable, "train_net.py", "--config-file", args.config_file, "--resume", *args.opts]
+    # Started beside the first, so that the machine's speed does not matter.
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "killed" / "metrics.json"
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 79 not in losses(tmp_path / "killed")
+    train_net.main(args)
+    assert losses(tmp_path / "killed") == whole
+
+
+def test_a_training_without_smoothed_values_of_its_own_resumes_too(words, tmp_path):
+    config, overrides = words
+    cfg = toy_setup(config, {**overrides, "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 3})
+    build_trainer(cfg).train(0, 3)
+    assert build_trainer(cfg, resume=True).start_iter == 3

@@ -1,0 +1,97 @@
+"""Every family of configs through the command line on stand-in data in the real layouts."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from stand_in import use_root, write_coco, write_imagenet, write_voc
+from toy_runs import command, own_loggers
+
+import train_net
+from detnas.engine.setup import load_config
+
+pytest_plugins = ["toy_fixtures"]
+ROOT = Path(__file__).resolve().parents[1]
+FAMILIES = [
+    "ImageNet/supernet_300M",
+    "ImageNet/supernet_1.3G",
+    "ImageNet/detnas_300M",
+    "ImageNet/shufflenetv2_20",
+    "ImageNet/R_50",
+    "COCO/supernet_fpn_300M",
+    "COCO/supernet_retinanet_300M",
+    "COCO/supernet_fpn_300M_scratch",
+    "COCO/detnas_fpn_300M_1x",
+    "COCO/detnas_fpn_1.3G_1x",
+    "COCO/detnas_retinanet_300M_1x",
+    "COCO/shufflenetv2_20_fpn_1x",
+    "COCO/R_50_fpn_4conv1fc_1x",
+    "VOC/supernet_fpn_300M",
+    "VOC/supernet_retinanet_300M",
+    "VOC/supernet_fpn_300M_scratch",
+    "VOC/detnas_fpn_300M",
+    "VOC/detnas_retinanet_300M",
+]
+TINY = {
+    "SOLVER.REFERENCE_WORLD_SIZE": 0,
+    "SOLVER.IMS_PER_BATCH": 2,
+    "SOLVER.BASE_LR": 0.001,
+    "SOLVER.WARMUP_ITERS": 0,
+    "SOLVER.STEPS": "[]",
+    "SOLVER.MAX_ITER": 3,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 30,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 10,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "SEARCH.RECALIBRATION_IMAGES": 4,
+    "SUPERNET.EVAL_RANDOM_PATHS": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Stand-in data with its hold-out splits, and the outputs of the runs."""
+    root = tmp_path_factory.mktemp("standard")
+    with pytest.MonkeyPatch.context() as patch, own_loggers():
+        for write in (write_imagenet, write_coco, write_voc):
+            write(root)
+        use_root(patch, root)
+        spec = importlib.util.spec_from_file_location("split_dataset", ROOT / "tools" / "split_dataset.py")
+        split_dataset = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(split_dataset)
+        for what in ("coco", "voc"):
+            split_dataset.main([what, "--images", "4"])
+        yield root
+
+
+def run(root, name):
+    """Train a config for 3 iterations from what its MODEL.WEIGHTS names, which is trained first if it is not there."""
+    cfg = load_config(f"{ROOT}/configs/{name}.yaml")
+    overrides = {**TINY, "OUTPUT_DIR": root / cfg.OUTPUT_DIR}
+    if cfg.MODEL.WEIGHTS:
+        overrides["MODEL.WEIGHTS"] = root / cfg.MODEL.WEIGHTS
+        if not (root / cfg.MODEL.WEIGHTS).is_file():
+            run(root, cfg.MODEL.WEIGHTS.removeprefix("output/").removesuffix("/model_final.pth"))
+    train_net.main(command(f"{ROOT}/configs/{name}.yaml", overrides))
+    lines = (root / cfg.OUTPUT_DIR / "metrics.json").read_text().splitlines()
+    return {key: value for line in lines for key, value in json.loads(line).items()}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_trains_and_is_evaluated(root, name, monkeypatch):
+    use_root(monkeypatch, root)
+    metrics = run(root, name)
+    assert metrics["total_loss"] > 0 and metrics["iteration"] == 3
+    task = "classification/top1" if name.startswith("ImageNet") else "bbox/AP"
+    names = [f"all_3x3/{task}", f"all_xception/{task}"] if "supernet" in name else [task]
+    assert all(0 <= metrics[metric] <= 100 for metric in names)
+
+
+def test_a_missing_split_names_the_command_that_makes_it(tmp_path, monkeypatch, capsys):
+    write_coco(tmp_path)
+    use_root(monkeypatch, tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        train_net.main(command(f"{ROOT}/configs/COCO/supernet_fpn_300M.yaml", {"OUTPUT_DIR": tmp_path / "run"}))
+    assert caught.value.code == 2
+    assert "make it with: python tools/split_dataset.py coco" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
