@@ -59,7 +59,8 @@ class KeepSmoothedValues(HookBase):
             "histories": {
                 name: [list(pair) for pair in history.values()[-WINDOW:]]
                 for name, history in storage.histories().items()
-                if storage.smoothing_hints()[name]
+                # Times are those of the process.
+                if storage.smoothing_hints()[name] and "time" not in name
             },
         }
 

@@ -175,7 +175,8 @@ def trained_weights(cfg, opts):
     Raises:
         FileNotFoundError: if it is not there.
     """
-    path = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
+    path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     if not PathManager.isfile(path):
         raise FileNotFoundError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
     return path
