@@ -14,7 +14,8 @@ from detectron2.modeling import build_model
 
 from detnas.engine.evaluation import evaluate
 from detnas.engine.fixed_paths import FixedPaths
-from detnas.engine.setup import argument_parser, launch, save_config, setup, trained_weights, user_errors
+from detnas.engine.found import trained_weights
+from detnas.engine.setup import argument_parser, launch, save_config, setup, user_errors
 from detnas.engine.trainer import build_trainer
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights

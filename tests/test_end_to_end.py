@@ -228,7 +228,8 @@ def retinanet(tmp_path):
     model = {"DETNAS": {"SPACE": "tiny"}, "FPN": {"OUT_CHANNELS": 16}, "ANCHOR_GENERATOR": {"SIZES": sizes}}
     base = str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml")
     clip = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0}
-    path.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model, "SOLVER": {"CLIP_GRADIENTS": clip, "REFERENCE_WORLD_SIZE": 0}}))
+    solver = {"CLIP_GRADIENTS": clip, "REFERENCE_WORLD_SIZE": 0}
+    path.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model, "SOLVER": solver}))
     return path
 
 

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
 LAYERS = [
     {"space", "zoo", "config", "compat"},
     {"modeling"},
-    {"cost", "detector_cost", "latency"},
+    {"cost", "detector_cost", "latency", "limits"},
     {"data"},
     {"engine"},
     {"search"},
@@ -19,7 +19,7 @@ LAYERS = [
 #: Stand above the package: nothing in it imports them.
 SCRIPTS = {"train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
 #: Pure Python, so that they are read, run and tested without the framework.
-WITHOUT_TORCH = ["space.py", "zoo.py", "search/evolution.py", "search/log.py", "search/loop.py"]
+WITHOUT_TORCH = ["space.py", "zoo.py", "search/evolution.py", "search/log.py", "search/loop.py", "search/pareto.py"]
 FRAMEWORK = {"torch", "torchvision", "detectron2", "fvcore"}
 
 # The package's table of contents imports from all layers.

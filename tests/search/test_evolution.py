@@ -162,9 +162,13 @@ def test_failed_candidates_are_no_parents_and_do_not_come_again():
     assert len(paths) == 8 and not set(paths) & {c.path for c in only_failures}
 
 
-def test_another_rank_chooses_other_parents():
+def test_another_order_chooses_other_parents():
     tiny = get_space("tiny")
-    worst_first = searcher(tiny, num_parents=2, num_mutate=0, num_cross=8, rank=lambda c: (c.score, c.path))
+
+    def order(candidates):
+        return sorted(candidates, key=lambda c: (c.score, c.path))
+
+    worst_first = searcher(tiny, num_parents=2, num_mutate=0, num_cross=8, order=order)
     a, b = (0,) * 8, (3,) * 8
     history = [Candidate(a, score=-2.0), Candidate(b, score=-1.0), *best_and_others(tiny, (1,) * 8, (2,) * 8)]
     assert all(set(path) <= {0, 3} for path in worst_first.propose(history, 1))

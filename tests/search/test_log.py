@@ -1,10 +1,14 @@
 import json
+import multiprocessing
 import random
+import resource
+import signal
+import time
 
 import pytest
 
 from detnas import SearchSpace
-from detnas.search.log import Candidate, SearchLog, by_score
+from detnas.search.log import Candidate, LogWriteError, SearchLog, by_score
 
 SPACE = SearchSpace("small", 4, (8, 16), (2, 2))
 HEADER = {"space": "small", "seed": 0, "constraints": ("backbone_flops <= 30e6",), "population": 10}
@@ -20,6 +24,7 @@ def log(tmp_path):
     log = SearchLog(str(tmp_path), SPACE, HEADER)
     for candidate in CANDIDATES:
         log.append(candidate)
+    log.close()
     return log
 
 
@@ -149,3 +154,69 @@ def test_paths_break_ties_whatever_the_order_of_the_lines():
     for seed in range(10):
         shuffled = random.Random(seed).sample(tied, len(tied))
         assert [c.path for c in sorted(shuffled, key=by_score)] == expected
+
+
+def test_two_searches_cannot_write_into_one_folder(tmp_path):
+    first = SearchLog(str(tmp_path), SPACE, HEADER)
+    with pytest.raises(ValueError, match=f"another search is running in {tmp_path}: give another OUTPUT_DIR"):
+        SearchLog(str(tmp_path), SPACE, HEADER)
+    # Reading is no writing.
+    assert SearchLog(str(tmp_path), SPACE).history() == []
+    first.close()
+    SearchLog(str(tmp_path), SPACE, HEADER)
+
+
+def test_a_killed_process_leaves_no_lock_behind(tmp_path):
+    def hold():
+        log = SearchLog(str(tmp_path), SPACE, HEADER)
+        ready.set()
+        time.sleep(60)
+        log.close()
+
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    process = fork.Process(target=hold)
+    process.start()
+    ready.wait(10)
+    with pytest.raises(ValueError, match="another search is running"):
+        SearchLog(str(tmp_path), SPACE, HEADER)
+    process.kill()
+    process.join()
+    SearchLog(str(tmp_path), SPACE, HEADER)
+
+
+def test_a_reader_leaves_a_torn_line_to_the_writer(file, tmp_path):
+    file.write_bytes(file.read_bytes()[:-5])
+    before = file.read_bytes()
+    assert SearchLog(str(tmp_path), SPACE).history() == CANDIDATES[:2]
+    assert file.read_bytes() == before
+
+
+def test_a_full_disk_is_one_sentence_and_the_log_stays_as_it_was(log, file, tmp_path):
+    before = file.read_bytes()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    # Like a disk that takes ten more bytes; the signal would end the process.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+    try:
+        with pytest.raises(LogWriteError) as caught:
+            log.append(Candidate((2, 2, 2, 2), 1, 3.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(caught.value).startswith(f"{file} cannot be written: ") and "started again" in str(caught.value)
+    assert (2, 2, 2, 2) not in log and file.read_bytes() == before
+    assert SearchLog(str(tmp_path), SPACE).history() == CANDIDATES
+
+
+def test_other_versions_are_a_warning_and_no_error(tmp_path, caplog):
+    SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "1"}}).close()
+    SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "2"}}).close()
+    assert "begun with {'torch': '1'}" in caplog.text
+
+
+def test_parents_are_archs_in_the_file_and_paths_when_read(log, file, tmp_path):
+    child = Candidate((2, 2, 2, 2), 1, 3.0, parents=((0, 1, 2, 3), (1, 1, 1, 1)))
+    log.append(child)
+    assert json.loads(file.read_text().splitlines()[-1])["parents"] == ["01-23", "11-11"]
+    assert SearchLog(str(tmp_path), SPACE).history()[-1] == child

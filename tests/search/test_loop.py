@@ -5,7 +5,7 @@ import pytest
 
 from detnas import SearchSpace, get_space
 from detnas.search.evolution import Searcher
-from detnas.search.executor import run_here
+from detnas.search.executor import Here
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
 
@@ -26,7 +26,10 @@ def search(folder, space=TINY, evaluate=metrics_of, generations=GENERATIONS, met
     folder.mkdir(exist_ok=True)
     log = SearchLog(str(folder), space, {"space": space.name})
     searcher = Searcher(space, lambda path: True, POPULATION, num_parents=3, num_mutate=3, num_cross=2)
-    run_search(searcher, executor or run_here(evaluate, metric), log, generations, **hooks)
+    try:
+        run_search(searcher, executor or Here(evaluate, metric), log, generations, **hooks)
+    finally:
+        log.close()
     return log
 
 
@@ -106,7 +109,7 @@ def test_a_finished_search_is_not_evaluated_again_and_may_grow(tmp_path, uninter
 
 def test_the_order_in_which_candidates_finish_does_not_matter(tmp_path, uninterrupted):
     def shuffled(paths):
-        yield from random.Random(len(paths)).sample(list(run_here(metrics_of, "bbox/AP")(paths)), len(paths))
+        yield from random.Random(len(paths)).sample(list(Here(metrics_of, "bbox/AP")(paths)), len(paths))
 
     assert sorted(result(search(tmp_path / "a", executor=shuffled))) == sorted(uninterrupted)
 
@@ -142,9 +145,11 @@ def test_a_metric_that_is_not_reported_is_an_error_of_the_candidate(tmp_path):
     assert all("SEARCH.METRIC" in c.error and "bbox/AP, bbox/APl" in c.error for c in log.history())
 
 
-def test_a_metric_that_could_not_be_computed_counts_zero(tmp_path):
-    log = search(tmp_path / "a", generations=1, metric="bbox/APl")
-    assert [c.score for c in log.history()] == [0.0] * POPULATION
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_a_failure(tmp_path, value):
+    log = search(tmp_path / "a", generations=1, evaluate=lambda path: {"bbox/AP": value, "bbox/AP50": 3.0})
+    assert {(c.score, c.error) for c in log.history()} == {(None, "bbox/AP is not a finite number")}
+    assert all(c.metrics == {"bbox/AP": None, "bbox/AP50": 3.0} for c in SearchLog(str(tmp_path / "a"), TINY).history())
 
 
 def test_a_search_ends_early_when_there_is_no_new_path(tmp_path, caplog):
@@ -155,7 +160,12 @@ def test_a_search_ends_early_when_there_is_no_new_path(tmp_path, caplog):
 
 def test_the_best_so_far_is_announced_once_each_time_it_changes(tmp_path):
     announced = []
-    log = search(tmp_path / "a", on_best=announced.append)
+
+    def note(candidate, is_best):
+        if is_best:
+            announced.append(candidate)
+
+    log = search(tmp_path / "a", on_candidate=note)
     expected, best = [], None
     for candidate in log.history():
         if best is None or (-candidate.score, candidate.path) < (-best.score, best.path):
@@ -169,13 +179,13 @@ def test_a_search_taken_up_again_announces_its_best_first(tmp_path):
         search(tmp_path / "a", evaluate=stopping_after(9, []))
     best = SearchLog(str(tmp_path / "a"), TINY).best()[0]
     announced = []
-    search(tmp_path / "a", on_best=announced.append)
-    assert announced[0] == best
+    search(tmp_path / "a", on_candidate=lambda candidate, is_best: announced.append((candidate, is_best)))
+    assert announced[0] == (best, True)
 
 
 def test_every_candidate_has_a_line_that_says_where_the_search_stands(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="detnas.search.loop")
     search(tmp_path / "a")
-    lines = [record.message for record in caplog.records if "candidate" in record.message]
-    assert [f"candidate {i}/{TOTAL}" in line and "eta" in line for i, line in enumerate(lines, 1)] == [True] * TOTAL
+    lines = [record.message for record in caplog.records if "eta" in record.message]
+    assert [f"candidate {i}/{TOTAL}" in line for i, line in enumerate(lines, 1)] == [True] * TOTAL
     assert sum("best so far" in record.message for record in caplog.records) == GENERATIONS

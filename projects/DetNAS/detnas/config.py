@@ -62,11 +62,17 @@ def add_detnas_config(cfg):
     cfg.SEARCH = CN()
     # Result that is maximised: task/name as the evaluator reports it.
     cfg.SEARCH.METRIC = "bbox/AP"
-    # Limits on the backbone, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER";
-    # metrics: backbone_flops (multiply-adds), backbone_params.
+    # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER"; metrics: backbone_flops (multiply-adds),
+    # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine).
     cfg.SEARCH.CONSTRAINTS = ("backbone_flops <= 300e6",)
-    # Height and width of the image for which backbone_flops are counted.
+    # Height and width of the image for which backbone_flops, detector_flops and latency_ms hold, and images at once.
     cfg.SEARCH.FLOPS_RESOLUTION = (224, 224)
+    cfg.SEARCH.DETECTOR_RESOLUTION = (800, 1344)
+    cfg.SEARCH.LATENCY_RESOLUTION = (224, 224)
+    cfg.SEARCH.LATENCY_BATCH = 1
+    # Costs to be low beside a METRIC that is to be high, such as ["backbone_flops"]: parents are then taken from the
+    # Pareto front. Empty: by METRIC alone.
+    cfg.SEARCH.OBJECTIVES = []
     # Evolution (paper, Sec. 3.2): candidates a generation, parents, generations, the random first one included.
     cfg.SEARCH.POPULATION = 50
     cfg.SEARCH.NUM_PARENTS = 10
@@ -76,6 +82,17 @@ def add_detnas_config(cfg):
     cfg.SEARCH.NUM_CROSS = 25
     # Probability that a mutation draws a block's op anew.
     cfg.SEARCH.MUTATE_PROB = 0.1
+    # True: no generations; each worker that is free gets the next candidate at once. The result then depends on the
+    # order in which workers finish.
+    cfg.SEARCH.ASYNCHRONOUS = False
+    # "here": in this process, one candidate after the other. "ray": on WORKERS workers of this machine, or of the Ray
+    # cluster at RAY_ADDRESS ("auto" finds one that runs on this machine); each with a GPU where MODEL.DEVICE is cuda.
+    cfg.SEARCH.EXECUTOR = "here"
+    cfg.SEARCH.WORKERS = 2
+    cfg.SEARCH.RAY_ADDRESS = ""
+    # A candidate that fails is tried so often; one that takes more than TIMEOUT seconds counts as failed, 0: no limit.
+    cfg.SEARCH.TRIES = 2
+    cfg.SEARCH.TIMEOUT = 0
     # Training images, fixed and the same for all candidates, that give a candidate its batch-norm statistics.
     cfg.SEARCH.RECALIBRATION_IMAGES = 500
     cfg.SEARCH.RECALIBRATION_BATCH = 8

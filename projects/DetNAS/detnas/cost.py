@@ -16,7 +16,18 @@ from torch import nn
 from detnas.modeling.backbone import DetNASSupernet
 
 #: what a constraint may limit, with its unit
-METRICS = {"backbone_flops": "M", "backbone_params": "M"}
+METRICS = {
+    "backbone_flops": "M",
+    "backbone_params": "M",
+    "detector_flops": "M",
+    "detector_params": "M",
+    "latency_ms": "ms",
+}
+
+
+def describe(metric, value):
+    """A value of one of ``METRICS`` with its unit, such as 300.0M."""
+    return f"{value:.1f} ms" if METRICS[metric] == "ms" else f"{value / 1e6:.1f}M"
 
 
 @contextlib.contextmanager
@@ -147,8 +158,16 @@ class Constraint:
             raise ValueError(f'constraint "{text}": unknown metric "{metric}"; there are: {", ".join(METRICS)}')
         return cls(metric, high, low)
 
+    def __str__(self):
+        low = f"{describe(self.metric, self.min)} <= " if self.min else ""
+        return f"{low}{self.metric} <= {describe(self.metric, self.max)}"
+
+    def allows(self, value) -> bool:
+        """Whether a cost keeps to the limit."""
+        return self.min <= value <= self.max
+
     def __call__(self, table, path) -> bool:
-        return self.min <= table.cost(self.metric, path) <= self.max
+        return self.allows(table.cost(self.metric, path))
 
     def check_reachable(self, table):
         """
@@ -156,14 +175,10 @@ class Constraint:
             ValueError: if no path of the space can meet the constraint.
         """
         low, high = table.bounds(self.metric)
-        unit, space = METRICS[self.metric], table.space.name
-        if self.max < low:
-            raise ValueError(
-                f'no path of "{space}" has at most {self.max / 1e6:.1f}{unit} {self.metric}; '
-                f"the smallest has {low / 1e6:.1f}{unit}"
-            )
-        if self.min > high:
-            raise ValueError(
-                f'no path of "{space}" has at least {self.min / 1e6:.1f}{unit} {self.metric}; '
-                f"the largest has {high / 1e6:.1f}{unit}"
-            )
+        for wrong, words, limit, bound in (
+            (self.max < low, "at most", self.max, f"smallest has {describe(self.metric, low)}"),
+            (self.min > high, "at least", self.min, f"largest has {describe(self.metric, high)}"),
+        ):
+            if wrong:
+                limit = describe(self.metric, limit)
+                raise ValueError(f'no path of "{table.space.name}" has {words} {limit} {self.metric}; the {bound}')

@@ -1,6 +1,7 @@
 """How long a path takes on this machine."""
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -47,8 +48,10 @@ class LatencyMeter:
             if self.cache:
                 everything = self._read()
                 everything.setdefault(self.key, {}).update(self.measured)
-                with PathManager.open(self.cache, "w") as f:
+                # Under another name until it is complete: a process may be killed while it writes.
+                with PathManager.open(f"{self.cache}.partial", "w") as f:
                     json.dump(everything, f, indent=1)
+                os.replace(f"{self.cache}.partial", self.cache)
         return self.measured[arch]
 
     @torch.no_grad()

@@ -19,11 +19,12 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
-from detnas.config import OWN_SPACE, add_detnas_config, config_space
+from detnas.config import add_detnas_config, config_space
 from detnas.data.datasets import register_dataset
 from detnas.zoo import resolve_arch
 
 from .fit import fit_to_device, fit_to_processes
+from .found import describe, read_arch, read_detnas
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def setup(args):
     cfg = load_config(args.config_file, args.opts)
     detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
     if detnas.ARCH.endswith((".yaml", ".yml")):
-        detnas.ARCH = _read_arch(detnas.ARCH, space)
+        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
     resolve_arch(detnas.ARCH, space)
     _check_output_folder(cfg, space)
     _register_datasets(cfg)
@@ -167,61 +168,18 @@ def save_config(cfg):
             f.write(cfg.dump())
 
 
-def trained_weights(cfg, opts):
-    """
-    The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
-    the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-    """
-    given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
-    path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
-    if not PathManager.isfile(path):
-        raise FileNotFoundError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
-    return path
-
-
-def _read_arch(path, space):
-    """The arch of a search's best.yaml."""
-    if not PathManager.isfile(path):
-        raise FileNotFoundError(f"MODEL.DETNAS.ARCH: {path} does not exist; search_net.py writes it")
-    try:
-        detnas, found = _read_detnas(path)
-        arch = detnas["ARCH"]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"MODEL.DETNAS.ARCH: {path} holds no MODEL.DETNAS.ARCH and SPACE") from None
-    if found != space:
-        raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {_describe(found)}; this config is of {_describe(space)}")
-    return arch
-
-
-def _read_detnas(path):
-    """MODEL.DETNAS of a yaml that this project wrote, and its space."""
-    with PathManager.open(path) as f:
-        detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
-    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {"OWN_SPACE": {}, **detnas}}}))
-
-
-def _describe(space):
-    if space.name != OWN_SPACE:
-        return f'space "{space.name}"'
-    depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)
-    return f'space "own" ({depths} blocks, {space.stage_channels} channels, {ops})'
-
-
 def _check_output_folder(cfg, space):
     """Refuse a folder in which a network of another space was trained."""
     path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     if not PathManager.isfile(path):
         return
     try:
-        _, there = _read_detnas(path)
+        _, there = read_detnas(path)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         return
     if there != space:
         raise ValueError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {_describe(there)}; this one is of {_describe(space)}: "
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe(there)}; this one is of {describe(space)}: "
             "give another OUTPUT_DIR, or remove it"
         )
 

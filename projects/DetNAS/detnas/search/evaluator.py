@@ -21,7 +21,7 @@ class CandidateEvaluator:
     Args:
         cfg: a supernet's config. The first of ``DATASETS.TEST`` is the held-out set; recalibration images are drawn
             from ``DATASETS.TRAIN``.
-        weights: checkpoint of the supernet; all names must match.
+        weights: checkpoint of the supernet; all names must match. None for random weights, by the seed.
         recalibrate: False leaves the statistics of the checkpoint, to see what recalibration is good for.
 
     Raises:
@@ -31,12 +31,14 @@ class CandidateEvaluator:
     def __init__(self, cfg, weights, recalibrate=True):
         if len(cfg.DATASETS.TEST) != 1:
             raise ValueError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
+        self.seed = max(cfg.SEED, 0)
+        torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
         self.supernet = find_supernet(self.model)
         if self.supernet is None:
             raise ValueError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
-        load_weights(self.model, weights)
-        self.seed = max(cfg.SEED, 0)
+        if weights is not None:
+            load_weights(self.model, weights)
         with quiet("detectron2"):
             self.batches = build_recalibration_batches(cfg) if recalibrate else None
             self.loader = build_test_loader(cfg, cfg.DATASETS.TEST[0])

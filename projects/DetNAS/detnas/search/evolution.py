@@ -1,8 +1,9 @@
 """The searcher: evolution (paper, Sec. 3.2, step 3); with no mutation and no crossover it is random search."""
 
+import itertools
 import random
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional
 
 from detnas.space import SearchSpace
 
@@ -10,6 +11,8 @@ from .log import by_score
 
 #: draws per wanted path, after which a source of new paths counts as used up
 ATTEMPTS = 1000
+#: spaces with at most so many paths are gone through one by one before they count as used up
+ENUMERABLE = 100_000
 
 
 def mutate(path, prob, num_ops, rng):
@@ -20,6 +23,11 @@ def mutate(path, prob, num_ops, rng):
 def cross(a, b, rng):
     """Take each op from either parent by a fair coin."""
     return tuple(rng.choice(pair) for pair in zip(a, b))
+
+
+def best_first(candidates):
+    """Candidates by score, the order in which parents are taken."""
+    return sorted(candidates, key=by_score)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class Searcher:
         num_mutate, num_cross: children by mutation and by crossover; the rest is drawn at random.
         mutate_prob: per block.
         seed: of all random draws.
-        rank: sort key of candidates, best first.
+        order: list of candidates -> the same, best first; see :func:`detnas.search.pareto.pareto_order`.
+        repair: (path, rng) -> a path near it that may be legal; where legal paths are too rare to be drawn.
 
     Raises:
         ValueError: if there are more children than places in a generation.
@@ -49,7 +58,8 @@ class Searcher:
     num_cross: int = 25
     mutate_prob: float = 0.1
     seed: int = 0
-    rank: Callable = by_score
+    order: Callable = best_first
+    repair: Optional[Callable] = None
 
     def __post_init__(self):
         if self.num_mutate + self.num_cross > self.population:
@@ -64,30 +74,86 @@ class Searcher:
         generations alone, whatever of this one is finished, so that a search can be taken up anywhere.
 
         Returns:
-            at most ``population`` paths; fewer, or none, when no more could be found.
+            list of at most ``population`` paths; fewer or none when the legal paths of the space are used up or could
+            not be found in a bounded number of draws.
         """
+        return list(self.lineage(history, generation))
+
+    def lineage(self, history, generation):
+        """The same as a dict, path -> the paths it was made from."""
         rng = random.Random(f"search {self.seed} {generation}")
         earlier = [c for c in history if c.generation < generation]
-        parents = [c.path for c in sorted((c for c in earlier if c.score is not None), key=self.rank)]
-        parents = parents[: self.num_parents]
-        seen = {c.path for c in earlier}
-        paths = []
-
-        def fill(count, draw):
-            """Add up to ``count`` new paths from ``draw``; give up after a bounded number of draws."""
-            for _ in range(ATTEMPTS * count):
-                if count == 0:
-                    return
-                path = draw()
-                if path not in seen and self.is_legal(path):
-                    seen.add(path)
-                    paths.append(path)
-                    count -= 1
-
+        parents = self._parents(earlier)
+        found = _Found(self.is_legal, {c.path for c in earlier})
         if parents:
-            num_ops = len(self.space.ops)
-            fill(self.num_mutate, lambda: mutate(rng.choice(parents), self.mutate_prob, num_ops, rng))
+            found.fill(self.num_mutate, lambda: self._mutant(parents, rng))
             if len(parents) > 1:
-                fill(self.num_cross, lambda: cross(*rng.sample(parents, 2), rng))
-        fill(self.population - len(paths), lambda: self.space.random_path(rng))
-        return paths
+                found.fill(self.num_cross, lambda: self._crossed(parents, rng))
+        self._fill_at_random(found, self.population, rng)
+        return found.paths
+
+    def propose_one(self, history, number, taken=()):
+        """
+        One more path for a search without generations: ``number`` counts the proposals, ``taken`` are paths that are
+        being evaluated.
+
+        Returns:
+            (path, the paths it was made from), or None when there is no new one.
+        """
+        rng = random.Random(f"search {self.seed} number {number}")
+        found = _Found(self.is_legal, {c.path for c in history} | set(taken))
+        parents = self._parents(history) if number >= self.population else []
+        kind = rng.randrange(self.population)
+        if parents and kind < self.num_mutate:
+            found.fill(1, lambda: self._mutant(parents, rng))
+        elif len(parents) > 1 and kind < self.num_mutate + self.num_cross:
+            found.fill(1, lambda: self._crossed(parents, rng))
+        self._fill_at_random(found, 1, rng)
+        return next(iter(found.paths.items()), None)
+
+    def _parents(self, history):
+        return [c.path for c in self.order([c for c in history if c.score is not None])[: self.num_parents]]
+
+    def _mutant(self, parents, rng):
+        parent = rng.choice(parents)
+        return mutate(parent, self.mutate_prob, len(self.space.ops), rng), (parent,)
+
+    def _crossed(self, parents, rng):
+        pair = rng.sample(parents, 2)
+        return cross(*pair, rng), tuple(pair)
+
+    def _fill_at_random(self, found, total, rng):
+        """Until ``total`` are found: by drawing; by repairing what is drawn; by going through a space that is small."""
+        space = self.space
+        found.fill(total - len(found.paths), lambda: (space.random_path(rng), ()))
+        if len(found.paths) < total and self.repair:
+            found.fill(total - len(found.paths), lambda: (self.repair(space.random_path(rng), rng), ()))
+        if len(found.paths) < total and len(space.ops) ** space.num_blocks <= ENUMERABLE:
+            paths = list(itertools.product(range(len(space.ops)), repeat=space.num_blocks))
+            rng.shuffle(paths)
+            for path in itertools.takewhile(lambda _: len(found.paths) < total, paths):
+                found.take(path, ())
+
+
+class _Found:
+    """New legal paths with what they were made from."""
+
+    def __init__(self, is_legal, seen):
+        self.is_legal, self.seen, self.paths = is_legal, seen, {}
+
+    def take(self, path, parents):
+        """Whether the path is new and legal, and so was taken."""
+        if path in self.seen or not self.is_legal(path):
+            return False
+        self.seen.add(path)
+        self.paths[path] = parents
+        return True
+
+    def fill(self, count, draw):
+        """Take up to ``count`` paths from ``draw``; give up after a bounded number of draws without a new one."""
+        misses = 0
+        while count > 0 and misses < ATTEMPTS:
+            if self.take(*draw()):
+                count, misses = count - 1, 0
+            else:
+                misses += 1

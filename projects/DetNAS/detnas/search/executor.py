@@ -1,39 +1,99 @@
 """Where candidates are evaluated. An executor takes paths and yields finished candidates, in any order."""
 
+import contextlib
 import logging
+import math
+import signal
+import threading
 import time
 
 from .log import Candidate
 
+logger = logging.getLogger(__name__)
 
-def run_here(evaluate, metric):
+
+class Here:
     """
-    Executor in this process, one path after the other.
+    Executor in this process, one path after the other. ``executor(paths)`` yields finished candidates; ``submit(path)``
+    and ``next()`` do the same path by path. A failure is a candidate with an error, not an exception.
 
     Args:
         evaluate: path -> dict of metrics.
-        metric: name of the one that is the score. One that could not be computed (nothing was detected) counts 0.
+        metric: name of the one that is the score.
+        tries: how often a candidate that fails is tried.
+        timeout: seconds after which it counts as failed; 0 for no limit. Works in a main thread of Unix only.
     """
 
-    def execute(paths):
-        for path in paths:
+    workers = 1
+
+    def __init__(self, evaluate, metric, tries=1, timeout=0):
+        self.evaluate, self.metric, self.tries, self.timeout = evaluate, metric, tries, timeout
+        self.waiting = []
+
+    def __call__(self, paths):
+        return run_all(self, paths)
+
+    def submit(self, path):
+        self.waiting.append(path)
+
+    def next(self):
+        """The next finished candidate of those submitted."""
+        path = self.waiting.pop(0)
+        for number in range(1, self.tries + 1):
             start = time.perf_counter()
             try:
-                metrics = evaluate(path)
-                result = {"metrics": metrics, "score": score_of(metrics, metric)}
+                with _time_limit(self.timeout):
+                    result = result_of(self.evaluate(path), self.metric)
             except Exception as e:
-                logging.getLogger(__name__).exception("A candidate failed:")
+                # The first line is enough in the log of the search; the rest is in the log of the process.
+                logger.exception(f"Candidate {path} failed, try {number} of {self.tries}:")
                 result = {"error": f"{type(e).__name__}: {e}"}
-            yield Candidate(path, seconds=round(time.perf_counter() - start, 3), **result)
+            seconds = round(time.perf_counter() - start, 3)
+            if "error" not in result:
+                break
+        return Candidate(path, seconds=seconds, worker="here", tries=number, **result)
 
-    return execute
+    def close(self):
+        """Nothing is left running."""
 
 
-def score_of(metrics, metric):
+def run_all(executor, paths):
+    """Submit paths and yield their candidates as they finish."""
+    for path in paths:
+        executor.submit(path)
+    for _ in paths:
+        yield executor.next()
+
+
+def result_of(metrics, metric):
     """
+    "metrics" and "score" of a candidate, or the "error" that the score could not be computed.
+
     Raises:
         KeyError: if the evaluator does not report the metric.
     """
+    metrics = {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
     if metric not in metrics:
         raise KeyError(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
-    return metrics[metric] or 0.0
+    if metrics[metric] is None:
+        return {"metrics": metrics, "error": f"{metric} is not a finite number"}
+    return {"metrics": metrics, "score": metrics[metric]}
+
+
+@contextlib.contextmanager
+def _time_limit(seconds):
+    """Raise TimeoutError in the block after some seconds, where signals can do that."""
+    if not seconds or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        raise TimeoutError(f"it took more than SEARCH.TIMEOUT, {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

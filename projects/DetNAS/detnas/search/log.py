@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import logging
 import os
 from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
+
+#: part of the header that may differ when a search is continued
+VERSIONS = "versions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +22,12 @@ class Candidate:
         generation: in which it was proposed, from 0.
         score: the fitness, higher is better, AP in 0..100; None if the evaluation failed.
         metrics: all results by name, None for those that could not be computed.
-        costs: "backbone_flops" (multiply-adds) and "backbone_params".
+        costs: by name, such as "backbone_flops" (multiply-adds).
         seconds: what its evaluation took.
-        error: what went wrong, or None.
+        worker: who evaluated it.
+        tries: how often that was tried.
+        error: what went wrong in the last try, or None.
+        parents: paths that it was made from; none if it was drawn at random.
     """
 
     path: Tuple[int, ...]
@@ -29,7 +36,10 @@ class Candidate:
     metrics: dict = dataclasses.field(default_factory=dict)
     costs: dict = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    worker: str = ""
+    tries: int = 1
     error: Optional[str] = None
+    parents: Tuple[Tuple[int, ...], ...] = ()
 
 
 def by_score(candidate):
@@ -37,17 +47,22 @@ def by_score(candidate):
     return (-candidate.score, candidate.path)
 
 
+class LogWriteError(OSError):
+    """A line could not be written; the log is as it was before."""
+
+
 class SearchLog:
     """
-    Reads and writes the log of one search.
+    Reads and writes the log of one search. Who writes holds a lock on the folder until the process ends.
 
     Args:
         folder: where ``search.jsonl`` lies or will lie.
         space: the :class:`detnas.space.SearchSpace`.
-        header: the settings of the search; None to read a log as it is.
+        header: the settings of the search; None to read a log as it is, also while another process writes it.
 
     Raises:
-        ValueError: if the log there was written with other settings; they are named.
+        ValueError: if the log there was written with other settings, which are named, if it is damaged, or if another
+            search is running in the folder.
         FileNotFoundError: if there is no log and no header.
     """
 
@@ -55,7 +70,15 @@ class SearchLog:
         self.path = os.path.join(folder, "search.jsonl")
         self.space = space
         self._candidates = {}
-        lines = self._read_lines()
+        self._lock = _lock(folder) if header is not None else None
+        try:
+            self._open(header)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, header):
+        lines = self._read_lines(mend=header is not None)
         if not lines:
             if header is None:
                 raise FileNotFoundError(f"{self.path} does not exist or is empty; search_net.py writes it")
@@ -63,27 +86,31 @@ class SearchLog:
             self._append(header)
             return
         self.header = lines[0]
-        if self.header.get("space") != space.name:
+        if self.header.get("space") != self.space.name:
             raise ValueError(
-                f'{self.path} is a search of space "{self.header.get("space")}"; this one is of "{space.name}"'
+                f'{self.path} is a search of space "{self.header.get("space")}"; this one is of "{self.space.name}"'
             )
         if header is not None:
             self._check_header(json.loads(json.dumps(header)))
         for number, line in enumerate(lines[1:], 2):
             try:
-                candidate = Candidate(**{**line, "path": space.parse(line["path"])})
+                candidate = self._read_candidate(line)
             except (TypeError, KeyError, ValueError, AttributeError) as e:
                 raise ValueError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
             self._candidates[candidate.path] = candidate
 
-    def _read_lines(self):
+    def _read_candidate(self, line):
+        parents = tuple(self.space.parse(arch) for arch in line.get("parents", ()))
+        return Candidate(**{**line, "path": self.space.parse(line["path"]), "parents": parents})
+
+    def _read_lines(self, mend):
         if not g_pathmgr.isfile(self.path):
             return []
         with g_pathmgr.open(self.path, "rb") as f:
             data = f.read()
         # A process that was killed while writing leaves a line without an end.
         whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
+        if mend and len(whole) < len(data):
             with g_pathmgr.open(self.path, "rb+") as f:
                 f.truncate(len(whole))
         try:
@@ -93,27 +120,54 @@ class SearchLog:
 
     def _check_header(self, header):
         keys = sorted(header.keys() | self.header.keys())
-        differences = [
-            f"{key} was {self.header.get(key)!r} and is {header.get(key)!r}"
+        differences = {
+            key: f"{key} was {self.header.get(key)!r} and is {header.get(key)!r}"
             for key in keys
             if self.header.get(key) != header.get(key)
-        ]
+        }
+        if differences.pop(VERSIONS, None):
+            logging.getLogger(__name__).warning(
+                f"{self.path} was begun with {self.header.get(VERSIONS)}; this is {header.get(VERSIONS)}: scores may "
+                "differ in the last digits."
+            )
         if differences:
             raise ValueError(
-                f"{self.path} belongs to a search with other settings: {'; '.join(differences)}; "
+                f"{self.path} belongs to a search with other settings: {'; '.join(differences.values())}; "
                 "give another OUTPUT_DIR, or remove the file"
             )
 
     def _append(self, record):
-        with g_pathmgr.open(self.path, "a") as f:
-            f.write(json.dumps(record, allow_nan=False) + "\n")
-            f.flush()
-            os.fsync(f.fileno())
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        with g_pathmgr.open(self.path, "ab", buffering=0) as f:
+            end = f.seek(0, os.SEEK_END)
+            try:
+                # A full disk may take a part of it.
+                while line:
+                    line = line[f.write(line) :]
+                os.fsync(f.fileno())
+            except OSError as e:
+                f.truncate(end)
+                raise LogWriteError(
+                    f"{self.path} cannot be written: {e.strerror}; the search stops, and goes on when it is started "
+                    "again with room on the disk"
+                ) from None
 
     def append(self, candidate):
-        """Write a finished candidate to the disk; it counts once this returns."""
-        self._append({**dataclasses.asdict(candidate), "path": self.space.format(candidate.path)})
+        """
+        Write a finished candidate to the disk; it counts once this returns.
+
+        Raises:
+            LogWriteError: if the disk does not take it.
+        """
+        arch = self.space.format
+        archs = {"path": arch(candidate.path), "parents": [arch(parent) for parent in candidate.parents]}
+        self._append({**dataclasses.asdict(candidate), **archs})
         self._candidates[candidate.path] = candidate
+
+    def close(self):
+        """Let another search write into the folder."""
+        if self._lock:
+            self._lock.close()
 
     def __contains__(self, path):
         return path in self._candidates
@@ -125,3 +179,21 @@ class SearchLog:
     def best(self, count=1):
         """The best candidates, best first."""
         return sorted((c for c in self.history() if c.score is not None), key=by_score)[:count]
+
+
+def _lock(folder):
+    """An open file with a lock on it, which the system lifts when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    if "://" in folder:
+        return None
+    os.makedirs(folder, exist_ok=True)
+    file = open(os.path.join(folder, "search.lock"), "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"another search is running in {folder}: give another OUTPUT_DIR, or wait for it") from None
+    return file

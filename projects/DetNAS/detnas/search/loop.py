@@ -7,7 +7,15 @@ import time
 logger = logging.getLogger(__name__)
 
 
-def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_best=lambda candidate: None):
+def no_costs(path):
+    return {}
+
+
+def ignore(candidate, is_best):
+    pass
+
+
+def run_search(searcher, executor, log, generations, costs=no_costs, on_candidate=ignore):
     """
     Propose, evaluate, log, generation by generation. What the log holds already is not evaluated again, so an
     interrupted search continues where it stopped.
@@ -18,31 +26,68 @@ def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_b
         log: a :class:`detnas.search.log.SearchLog`.
         generations: how many.
         costs: path -> dict of its costs, kept in the log.
-        on_best: called with a candidate that is the best so far.
+        on_candidate: called with a candidate that is in the log, and whether it is the best so far.
     """
     progress = Progress(searcher.population * generations, log)
-    for candidate in log.best():
-        # A search that was killed may have logged its best candidate and not said so yet.
-        on_best(candidate)
+    _repeat_best(log, on_candidate)
     for generation in range(generations):
-        paths = searcher.propose(log.history(), generation)
+        paths = searcher.lineage(log.history(), generation)
         if not paths:
             logger.warning(f"No new path meets the constraints: the search ends before generation {generation + 1}.")
             break
-        best = log.best()
+        if len(paths) < searcher.population:
+            logger.warning(f"Only {len(paths)} new paths meet the constraints in generation {generation + 1}.")
         for candidate in executor([path for path in paths if path not in log]):
-            candidate = dataclasses.replace(candidate, generation=generation, costs=costs(candidate.path))
-            log.append(candidate)
-            if log.best() != best:
-                best = log.best()
-                on_best(candidate)
-            progress.report(candidate, generation, generations)
-        scores = [c.score for c in log.history() if c.generation == generation and c.score is not None]
-        if scores:
-            logger.info(
-                f"Generation {generation + 1}/{generations}: mean {sum(scores) / len(scores):.2f}, "
-                f"best of it {max(scores):.2f}, best so far {log.best()[0].score:.2f}"
-            )
+            known = {"generation": generation, "parents": paths[candidate.path], "costs": costs(candidate.path)}
+            _record(dataclasses.replace(candidate, **known), log, on_candidate)
+            progress.report(candidate, f"generation {generation + 1}/{generations}")
+        progress.end_generation(generation, generations)
+    progress.end()
+
+
+def run_asynchronous(searcher, executor, log, total, costs=no_costs, on_candidate=ignore):
+    """
+    The same without generations: whenever a worker is free it gets the next path, made from all that is finished. The
+    parents, and so the result, depend on the order in which candidates finish; with one worker they do not.
+
+    Args:
+        searcher, executor, log, costs, on_candidate: as for :func:`run_search`; the executor's ``submit`` and ``next``
+            are used.
+        total: number of candidates.
+    """
+    progress = Progress(total, log)
+    _repeat_best(log, on_candidate)
+    flying = {}  # path -> (number of its proposal, its parents)
+    number, used_up = len(log.history()), False
+    while True:
+        while not used_up and number < total and len(flying) < executor.workers:
+            proposal = searcher.propose_one(log.history(), number, flying)
+            if proposal is None:
+                logger.warning(f"No new path meets the constraints: the search ends after {number} candidates.")
+                used_up = True
+                break
+            flying[proposal[0]] = number, proposal[1]
+            executor.submit(proposal[0])
+            number += 1
+        if not flying:
+            break
+        candidate = executor.next()
+        proposed, parents = flying.pop(candidate.path)
+        known = {"generation": proposed // searcher.population, "parents": parents, "costs": costs(candidate.path)}
+        _record(dataclasses.replace(candidate, **known), log, on_candidate)
+        progress.report(candidate, f"{len(flying)} running")
+    progress.end()
+
+
+def _repeat_best(log, on_candidate):
+    # A search that was killed may have logged its best candidate and not said so yet.
+    for candidate in log.best():
+        on_candidate(candidate, True)
+
+
+def _record(candidate, log, on_candidate):
+    log.append(candidate)
+    on_candidate(candidate, log.best() == [candidate])
 
 
 class Progress:
@@ -54,15 +99,34 @@ class Progress:
         if self.before:
             logger.info(f"{log.path} holds {self.before} candidates; the search continues.")
 
-    def report(self, candidate, generation, generations):
-        done = len(self.log.history())
-        remaining = (time.perf_counter() - self.start) / (done - self.before) * (self.total - done)
+    def report(self, candidate, where):
+        history = self.log.history()
+        done, took = len(history), time.perf_counter() - self.start
+        remaining = took / (done - self.before) * (self.total - done)
         minutes, seconds = divmod(round(max(remaining, 0)), 60)
-        best = self.log.best()
+        best, failed = self.log.best(), sum(c.score is None for c in history)
         score = "failed" if candidate.score is None else f"{candidate.score:.2f}"
         logger.info(
-            f"generation {generation + 1}/{generations}  candidate {done}/{self.total}  "
-            f"{self.log.space.format(candidate.path)}  {score}"
+            f"{where}  candidate {done}/{self.total}  {self.log.space.format(candidate.path)}  {score}"
             + (f" (best {best[0].score:.2f})" if best else "")
             + f"  {candidate.seconds:.1f} s  eta {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+            + (f"  {failed} failed" if failed else "")
         )
+
+    def end_generation(self, generation, generations):
+        candidates = [c for c in self.log.history() if c.generation == generation]
+        scores = [c.score for c in candidates if c.score is not None]
+        if scores:
+            seconds = sum(c.seconds for c in candidates) / len(candidates)
+            logger.info(
+                f"Generation {generation + 1}/{generations}: mean {sum(scores) / len(scores):.2f}, "
+                f"best of it {max(scores):.2f}, best so far {self.log.best()[0].score:.2f}, "
+                f"{seconds:.1f} s per candidate"
+            )
+
+    def end(self):
+        """Name what failed in every try."""
+        failed = [c for c in self.log.history() if c.score is None]
+        if failed:
+            archs = "; ".join(f"{self.log.space.format(c.path)} ({c.tries} tries): {c.error}" for c in failed)
+            logger.warning(f"{len(failed)} candidates failed and have no score: {archs}")

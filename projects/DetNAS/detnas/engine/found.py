@@ -1,0 +1,66 @@
+"""What earlier steps have left: weights, the arch of a search, the config of a run."""
+
+import os
+
+import yaml
+from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
+
+from detnas.config import OWN_SPACE, config_space
+from detnas.zoo import resolve_arch
+
+
+def trained_weights(cfg, opts):
+    """
+    The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
+    the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
+    path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
+    return path
+
+
+def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
+    """
+    The path that an arch, a published name or a search's best.yaml means in a space.
+
+    Raises:
+        FileNotFoundError, ValueError: saying where it comes from (``source``) and what is wrong.
+    """
+    try:
+        return resolve_arch(_read_arch_file(arch, space) if arch.endswith((".yaml", ".yml")) else arch, space)
+    except (FileNotFoundError, ValueError) as e:
+        raise type(e)(str(e).replace("MODEL.DETNAS.ARCH", source, 1)) from None
+
+
+def _read_arch_file(path, space):
+    """The arch of a search's best.yaml."""
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"MODEL.DETNAS.ARCH: {path} does not exist; search_net.py writes it")
+    try:
+        detnas, found = read_detnas(path)
+        arch = detnas["ARCH"]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"MODEL.DETNAS.ARCH: {path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+    if found != space:
+        raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {describe(found)}; this config is of {describe(space)}")
+    return arch
+
+
+def read_detnas(path):
+    """MODEL.DETNAS of a yaml that this project wrote, and its space."""
+    with PathManager.open(path) as f:
+        detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
+    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {"OWN_SPACE": {}, **detnas}}}))
+
+
+def describe(space):
+    if space.name != OWN_SPACE:
+        return f'space "{space.name}"'
+    depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)
+    return f'space "own" ({depths} blocks, {space.stage_channels} channels, {ops})'

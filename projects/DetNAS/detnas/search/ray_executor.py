@@ -1,0 +1,188 @@
+"""Evaluation on several workers, of this machine or of a Ray cluster; no broker and no fixed ports."""
+
+import collections
+import logging
+import os
+import time
+
+from .executor import result_of, run_all
+from .log import Candidate
+
+logger = logging.getLogger(__name__)
+
+#: workers that may fail to start, one after the other, before the search gives up
+MAX_FAILED_STARTS = 5
+
+
+class OnRay:
+    """
+    Executor like :class:`detnas.search.executor.Here`, on Ray actors that each build an evaluator once and keep it.
+
+    A worker that dies is replaced; a candidate whose worker died, that raised, or that hung is tried again.
+
+    Args:
+        build: () -> evaluate, which is path -> dict of metrics; runs in each worker.
+        metric: name of the one that is the score.
+        workers: number of workers.
+        gpus: GPUs of each worker.
+        address: of a Ray cluster; "" starts one on this machine for this search alone.
+        tries, timeout: as for :class:`detnas.search.executor.Here`.
+
+    Raises:
+        ValueError: if Ray is not installed, the cluster cannot be reached, or has no room for one worker.
+    """
+
+    def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0):
+        self.ray = _start(address, workers, workers * gpus)
+        self.metric, self.workers, self.tries, self.timeout = metric, workers, tries, timeout
+        self.actor = self.ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus)
+        self.build = self.ray.put(build)
+        self.waiting = collections.deque()
+        self.failures = collections.defaultdict(list)  # path -> errors so far
+        self.running = {}  # reference of a result -> (worker, path, when it began)
+        self.idle, self.starting, self.failed_starts = [], {}, 0
+        for _ in range(workers):
+            self._start_worker()
+
+    def __call__(self, paths):
+        return run_all(self, paths)
+
+    def submit(self, path):
+        self.waiting.append(path)
+        self._assign()
+
+    def next(self):
+        """
+        The next finished candidate of those submitted, whichever comes first.
+
+        Raises:
+            RuntimeError: if workers cannot start, time and again.
+        """
+        while True:
+            self._assign()
+            done, _ = self.ray.wait([*self.running, *self.starting], timeout=1)
+            for reference in done:
+                candidate = self._began(reference) if reference in self.starting else self._finish(reference)
+                if candidate is not None:
+                    return candidate
+            for reference, (_, _, start) in list(self.running.items()):
+                if self.timeout and time.monotonic() - start > self.timeout:
+                    candidate = self._give_up(reference, f"it took more than SEARCH.TIMEOUT, {self.timeout} s")
+                    if candidate is not None:
+                        return candidate
+
+    def close(self):
+        """Stop the workers, and the cluster if it is of this search alone."""
+        self.ray.shutdown()
+
+    def _start_worker(self):
+        # Building takes long; a worker gets its first path, whose time counts, when it is done.
+        worker = self.actor.remote(self.build)
+        self.starting[worker.ready.remote()] = worker
+
+    def _began(self, reference):
+        worker = self.starting.pop(reference)
+        try:
+            self.ray.get(reference)
+        except Exception as e:
+            self.failed_starts += 1
+            if self.failed_starts >= MAX_FAILED_STARTS:
+                raise RuntimeError(f"{self.failed_starts} workers in a row could not start: {e}") from None
+            logger.warning(f"A worker could not start: {_first_line(e)}")
+            self._start_worker()
+            return
+        self.failed_starts = 0
+        self.idle.append(worker)
+
+    def _assign(self):
+        while self.idle and self.waiting:
+            worker, path = self.idle.pop(0), self.waiting.popleft()
+            self.running[worker.evaluate.remote(path)] = worker, path, time.monotonic()
+
+    def _finish(self, reference):
+        worker, path, start = self.running.pop(reference)
+        try:
+            metrics, seconds, name = self.ray.get(reference)
+            result = result_of(metrics, self.metric)
+        except self.ray.exceptions.RayActorError as e:
+            self._start_worker()
+            return self._failed(path, f"its worker died: {_first_line(e)}", start)
+        except Exception as e:
+            self.idle.append(worker)
+            # Ray wraps what was raised in the worker.
+            cause = getattr(e, "cause", None) or e
+            return self._failed(path, f"{type(cause).__name__}: {_first_line(cause)}", start)
+        self.idle.append(worker)
+        if "error" in result:
+            return self._failed(path, result["error"], start, metrics=result["metrics"])
+        tries = len(self.failures.pop(path, ())) + 1
+        return Candidate(path, seconds=round(seconds, 3), worker=name, tries=tries, **result)
+
+    def _give_up(self, reference, error):
+        worker, path, start = self.running.pop(reference)
+        self.ray.kill(worker)
+        self._start_worker()
+        return self._failed(path, f"TimeoutError: {error}", start)
+
+    def _failed(self, path, error, start, **result):
+        """Put a path back, or give its candidate if it was tried often enough."""
+        self.failures[path].append(error)
+        count = len(self.failures[path])
+        logger.warning(f"Candidate {path} failed, try {count} of {self.tries}: {error}")
+        if count < self.tries:
+            self.waiting.append(path)
+            return None
+        del self.failures[path]
+        seconds = round(time.monotonic() - start, 3)
+        return Candidate(path, seconds=seconds, tries=count, error=error, **result)
+
+
+class _Worker:
+    """A Ray actor; what it builds stays in its process."""
+
+    def __init__(self, build):
+        self.evaluator = build()
+
+    def ready(self):
+        """Answers once the evaluator is built."""
+
+    def evaluate(self, path):
+        start = time.perf_counter()
+        metrics = self.evaluator(path)
+        return metrics, time.perf_counter() - start, f"{os.uname().nodename}:{os.getpid()}"
+
+
+def _start(address, cpus, gpus):
+    # Ray would write a token into the home directory, and report its use.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ValueError("SEARCH.EXECUTOR ray needs Ray: pip install 'ray>=2.9'") from None
+    settings = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
+    if address:
+        settings = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
+    else:
+        settings.update(num_cpus=cpus, num_gpus=gpus)
+    try:
+        # The package may lie on this process's path alone.
+        ray.init(**settings, runtime_env={"env_vars": {"PYTHONPATH": _python_path()}})
+    except (ConnectionError, ValueError) as e:
+        raise ValueError(f"SEARCH.RAY_ADDRESS {address!r}: {_first_line(e)}") from None
+    there = ray.cluster_resources()
+    if there.get("CPU", 0) < cpus or there.get("GPU", 0) < gpus:
+        found = f"{there.get('CPU', 0):.0f} CPUs and {there.get('GPU', 0):.0f} GPUs"
+        ray.shutdown()
+        raise ValueError(f"{cpus} workers need {cpus} CPUs and {gpus} GPUs; the Ray cluster has {found}")
+    return ray
+
+
+def _python_path():
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

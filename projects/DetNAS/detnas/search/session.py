@@ -1,0 +1,120 @@
+"""From a config to the parts of a search."""
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import platform
+
+import detectron2
+import torch
+from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
+
+from detnas.config import OWN_SPACE, config_space
+from detnas.data.datasets import register_dataset
+from detnas.modeling.weights import load_weights
+
+from .evaluator import CandidateEvaluator
+from .evolution import Searcher, best_first
+from .executor import Here
+from .log import VERSIONS
+from .pareto import pareto_order
+from .ray_executor import OnRay
+
+#: settings without which two searches are the same one; the number of generations may grow
+_SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE
+    NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
+
+
+def search_header(cfg, limits, weights):
+    """
+    What makes two searches the same one, and the versions of what ran it.
+
+    Args:
+        cfg: a supernet's config.
+        limits: a :class:`detnas.limits.Limits`.
+        weights: path of the supernet's checkpoint; None for random weights.
+    """
+    space = config_space(cfg)
+    return {
+        "space": space.name,
+        **({"own_space": dataclasses.asdict(space)} if space.name == OWN_SPACE else {}),
+        "seed": cfg.SEED,
+        "train": list(cfg.DATASETS.TRAIN),
+        "held_out": list(cfg.DATASETS.TEST),
+        "weights_sha256": _sha256(weights) if weights else "random weights",
+        **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
+        **({"latency": limits.meter.settings} if limits.meter else {}),
+        VERSIONS: {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "detectron2": detectron2.__version__,
+        },
+    }
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with PathManager.open(path, "rb") as f:
+        for block in iter(lambda: f.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def build_searcher(cfg, limits):
+    """
+    Raises:
+        ValueError: if an objective is no known cost, or the numbers do not fit.
+    """
+    search, space = cfg.SEARCH, limits.space
+    known = limits.costs((0,) * space.num_blocks) if search.OBJECTIVES else {}
+    for name in search.OBJECTIVES:
+        if name not in known:
+            raise ValueError(
+                f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)} '
+                "(latency_ms with a limit on it in SEARCH.CONSTRAINTS)"
+            )
+    return Searcher(
+        space,
+        limits,
+        population=search.POPULATION,
+        num_parents=search.NUM_PARENTS,
+        num_mutate=search.NUM_MUTATE,
+        num_cross=search.NUM_CROSS,
+        mutate_prob=search.MUTATE_PROB,
+        seed=max(cfg.SEED, 0),
+        order=pareto_order(search.OBJECTIVES) if search.OBJECTIVES else best_first,
+        repair=limits.repair,
+    )
+
+
+def build_evaluator(cfg, weights, recalibrate=True):
+    """A :class:`CandidateEvaluator`, also in a new process that knows nothing of the data yet."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        register_dataset(name)
+    return CandidateEvaluator(cfg, weights, recalibrate)
+
+
+def build_executor(cfg, weights, workers=1):
+    """
+    The executor that ``SEARCH.EXECUTOR`` names; with more than one worker it is "ray".
+
+    Raises:
+        ValueError, FileNotFoundError: if the config is no supernet's, the weights do not match, or there is no such
+            executor.
+    """
+    search = cfg.SEARCH
+    settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
+    if search.EXECUTOR == "here" and workers == 1:
+        return Here(build_evaluator(cfg, weights), **settings)
+    if search.EXECUTOR not in ("here", "ray"):
+        raise ValueError(f'unknown SEARCH.EXECUTOR "{search.EXECUTOR}"; there are: here, ray')
+    if weights:
+        # In a worker a mistake would come late, and once for each candidate.
+        load_weights(build_model(cfg), weights)
+    workers = workers if workers > 1 else search.WORKERS
+    logging.getLogger(__name__).info(f"Starting {workers} Ray workers.")
+    gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0
+    build = functools.partial(build_evaluator, cfg, weights)
+    return OnRay(build, workers=workers, gpus=gpus, address=search.RAY_ADDRESS, **settings)

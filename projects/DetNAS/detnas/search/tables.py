@@ -1,0 +1,75 @@
+"""What a search has found, as tables and files."""
+
+import csv
+
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+from .pareto import fronts
+
+
+def candidate_rows(log, candidates):
+    """One dict per candidate: arch, generation, score, costs, metrics, seconds, worker, tries, parents, error."""
+    return [
+        {
+            "arch": log.space.format(c.path),
+            "generation": c.generation,
+            "score": c.score,
+            **c.costs,
+            **c.metrics,
+            "seconds": c.seconds,
+            "worker": c.worker,
+            "tries": c.tries,
+            "parents": " ".join(map(log.space.format, c.parents)),
+            "error": c.error,
+        }
+        for c in candidates
+    ]
+
+
+def candidate_table(log, candidates):
+    """Candidates as text: arch, generation, score, costs (multiply-adds and parameters in millions), error."""
+    rows = []
+    for c in candidates:
+        costs = {name: value / 1e6 if value > 1e5 else value for name, value in c.costs.items()}
+        rows.append(
+            {
+                "arch": log.space.format(c.path),
+                "generation": c.generation + 1,
+                log.header.get("metric", "score"): c.score,
+                **{name if name.endswith("_ms") else f"{name} (M)": value for name, value in costs.items()},
+                "seconds": c.seconds,
+                **({"error": c.error} if c.error else {}),
+            }
+        )
+    return tabulate(rows, headers="keys", floatfmt=".2f")
+
+
+def pareto_front(log, costs=()):
+    """
+    The candidates than which no other one has a better score and lower costs, best score first.
+
+    Args:
+        log: a :class:`detnas.search.log.SearchLog`.
+        costs: names of costs; none: "backbone_flops".
+
+    Raises:
+        ValueError: if candidates lack a cost.
+    """
+    costs = list(costs) or ["backbone_flops"]
+    scored = [c for c in log.history() if c.score is not None]
+    for name in costs:
+        if any(name not in c.costs for c in scored):
+            there = ", ".join(scored[0].costs)
+            raise ValueError(f'{log.path} holds no cost "{name}" of every candidate; there are: {there}')
+    return next(fronts(scored, costs), [])
+
+
+def write_csv(log, candidates, file):
+    """Everything about the candidates, a line each, into a file of PathManager."""
+    rows = candidate_rows(log, candidates)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with PathManager.open(file, "w") as f:
+        writer = csv.DictWriter(f, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,164 @@
+"""The searchers on fitness functions that need no network."""
+
+import random
+import statistics
+import time
+
+import pytest
+
+from detnas import CostTable, SearchSpace, get_space
+from detnas.search.evolution import Searcher
+from detnas.search.executor import Here
+from detnas.search.log import Candidate
+from detnas.search.pareto import fronts, pareto_order
+
+SPACE = get_space("300M")
+TARGET = SPACE.random_path(random.Random("target"))
+
+
+def smooth(path):
+    return float(sum(a == b for a, b in zip(path, TARGET)))
+
+
+def noisy(path):
+    return smooth(path) + random.Random(repr(path)).gauss(0, 2)
+
+
+def constant(path):
+    return 1.0
+
+
+def deceptive(path):
+    """Better the farther from the target, but best at it."""
+    return 40.0 if path == TARGET else 20.0 - smooth(path)
+
+
+FITNESS = [smooth, noisy, constant, deceptive]
+
+
+def limited(table):
+    return lambda path: table.flops(path) <= 300e6
+
+
+def search(fitness, seed=0, generations=20, is_legal=lambda path: True, **settings):
+    searcher, history = Searcher(SPACE, is_legal, seed=seed, **settings), []
+    for generation in range(generations):
+        for path in searcher.propose(history, generation):
+            history.append(Candidate(path, generation=generation, score=fitness(path)))
+    return history
+
+
+def evolution_and_random(fitness, seeds, **settings):
+    """Best score of evolution and of random search with the same budget, for each seed."""
+    pairs = []
+    for seed in seeds:
+        evolved = search(fitness, seed, **settings)
+        drawn = search(fitness, seed, num_mutate=0, num_cross=0, **settings)
+        assert len(evolved) == len(drawn)
+        pairs.append((max(c.score for c in evolved), max(c.score for c in drawn)))
+    return pairs
+
+
+@pytest.mark.parametrize("fitness", FITNESS)
+def test_twenty_generations_of_fifty_end_with_a_thousand_different_legal_paths(fitness):
+    is_legal = limited(CostTable.measure(SPACE))
+    history = search(fitness, is_legal=is_legal)
+    assert len(history) == len({c.path for c in history}) == 1000
+    assert all(is_legal(c.path) for c in history)
+
+
+def test_evolution_beats_random_search_on_the_smooth_fitness():
+    pairs = evolution_and_random(smooth, range(20))
+    evolved, drawn = map(statistics.mean, zip(*pairs))
+    print(f"best of 1000, mean over 20 seeds: evolution {evolved:.2f}, random {drawn:.2f}")
+    assert all(a > b for a, b in pairs) and evolved > drawn + 4
+
+
+def test_evolution_beats_random_search_under_noise():
+    evolved, drawn = zip(*evolution_and_random(noisy, range(3)))
+    assert statistics.mean(evolved) > statistics.mean(drawn)
+
+
+def test_asking_is_cheap_even_where_few_paths_are_legal():
+    table, asked = CostTable.measure(SPACE), []
+
+    def is_legal(path):
+        asked.append(path)
+        return table.flops(path) <= 270e6
+
+    start = time.perf_counter()
+    history = search(smooth, is_legal=is_legal)
+    print(f"{len(asked)} paths asked in {time.perf_counter() - start:.2f} s")
+    # 2% of random paths have so few multiply-adds.
+    assert len(history) == 1000 and len(asked) < 100_000
+
+
+@pytest.mark.parametrize("population", [3, 16, 50])
+def test_a_space_that_runs_out_is_found_to_the_last_path(population):
+    small = SearchSpace("small", 4, (8, 16), (1, 2))
+    searcher = Searcher(small, lambda path: path != (0, 0, 0), population, num_mutate=1, num_cross=1)
+    history = []
+    for generation in range(200):
+        for path in searcher.propose(history, generation):
+            history.append(Candidate(path, generation=generation, score=float(sum(path))))
+    assert len(history) == len({c.path for c in history}) == 63
+
+
+def test_paths_too_rare_to_be_drawn_are_repaired():
+    table = CostTable.measure(SPACE)
+    low, _ = table.bounds("backbone_flops")
+
+    def repair(path, rng):
+        path = list(path)
+        for block, costs in enumerate(table.table["backbone_flops"]):
+            if rng.random() < 0.97:
+                path[block] = costs.index(min(costs))
+        return tuple(path)
+
+    def is_legal(path):
+        return table.flops(path) <= 1.01 * low
+
+    assert len(search(smooth, generations=1, is_legal=is_legal)) == 0
+    assert len(search(smooth, generations=1, is_legal=is_legal, repair=repair)) == 50
+
+
+def test_parents_from_the_front_find_good_and_cheap_paths():
+    table = CostTable.measure(SPACE)
+    wide = {}
+    for name, order in (("front", pareto_order(["backbone_flops"])), ("score", None)):
+        searcher = Searcher(SPACE, lambda path: True, **({"order": order} if order else {}))
+        history = []
+        for generation in range(10):
+            for path in searcher.propose(history, generation):
+                costs = {"backbone_flops": table.flops(path)}
+                history.append(Candidate(path, generation=generation, score=smooth(path), costs=costs))
+        wide[name] = min(c.costs["backbone_flops"] for c in next(fronts(history, ["backbone_flops"])))
+    assert wide["front"] < wide["score"]
+
+
+def test_a_lineage_names_the_paths_that_a_child_was_made_from():
+    history = search(smooth, generations=3)
+    searcher = Searcher(SPACE, lambda path: True)
+    assert set(searcher.lineage([], 0).values()) == {()}
+    parents = {c.path for c in sorted(history, key=lambda c: (-c.score, c.path))[:10]}
+    lineage = searcher.lineage(history, 3)
+    assert [len(made_from) for made_from in lineage.values()] == [1] * 25 + [2] * 25
+    assert all(set(made_from) <= parents for made_from in lineage.values())
+    for child, made_from in lineage.items():
+        if len(made_from) == 2:
+            assert all(op in (a, b) for op, a, b in zip(child, *made_from))
+
+
+def test_a_hanging_candidate_is_stopped_and_tried_again():
+    calls = []
+
+    def evaluate(path):
+        calls.append(path)
+        if len(calls) < 3:
+            time.sleep(60)
+        return {"AP": 1.0}
+
+    (first,) = Here(evaluate, "AP", tries=2, timeout=0.05)([(0, 0)])
+    assert first.error == "TimeoutError: it took more than SEARCH.TIMEOUT, 0.05 s" and first.tries == 2
+    (second,) = Here(evaluate, "AP", tries=2, timeout=0.05)([(0, 1)])
+    assert second.score == 1.0 and second.tries == 1

@@ -1,0 +1,93 @@
+"""Evaluation on Ray workers: real processes, some of which die."""
+
+import functools
+from pathlib import Path
+
+import pytest
+from ray_fakes import Fake, broken
+
+from detnas import get_space
+from detnas.search import ray_executor
+from detnas.search.evolution import Searcher
+from detnas.search.executor import Here
+from detnas.search.log import SearchLog
+from detnas.search.loop import run_asynchronous, run_search
+from detnas.search.ray_executor import OnRay
+
+pytest.importorskip("ray", reason="Ray is not installed")
+SPACE = get_space("tiny")
+TIMEOUT = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_find_the_fakes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+        yield
+
+
+def on_ray(folder, **settings):
+    folder.mkdir(exist_ok=True)
+    return OnRay(functools.partial(Fake, folder), "AP", **{"workers": 2, **settings})
+
+
+def search(folder, executor, run=run_search, count=3):
+    log = SearchLog(str(folder), SPACE, {"space": "tiny"})
+    # First ops of 0 only: nothing goes wrong.
+    searcher = Searcher(SPACE, lambda path: path[0] == 0, 6, num_parents=3, num_mutate=3, num_cross=2)
+    run(searcher, executor, log, count)
+    log.close()
+    return log
+
+
+def test_two_workers_find_what_this_process_finds_and_both_work(tmp_path):
+    executor = on_ray(tmp_path / "calls")
+    try:
+        there = search(tmp_path / "ray", executor)
+        asynchronous = search(tmp_path / "asynchronous", executor, run_asynchronous, 10)
+    finally:
+        executor.close()
+    (tmp_path / "here_calls").mkdir()
+    here = search(tmp_path / "here", Here(Fake(tmp_path / "here_calls"), "AP"))
+
+    def result(log):
+        return sorted((c.path, c.generation, c.score, c.parents) for c in log.history())
+
+    assert result(there) == result(here) and len(here.history()) == 18
+    assert len({c.worker for c in there.history()}) == 2
+    assert len(asynchronous.history()) == 10 and all(c.score == sum(c.path) for c in asynchronous.history())
+
+
+def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(tmp_path, caplog):
+    paths = [(first, *rest) for first in (0, 1, 2, 3) for rest in ((0,) * 7, (1,) * 7)] + [(3,) * 8]
+    executor = on_ray(tmp_path, tries=2, timeout=TIMEOUT)
+    try:
+        found = {c.path: c for c in executor(paths)}
+    finally:
+        executor.close()
+    assert set(found) == set(paths)
+    for path, c in found.items():
+        if path[0] == 2:
+            assert (c.score, c.tries, c.error) == (None, 2, "RuntimeError: no memory")
+        elif set(path) == {3}:
+            assert (c.score, c.tries, c.error) == (None, 2, "AP is not a finite number")
+        else:
+            # Died or hung the first time, and was tried again.
+            assert (c.score, c.tries, c.error) == (sum(path), 1 + (path[0] in (1, 3)), None)
+    assert "its worker died" in caplog.text and f"more than SEARCH.TIMEOUT, {TIMEOUT} s" in caplog.text
+
+
+def test_a_cluster_without_room_or_address_is_an_error():
+    with pytest.raises(ValueError, match="SEARCH.RAY_ADDRESS '127.0.0.1:1'"):
+        OnRay(functools.partial(Fake, "."), "AP", address="127.0.0.1:1")
+
+
+def test_workers_that_cannot_start_end_the_search_with_their_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_executor, "MAX_FAILED_STARTS", 2)
+    executor = OnRay(functools.partial(broken, tmp_path), "AP")
+    executor.submit((0, 0))
+    try:
+        with pytest.raises(RuntimeError, match="2 workers in a row could not start: (.|\n)*no model"):
+            executor.next()
+    finally:
+        executor.close()
