@@ -78,7 +78,7 @@ def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_t
 
 
 def test_a_cluster_without_room_or_address_is_an_error():
-    with pytest.raises(ValueError, match="SEARCH.RAY_ADDRESS '127.0.0.1:1'"):
+    with pytest.raises(ValueError, match="SEARCH.RAY_ADDRESS 127.0.0.1:1: no Ray cluster answers there"):
         OnRay(functools.partial(Fake, "."), "AP", address="127.0.0.1:1")
 
 

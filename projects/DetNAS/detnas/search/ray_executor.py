@@ -3,6 +3,7 @@
 import collections
 import logging
 import os
+import socket
 import time
 
 from .executor import result_of, run_all
@@ -163,6 +164,7 @@ def _start(address, cpus, gpus):
         raise ValueError("SEARCH.EXECUTOR ray needs Ray: pip install 'ray>=2.9'") from None
     settings = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
     if address:
+        _check_address(address)
         settings = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
     else:
         settings.update(num_cpus=cpus, num_gpus=gpus)
@@ -170,13 +172,23 @@ def _start(address, cpus, gpus):
         # The package may lie on this process's path alone.
         ray.init(**settings, runtime_env={"env_vars": {"PYTHONPATH": _python_path()}})
     except (ConnectionError, ValueError) as e:
-        raise ValueError(f"SEARCH.RAY_ADDRESS {address!r}: {_first_line(e)}") from None
+        raise ValueError(f"SEARCH.RAY_ADDRESS {address or '(none)'}: {_first_line(e)}") from None
     there = ray.cluster_resources()
     if there.get("CPU", 0) < cpus or there.get("GPU", 0) < gpus:
         found = f"{there.get('CPU', 0):.0f} CPUs and {there.get('GPU', 0):.0f} GPUs"
         ray.shutdown()
         raise ValueError(f"{cpus} workers need {cpus} CPUs and {gpus} GPUs; the Ray cluster has {found}")
     return ray
+
+
+def _check_address(address):
+    """Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as e:
+            raise ValueError(f"SEARCH.RAY_ADDRESS {address}: no Ray cluster answers there: {e}") from None
 
 
 def _python_path():

@@ -1,0 +1,137 @@
+"""The command line of the search, on an untrained supernet of the generated data."""
+
+import csv
+import json
+
+import pytest
+import yaml
+from toy_runs import classification, command, detection, own_loggers
+
+import search_net
+from detnas import get_space
+from detnas.search.log import SearchLog
+
+pytest_plugins = ["toy_fixtures"]
+TINY = get_space("tiny")
+SMALL = {
+    "SEARCH.POPULATION": 4,
+    "SEARCH.NUM_PARENTS": 2,
+    "SEARCH.NUM_MUTATE": 2,
+    "SEARCH.NUM_CROSS": 1,
+    "SEARCH.GENERATIONS": 2,
+    "SEARCH.RECALIBRATION_IMAGES": 4,
+    "SEARCH.METRIC": "bbox/AP50",
+}
+
+
+def run(folder, data, *flags, config="toy_2_train_supernet", **overrides):
+    keys = {name.replace("__", "."): value for name, value in overrides.items()}
+    args = command(config, {**data, **SMALL, "OUTPUT_DIR": folder, **keys}, *flags, parser=search_net.parser())
+    with own_loggers():
+        return search_net.main(args)
+
+
+@pytest.fixture(scope="module")
+def searched(toy_root, tmp_path_factory):
+    """Folder of a finished search."""
+    folder = tmp_path_factory.mktemp("search") / "run"
+    run(folder, detection(toy_root), "--random-weights", SEARCH__OBJECTIVES='["backbone_flops"]')
+    return folder
+
+
+def test_the_log_has_everything_about_the_search_and_its_candidates(searched):
+    header, *lines = map(json.loads, (searched / "search.jsonl").read_text().splitlines())
+    assert header["metric"] == "bbox/AP50" and header["weights_sha256"] == "random weights" and header["seed"] == 0
+    assert header["objectives"] == ["backbone_flops"] and set(header["versions"]) == {"python", "torch", "detectron2"}
+    assert len(lines) == 8
+    costs = {"backbone_flops", "backbone_params", "detector_flops", "detector_params"}
+    assert all(set(line["costs"]) == costs and line["worker"] == "here" and line["tries"] == 1 for line in lines)
+    assert [len(line["parents"]) for line in lines] == [0, 0, 0, 0, 1, 1, 2, 0]
+
+
+def test_a_search_leaves_best_front_picture_and_scalars(searched):
+    assert yaml.safe_load((searched / "best.yaml").read_text())["MODEL"]["DETNAS"]["SPACE"] == "tiny"
+    assert (searched / "front.csv").read_text().startswith("arch,generation,score,backbone_flops")
+    assert (searched / "search.png").is_file() and list(searched.glob("events.out.tfevents*"))
+
+
+def test_an_untrained_supernet_is_searched_with_a_warning(toy_root, tmp_path):
+    run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
+    assert "untrained" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("flags, rows", [(["--list"], 8), (["--best", "3"], 3)])
+def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags, rows):
+    data = {"DATASETS.TRAIN": "('coco:gone.json:gone',)", "DATASETS.TEST": "('coco:gone.json:gone',)"}
+    run(searched, data, *flags, "--csv", str(tmp_path / "out.csv"))
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert "bbox/AP50" in lines[0] and len(lines) == rows + 2
+    with open(tmp_path / "out.csv") as f:
+        table = list(csv.DictReader(f))
+    log = SearchLog(str(searched), TINY)
+    chosen = log.history() if rows == 8 else log.best(3)
+    assert [row["arch"] for row in table] == [TINY.format(c.path) for c in chosen]
+    assert [float(row["backbone_flops"]) for row in table] == [c.costs["backbone_flops"] for c in chosen]
+    assert [float(row["bbox/AP50"]) for row in table] == pytest.approx([c.score for c in chosen])
+
+
+def test_the_front_is_printed_and_written(searched, capsys):
+    run(searched, {}, "--front")
+    assert "Pareto front of bbox/AP50 and backbone_flops" in capsys.readouterr().out
+    with open(searched / "front.csv") as f:
+        front = [(float(row["score"]), float(row["backbone_flops"])) for row in csv.DictReader(f)]
+    everything = [(c.score, c.costs["backbone_flops"]) for c in SearchLog(str(searched), TINY).history()]
+    expected = [p for p in everything if not any(q != p and q[0] >= p[0] and q[1] <= p[1] for q in everything)]
+    assert sorted(front) == sorted(expected)
+
+
+def test_a_best_yaml_and_an_arch_are_evaluated_to_the_logged_metrics(searched, toy_root, tmp_path):
+    best = SearchLog(str(searched), TINY).best()[0]
+    for number, arch in enumerate((str(searched / "best.yaml"), TINY.format(best.path))):
+        folder = tmp_path / str(number)
+        metrics = run(folder, detection(toy_root), "--random-weights", "--eval-only", "--arch", arch)
+        assert metrics == best.metrics
+        assert json.loads((folder / "evaluation.json").read_text())["path"] == TINY.format(best.path)
+
+
+def test_a_published_network_of_another_space_is_an_error(toy_root, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, detection(toy_root), "--random-weights", "--published", "DetNAS-COCO-FPN-300M")
+    assert caught.value.code == 2
+    assert '--arch "DetNAS-COCO-FPN-300M" is a network of space "300M"' in capsys.readouterr().err
+
+
+def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):
+    data = {**classification(toy_root), "SEARCH.CONSTRAINTS": "('backbone_params <= 1e6',)"}
+    config, metric = "toy_1_pretrain_supernet", "classification/top1"
+    log = run(tmp_path, data, "--random-weights", config=config, SEARCH__METRIC=metric)
+    assert len(log.history()) == 8
+    assert all(c.score == c.metrics[metric] and {"classification/top5"} < set(c.metrics) for c in log.history())
+
+
+def test_an_asynchronous_search_ends_and_goes_on(toy_root, tmp_path):
+    data = detection(toy_root)
+    log = run(tmp_path, data, "--random-weights", SEARCH__ASYNCHRONOUS=True, SEARCH__GENERATIONS=1)
+    assert len(log.history()) == 4
+    log = run(tmp_path, data, "--random-weights", SEARCH__ASYNCHRONOUS=True)
+    assert len(log.history()) == 8 and [c.generation for c in log.history()] == [0] * 4 + [1] * 4
+
+
+def test_a_candidate_that_fails_every_time_is_named_at_the_end(toy_root, tmp_path):
+    log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__METRIC="bbox/AP77", SEARCH__GENERATIONS=1)
+    assert all("bbox/AP77" in c.error and c.tries == 2 for c in log.history())
+    assert "4 candidates failed and have no score: " in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "key, value, words",
+    [
+        ("SEARCH.OBJECTIVES", '["latency_ms"]', 'unknown cost "latency_ms"; there are: backbone_flops'),
+        ("SEARCH.EXECUTOR", "slurm", 'unknown SEARCH.EXECUTOR "slurm"; there are: here, ray'),
+        ("SEARCH.CONSTRAINTS", '["detector_flops <= 3"]', "no path of"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_any_evaluation(toy_root, tmp_path, capsys, key, value, words):
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, {**detection(toy_root), key: value}, "--random-weights")
+    assert caught.value.code == 2 and words in capsys.readouterr().err
