@@ -135,3 +135,12 @@ def test_a_mistake_is_one_sentence_before_any_evaluation(toy_root, tmp_path, cap
     with pytest.raises(SystemExit) as caught:
         run(tmp_path, {**detection(toy_root), key: value}, "--random-weights")
     assert caught.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_two_ray_workers_give_the_scores_of_this_process(toy_root, tmp_path, searched):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    data = detection(toy_root)
+    flags = ["--random-weights", "--cpu-processes", "2"]
+    log = run(tmp_path, data, *flags, SEARCH__OBJECTIVES='["backbone_flops"]', SEARCH__GENERATIONS=1)
+    here = [c for c in SearchLog(str(searched), TINY).history() if c.generation == 0]
+    assert {c.path: c.score for c in log.history()} == pytest.approx({c.path: c.score for c in here}, abs=1e-3)

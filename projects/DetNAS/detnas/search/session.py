@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import os
 import platform
 
 import detectron2
@@ -116,5 +117,7 @@ def build_executor(cfg, weights, workers=1):
     workers = workers if workers > 1 else search.WORKERS
     logging.getLogger(__name__).info(f"Starting {workers} Ray workers.")
     gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0
+    # A worker may have another working directory.
+    weights = os.path.abspath(weights) if weights and "://" not in weights else weights
     build = functools.partial(build_evaluator, cfg, weights)
     return OnRay(build, workers=workers, gpus=gpus, address=search.RAY_ADDRESS, **settings)
