@@ -25,7 +25,7 @@ from detnas.config import config_space
 from detnas.engine.found import read_arch, trained_weights
 from detnas.engine.setup import argument_parser, load_config, setup, user_errors
 from detnas.report import metrics_table, plot_search
-from detnas.search.log import LogWriteError, SearchLog
+from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.session import build_evaluator, build_executor, build_searcher, search_header
 from detnas.search.tables import candidate_table, pareto_front, write_csv
@@ -124,7 +124,8 @@ def main(args):
         run()
     except KeyboardInterrupt:
         sys.exit(f"Stopped; {len(log.history())} candidates are in {log.path}. Start again to continue.")
-    except LogWriteError as e:
+    except OSError as e:
+        # A full disk, most likely; nothing that is in the log is lost.
         sys.exit(f"error: {e}")
     finally:
         executor.close()
