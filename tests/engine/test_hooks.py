@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_runs import command, detection, toy_setup
+from toy_runs import classification, command, detection, toy_setup
 
 import train_net
 from detnas.engine.trainer import build_trainer
@@ -60,3 +61,19 @@ def test_a_training_without_smoothed_values_of_its_own_resumes_too(words, tmp_pa
     cfg = toy_setup(config, {**overrides, "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 3})
     build_trainer(cfg).train(0, 3)
     assert build_trainer(cfg, resume=True).start_iter == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_training_lets_it_save(toy_root, tmp_path, number):
+    overrides = {**classification(toy_root), "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 10**6}
+    args = command("toy_1_pretrain_supernet", {**overrides, "DATALOADER.NUM_WORKERS": 2})
+    line = [sys.executable, "train_net.py", "--config-file", args.config_file, *args.opts]
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for output in process.stdout:
+        if "iteration 20/" in output:
+            break
+    os.killpg(process.pid, number)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    (iteration,) = re.findall(r"Stopped after iteration (\d+); --resume continues", rest)
+    assert (tmp_path / "last_checkpoint").read_text() == f"model_{int(iteration):07d}.pth"

@@ -1,6 +1,7 @@
 """Training batches that a resumed run continues where the interrupted one stopped."""
 
 import itertools
+import os
 import zlib
 
 import torch
@@ -8,7 +9,7 @@ from detectron2.data import DatasetFromList, build_detection_train_loader
 from detectron2.data.build import _train_loader_from_config
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from .mapper import build_mapper
 
@@ -84,11 +85,16 @@ class _Draws(Dataset):
 
     def __init__(self, dicts, mapper, seed):
         self.dicts, self.mapper, self.seed = DatasetFromList(dicts), mapper, seed
+        self.apart = False
 
     def __len__(self):
         return len(self.dicts)
 
     def __getitem__(self, draw):
+        if get_worker_info() is not None and not self.apart:
+            # Ctrl-C goes to the whole process group; a worker must live until the training has saved.
+            os.setpgrp()
+            self.apart = True
         number, index = divmod(draw, len(self.dicts))
         seed_from("image", self.seed, number)
         return self.mapper(self.dicts[index])
