@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from toy_runs import classification, command, detection, toy_setup
 
 import train_net
@@ -35,7 +36,17 @@ def words(request, toy_root):
     return request.param, overrides
 
 
-def test_a_training_that_is_killed_logs_the_losses_of_an_uninterrupted_one_when_it_is_resumed(words, tmp_path):
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Several threads may sum in another order each time; new processes have one, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_killed_training_logs_the_losses_of_an_uninterrupted_one_when_it_is_resumed(words, tmp_path, one_thread):
     config, overrides = words
     train_net.main(command(config, {**overrides, "OUTPUT_DIR": tmp_path / "whole"}))
     whole = losses(tmp_path / "whole")
