@@ -124,6 +124,14 @@ def test_an_odd_number_of_words_is_explained(capsys):
     assert "KEY VALUE" in capsys.readouterr().err
 
 
+def test_an_option_after_the_overrides_is_explained(capsys):
+    words = ["--config-file", "", "SOLVER.MAX_ITER", "3", "--eval-only", "SEED", "1"]
+    with pytest.raises(SystemExit) as caught:
+        launch(train_net.main, argument_parser().parse_args(words))
+    assert caught.value.code == 2
+    assert "--eval-only stands among the KEY VALUE overrides; options go before them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("script", [train_net, search_net])
 def test_a_json_with_an_image_that_does_not_exist_names_file_and_id(fails, run, spoilt, script):
     path, overrides = spoilt(lambda data: data["images"][2].update(file_name="gone.jpg"))

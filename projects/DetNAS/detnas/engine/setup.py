@@ -124,6 +124,9 @@ def load_config(config_file, opts=()):
         except (KeyError, ValueError, AssertionError, OSError) as e:
             raise ValueError(f"{config_file}: {e.args[0] if isinstance(e, KeyError) else e}") from None
     opts = list(opts)
+    for word in opts[::2]:
+        if word.startswith("--"):
+            raise ValueError(f"{word} stands among the KEY VALUE overrides; options go before them")
     if len(opts) % 2:
         raise ValueError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
     for key, value in zip(opts[::2], opts[1::2]):
