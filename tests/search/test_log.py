@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import random
 import resource
 import signal
@@ -183,6 +184,33 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path):
     process.kill()
     process.join()
     SearchLog(str(tmp_path), SPACE, HEADER)
+
+
+def test_a_data_worker_that_outlives_a_killed_search_holds_no_lock(tmp_path):
+    fork = multiprocessing.get_context("fork")
+
+    def search():
+        log = SearchLog(str(tmp_path), SPACE, HEADER)
+        worker = fork.Process(target=time.sleep, args=(60,))
+        worker.start()
+        send.send(worker.pid)
+        time.sleep(60)
+        log.close()
+
+    receive, send = fork.Pipe(duplex=False)
+    process = fork.Process(target=search)
+    process.start()
+    assert receive.poll(10)
+    worker = receive.recv()
+    try:
+        with pytest.raises(ValueError, match="another search is running"):
+            SearchLog(str(tmp_path), SPACE, HEADER)
+        process.kill()
+        process.join()
+        os.kill(worker, 0)
+        SearchLog(str(tmp_path), SPACE, HEADER)
+    finally:
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_a_reader_leaves_a_torn_line_to_the_writer(file, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import weakref
 from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
@@ -181,6 +182,20 @@ class SearchLog:
         return sorted((c for c in self.history() if c.score is not None), key=by_score)[:count]
 
 
+#: open lock files of this process
+_locks = weakref.WeakSet()
+
+
+def _let_go():
+    for file in list(_locks):
+        file.close()
+
+
+# A data loader's worker that outlives a killed search would keep the lock.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 def _lock(folder):
     """An open file with a lock on it, which the system lifts when the process ends, however it ends."""
     try:
@@ -191,6 +206,7 @@ def _lock(folder):
         return None
     os.makedirs(folder, exist_ok=True)
     file = open(os.path.join(folder, "search.lock"), "a")
+    _locks.add(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
