@@ -46,7 +46,7 @@ def measure(cfg, candidates):
         resident(paths[0])  # warm-up
         for path in paths:
             metrics, resident_seconds = timed(resident, path)
-            _, recalibration = timed(recalibrate_bn, resident.model, resident.batches)
+            _, recalibration = timed(recalibrate_bn, resident.up_to_last_norm, resident.recalibration)
             anew, building = timed(CandidateEvaluator, cfg, weights)
             metrics_anew, evaluation = timed(anew, path)
             assert metrics == metrics_anew, "both must give the same metrics"

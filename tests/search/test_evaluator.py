@@ -42,7 +42,7 @@ def buffers(evaluator):
 def scores(evaluator):
     """What the model says about the first held-out images."""
     with torch.no_grad():
-        outputs = evaluator.model(next(iter(evaluator.loader)))
+        outputs = evaluator.model(next(iter(evaluator.held_out)))
     return outputs[0]["scores"] if "scores" in outputs[0] else outputs[0]["instances"].scores
 
 
@@ -166,3 +166,39 @@ def test_weights_that_lack_a_name_are_refused(run, tmp_path):
 def test_what_could_not_be_computed_is_none():
     results = {"bbox": {"AP": 12.5, "APl": float("nan"), "AP-cross": float("inf")}, "segm": {"AP": 3}}
     assert flatten(results) == {"bbox/AP": 12.5, "bbox/APl": None, "bbox/AP-cross": None, "segm/AP": 3.0}
+
+
+def changed(cfg, **search):
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, value in search.items():
+        cfg.SEARCH[key] = value
+    return cfg
+
+
+def test_how_many_images_share_a_pass_does_not_matter(run):
+    cfg, weights, metric = run
+    found = [CandidateEvaluator(changed(cfg, EVALUATION_BATCH=size), weights)(A)[metric] for size in (1, 3, 8)]
+    assert found[1:] == pytest.approx(found[:1] * 2, abs=0.01)
+
+
+@pytest.mark.parametrize("gigabytes", [0.0, 1e-4])
+def test_images_that_are_read_again_give_the_same_result(run, gigabytes):
+    cfg, weights, _ = run
+    evaluator = CandidateEvaluator(changed(cfg, IMAGE_CACHE_GB=gigabytes), weights)
+    assert evaluator(A) == evaluator(A) == CandidateEvaluator(cfg, weights)(A)
+
+
+@pytest.mark.parametrize("settings", [{"AUTOCAST": "bf16"}, {"CHANNELS_LAST": True}])
+def test_the_faster_ways_run_and_repeat_themselves(run, settings):
+    cfg, weights, metric = run
+    evaluator = CandidateEvaluator(changed(cfg, **settings), weights)
+    first = evaluator(A)
+    evaluator(B)
+    assert evaluator(A) == first and first[metric] is not None
+
+
+def test_an_unknown_autocast_is_refused(run):
+    cfg, weights, _ = run
+    with pytest.raises(ValueError, match='unknown SEARCH.AUTOCAST "fp8"; there are: bf16'):
+        CandidateEvaluator(changed(cfg, AUTOCAST="fp8"), weights)

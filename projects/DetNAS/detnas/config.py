@@ -96,6 +96,15 @@ def add_detnas_config(cfg):
     # Training images, fixed and the same for all candidates, that give a candidate its batch-norm statistics.
     cfg.SEARCH.RECALIBRATION_IMAGES = 500
     cfg.SEARCH.RECALIBRATION_BATCH = 8
+    # Held-out images in a forward pass; only images of equal padded size share one, so that scores do not depend on it.
+    cfg.SEARCH.EVALUATION_BATCH = 8
+    # Memory for decoded images in gigabytes, for the recalibration and for the held-out images each, in each worker; what
+    # does not fit is read again for every candidate.
+    cfg.SEARCH.IMAGE_CACHE_GB = 4.0
+    # Two ways to be faster that change scores a little, see docs/benchmarks.md. CHANNELS_LAST: that memory layout for
+    # the recalibration too (the evaluation has it on CPUs anyway). AUTOCAST: "bf16" or "".
+    cfg.SEARCH.CHANNELS_LAST = False
+    cfg.SEARCH.AUTOCAST = ""
 
 
 def config_space(cfg):

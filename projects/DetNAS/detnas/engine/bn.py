@@ -4,11 +4,11 @@ import logging
 import random
 
 import torch
-from detectron2.data import MapDataset, get_detection_dataset_dicts
+from detectron2.data import get_detection_dataset_dicts
 from detectron2.utils.events import EventStorage
 from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
-from torch.utils.data import DataLoader
 
+from detnas.data.fixed_batches import FixedBatches, in_batches
 from detnas.data.mapper import build_recalibration_mapper, is_classifier
 from detnas.modeling.backbone import find_supernet
 
@@ -25,8 +25,9 @@ def recalibrate_bn(model, batches, seed=0):
     (backbone, FPN, heads); ops outside the path stay as they are.
 
     Args:
-        model: a detector or classifier, with the supernet's path set where it has a supernet. Left in eval mode.
-        batches: list of batches, each a list of dataset dicts with "image" (C, H, W) and its labels.
+        model: a detector or classifier, with the supernet's path set where it has a supernet, or one inside
+            :class:`detnas.engine.partial.UpToLastNorm`, which is faster. Left in eval mode.
+        batches: batches with a length, each a list of dataset dicts with "image" (C, H, W) and its labels.
         seed: of the temporary random state.
 
     Raises:
@@ -62,8 +63,8 @@ def recalibrate_bn(model, batches, seed=0):
 
 def build_recalibration_batches(cfg):
     """
-    ``SEARCH.RECALIBRATION_IMAGES`` training images, drawn once by the seed, in memory, as batches of
-    ``SEARCH.RECALIBRATION_BATCH``.
+    ``SEARCH.RECALIBRATION_IMAGES`` training images, drawn once by the seed, as :class:`FixedBatches` of
+    ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.
     """
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
     count = cfg.SEARCH.RECALIBRATION_IMAGES
@@ -74,6 +75,9 @@ def build_recalibration_batches(cfg):
     if not is_classifier(cfg):
         # A batch is padded to its largest image, and padding counts in the statistics: keep like with like.
         dicts.sort(key=lambda d: d["width"] / d["height"])
-    images = MapDataset(dicts, build_recalibration_mapper(cfg))
-    # A list as collate function keeps the dicts; the loader only batches and reads ahead.
-    return list(DataLoader(images, cfg.SEARCH.RECALIBRATION_BATCH, collate_fn=list, num_workers=0))
+    return FixedBatches(
+        in_batches(dicts, cfg.SEARCH.RECALIBRATION_BATCH),
+        build_recalibration_mapper(cfg),
+        cfg.SEARCH.IMAGE_CACHE_GB * 1e9,
+        cfg.DATALOADER.NUM_WORKERS,
+    )

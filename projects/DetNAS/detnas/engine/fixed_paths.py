@@ -9,6 +9,7 @@ from detnas.modeling.backbone import find_supernet
 
 from .bn import build_recalibration_batches, recalibrate_bn
 from .evaluation import evaluate, quiet
+from .partial import UpToLastNorm
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class FixedPaths:
     def __init__(self, cfg, model):
         self.cfg, self.model, self.supernet = cfg, model, find_supernet(model)
         self.paths = fixed_paths(self.supernet.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
-        self.batches = None
+        self.up_to_last_norm, self.batches = UpToLastNorm(model), None
 
     def __call__(self):
         if self.batches is None:
@@ -53,7 +54,7 @@ class FixedPaths:
         results = {}
         for name, self.supernet.path in self.paths.items():
             with quiet("detectron2", "fvcore", "detnas.engine.evaluation"):
-                recalibrate_bn(self.model, self.batches, max(self.cfg.SEED, 0))
+                recalibrate_bn(self.up_to_last_norm, self.batches, max(self.cfg.SEED, 0))
                 results[name] = evaluate(self.cfg, self.model)
             logger.info(f"path {self.supernet.space.format(self.supernet.path)} ({name}): {_short(results[name])}")
         self.supernet.path = path

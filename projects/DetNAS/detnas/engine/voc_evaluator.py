@@ -58,6 +58,10 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
                 predictions[number].extend(lines)
 
         template, objects = self._ground_truth()
+        # Scores are rounded, and Detectron2 breaks ties by the order of the lines: the images' order, not the batches'.
+        number = {image_id: i for i, image_id in enumerate(objects)}
+        for lines in predictions.values():
+            lines.sort(key=lambda line: number[line.split(" ", 1)[0]])
         counted = {obj["name"] for found in objects.values() for obj in found if not obj["difficult"]}
         classes = self._metadata.thing_classes
         self._report_absent([name for name in classes if name not in counted])

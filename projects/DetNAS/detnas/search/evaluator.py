@@ -5,18 +5,26 @@ import io
 import math
 
 import torch
+from detectron2.data import get_detection_dataset_dicts
 from detectron2.modeling import build_model
 
+from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
+from detnas.data.mapper import build_mapper, is_classifier
 from detnas.engine.bn import build_recalibration_batches, recalibrate_bn
-from detnas.engine.evaluation import build_evaluator, build_test_loader, quiet
+from detnas.engine.evaluation import build_evaluator, quiet
+from detnas.engine.folding import folded
+from detnas.engine.partial import UpToLastNorm
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
+
+#: SEARCH.AUTOCAST -> type of the computation
+_AUTOCAST = {"bf16": torch.bfloat16}
 
 
 class CandidateEvaluator:
     """
     ``evaluator(path)`` gives the metrics of a path, such as {"bbox/AP": 23.4, ...}, the same ones for the same path.
-    Model and recalibration images are built once.
+    Model and images are loaded once.
 
     Args:
         cfg: a supernet's config. The first of ``DATASETS.TEST`` is the held-out set; recalibration images are drawn
@@ -31,6 +39,7 @@ class CandidateEvaluator:
     def __init__(self, cfg, weights, recalibrate=True):
         if len(cfg.DATASETS.TEST) != 1:
             raise ValueError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
+        self.autocast = _autocast(cfg)
         self.seed = max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
@@ -39,23 +48,55 @@ class CandidateEvaluator:
             raise ValueError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
         if weights is not None:
             load_weights(self.model, weights)
+        # On a CPU it is faster, and changes what a conv puts out by rounding alone.
+        channels_last = cfg.SEARCH.CHANNELS_LAST or self.model.device.type == "cpu"
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if cfg.SEARCH.CHANNELS_LAST:
+            self.model.to(memory_format=torch.channels_last)
+        self.up_to_last_norm = UpToLastNorm(self.model)
         with quiet("detectron2"):
-            self.batches = build_recalibration_batches(cfg) if recalibrate else None
-            self.loader = build_test_loader(cfg, cfg.DATASETS.TEST[0])
+            self.recalibration = build_recalibration_batches(cfg) if recalibrate else None
+            self.held_out = build_held_out_batches(cfg, self.model)
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path):
         self.supernet.path = path
         with quiet("detectron2", "fvcore"):
-            if self.batches is not None:
-                recalibrate_bn(self.model, self.batches, self.seed)
-            self.metric.reset()
-            with torch.no_grad():
-                for inputs in self.loader:
-                    self.metric.process(inputs, self.model(inputs))
-            # pycocotools prints.
-            with contextlib.redirect_stdout(io.StringIO()):
-                return flatten(self.metric.evaluate())
+            self.recalibrate()
+            self.predict()
+            return self.score()
+
+    def recalibrate(self):
+        """Give the path its own batch-norm statistics."""
+        if self.recalibration is not None:
+            with self.autocast():
+                recalibrate_bn(self.up_to_last_norm, self.recalibration, self.seed)
+
+    def predict(self):
+        """Collect the detections, or classes, of the held-out images."""
+        self.metric.reset()
+        with torch.no_grad(), folded(self.model, self.memory_format), torch.inference_mode(), self.autocast():
+            for inputs in self.held_out:
+                self.metric.process(inputs, self.model(inputs))
+
+    def score(self):
+        """The metrics of what was collected."""
+        # pycocotools prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return flatten(self.metric.evaluate())
+
+
+def build_held_out_batches(cfg, model):
+    """The images of the first of ``DATASETS.TEST``, as batches that give the same results as single images."""
+    dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
+    size = cfg.SEARCH.EVALUATION_BATCH
+    if is_classifier(cfg):
+        batches = in_batches(dicts, size)
+    else:
+        batches = in_equal_batches(dicts, size, padded_test_size(cfg, model.backbone.size_divisibility or 1))
+    return FixedBatches(
+        batches, build_mapper(cfg, is_train=False), cfg.SEARCH.IMAGE_CACHE_GB * 1e9, cfg.DATALOADER.NUM_WORKERS
+    )
 
 
 def flatten(results):
@@ -65,3 +106,13 @@ def flatten(results):
         for task, metrics in results.items()
         for metric, value in metrics.items()
     }
+
+
+def _autocast(cfg):
+    """A function that gives the context of the forward passes."""
+    name = cfg.SEARCH.AUTOCAST
+    if not name:
+        return contextlib.nullcontext
+    if name not in _AUTOCAST:
+        raise ValueError(f'unknown SEARCH.AUTOCAST "{name}"; there are: {", ".join(_AUTOCAST)}, and "" for none')
+    return lambda: torch.autocast(torch.device(cfg.MODEL.DEVICE).type, _AUTOCAST[name])

@@ -26,6 +26,8 @@ from .ray_executor import OnRay
 #: settings without which two searches are the same one; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE
     NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
+#: settings that change scores a little
+_FASTER = ("CHANNELS_LAST", "AUTOCAST")
 
 
 def search_header(cfg, limits, weights):
@@ -46,6 +48,8 @@ def search_header(cfg, limits, weights):
         "held_out": list(cfg.DATASETS.TEST),
         "weights_sha256": _sha256(weights) if weights else "random weights",
         **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
+        # Only where they are used, so that logs from before there was a choice can be continued.
+        **{key.lower(): cfg.SEARCH[key] for key in _FASTER if cfg.SEARCH[key]},
         **({"latency": limits.meter.settings} if limits.meter else {}),
         VERSIONS: {
             "python": platform.python_version(),

@@ -1,0 +1,107 @@
+"""Batches of images that are gone through again and again, without reading them again and again."""
+
+import copy
+
+import torch
+from detectron2.data.transforms import ResizeShortestEdge
+from torch.utils.data import DataLoader, Dataset
+
+
+class FixedBatches:
+    """
+    The same batches of mapped images, in the same order, on every pass. The first pass keeps them in memory as it goes,
+    pixels as uint8, until ``budget`` is used up; the batches beyond are read again on every pass, ahead of their use.
+
+    Args:
+        batches: lists of dataset dicts.
+        mapper: dataset dict -> dict with "image", a (C, H, W) uint8 tensor.
+        budget: bytes of pixels to keep.
+        workers: processes that read.
+    """
+
+    def __init__(self, batches, mapper, budget, workers=0):
+        self.batches, self.mapper, self.workers = batches, mapper, workers
+        self._kept, self._left, self._full = [], budget, False
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        known = len(self._kept)
+        unknown = _Mapped(self.batches[known:], self.mapper)
+        read = ()
+        if len(unknown):
+            # Without a generator of its own a loader would draw from torch's, and the pass that reads would differ.
+            loader = DataLoader(unknown, None, num_workers=self.workers, generator=torch.Generator())
+            # Made first: its workers read while the model is busy with what is kept.
+            read = iter(loader)
+        yield from self._kept[:known]
+        for index, batch in enumerate(read, known):
+            yield self._keep(index, batch)
+
+    def _keep(self, index, batch):
+        if self._full or index != len(self._kept):
+            return batch
+        size = sum(x["image"].nbytes for x in batch)
+        # The kept ones are the first ones, so that the order is the same on every pass.
+        self._full = size > self._left
+        if self._full:
+            return batch
+        self._left -= size
+        # What comes from a worker lies in shared memory, of which there is little.
+        self._kept.append(copy.deepcopy(batch) if self.workers else batch)
+        return self._kept[-1]
+
+
+class _Mapped(Dataset):
+    def __init__(self, batches, mapper):
+        self.batches, self.mapper = batches, mapper
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return [self.mapper(x) for x in self.batches[index]]
+
+
+def in_batches(dicts, size):
+    """Lists of at most ``size``, in order."""
+    return [dicts[i : i + size] for i in range(0, len(dicts), size)]
+
+
+def in_equal_batches(dicts, size, padded_size):
+    """
+    Lists of at most ``size`` images that all have the same padded size, so that a batch gives each image what it gets
+    alone.
+
+    Args:
+        dicts: dataset dicts.
+        size: of a batch.
+        padded_size: dataset dict -> anything hashable, None where it is not known.
+    """
+    groups = {}
+    for number, x in enumerate(dicts):
+        key = padded_size(x)
+        groups.setdefault(("alone", number) if key is None else key, []).append(x)
+    return [batch for group in groups.values() for batch in in_batches(group, size)]
+
+
+def padded_test_size(cfg, divisibility):
+    """
+    A function: dataset dict -> (H, W) of the image as a detector gets it at test time, None if its size is not known.
+
+    Args:
+        cfg: a detector's config.
+        divisibility: of the model's inputs, in pixels.
+    """
+    shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
+
+    def padded_size(x):
+        if "height" not in x or "width" not in x:
+            return None
+        sides = x["height"], x["width"]
+        if shortest:
+            sides = ResizeShortestEdge.get_output_shape(*sides, shortest, longest)
+        return tuple(-(-side // divisibility) * divisibility for side in sides)
+
+    return padded_size

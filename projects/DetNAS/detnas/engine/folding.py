@@ -1,0 +1,62 @@
+"""Batch norms folded into the convs before them, for the time of an evaluation."""
+
+import contextlib
+
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from fvcore.nn.precise_bn import BN_MODULE_TYPES
+from torch import nn
+from torch.nn.utils import fuse_conv_bn_weights
+
+from detnas.modeling.backbone import find_supernet
+
+
+@contextlib.contextmanager
+def folded(model, memory_format=torch.contiguous_format):
+    """
+    In the block, convs followed by a batch norm do its work too; afterwards everything is as it was, bit by bit.
+
+    A conv counts as followed by a norm where the two are neighbours in an ``nn.Sequential``, and where the norm is the
+    attribute ``norm`` of Detectron2's ``Conv2d``. Ops that the supernet's path leaves out are passed over.
+
+    Args:
+        model: in eval mode. Its outputs stay the same up to rounding.
+        memory_format: of the folded convs, and so of what they put out.
+    """
+    undo, supernet = [], find_supernet(model)
+    unused = {m for op in supernet.unsampled_ops() for m in op.modules()} if supernet is not None else ()
+    try:
+        for module in model.modules():
+            if module in unused:
+                continue
+            if isinstance(module, nn.Sequential):
+                names = list(module._modules)
+                for name, following in zip(names, names[1:]):
+                    conv, norm = module._modules[name], module._modules[following]
+                    if isinstance(conv, nn.Conv2d) and getattr(conv, "norm", None) is None and _foldable(norm):
+                        undo.append(_fold(conv, norm, module._modules, following, nn.Identity(), memory_format))
+            elif isinstance(module, nn.Conv2d) and _foldable(getattr(module, "norm", None)):
+                undo.append(_fold(module, module.norm, module._modules, "norm", None, memory_format))
+        yield
+    finally:
+        for restore in undo:
+            restore()
+
+
+def _foldable(norm):
+    return isinstance(norm, FrozenBatchNorm2d) or (isinstance(norm, BN_MODULE_TYPES) and not norm.training)
+
+
+def _fold(conv, norm, owner, name, stand_in, memory_format):
+    """Fold, and return a function that takes it back."""
+    weight, bias = conv.weight, conv.bias
+    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    folded_weight, conv.bias = fuse_conv_bn_weights(weight, bias, *statistics)
+    conv.weight = nn.Parameter(folded_weight.detach().contiguous(memory_format=memory_format))
+    owner[name] = stand_in
+
+    def restore():
+        conv.weight, conv.bias = weight, bias
+        owner[name] = norm
+
+    return restore
