@@ -102,8 +102,8 @@ def prepare(cfg, args, space):
         if is_best:
             save_best(args, cfg.OUTPUT_DIR, space, candidate)
         if candidate.score is not None:
-            board.add_scalar("search/score", candidate.score, len(log.history()))
-            board.add_scalar("search/best", log.best()[0].score, len(log.history()))
+            board.add_scalar("search/score", candidate.score, len(log))
+            board.add_scalar("search/best", log.best()[0].score, len(log))
 
     steps, count = run_search, cfg.SEARCH.GENERATIONS
     if cfg.SEARCH.ASYNCHRONOUS:
@@ -123,7 +123,7 @@ def main(args):
     try:
         run()
     except KeyboardInterrupt:
-        sys.exit(f"Stopped; {len(log.history())} candidates are in {log.path}. Start again to continue.")
+        sys.exit(f"Stopped; {len(log)} candidates are in {log.path}. Start again to continue.")
     except OSError as e:
         # A full disk, most likely; nothing that is in the log is lost.
         sys.exit(f"error: {e}")

@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import shutil
@@ -5,10 +6,12 @@ import shutil
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import coco_evaluation
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 from detnas.data.datasets import register_dataset
+from detnas.engine import evaluation
 from detnas.engine.evaluation import ClassificationEvaluator, build_evaluator
 
 pytest_plugins = ["toy_fixtures"]
@@ -165,3 +168,24 @@ def test_real_annotations_have_an_ap_of_100_in_both_forms(data_dir):
         register_dataset(name)
         results = evaluate(name)["bbox"]
         assert results["AP50"] == pytest.approx(100) and results["AP"] > 99
+
+
+def test_pycocotools_gives_the_same_figures_where_the_faster_library_is_missing(coco_name, monkeypatch):
+    def shaken(instances):
+        generator = torch.Generator().manual_seed(len(instances))
+        boxes = instances.pred_boxes.tensor
+        instances.pred_boxes.tensor = boxes + 2 * torch.randn(boxes.shape, generator=generator)
+        instances.scores = torch.rand(len(boxes), generator=generator)
+        return instances
+
+    fast = evaluate(coco_name, shaken)
+    monkeypatch.setattr(evaluation, "faster_coco_eval", None)
+    monkeypatch.setattr(coco_evaluation, "COCOeval_opt", None)
+    slow = evaluate(coco_name, shaken)
+    assert fast["bbox"] == pytest.approx(slow["bbox"], abs=1e-9, nan_ok=True) and 5 < fast["bbox"]["AP"] < 95
+
+
+def test_garbage_is_collected_again_after_an_evaluation(coco_name):
+    assert gc.isenabled()
+    evaluate(coco_name)
+    assert gc.isenabled()

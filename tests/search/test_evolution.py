@@ -165,8 +165,8 @@ def test_failed_candidates_are_no_parents_and_do_not_come_again():
 def test_another_order_chooses_other_parents():
     tiny = get_space("tiny")
 
-    def order(candidates):
-        return sorted(candidates, key=lambda c: (c.score, c.path))
+    def order(candidates, count):
+        return sorted(candidates, key=lambda c: (c.score, c.path))[:count]
 
     worst_first = searcher(tiny, num_parents=2, num_mutate=0, num_cross=8, order=order)
     a, b = (0,) * 8, (3,) * 8

@@ -51,13 +51,14 @@ def test_the_ends_of_a_front_come_first_and_then_those_with_room_around_them():
 
 def test_the_order_does_not_depend_on_that_of_the_history():
     order = pareto_order(["a"])
-    expected = order(candidates())
+    expected = order(candidates(), 60)
     for seed in range(10):
-        assert order(random.Random(seed).sample(candidates(), 60)) == expected
+        assert order(random.Random(seed).sample(candidates(), 60), 60) == expected
+    assert all(order(candidates(), count) == expected[:count] for count in (1, 7, 30, 100))
     first = next(fronts(candidates(), ["a"]))
     assert {c.path for c in expected[: len(first)]} == {c.path for c in first}
 
 
 def test_without_costs_the_order_is_that_of_the_score():
-    scores = [c.score for c in pareto_order([])(candidates())]
+    scores = [c.score for c in pareto_order([])(candidates(), 10)]
     assert scores == sorted(scores, reverse=True)

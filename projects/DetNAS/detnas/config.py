@@ -98,8 +98,8 @@ def add_detnas_config(cfg):
     cfg.SEARCH.RECALIBRATION_BATCH = 8
     # Held-out images in a forward pass; only images of equal padded size share one, so that scores do not depend on it.
     cfg.SEARCH.EVALUATION_BATCH = 8
-    # Memory for decoded images in gigabytes, for the recalibration and for the held-out images each, in each worker; what
-    # does not fit is read again for every candidate.
+    # Gigabytes for decoded images in memory, for the recalibration and for the held-out images each, in each worker;
+    # what does not fit is read again for every candidate.
     cfg.SEARCH.IMAGE_CACHE_GB = 4.0
     # Two ways to be faster that change scores a little, see docs/benchmarks.md. CHANNELS_LAST: that memory layout for
     # the recalibration too (the evaluation has it on CPUs anyway). AUTOCAST: "bf16" or "".

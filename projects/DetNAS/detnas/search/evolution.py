@@ -1,5 +1,6 @@
 """The searcher: evolution (paper, Sec. 3.2, step 3); with no mutation and no crossover it is random search."""
 
+import heapq
 import itertools
 import random
 from dataclasses import dataclass
@@ -25,9 +26,9 @@ def cross(a, b, rng):
     return tuple(rng.choice(pair) for pair in zip(a, b))
 
 
-def best_first(candidates):
-    """Candidates by score, the order in which parents are taken."""
-    return sorted(candidates, key=by_score)
+def best_first(candidates, count):
+    """The best by score, the order in which parents are taken."""
+    return heapq.nsmallest(count, candidates, key=by_score)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Searcher:
         num_mutate, num_cross: children by mutation and by crossover; the rest is drawn at random.
         mutate_prob: per block.
         seed: of all random draws.
-        order: list of candidates -> the same, best first; see :func:`detnas.search.pareto.pareto_order`.
+        order: (candidates, count) -> the best of them, best first; see :func:`detnas.search.pareto.pareto_order`.
         repair: (path, rng) -> a path near it that may be legal; where legal paths are too rare to be drawn.
 
     Raises:
@@ -84,7 +85,7 @@ class Searcher:
         rng = random.Random(f"search {self.seed} {generation}")
         earlier = [c for c in history if c.generation < generation]
         parents = self._parents(earlier)
-        found = _Found(self.is_legal, {c.path for c in earlier})
+        found = _Found(self.is_legal, {c.path for c in earlier}.__contains__)
         if parents:
             found.fill(self.num_mutate, lambda: self._mutant(parents, rng))
             if len(parents) > 1:
@@ -92,17 +93,26 @@ class Searcher:
         self._fill_at_random(found, self.population, rng)
         return found.paths
 
-    def propose_one(self, history, number, taken=()):
+    @property
+    def pool_size(self):
+        """How many of the best by score :meth:`propose_one` must see; None for all."""
+        return self.num_parents if self.order is best_first else None
+
+    def propose_one(self, pool, number, is_known):
         """
-        One more path for a search without generations: ``number`` counts the proposals, ``taken`` are paths that are
-        being evaluated.
+        One more path for a search without generations.
+
+        Args:
+            pool: finished candidates, out of which come the parents.
+            number: of the proposal, from 0.
+            is_known: path -> bool, whether it is finished or being evaluated.
 
         Returns:
             (path, the paths it was made from), or None when there is no new one.
         """
         rng = random.Random(f"search {self.seed} number {number}")
-        found = _Found(self.is_legal, {c.path for c in history} | set(taken))
-        parents = self._parents(history) if number >= self.population else []
+        found = _Found(self.is_legal, is_known)
+        parents = self._parents(pool) if number >= self.population else []
         kind = rng.randrange(self.population)
         if parents and kind < self.num_mutate:
             found.fill(1, lambda: self._mutant(parents, rng))
@@ -112,7 +122,7 @@ class Searcher:
         return next(iter(found.paths.items()), None)
 
     def _parents(self, history):
-        return [c.path for c in self.order([c for c in history if c.score is not None])[: self.num_parents]]
+        return [c.path for c in self.order([c for c in history if c.score is not None], self.num_parents)]
 
     def _mutant(self, parents, rng):
         parent = rng.choice(parents)
@@ -138,14 +148,13 @@ class Searcher:
 class _Found:
     """New legal paths with what they were made from."""
 
-    def __init__(self, is_legal, seen):
-        self.is_legal, self.seen, self.paths = is_legal, seen, {}
+    def __init__(self, is_legal, is_known):
+        self.is_legal, self.is_known, self.paths = is_legal, is_known, {}
 
     def take(self, path, parents):
         """Whether the path is new and legal, and so was taken."""
-        if path in self.seen or not self.is_legal(path):
+        if path in self.paths or self.is_known(path) or not self.is_legal(path):
             return False
-        self.seen.add(path)
         self.paths[path] = parents
         return True
 

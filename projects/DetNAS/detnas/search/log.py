@@ -1,5 +1,6 @@
 """The history of a search: ``search.jsonl``, append-only, a header and one line per finished candidate."""
 
+import bisect
 import dataclasses
 import json
 import logging
@@ -71,6 +72,7 @@ class SearchLog:
         self.path = os.path.join(folder, "search.jsonl")
         self.space = space
         self._candidates = {}
+        self._ranked = []  # those with a score, best first
         self._lock = _lock(folder) if header is not None else None
         try:
             self._open(header)
@@ -98,7 +100,15 @@ class SearchLog:
                 candidate = self._read_candidate(line)
             except (TypeError, KeyError, ValueError, AttributeError) as e:
                 raise ValueError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
-            self._candidates[candidate.path] = candidate
+            self._add(candidate)
+
+    def _add(self, candidate):
+        before = self._candidates.get(candidate.path)
+        if before is not None and before.score is not None:
+            self._ranked.remove(before)
+        self._candidates[candidate.path] = candidate
+        if candidate.score is not None:
+            bisect.insort(self._ranked, candidate, key=by_score)
 
     def _read_candidate(self, line):
         parents = tuple(self.space.parse(arch) for arch in line.get("parents", ()))
@@ -163,7 +173,7 @@ class SearchLog:
         arch = self.space.format
         archs = {"path": arch(candidate.path), "parents": [arch(parent) for parent in candidate.parents]}
         self._append({**dataclasses.asdict(candidate), **archs})
-        self._candidates[candidate.path] = candidate
+        self._add(candidate)
 
     def close(self):
         """Let another search write into the folder."""
@@ -173,13 +183,21 @@ class SearchLog:
     def __contains__(self, path):
         return path in self._candidates
 
+    def __len__(self):
+        return len(self._candidates)
+
     def history(self):
         """All finished candidates, in the order in which they were written."""
         return list(self._candidates.values())
 
     def best(self, count=1):
-        """The best candidates, best first."""
-        return sorted((c for c in self.history() if c.score is not None), key=by_score)[:count]
+        """The best candidates, best first; None for all that have a score."""
+        return self._ranked[:count]
+
+    @property
+    def failures(self):
+        """Number of candidates without a score."""
+        return len(self._candidates) - len(self._ranked)
 
 
 #: open lock files of this process

@@ -58,10 +58,11 @@ def run_asynchronous(searcher, executor, log, total, costs=no_costs, on_candidat
     progress = Progress(total, log)
     _repeat_best(log, on_candidate)
     flying = {}  # path -> (number of its proposal, its parents)
-    number, used_up = len(log.history()), False
+    number, used_up = len(log), False
     while True:
         while not used_up and number < total and len(flying) < executor.workers:
-            proposal = searcher.propose_one(log.history(), number, flying)
+            pool = log.best(searcher.pool_size)
+            proposal = searcher.propose_one(pool, number, lambda path: path in flying or path in log)
             if proposal is None:
                 logger.warning(f"No new path meets the constraints: the search ends after {number} candidates.")
                 used_up = True
@@ -95,16 +96,15 @@ class Progress:
 
     def __init__(self, total, log):
         self.total, self.log = total, log
-        self.before, self.start = len(log.history()), time.perf_counter()
+        self.before, self.start = len(log), time.perf_counter()
         if self.before:
             logger.info(f"{log.path} holds {self.before} candidates; the search continues.")
 
     def report(self, candidate, where):
-        history = self.log.history()
-        done, took = len(history), time.perf_counter() - self.start
+        done, took = len(self.log), time.perf_counter() - self.start
         remaining = took / (done - self.before) * (self.total - done)
         minutes, seconds = divmod(round(max(remaining, 0)), 60)
-        best, failed = self.log.best(), sum(c.score is None for c in history)
+        best, failed = self.log.best(), self.log.failures
         score = "failed" if candidate.score is None else f"{candidate.score:.2f}"
         logger.info(
             f"{where}  candidate {done}/{self.total}  {self.log.space.format(candidate.path)}  {score}"

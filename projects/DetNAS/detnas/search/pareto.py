@@ -36,13 +36,15 @@ def pareto_order(costs):
     that have most room around them (crowding distance), then by score.
     """
 
-    def order(candidates):
+    def order(candidates, count):
         result = []
         for front in fronts(candidates, costs):
+            if len(result) >= count:
+                break
             room = crowding([_point(c, costs) for c in front])
             ranked = sorted(zip(room, front), key=lambda pair: (-pair[0], *by_score(pair[1])))
             result.extend(candidate for _, candidate in ranked)
-        return result
+        return result[:count]
 
     return order
 
