@@ -19,8 +19,17 @@ test: $(STAMP)
 	$(BIN)/python -m isort --check-only --quiet .
 	$(BIN)/python -m pytest
 
+# Puts its figures into docs/benchmarks.md; under ten minutes on two cores.
 bench: $(STAMP)
-	$(BIN)/python benchmarks/candidate.py
+ifdef DETNAS_DATA
+	$(BIN)/python benchmarks/candidate.py --write
+	$(BIN)/python benchmarks/start.py --write
+else
+	@echo "DETNAS_DATA is not set: no benchmark on real images (candidate.py, start.py)."
+endif
+	$(BIN)/python benchmarks/step.py --write
+	$(BIN)/python benchmarks/metric.py --write
+	$(BIN)/python benchmarks/scale.py --write
 
 setup: $(STAMP)
 

@@ -2,6 +2,7 @@
 
 import functools
 
+import torch
 from detectron2.engine import hooks
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
@@ -34,6 +35,9 @@ def build_trainer(cfg, resume=False):
         ValueError, FileNotFoundError: if weights do not match or are not there.
     """
     model = build_model(cfg)
+    if cfg.MODEL.DEVICE == "cpu":
+        # A step takes three quarters of the time there (benchmarks/step.py).
+        model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg, model)
     data = TrainingData(cfg)
     supernet = find_supernet(model)

@@ -1,0 +1,106 @@
+"""The benchmarks run, on next to nothing; what they measure is not tested."""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import detnas
+from detnas.limits import Limits
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import metric  # noqa: E402
+import scale  # noqa: E402
+import step  # noqa: E402
+import tables  # noqa: E402
+
+
+@pytest.fixture
+def page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nbetween\n<!-- b -->\n<!-- end of b -->\nafter\n")
+    return page
+
+
+def test_a_section_replaces_its_old_figures_and_nothing_else(page):
+    tables.publish("a", "new", True, page)
+    tables.publish("b", "other", True, page)
+    tables.publish("a", "newest", True, page)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- a -->\n\nnewest\n") and text.endswith("<!-- end of b -->\nafter\n")
+    assert "old" not in text and "new\n" not in text and "\nbetween\n" in text and "\nother\n" in text
+
+
+def test_a_page_without_the_section_is_an_error(page):
+    with pytest.raises(ValueError, match="has no place for c"):
+        tables.publish("c", "new", True, page)
+
+
+def test_the_page_has_a_place_for_every_benchmark():
+    text = tables.DOC.read_text()
+    for name in ("candidate", "released", "start", "step", "metric", "scale"):
+        assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
+
+
+def test_functions_are_timed_in_turns_after_a_warm_up():
+    calls = []
+    seconds = tables.in_turns({name: lambda name=name: calls.append(name) for name in "ab"}, 3)
+    assert calls == list("ab" * 4) and seconds.keys() == {"a", "b"}
+
+
+def test_plain_blocks_compute_what_ours_do():
+    ours, _ = step.build(torch.contiguous_format, False)
+    plain, _ = step.build(torch.contiguous_format, True)
+    batch = step.batch_of(2, 64)
+    for number in range(3):
+        path = detnas.get_space("300M").random_path(random.Random(number))
+        losses = []
+        for model in (ours, plain):
+            detnas.find_supernet(model).path = path
+            torch.manual_seed(0)
+            model.zero_grad()
+            losses.append(sum(model(batch).values()))
+            losses[-1].backward()
+        assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-5)
+        gradients = [[p.grad for p in model.parameters()] for model in (ours, plain)]
+        for a, b in zip(*gradients):
+            assert (a is None) == (b is None)
+            if a is not None:
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_the_metrics_figures_are_compared(capsys):
+    metric.main(argparse.Namespace(images=[20], rounds=1, write=False))
+    assert "| 20 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_simulated_workers_are_busy_as_long_as_there_is_work(workers):
+    executor = scale.Simulated(workers, seconds=50, spread=3, failures=0.2)
+    paths = [(i % 4, i // 4 % 4, i // 16) for i in range(60)]
+    found = list(executor(paths))
+    assert sorted(c.path for c in found) == sorted(paths)
+    assert any(c.error for c in found) and any(c.score for c in found)
+    lengths = [end - begin for begin, end in executor.evaluations]
+    assert 25 <= min(lengths) < 35 and 65 < max(lengths) <= 75
+    steady, whole = executor.idle()
+    assert steady < 0.001 and (workers == 1 or whole > steady)
+    # Never more at once than there are workers.
+    for begin, _ in executor.evaluations:
+        assert sum(b <= begin < e for b, e in executor.evaluations) <= workers
+
+
+def test_a_simulated_search_runs_in_both_ways(toy_cfg):
+    limits = Limits(toy_cfg, detnas.get_space("tiny"))
+    for asynchronous in (False, True):
+        assert scale.search(toy_cfg, limits, scale.Simulated(4), 20, asynchronous, 10) == 20
+
+
+@pytest.fixture
+def toy_cfg():
+    return scale.load_config("configs/demo/toy_2_train_supernet.yaml", ["MODEL.DEVICE", "cpu"])
