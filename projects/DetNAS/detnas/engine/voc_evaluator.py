@@ -1,8 +1,8 @@
 """Average precision of boxes in VOC form."""
 
+import itertools
 import logging
 import os
-import tempfile
 from collections import defaultdict
 
 import numpy as np
@@ -39,6 +39,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
         self._distributed = distributed
+        self._objects = None  # class name -> its objects, of the classes that have some that count
 
     def evaluate(self):
         """
@@ -57,33 +58,34 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             for number, lines in part.items():
                 predictions[number].extend(lines)
 
-        template, objects = self._ground_truth()
+        if self._objects is None:
+            self._read_objects()
         # Scores are rounded, and Detectron2 breaks ties by the order of the lines: the images' order, not the batches'.
-        number = {image_id: i for i, image_id in enumerate(objects)}
+        number = {image_id: i for i, image_id in enumerate(self._images)}
         for lines in predictions.values():
             lines.sort(key=lambda line: number[line.split(" ", 1)[0]])
-        counted = {obj["name"] for found in objects.values() for obj in found if not obj["difficult"]}
         classes = self._metadata.thing_classes
-        self._report_absent([name for name in classes if name not in counted])
+        self._report_absent([name for name in classes if name not in self._objects])
         aps = {
-            name: self._average_precisions(name, predictions[number], template, objects)
+            name: self._average_precisions(predictions[number], self._objects[name])
             for number, name in enumerate(classes)
-            if name in counted
+            if name in self._objects
         }
         mean = dict(zip(THRESHOLDS, np.mean(list(aps.values()), axis=0).tolist()))
         results = {"AP": float(np.mean(list(mean.values()))), "AP50": mean[50], "AP75": mean[75]}
         return {"bbox": {**results, **{f"AP50-{name}": values[0] for name, values in aps.items()}}}
 
-    def _ground_truth(self):
-        """Template of the annotation files, and the objects in them by image id."""
+    def _read_objects(self):
         metadata = self._metadata
         folders = metadata.get("folders")
         if folders:
             ids, folder = joined_ids(metadata.dirname, folders, metadata.split), metadata.dirname
         else:
             ids, folder = read_ids(metadata.dirname, metadata.split), os.path.join(metadata.dirname, "Annotations")
-        template = os.path.join(PathManager.get_local_path(folder), "{}.xml")
-        return template, {image_id: pascal_voc_evaluation.parse_rec(template.format(image_id)) for image_id in ids}
+        folder = PathManager.get_local_path(folder)
+        self._images = {image_id: pascal_voc_evaluation.parse_rec(f"{folder}/{image_id}.xml") for image_id in ids}
+        counted = {obj["name"] for found in self._images.values() for obj in found if not obj["difficult"]}
+        self._objects = {name: _Objects(self._images, name) for name in counted}
 
     def _report_absent(self, absent):
         name, total = self._dataset_name, len(self._metadata.thing_classes)
@@ -94,22 +96,74 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             words = f'data set "{name}": {len(absent)} of {total} classes have no object and are left out of the mean: '
             log_first_n(logging.WARNING, words + ", ".join(absent), key="message")
 
-    def _average_precisions(self, name, lines, template, objects):
-        """AP of a class in percent at each of ``THRESHOLDS``."""
-        detected = {line.split(" ", 1)[0] for line in lines}
-        # Other images have no say, and Detectron2 would go through all of them again for each threshold.
-        ids = [i for i, found in objects.items() if i in detected or any(obj["name"] == name for obj in found)]
-        with tempfile.TemporaryDirectory(prefix="voc_eval_") as folder:
-            files = {"images": ids, "detections": lines}
-            for file, content in files.items():
-                with open(os.path.join(folder, file), "w") as f:
-                    f.write("\n".join(content))
-            detections, images = os.path.join(folder, "detections"), os.path.join(folder, "images")
-            aps = []
-            for threshold in THRESHOLDS:
-                # The class name goes into no file name: it may have a slash in it.
-                _, _, ap = pascal_voc_evaluation.voc_eval(
-                    detections, template, images, name, threshold / 100, use_07_metric=self._metadata.year == 2007
-                )
-                aps.append(100 * float(ap))
+    def _average_precisions(self, lines, objects):
+        """
+        AP of a class in percent at each of ``THRESHOLDS``.
+
+        Which object a detection overlaps most does not depend on the threshold: it is found out once, image by image,
+        where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold.
+
+        Args:
+            lines: detections, those of an image next to each other.
+            objects: of the class, the :class:`_Objects`.
+        """
+        fields = [line.split(" ") for line in lines]
+        values = np.array([field[1:] for field in fields], dtype=float).reshape(-1, 5)
+        scores, boxes = values[:, 0], values[:, 1:]
+        overlaps, matches = np.full(len(lines), -np.inf), np.zeros(len(lines), dtype=int)
+        start = 0
+        for image_id, group in itertools.groupby(fields, key=lambda field: field[0]):
+            rows = slice(start, start + sum(1 for _ in group))
+            overlaps[rows], matches[rows] = objects.closest(image_id, boxes[rows])
+            start = rows.stop
+        # As there: what ties are broken by depends on the kind of sorting.
+        order = np.argsort(-scores)
+        overlaps, matches = overlaps[order], matches[order]
+        aps = []
+        for threshold in THRESHOLDS:
+            found = overlaps > threshold / 100
+            counts = found.copy()
+            counts[found] = ~objects.difficult[matches[found]]
+            # The first detection of an object is right, later ones are wrong; difficult objects are neither.
+            _, first = np.unique(matches[counts], return_index=True)
+            right = np.zeros(len(lines), dtype=bool)
+            right[np.flatnonzero(counts)[first]] = True
+            wrong = ~found | (counts & ~right)
+            right, wrong = np.cumsum(right), np.cumsum(wrong)
+            precision = right / np.maximum(right + wrong, np.finfo(float).eps)
+            recall = right / (~objects.difficult).sum()
+            use_07 = self._metadata.year == 2007
+            aps.append(100 * float(pascal_voc_evaluation.voc_ap(recall, precision, use_07)))
         return aps
+
+
+class _Objects:
+    """
+    The objects of a class.
+
+    Args:
+        images: image id -> all objects in it, as Detectron2's ``parse_rec`` gives them.
+        name: of the class.
+    """
+
+    def __init__(self, images, name):
+        boxes, difficult, self.rows = [], [], {}
+        for image_id, objects in images.items():
+            mine = [obj for obj in objects if obj["name"] == name]
+            self.rows[image_id] = slice(len(boxes), len(boxes) + len(mine))
+            boxes += [obj["bbox"] for obj in mine]
+            difficult += [bool(obj["difficult"]) for obj in mine]
+        self.boxes = np.array(boxes, dtype=float).reshape(-1, 4)
+        self.difficult = np.array(difficult, dtype=bool)
+
+    def closest(self, image_id, boxes):
+        """For each box (x1, y1, x2, y2): the largest overlap (IoU, pixels counted inclusively) and whose it is."""
+        rows = self.rows[image_id]
+        there = self.boxes[rows]
+        if not len(there):
+            return -np.inf, 0
+        corners = np.minimum(boxes[:, None, 2:], there[:, 2:]) - np.maximum(boxes[:, None, :2], there[:, :2])
+        shared = np.prod(np.maximum(corners + 1, 0), axis=2)
+        areas = [np.prod(b[:, 2:] - b[:, :2] + 1, axis=1) for b in (boxes, there)]
+        overlaps = shared / (areas[0][:, None] + areas[1] - shared)
+        return overlaps.max(axis=1), rows.start + overlaps.argmax(axis=1)
