@@ -17,7 +17,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m flake8
 	$(BIN)/python -m isort --check-only --quiet .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Puts its figures into docs/benchmarks.md; under ten minutes on two cores.
 bench: $(STAMP)
