@@ -78,9 +78,15 @@ def reference(config, settings, folder):
             memory = max(memory, said["memory_gb"])
             for name, value in said["phases"].items():
                 phases[name] = phases.get(name, 0.0) + value
-        phases["start, imports, set-up"] = phases.pop("imports") + phases.pop("set-up") + took - sum(phases.values())
+        del phases["imports"], phases["set-up"]
+        phases["start, imports, set-up"] = took - sum(phases.values())
         rows.append((said["found"][0], took, phases))
     return rows, memory
+
+
+def shown(scores):
+    """Detectron2 has no AP where nothing was detected."""
+    return ", ".join("none" if ap is None else f"{ap:.2f}" for ap in scores)
 
 
 def mean(values):
@@ -118,7 +124,7 @@ def compare(name, config, args, folder):
         ["metric", f"{phase['metric']:.2f}", f"{ours['metric']:.2f}"],
         ["**a candidate**", f"**{in_all_theirs:.2f}**", f"**{in_all:.2f}**"],
         ["peak memory, GB", f"{memory:.2f}", f"{said['memory_gb']:.2f}"],
-        ["AP of the paths", ", ".join(f"{ap:.2f}" for ap, _, _ in theirs), ", ".join(f"{ap:.2f}" for ap in scores)],
+        ["AP of the paths", shown(ap for ap, _, _ in theirs), shown(scores)],
     ]
     text = (
         f"### {name}, {counts['recalibration images']} + {counts['held-out images']} images"
@@ -139,9 +145,9 @@ def main(args):
         sys.exit("error: set DETNAS_DATA to the folder that holds bccd_voc/")
     with tempfile.TemporaryDirectory() as folder:
         parts = [compare(name, CONFIGS[name], args, folder) for name in args.detectors]
-    shown = " ".join(f"--{key} {value}" for key, value in (("paths", args.paths), ("images", args.images)))
+    flags = f"--paths {args.paths} --images {args.images} --detectors {' '.join(args.detectors)}"
     opts = f" --opts {' '.join(args.opts)}" if args.opts else ""
-    publish(args.section, f"    python benchmarks/candidate.py {shown}{opts}\n\n" + "\n\n".join(parts), args.write)
+    publish(args.section, f"    python benchmarks/candidate.py {flags}{opts}\n\n" + "\n\n".join(parts), args.write)
 
 
 if __name__ == "__main__":
