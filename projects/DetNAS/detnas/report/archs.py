@@ -5,7 +5,7 @@ from matplotlib.patches import Patch, Rectangle
 from detnas.space import SPACES, get_space
 from detnas.zoo import PUBLISHED
 
-from .style import OP_COLOURS, new_figure, readable, save_figure
+from .style import OP_COLOURS, figure, readable
 
 #: width of the gap between two stages, in blocks
 GAP = 0.6
@@ -60,16 +60,15 @@ def plot_archs(archs, *files):
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
-    fig, ax = new_figure(max(margin + unit * width + 0.3, 5.2), 0.42 * len(archs) + 1.0)
-    for row, (label, space, path) in enumerate(archs):
-        _draw_row(ax, row, label, space, path, depths)
-    for stage, x in enumerate(_starts(depths), 1):
-        ax.text(x + depths[stage - 1] / 2, -0.35, f"stage {stage}", ha="center", va="bottom", color="#5c6670")
-    ax.set_xlim(0, width)
-    ax.set_ylim(max(len(archs), 1), -0.9)
-    ax.axis("off")
-    _op_legend(fig, list(dict.fromkeys(op for _, space, _ in archs for op in space.ops)))
-    save_figure(fig, *files)
+    with figure(files, max(margin + unit * width + 0.3, 5.2), 0.42 * len(archs) + 1.0) as (fig, ax):
+        for row, (label, space, path) in enumerate(archs):
+            _draw_row(ax, row, label, space, path, depths)
+        for stage, x in enumerate(_starts(depths), 1):
+            ax.text(x + depths[stage - 1] / 2, -0.35, f"stage {stage}", ha="center", va="bottom", color="#5c6670")
+        ax.set_xlim(0, width)
+        ax.set_ylim(max(len(archs), 1), -0.9)
+        ax.axis("off")
+        _op_legend(fig, list(dict.fromkeys(op for _, space, _ in archs for op in space.ops)))
 
 
 def _padded(stage_depths, archs):
@@ -112,20 +111,19 @@ def plot_frequencies(groups, *files):
         groups: list of (label, :class:`detnas.SearchSpace`, paths).
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
-    fig, axes = new_figure(7.5, 1.9 * max(len(groups), 1) + 0.6, nrows=max(len(groups), 1), squeeze=False)
-    for ax, (label, space, paths) in zip(axes[:, 0], groups):
-        xs = [_starts(space.stage_depths)[b.stage - 1] + b.position + 0.5 for b in space.blocks()]
-        bottoms = [0.0] * space.num_blocks
-        for op, counts in enumerate(zip(*op_frequencies(space, paths))):
-            shares = [count / max(len(paths), 1) for count in counts]
-            colour = OP_COLOURS[space.ops[op]][0]
-            ax.bar(xs, shares, 0.9, bottoms, color=colour, edgecolor="#7d8791", linewidth=0.4)
-            bottoms = [a + b for a, b in zip(bottoms, shares)]
-        ax.set_title(f"{label}: share of each op over the best {len(paths)}", loc="left")
-        ax.set_ylim(0, 1)
-        ax.grid(False)
-        middles = [x + depth / 2 for x, depth in zip(_starts(space.stage_depths), space.stage_depths)]
-        ax.set_xticks(middles, [f"stage {i}" for i in range(1, len(middles) + 1)])
-        ax.tick_params(axis="x", length=0)
-    _op_legend(fig, list(dict.fromkeys(op for _, space, _ in groups for op in space.ops)))
-    save_figure(fig, *files)
+    with figure(files, 7.5, 1.9 * max(len(groups), 1) + 0.6, nrows=max(len(groups), 1), squeeze=False) as (fig, axes):
+        for ax, (label, space, paths) in zip(axes[:, 0], groups):
+            xs = [_starts(space.stage_depths)[b.stage - 1] + b.position + 0.5 for b in space.blocks()]
+            bottoms = [0.0] * space.num_blocks
+            for op, counts in enumerate(zip(*op_frequencies(space, paths))):
+                shares = [count / max(len(paths), 1) for count in counts]
+                colour = OP_COLOURS[space.ops[op]][0]
+                ax.bar(xs, shares, 0.9, bottoms, color=colour, edgecolor="#7d8791", linewidth=0.4)
+                bottoms = [a + b for a, b in zip(bottoms, shares)]
+            ax.set_title(f"{label}: share of each op over the best {len(paths)}", loc="left")
+            ax.set_ylim(0, 1)
+            ax.grid(False)
+            middles = [x + depth / 2 for x, depth in zip(_starts(space.stage_depths), space.stage_depths)]
+            ax.set_xticks(middles, [f"stage {i}" for i in range(1, len(middles) + 1)])
+            ax.tick_params(axis="x", length=0)
+        _op_legend(fig, list(dict.fromkeys(op for _, space, _ in groups for op in space.ops)))

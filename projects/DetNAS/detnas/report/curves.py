@@ -4,22 +4,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .searches import (band, best_so_far, drawn_at_random, front_of, generation_means, group_searches, metric_name,
                        numbered, shown_costs)
-from .style import new_figure, readable, save_figure, search_colour
+from .style import figure, readable, search_colour
 
 
 def plot_search(log, *files):
     """Draw every candidate's score, the mean of each generation and the best so far (paper, Fig. 2) into files."""
-    fig, ax = new_figure()
-    scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
-    ax.scatter([n for n, _ in scored], [c.score for _, c in scored], s=14, color="#9bb2cb", label="candidate")
-    curve = numbered(best_so_far(log))
-    ax.step(list(curve), list(curve.values()), where="post", color=search_colour(1), linewidth=1.8, label="best so far")
-    for index, (generation, mean) in enumerate(generation_means(log).items()):
-        numbers = [number for number, c in scored if c.generation == generation]
-        label = "mean of a generation" if index == 0 else None
-        ax.plot([numbers[0], numbers[-1]], [mean, mean], color="#2c3e50", linewidth=2, label=label)
-    _finish(ax, "candidates", metric_name(log), f'Search in space "{log.space.name}"', whole=True)
-    save_figure(fig, *files)
+    with figure(files) as (fig, ax):
+        scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
+        ax.scatter([n for n, _ in scored], [c.score for _, c in scored], s=14, color="#9bb2cb", label="candidate")
+        curve = numbered(best_so_far(log))
+        ax.step(*_columns(curve.items()), where="post", color=search_colour(1), linewidth=1.8, label="best so far")
+        for index, (generation, mean) in enumerate(generation_means(log).items()):
+            numbers = [number for number, c in scored if c.generation == generation]
+            label = "mean of a generation" if index == 0 else None
+            ax.plot([numbers[0], numbers[-1]], [mean, mean], color="#2c3e50", linewidth=2, label=label)
+        _finish(fig, ax, "candidates", metric_name(log), f'Search in space "{log.space.name}"', whole=True)
 
 
 def plot_searches(logs, *files):
@@ -31,19 +30,17 @@ def plot_searches(logs, *files):
         logs: label -> :class:`detnas.search.log.SearchLog`.
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
-    fig, ax = new_figure()
-    _draw_bands(ax, logs, lambda log: numbered(best_so_far(log)), step="post")
-    _finish(ax, "candidates", f"best {_metrics(logs)} so far", "Best so far", "lower right", whole=True)
-    save_figure(fig, *files)
+    with figure(files) as (fig, ax):
+        _draw_bands(ax, logs, lambda log: numbered(best_so_far(log)), step="post")
+        _finish(fig, ax, "candidates", f"best {_metrics(logs)} so far", "Best so far", whole=True)
 
 
 def plot_generations(logs, *files):
     """Draw the mean score of each generation, as :func:`plot_searches` draws the best."""
-    fig, ax = new_figure()
-    # Generations count from 1 for readers.
-    _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in generation_means(log).items()})
-    _finish(ax, "generation", f"mean {_metrics(logs)}", "Mean of each generation", "lower right", whole=True)
-    save_figure(fig, *files)
+    with figure(files) as (fig, ax):
+        # Generations count from 1 for readers.
+        _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in generation_means(log).items()})
+        _finish(fig, ax, "generation", f"mean {_metrics(logs)}", "Mean of each generation", whole=True)
 
 
 def _draw_bands(ax, logs, curve_of, step=None):
@@ -73,22 +70,25 @@ def plot_costs(logs, *files, cost=None):
         logs: label -> :class:`detnas.search.log.SearchLog`.
         cost: name of a cost; None: the first objective of the first search that has costs, or backbone_flops.
     """
-    fig, ax = new_figure()
-    cost = cost or default_cost(logs)
-    for index, group in enumerate(group_searches(logs)):
-        for number, log in enumerate(group.logs.values()):
-            points = [(c.costs[cost], c.score) for c in log.history() if c.score is not None and cost in c.costs]
-            front = sorted((c.costs[cost], c.score) for c in front_of(log, front_costs(log, cost)) if cost in c.costs)
-            colour, first = search_colour(index), number == 0
-            name = group.label if first else None
-            ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0, label=name)
-            # With several objectives the front is no line in the plane of one of them.
-            line = "-" if len(front_costs(log, cost)) == 1 else ""
-            label = "Pareto front" if first and index == 0 else None
-            ax.plot(*_columns(front), line, marker="o", markersize=5, color=colour, linewidth=1.5, label=label)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
-    _finish(ax, cost_label(cost), _metrics(logs), "Score against cost")
-    save_figure(fig, *files)
+    with figure(files) as (fig, ax):
+        cost = cost or default_cost(logs)
+        for index, group in enumerate(group_searches(logs)):
+            label = f"{group.label}, Pareto front"
+            for log in group.logs.values():
+                _draw_cost(ax, log, cost, search_colour(index), label)
+                label = None
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
+        _finish(fig, ax, cost_label(cost), _metrics(logs), "Score against cost")
+
+
+def _draw_cost(ax, log, cost, colour, label):
+    points = [(c.costs[cost], c.score) for c in log.history() if c.score is not None and cost in c.costs]
+    front = sorted((c.costs[cost], c.score) for c in front_of(log, front_costs(log, cost)))
+    # With several objectives the front is no line in the plane of one of them.
+    line = "-" if len(front_costs(log, cost)) == 1 else "none"
+    style = {"linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5, "marker": "o", "markersize": 5}
+    ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0)
+    ax.plot(*_columns(front), color=colour, label=label, **style)
 
 
 def plot_random(logs, *files, cost=None):
@@ -99,22 +99,21 @@ def plot_random(logs, *files, cost=None):
         logs: label -> :class:`detnas.search.log.SearchLog`.
         cost: what stands to the right: a cost, or None for the candidate's number among the random ones.
     """
-    fig, ax = new_figure()
-    for index, group in enumerate(group_searches(logs)):
-        colour, points = search_colour(index), []
-        for log in group.logs.values():
-            random = [c for c in drawn_at_random(log) if cost is None or cost in c.costs]
-            points += [(c.costs[cost] if cost else number, c.score) for number, c in enumerate(random, 1)]
-        ax.scatter(*_columns(points), s=16, color=colour, alpha=0.45, linewidth=0, label=f"{group.label}, random")
-        best = [log.best()[0].score for log in group.logs.values() if log.best()]
-        if best:
-            label = f"{group.label}, winner {max(best):.2f}"
-            ax.axhline(max(best), color=colour, linewidth=1.8, linestyle=["-", "--", ":"][index % 3], label=label)
-    if cost:
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
-    label = cost_label(cost) if cost else "random candidate"
-    _finish(ax, label, _metrics(logs), "Random networks and the winner", whole=cost is None)
-    save_figure(fig, *files)
+    with figure(files) as (fig, ax):
+        for index, group in enumerate(group_searches(logs)):
+            colour, points = search_colour(index), []
+            for log in group.logs.values():
+                random = [c for c in drawn_at_random(log) if cost is None or cost in c.costs]
+                points += [(c.costs[cost] if cost else number, c.score) for number, c in enumerate(random, 1)]
+            ax.scatter(*_columns(points), s=16, color=colour, alpha=0.45, linewidth=0, label=f"{group.label}, random")
+            best = [log.best()[0].score for log in group.logs.values() if log.best()]
+            if best:
+                label = f"{group.label}, winner {max(best):.2f}"
+                ax.axhline(max(best), color=colour, linewidth=1.8, linestyle=["-", "--", ":"][index % 3], label=label)
+        if cost:
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
+        label = cost_label(cost) if cost else "random candidate"
+        _finish(fig, ax, label, _metrics(logs), "Random networks and the winner", whole=cost is None)
 
 
 def default_cost(logs):
@@ -142,12 +141,15 @@ def _metrics(logs):
     return " / ".join(sorted({metric_name(log) for log in logs.values()}))
 
 
-def _finish(ax, xlabel, ylabel, title, legend="best", whole=False):
+def _finish(fig, ax, xlabel, ylabel, title, whole=False):
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_title(title, loc="left")
     if whole:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc=legend)
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        # Below the axes it hides nothing; long names stand in fewer columns.
+        columns = max(1, min(len(labels), 90 // (max(map(len, labels)) + 8)))
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns)
     if not ax.has_data():
         ax.text(0.5, 0.5, "no candidate with a score yet", transform=ax.transAxes, ha="center", color="#5c6670")

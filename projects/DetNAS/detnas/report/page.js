@@ -74,9 +74,9 @@ function opKey(box) {
     box.append(el("span", {}, el("i", { class: "block", style: `background:${fill};color:${text};font-style:normal` }, index), name));
   });
 }
-function copyButton(arch) {
+function copyButton(arch, words = "Copy yaml") {
   const yaml = `MODEL: {DETNAS: {ARCH: "${arch}"}}`;
-  return el("button", { title: yaml, class: "copy", "data-yaml": yaml, on: { click: async () => {
+  return el("button", { title: `Copy ${yaml}`, class: "copy", "data-yaml": yaml, on: { click: async () => {
     let done = true;
     try { await navigator.clipboard.writeText(yaml); } catch {
       const area = el("textarea", { style: "position:fixed;opacity:0" });
@@ -87,7 +87,7 @@ function copyButton(arch) {
       area.remove();
     }
     $("copied").textContent = done ? `Copied: ${yaml}` : `Copy this: ${yaml}`;
-  } } }, "Copy yaml");
+  } } }, words);
 }
 
 /* ---- tooltip ---- */
@@ -113,7 +113,7 @@ function describe(c) {
 /* ---- charts ---- */
 function ticks(low, high, count, whole) {
   const raw = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(raw));
-  let step = [1, 2, 5, 10].find((m) => m * power >= raw) * power;
+  let step = [1, 2, 2.5, 5, 10].find((m) => m * power >= raw) * power;
   if (whole) step = Math.max(1, Math.round(step));
   const result = [];
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) result.push(+v.toPrecision(12));
@@ -126,17 +126,17 @@ function chart(id, { layers, x, whole, format = String }) {
   const box = $(id);
   box.replaceChildren();
   const width = Math.max(box.clientWidth, 240), height = width < 480 ? 260 : 300;
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${metric} over ${x}` });
-  box.append(root);
   const xs = [], ys = [];
   for (const { kind, data } of layers) for (const d of data) {
     if (kind === "rule") ys.push(d);
     else { xs.push(d[0]); ys.push(...(kind === "band" ? [d[1], d[3]] : [d[1]])); }
   }
   if (!xs.length) {
-    root.append(svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle", class: "empty" }, "No candidate with a score yet"));
+    box.append(el("p", { class: "empty" }, hidden.size ? "Nothing to show." : "No candidate with a score yet."));
     return;
   }
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${metric} over ${x}` });
+  box.append(root);
   const range = (values, pad) => {
     const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
     const room = (high - low || Math.abs(high) || 1) * pad;
@@ -150,10 +150,11 @@ function chart(id, { layers, x, whole, format = String }) {
     root.append(svg("line", { x1: left, x2: width - 10, y1: py(t), y2: py(t), class: "gridline" }));
     root.append(svg("text", { x: left - 6, y: py(t) + 4, "text-anchor": "end" }, t));
   }
-  for (const t of ticks(x0, x1, width < 480 ? 4 : 7, whole)) {
+  for (const t of ticks(x0, x1, width < 480 ? 5 : 7, whole)) {
     if (whole && t < 1) continue;
     root.append(svg("line", { x1: px(t), x2: px(t), y1: height - 40, y2: height - 35, class: "axis" }));
-    root.append(svg("text", { x: px(t), y: height - 21, "text-anchor": "middle" }, format(t)));
+    const words = format(t), atEdge = px(t) + 3.6 * String(words).length > width;
+    root.append(svg("text", { x: atEdge ? width : px(t), y: height - 21, "text-anchor": atEdge ? "end" : "middle" }, words));
   }
   root.append(svg("line", { x1: left, x2: width - 10, y1: height - 40, y2: height - 40, class: "axis" }));
   root.append(svg("text", { x: 0, y: 12 }, metric));
@@ -214,7 +215,7 @@ function drawBest() {
     for (const search of D.searches.filter((s) => s.group === g)) {
       const single = !group.bestBand.length;
       if (!several) {
-        layers.push({ kind: "points", colour: colour(2), opacity: 0.4, data: scoredOf(search).map((c) => [c.number, c.score, c]) });
+        layers.push({ kind: "points", colour: colour(4), opacity: 0.5, data: scoredOf(search).map((c) => [c.number, c.score, c]) });
         for (const [generation, mean] of search.means) {
           const numbers = scoredOf(search).filter((c) => c.generation === generation).map((c) => c.number);
           layers.push({ kind: "line", colour: "var(--text)", line: 2.5, data: [[numbers[0] - 0.4, mean], [numbers[numbers.length - 1] + 0.4, mean]] });
@@ -285,8 +286,8 @@ const drawCharts = () => [drawBest, drawGenerations, drawCost, drawRandom].forEa
 const extra = union(SCORED.map((c) => Object.keys(c.metrics))).filter((name) => !(METRICS.length === 1 && name === metric));
 const COLUMNS = [
   { key: "score", label: metric, value: (c) => c.score, show: (c) => score(c.score) },
+  { key: "yaml", label: "", text: true, show: (c) => copyButton(c.path, "Copy") },
   { key: "arch", label: "arch", text: true, up: true, value: (c) => c.path, show: (c) => el("span", { class: "arch" }, c.path) },
-  { key: "yaml", label: "", text: true, show: (c) => copyButton(c.path) },
   ...(several ? [{ key: "search", label: "search", text: true, up: true, value: (c) => c.search.label,
     show: (c) => el("span", {}, el("i", { class: "swatch", style: `display:inline-block;margin-right:6px;background:${colour(c.search.group)}` }), c.search.label) }] : []),
   ...COSTS.map((name) => ({ key: name, label: name.replaceAll("_", " "), up: true, value: (c) => c.costs[name], show: (c) => cost(c.costs[name]) })),
@@ -319,7 +320,7 @@ function drawTable() {
   } } }, c.label) : c.label))));
   $("candidates").tBodies[0].replaceChildren(...rows.map((c) => el("tr", { "data-arch": c.path }, ...COLUMNS.map((column) => {
     const cell = el("td", { class: column.text && "text" }, column.show(c));
-    if (column.key === "score" && onFront(c, front)) cell.prepend(el("span", { class: "badge", title: "on the Pareto front" }, "front"), " ");
+    if (column.key === "score" && onFront(c, front)) cell.prepend(el("span", { class: "badge", title: "on the Pareto front of its search" }, "front"), " ");
     return cell;
   }))));
   if (!rows.length) $("candidates").tBodies[0].append(el("tr", {}, el("td", { class: "text", colspan: COLUMNS.length }, "No candidate with a score yet.")));
@@ -334,7 +335,7 @@ function drawArchs() {
   const row = (name, value, search, arch) => el("div", { class: "row" }, el("span", { class: "name" }, name), pattern(search, arch), el("span", { class: "soft" }, value));
   D.groups.forEach((group, g) => {
     const rows = best(g, D.groups.length > 1 ? 5 : 10);
-    $("archs").append(el("h3", {}, `${group.label}: the best ${rows.length || ""}`));
+    $("archs").append(el("h3", {}, group.label + (rows.length ? `: the best ${rows.length}` : "")));
     rows.forEach((c) => $("archs").append(row(el("span", { class: "arch" }, c.path), `${c.search.metric} ${score(c.score)}`, c.search, c.path)));
     if (!rows.length) $("archs").append(el("p", { class: "soft" }, "No candidate with a score yet."));
   });
@@ -348,7 +349,7 @@ function drawFrequencies() {
   const count = +$("frequency-count").value;
   $("frequencies").replaceChildren(...D.groups.map((group, g) => {
     const found = best(g, count), search = D.searches.find((s) => s.group === g), box = el("div", {});
-    box.append(el("h3", {}, D.groups.length > 1 ? `${group.label}: the best ${found.length}` : `The best ${found.length}`));
+    box.append(el("h3", {}, group.label + (found.length ? `: the best ${found.length}` : "")));
     if (!found.length) { box.append(el("p", { class: "soft" }, "No candidate with a score yet.")); return box; }
     const blocks = search.depths.reduce((a, b) => a + b), gap = 0.7, height = 120;
     const total = blocks + gap * (search.depths.length - 1), unit = 600 / total;
@@ -357,14 +358,14 @@ function drawFrequencies() {
     let x = 0, index = 0;
     search.depths.forEach((depth, stage) => {
       for (let i = 0; i < depth; i++, index++, x += unit) {
-        let y = 0;
+        let y = height;
         search.ops.forEach((op, o) => {
           const times = found.filter((c) => c.path.replaceAll("-", "")[index] === String(o)).length, h = (times / found.length) * height;
           if (!times) return;
+          y -= h;
           const bar = svg("rect", { x: x + unit * 0.05, y, width: unit * 0.9, height: h, fill: D.ops[op][0], class: "share" });
           bar.append(svg("title", {}, `stage ${stage + 1}, block ${i + 1}: ${op} in ${times} of ${found.length}`));
           root.append(bar);
-          y += h;
         });
       }
       x += gap * unit;
@@ -409,7 +410,7 @@ function drawNotes() {
   const notes = {
     best: several ? (seeds ? band : "A dot is a new best candidate.") : "Dots: candidates; steps: best so far; bars: mean of each generation.",
     generations: seeds ? "Mean score of a generation's candidates. " + band : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.",
-    cost: joint ? "Ringed: Pareto front of score and all objectives." : "Large: Pareto front, no other has a better score at lower cost.",
+    cost: joint ? `Large: Pareto front of score and all objectives (${D.searches.find((s) => s.jointFront).header.objectives.join(", ").replaceAll("_", " ")}).` : "Large: Pareto front, no other has a better score at lower cost.",
     random: "Dots: candidates drawn at random; line: the best one found.",
     settings: D.groups.length > 1 ? "Marked: what differs." : "",
   };
@@ -422,14 +423,11 @@ function drawNotes() {
 }
 function drawFailures() {
   if (!FAILED.length) { $("failures").append(el("p", { class: "soft" }, `None among ${ALL.length} candidates.`)); return; }
-  const head = [...(several ? ["search"] : []), "arch", "generation", "worker", "tries", "error"];
-  const rows = FAILED.slice(0, 200).map((c) => el("tr", {},
-    several ? el("td", { class: "text" }, c.search.label) : null, el("td", { class: "text arch" }, c.path), el("td", {}, c.generation),
-    el("td", { class: "text" }, c.worker), el("td", {}, c.tries), el("td", { class: "text wrap error" }, c.error || "no reason logged")));
-  const numbers = ["generation", "tries"];
-  $("failures").append(
-    el("p", { class: "soft" }, `${FAILED.length} of ${ALL.length} candidates have no score${FAILED.length > 200 ? "; the first 200" : ""}.`),
-    el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...head.map((h) => el("th", { class: numbers.includes(h) ? "" : "text" }, h)))), el("tbody", {}, ...rows))));
+  $("failures").append(el("p", { class: "soft" }, `${FAILED.length} of ${ALL.length} candidates have no score${FAILED.length > 200 ? "; the first 200" : ""}.`));
+  FAILED.slice(0, 200).forEach((c) => $("failures").append(el("div", { class: "failure" },
+    el("div", {}, el("span", { class: "arch" }, c.path), " ",
+      el("span", { class: "soft" }, `${several ? `${c.search.label}, ` : ""}generation ${c.generation}, ${c.tries} ${c.tries === 1 ? "try" : "tries"}${c.worker ? `, worker ${c.worker}` : ""}`)),
+    el("div", { class: "error" }, c.error || "no reason logged"))));
 }
 function drawSettings() {
   const text = (value) => (typeof value === "string" ? value : value === undefined ? "–" : JSON.stringify(value).replaceAll(",", ", "));
@@ -444,6 +442,7 @@ function drawSettings() {
 function choices(id, options, chosen, change) {
   $(id).append(...options.map(([value, label]) => el("option", { value }, label)));
   if (chosen !== undefined) $(id).value = chosen;
+  $(id).parentElement.hidden = !options.length;
   $(id).addEventListener("change", change);
 }
 

@@ -1,5 +1,6 @@
 """Colours of the pictures and the page, and how pictures are written. All can be told apart by the colour-blind."""
 
+import contextlib
 import os
 
 import matplotlib
@@ -48,28 +49,27 @@ def search_colour(index):
     return SEARCH_COLOURS[index % len(SEARCH_COLOURS)][0]
 
 
-def new_figure(width=7.0, height=4.0, **subplots):
-    """A matplotlib figure and its axes, sizes in inches."""
-    with plt.rc_context(STYLE):
-        return plt.subplots(figsize=(width, height), layout="constrained", **subplots)
-
-
-def save_figure(fig, *files):
+@contextlib.contextmanager
+def figure(files, width=7.0, height=4.0, **subplots):
     """
-    Write a figure into files, in the format of their ending, and close it.
+    A matplotlib figure and its axes in our style, sizes in inches; written into files in the end, in the format of
+    their ending.
 
     Raises:
         ValueError: if an ending is not one of :data:`FORMATS`.
     """
-    try:
-        for file in files:
-            form = picture_format(file)
-            # No date: the same log gives the same file.
-            date = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-            with plt.rc_context(STYLE), PathManager.open(file, "wb") as f:
-                fig.savefig(f, dpi=130, format=form, metadata=date)
-    finally:
-        plt.close(fig)
+    forms = [picture_format(file) for file in files]
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(figsize=(width, height), layout="constrained", **subplots)
+        try:
+            yield fig, axes
+            for file, form in zip(files, forms):
+                # No date: the same log gives the same file.
+                date = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+                with PathManager.open(file, "wb") as f:
+                    fig.savefig(f, dpi=130, format=form, metadata=date)
+        finally:
+            plt.close(fig)
 
 
 def picture_format(file):
