@@ -79,7 +79,7 @@ def test_a_log_with_several_objectives_has_one_front_of_all(tmp_path):
 
 def test_nothing_in_a_log_can_end_the_script_or_become_markup(page):
     text = page.read_text()
-    assert text.count("</script>") == 2 and "<b>bold" not in text and "<!--" not in text
+    assert text.count("</script>") == 3 and "<b>bold" not in text and "<!--" not in text
 
 
 def test_the_page_needs_nothing_else(page):

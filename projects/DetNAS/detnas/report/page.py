@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import os
+import re
 import time
 from importlib import resources
 
@@ -114,8 +115,8 @@ def write_page(logs, file, title=None):
         "figures": {name: f"{os.path.basename(folder)}/{name}" for name in figures},
     }
     title = title or "Search " + ", ".join(group.label for group in group_searches(logs))
-    with PathManager.open(file, "w") as f:
-        f.write(fill_template(title, data))
+    with PathManager.open(file, "wb") as f:
+        f.write(fill_template(title, data).encode())
 
 
 def write_figures(logs, folder):
@@ -157,17 +158,16 @@ def _top(group):
 
 def fill_template(title, data):
     """The page's text. Nothing in the data can end its script element or begin a comment there."""
-    encoded = json.dumps(data).replace("<", "\\u003c")
-    light = "".join(f"--s{i}:{colour};" for i, (colour, _) in enumerate(SEARCH_COLOURS))
-    dark = "".join(f"--s{i}:{colour};" for i, (_, colour) in enumerate(SEARCH_COLOURS))
-    # The data last: words in it that look like places of the template stay what they are.
-    return (
-        _asset("page.html")
-        .replace("{{style}}", _asset("page.css").replace("/*light*/", light).replace("/*dark*/", dark))
-        .replace("{{script}}", _asset("page.js"))
-        .replace("{{title}}", html.escape(title))
-        .replace("{{data}}", encoded)
-    )
+    light, dark = ("".join(f"--s{i}:{pair[k]};" for i, pair in enumerate(SEARCH_COLOURS)) for k in (0, 1))
+    parts = {
+        "title": html.escape(title),
+        "style": _asset("page.css").replace("/*light*/", light).replace("/*dark*/", dark),
+        "data": json.dumps(data).replace("<", "\\u003c"),
+        "charts": _asset("charts.js"),
+        "script": _asset("page.js"),
+    }
+    # In one pass: words in the data that look like places of the template stay what they are.
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _asset("page.html"))
 
 
 def _asset(name):
