@@ -1,7 +1,12 @@
 "use strict";
 const D = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const NS = (() => { const t = document.createElement("template"); t.innerHTML = "<svg></svg>"; return t.content.firstChild.namespaceURI; })();
+/* The namespace of svg elements, without an address in this file. */
+const NS = (() => {
+  const template = document.createElement("template");
+  template.innerHTML = "<svg></svg>";
+  return template.content.firstChild.namespaceURI;
+})();
 const colour = (group) => `var(--s${group % 6})`;
 const several = D.searches.length > 1;
 const hidden = new Set();
@@ -23,18 +28,17 @@ function svg(name, attributes = {}, text) {
   return node;
 }
 const score = (value) => (typeof value === "number" ? value.toFixed(2) : "–");
-function cost(value) {
-  if (value === null || value === undefined) return "–";
-  for (const [size, unit] of [[1e9, "G"], [1e6, "M"]]) if (Math.abs(value) >= size) return (value / size).toPrecision(4) + unit;
-  return String(+value.toPrecision(4));
-}
-function tickCost(value) {
-  for (const [size, unit] of [[1e9, "G"], [1e6, "M"]]) if (Math.abs(value) >= size) return +(value / size).toPrecision(5) + unit;
-  return String(+value.toPrecision(5));
+const soft = (text) => el("div", { class: "soft" }, text);
+const words = (name) => name.replaceAll("_", " ");
+/* 288.1M for 288082368; an axis wants no zeros at the end. */
+function cost(value, forAxis) {
+  if (typeof value !== "number") return "–";
+  const [size, unit] = [[1e9, "G"], [1e6, "M"]].find(([size]) => Math.abs(value) >= size) || [1, ""];
+  return (unit && !forAxis ? (value / size).toPrecision(4) : +(value / size).toPrecision(5)) + unit;
 }
 function duration(seconds) {
-  const minutes = Math.round(seconds / 60);
-  return seconds < 120 ? `${seconds.toFixed(0)} s` : minutes < 120 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
+  if (seconds < 120) return `${seconds.toFixed(0)} s`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 /* Every candidate knows its search and its number there. */
@@ -54,13 +58,16 @@ const metric = METRICS.join(" / ");
 const onFront = (c, name) => (c.search.fronts[name] || []).includes(c.number - 1);
 
 /* ---- archs ---- */
+function block(op, digit) {
+  const [fill, text] = D.ops[op];
+  return el("span", { class: "block", style: `background:${fill};color:${text}`, title: op }, digit);
+}
 function pattern(search, arch) {
   const box = el("div", { class: "pattern", role: "img", "aria-label": `arch ${arch}` });
   arch.split("-").forEach((digits, stage) => {
     const group = el("span", { class: "stage", title: `stage ${stage + 1}` });
     for (const digit of digits) {
-      const [fill, text] = D.ops[search.ops[+digit]];
-      group.append(el("span", { class: "block", style: `background:${fill};color:${text}`, title: search.ops[+digit] }, digit));
+      group.append(block(search.ops[+digit], digit));
     }
     box.append(group);
   });
@@ -70,11 +77,10 @@ function opKey(box) {
   const names = union(D.searches.map((s) => s.ops));
   names.forEach((name) => {
     const index = D.searches.map((s) => s.ops.indexOf(name)).find((i) => i >= 0);
-    const [fill, text] = D.ops[name];
-    box.append(el("span", {}, el("i", { class: "block", style: `background:${fill};color:${text};font-style:normal` }, index), name));
+    box.append(el("span", {}, block(name, index), name));
   });
 }
-function copyButton(arch, words = "Copy yaml") {
+function copyButton(arch, label = "Copy yaml") {
   const yaml = `MODEL: {DETNAS: {ARCH: "${arch}"}}`;
   return el("button", { title: `Copy ${yaml}`, class: "copy", "data-yaml": yaml, on: { click: async () => {
     let done = true;
@@ -87,8 +93,10 @@ function copyButton(arch, words = "Copy yaml") {
       area.remove();
     }
     $("copied").textContent = done ? `Copied: ${yaml}` : `Copy this: ${yaml}`;
-  } } }, words);
+  } } }, label);
 }
+
+const swatch = (g) => el("i", { class: "swatch", style: `background:${colour(g)}` });
 
 /* ---- tooltip ---- */
 function showTip(event, content) {
@@ -101,16 +109,18 @@ function showTip(event, content) {
   tip.style.top = `${event.clientY - height - 12 < 4 ? event.clientY + 16 : event.clientY - height - 12}px`;
 }
 function describe(c) {
-  const costs = Object.entries(c.costs).map(([name, value]) => `${name.replaceAll("_", " ")} ${cost(value)}`).join(", ");
   return [
     el("div", {}, el("b", {}, `${c.search.metric} ${score(c.score)}`), several ? ` · ${c.search.label}` : ""),
-    el("div", { class: "arch" }, c.path), pattern(c.search, c.path),
-    el("div", { class: "soft" }, `candidate ${c.number}, generation ${c.generation}${c.parents.length ? "" : ", drawn at random"}`),
-    el("div", { class: "soft" }, costs),
+    el("div", { class: "arch" }, c.path),
+    pattern(c.search, c.path),
+    soft(`candidate ${c.number}, generation ${c.generation}${c.parents.length ? "" : ", drawn at random"}`),
+    soft(Object.entries(c.costs).map(([name, value]) => `${words(name)} ${cost(value)}`).join(", ")),
   ];
 }
 
-/* ---- charts ---- */
+/* ---- charts: layers {kind: "band" | "line" | "points" | "rule", colour, data, ...}, in the units of the axes ---- */
+const stepped = (points) => points.flatMap((p, i) => (i ? [[p[0], ...points[i - 1].slice(1)], p] : [p]));
+
 function ticks(low, high, count, whole) {
   const raw = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(raw));
   let step = [1, 2, 2.5, 5, 10].find((m) => m * power >= raw) * power;
@@ -119,84 +129,113 @@ function ticks(low, high, count, whole) {
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) result.push(+v.toPrecision(12));
   return result;
 }
-const stepped = (points) => points.flatMap((p, i) => (i ? [[p[0], points[i - 1][1]], p] : [p]));
 
-/* layers: {kind: "band" | "line" | "points" | "rule", colour, data, ...}; x and y in the units of the axes. */
-function chart(id, { layers, x, whole, format = String }) {
-  const box = $(id);
-  box.replaceChildren();
-  const width = Math.max(box.clientWidth, 240), height = width < 480 ? 260 : 300;
+function range(values, margin) {
+  const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
+  const room = (high - low || Math.abs(high) || 1) * margin;
+  return [low - room, high + room];
+}
+
+/* Where things stand in a chart of this width; null without any point. */
+function scale(layers, width) {
   const xs = [], ys = [];
   for (const { kind, data } of layers) for (const d of data) {
     if (kind === "rule") ys.push(d);
-    else { xs.push(d[0]); ys.push(...(kind === "band" ? [d[1], d[3]] : [d[1]])); }
+    else { xs.push(d[0]); ys.push(d[1], kind === "band" ? d[3] : d[1]); }
   }
-  if (!xs.length) {
-    box.append(el("p", { class: "empty" }, hidden.size ? "Nothing to show." : "No candidate with a score yet."));
-    return;
-  }
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${metric} over ${x}` });
-  box.append(root);
-  const range = (values, pad) => {
-    const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
-    const room = (high - low || Math.abs(high) || 1) * pad;
-    return [low - room, high + room];
+  if (!xs.length) return null;
+  const height = width < 480 ? 260 : 300, bottom = height - 40, right = width - 10;
+  const [x0, x1] = range(xs, 0.03), [y0, y1] = range(ys, 0.06), yTicks = ticks(y0, y1, 5);
+  const left = 14 + 7 * Math.max(...yTicks.map((t) => String(t).length));
+  return {
+    width, height, left, right, bottom, yTicks, x0, x1,
+    px: (v) => left + ((v - x0) / (x1 - x0)) * (right - left),
+    py: (v) => bottom - ((v - y0) / (y1 - y0)) * (bottom - 24),
   };
-  const [x0, x1] = range(xs, 0.03), [y0, y1] = range(ys, 0.06);
-  const yTicks = ticks(y0, y1, 5), left = 14 + 7 * Math.max(...yTicks.map((t) => String(t).length));
-  const px = (v) => left + ((v - x0) / (x1 - x0)) * (width - left - 10);
-  const py = (v) => height - 40 - ((v - y0) / (y1 - y0)) * (height - 64);
+}
+
+function drawAxes(root, { width, height, left, right, bottom, yTicks, x0, x1, px, py }, { x, whole, format }) {
   for (const t of yTicks) {
-    root.append(svg("line", { x1: left, x2: width - 10, y1: py(t), y2: py(t), class: "gridline" }));
+    root.append(svg("line", { x1: left, x2: right, y1: py(t), y2: py(t), class: "gridline" }));
     root.append(svg("text", { x: left - 6, y: py(t) + 4, "text-anchor": "end" }, t));
   }
   for (const t of ticks(x0, x1, width < 480 ? 5 : 7, whole)) {
     if (whole && t < 1) continue;
-    root.append(svg("line", { x1: px(t), x2: px(t), y1: height - 40, y2: height - 35, class: "axis" }));
-    const words = format(t), atEdge = px(t) + 3.6 * String(words).length > width;
-    root.append(svg("text", { x: atEdge ? width : px(t), y: height - 21, "text-anchor": atEdge ? "end" : "middle" }, words));
+    const text = format(t), cut = px(t) + 3.6 * text.length > width;
+    root.append(svg("line", { x1: px(t), x2: px(t), y1: bottom, y2: bottom + 5, class: "axis" }));
+    root.append(svg("text", { x: cut ? width : px(t), y: bottom + 19, "text-anchor": cut ? "end" : "middle" }, text));
   }
-  root.append(svg("line", { x1: left, x2: width - 10, y1: height - 40, y2: height - 40, class: "axis" }));
+  root.append(svg("line", { x1: left, x2: right, y1: bottom, y2: bottom, class: "axis" }));
   root.append(svg("text", { x: 0, y: 12 }, metric));
-  root.append(svg("text", { x: width - 10, y: height - 4, "text-anchor": "end" }, x));
-  const targets = [], labels = [];
-  for (const { kind, colour: stroke, data, line = 2, opacity = 1, r = 3, cls, label, dash } of layers) {
-    const path = (points) => "M" + points.map(([a, b]) => `${px(a).toFixed(1)} ${py(b).toFixed(1)}`).join("L");
-    if (kind === "band" && data.length) {
-      const edge = data.map((d) => [d[0], d[3]]).concat(data.map((d) => [d[0], d[1]]).reverse());
-      root.append(svg("path", { d: path(edge) + "Z", style: `fill:${stroke}`, "fill-opacity": 0.17, class: "band" }));
-    } else if (kind === "line" && data.length) {
-      root.append(svg("path", { d: path(data), fill: "none", style: `stroke:${stroke}`, "stroke-width": line, opacity, "stroke-linejoin": "round" }));
-    } else if (kind === "rule") for (const value of data) {
-      root.append(svg("line", { x1: left, x2: width - 10, y1: py(value), y2: py(value), style: `stroke:${stroke}`, "stroke-width": 2, "stroke-dasharray": dash }));
-      const below = labels.some((y) => y < py(value) && py(value) - y < 30);
-      const y = py(value) + (below ? 15 : -5);
-      if (labels.every((other) => Math.abs(other - y) > 13)) {
-        labels.push(y);
-        root.append(svg("text", { x: width - 12, y, "text-anchor": "end", style: `fill:${stroke}`, "font-weight": 600 }, label));
-      }
-    } else if (kind === "points") for (const [a, b, tip] of data) {
-      root.append(svg("circle", { cx: px(a).toFixed(1), cy: py(b).toFixed(1), r, class: cls, style: `fill:${stroke}`, "fill-opacity": opacity }));
-      if (tip) targets.push([px(a), py(b), tip]);
+  root.append(svg("text", { x: right, y: height - 4, "text-anchor": "end" }, x));
+}
+
+const path = (at, points) => "M" + points.map(([a, b]) => `${at.px(a).toFixed(1)} ${at.py(b).toFixed(1)}`).join("L");
+const PAINT = {
+  band(root, at, { colour, data }) {
+    if (!data.length) return;
+    const edge = [...data.map((d) => [d[0], d[3]]), ...data.map((d) => [d[0], d[1]]).reverse()];
+    root.append(svg("path", { d: path(at, edge) + "Z", style: `fill:${colour}`, "fill-opacity": 0.17, class: "band" }));
+  },
+  line(root, at, { colour, data, width = 2, opacity = 1 }) {
+    const style = `stroke:${colour};stroke-width:${width};stroke-linejoin:round;fill:none`;
+    if (data.length) root.append(svg("path", { d: path(at, data), style, opacity }));
+  },
+  points(root, at, { colour, data, opacity = 1, r = 3, cls }) {
+    for (const [a, b] of data) {
+      const place = { cx: at.px(a).toFixed(1), cy: at.py(b).toFixed(1), r, class: cls };
+      root.append(svg("circle", { ...place, style: `fill:${colour}`, "fill-opacity": opacity }));
     }
-  }
+  },
+  /* Rules come from the highest to the lowest; the label of one that lies close below another goes under it. */
+  rule(root, at, { colour, data, label, dash }, labels) {
+    for (const value of data) {
+      const y = at.py(value), below = labels.some((other) => other < y && y - other < 30), top = y + (below ? 15 : -5);
+      const style = `stroke:${colour};stroke-width:2;stroke-dasharray:${dash}`;
+      root.append(svg("line", { x1: at.left, x2: at.right, y1: y, y2: y, style }));
+      if (labels.some((other) => Math.abs(other - top) <= 13)) continue;
+      labels.push(top);
+      const place = { x: at.right - 2, y: top, "text-anchor": "end", "font-weight": 600 };
+      root.append(svg("text", { ...place, style: `fill:${colour}` }, label));
+    }
+  },
+};
+
+/* A point is [x, y, candidate or function that gives the tooltip's content]. */
+function follow(root, targets) {
   const mark = svg("circle", { r: 6, class: "hit", visibility: "hidden" });
   root.append(mark);
   const leave = () => { $("tip").hidden = true; mark.setAttribute("visibility", "hidden"); };
   const look = (event) => {
     const frame = root.getBoundingClientRect(), mx = event.clientX - frame.left, my = event.clientY - frame.top;
     let nearest = null, distance = 26 ** 2;
-    for (const t of targets) {
-      const d = (t[0] - mx) ** 2 + (t[1] - my) ** 2;
-      if (d <= distance) [nearest, distance] = [t, d];
+    for (const target of targets) {
+      const d = (target[0] - mx) ** 2 + (target[1] - my) ** 2;
+      if (d <= distance) [nearest, distance] = [target, d];
     }
     if (!nearest) return leave();
-    mark.setAttribute("cx", nearest[0]);
-    mark.setAttribute("cy", nearest[1]);
-    mark.setAttribute("visibility", "visible");
-    showTip(event, typeof nearest[2] === "function" ? nearest[2]() : describe(nearest[2]));
+    const [cx, cy, about] = nearest;
+    for (const [key, value] of Object.entries({ cx, cy, visibility: "visible" })) mark.setAttribute(key, value);
+    showTip(event, typeof about === "function" ? about() : describe(about));
   };
   root.addEventListener("pointermove", look);
   root.addEventListener("pointerdown", look);
   root.addEventListener("pointerleave", leave);
+}
+
+function chart(id, layers, { x, whole, format = String }) {
+  const box = $(id), at = scale(layers, Math.max(box.clientWidth, 240));
+  box.replaceChildren();
+  if (!at) {
+    box.append(el("p", { class: "empty" }, hidden.size ? "Nothing to show." : "No candidate with a score yet."));
+    return;
+  }
+  const size = { viewBox: `0 0 ${at.width} ${at.height}`, height: at.height };
+  const root = svg("svg", { ...size, role: "img", "aria-label": `${metric} over ${x}` });
+  box.append(root);
+  drawAxes(root, at, { x, whole, format });
+  const labels = [];
+  for (const layer of layers) PAINT[layer.kind](root, at, layer, labels);
+  const points = layers.filter(({ kind }) => kind === "points").flatMap(({ data }) => data);
+  follow(root, points.map(([a, b, about]) => [at.px(a), at.py(b), about]));
 }

@@ -1,104 +1,124 @@
 "use strict";
 /* What the page shows, drawn with charts.js. */
-const shownSearches = () => D.searches.filter((s) => !hidden.has(s.group));
 const scoredOf = (search) => search.candidates.filter((c) => c.score !== null);
-const bandTip = (label, what) => ([x, low, mean, high]) => [x, mean, () => [
-  el("div", {}, el("b", {}, `${score(mean)} · ${label}`)),
-  el("div", { class: "soft" }, `${what} ${x}: mean of the seeds, ${score(low)} to ${score(high)}`)]];
+const searchesOf = (g) => D.searches.filter((s) => s.group === g);
+const shownGroups = () => D.groups.map((group, g) => [group, g]).filter(([, g]) => !hidden.has(g));
+const dots = (g, data, rest) => ({ kind: "points", colour: colour(g), data, ...rest });
+const line = (g, data, rest) => ({ kind: "line", colour: colour(g), data, ...rest });
+const band = (g, data) => ({ kind: "band", colour: colour(g), data });
+/* A seed among several is thin, its group's mean thick; a search of its own stands between. */
+const weight = (single) => (single ? { width: 2.2 } : { width: 1, opacity: 0.55 });
+const middle = (data) => data.map(([x, , mean]) => [x, mean]);
 
 function drawBest() {
   const layers = [];
-  D.groups.forEach((group, g) => {
-    if (hidden.has(g)) return;
-    layers.push({ kind: "band", colour: colour(g), data: steppedBand(group.bestBand) });
-    for (const search of D.searches.filter((s) => s.group === g)) {
-      const single = !group.bestBand.length;
-      if (!several) {
-        layers.push({ kind: "points", colour: colour(4), opacity: 0.5, data: scoredOf(search).map((c) => [c.number, c.score, c]) });
-        for (const [generation, mean] of search.means) {
-          const numbers = scoredOf(search).filter((c) => c.generation === generation).map((c) => c.number);
-          layers.push({ kind: "line", colour: "var(--text)", line: 2.5, data: [[numbers[0] - 0.4, mean], [numbers[numbers.length - 1] + 0.4, mean]] });
-        }
-      }
-      layers.push({ kind: "line", colour: colour(g), line: single ? 2.2 : 1, opacity: single ? 1 : 0.55, data: stepped(search.best) });
-      const rises = search.best.filter(([, v], i) => !i || v > search.best[i - 1][1]);
-      layers.push({ kind: "points", colour: colour(g), r: single ? 3.5 : 2.5, data: rises.map(([n, v]) => [n, v, search.candidates[n - 1]]) });
+  for (const [group, g] of shownGroups()) {
+    const single = !group.bestBand.length;
+    layers.push(band(g, stepped(group.bestBand)));
+    for (const search of searchesOf(g)) {
+      if (!several) layers.push(...candidatesAndMeans(search));
+      const rises = search.best.filter(([, best], i) => !i || best > search.best[i - 1][1]);
+      const risen = rises.map(([n, best]) => [n, best, search.candidates[n - 1]]);
+      layers.push(line(g, stepped(search.best), weight(single)), dots(g, risen, { r: single ? 3.5 : 2.5 }));
     }
-    layers.push({ kind: "line", colour: colour(g), line: 2.6, data: stepped(group.bestBand.map((d) => [d[0], d[2]])) });
-  });
-  chart("best", { layers, x: "candidates", whole: true });
+    layers.push(line(g, stepped(middle(group.bestBand)), { width: 2.6 }));
+  }
+  chart("best", layers, { x: "candidates", whole: true });
 }
-const steppedBand = (data) => data.flatMap((d, i) => (i ? [[d[0], ...data[i - 1].slice(1)], d] : [d]));
+function candidatesAndMeans(search) {
+  const scored = scoredOf(search);
+  const means = search.means.map(([generation, mean]) => {
+    const numbers = scored.filter((c) => c.generation === generation).map((c) => c.number);
+    const ends = [numbers[0] - 0.4, numbers[numbers.length - 1] + 0.4];
+    return { kind: "line", colour: "var(--text)", width: 2.5, data: ends.map((x) => [x, mean]) };
+  });
+  return [dots(4, scored.map((c) => [c.number, c.score, c]), { opacity: 0.5 }), ...means];
+}
 
 function drawGenerations() {
   const layers = [];
-  D.groups.forEach((group, g) => {
-    if (hidden.has(g)) return;
-    const shift = (g - (D.groups.length - 1) / 2) * 0.16;
-    layers.push({ kind: "band", colour: colour(g), data: group.meansBand });
-    for (const search of D.searches.filter((s) => s.group === g)) {
-      const single = !group.meansBand.length;
-      if (single) layers.push({ kind: "points", colour: colour(g), opacity: 0.3, data: scoredOf(search).map((c) => [c.generation + shift, c.score, c]) });
-      layers.push({ kind: "line", colour: colour(g), line: single ? 2.2 : 1, opacity: single ? 1 : 0.5, data: search.means });
-      if (single) layers.push({ kind: "points", colour: colour(g), r: 4, data: search.means.map(([x, mean]) => [x, mean, () => [
-        el("div", {}, el("b", {}, score(mean))), el("div", { class: "soft" }, `mean of generation ${x}, ${search.label}`)]]) });
+  for (const [group, g] of shownGroups()) {
+    const single = !group.meansBand.length, shift = (g - (D.groups.length - 1) / 2) * 0.16;
+    const about = (value, text) => () => [el("div", {}, el("b", {}, `${score(value)} · ${group.label}`)), soft(text)];
+    layers.push(band(g, group.meansBand));
+    for (const search of searchesOf(g)) {
+      const candidates = scoredOf(search).map((c) => [c.generation + shift, c.score, c]);
+      const means = search.means.map(([x, mean]) => [x, mean, about(mean, `mean of generation ${x}`)]);
+      if (single) layers.push(dots(g, candidates, { opacity: 0.3 }));
+      layers.push(line(g, search.means, weight(single)));
+      if (single) layers.push(dots(g, means, { r: 4 }));
     }
-    layers.push({ kind: "line", colour: colour(g), line: 2.6, data: group.meansBand.map((d) => [d[0], d[2]]) });
-    layers.push({ kind: "points", colour: colour(g), r: 4, data: group.meansBand.map(bandTip(group.label, "generation")) });
-  });
-  chart("generations", { layers, x: "generation", whole: true });
+    const seeds = group.meansBand.map(([x, low, mean, high]) => {
+      return [x, mean, about(mean, `generation ${x}: mean of the seeds, ${score(low)} to ${score(high)}`)];
+    });
+    layers.push(line(g, middle(group.meansBand), { width: 2.6 }), dots(g, seeds, { r: 4 }));
+  }
+  chart("generations", layers, { x: "generation", whole: true });
 }
 
 function drawCost() {
   const name = $("cost-name").value, layers = [], fronts = [];
-  for (const search of shownSearches()) {
-    const points = scoredOf(search).filter((c) => name in c.costs).map((c) => [c.costs[name], c.score, c]);
-    const front = (search.fronts[name] || []).map((i) => search.candidates[i]).map((c) => [c.costs[name], c.score, c]);
-    layers.push({ kind: "points", colour: colour(search.group), opacity: 0.28, data: points });
-    const sorted = [...front].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-    if (!search.jointFront) fronts.push({ kind: "line", colour: colour(search.group), line: 1.8, data: stepped(sorted) });
-    fronts.push({ kind: "points", cls: "front", colour: colour(search.group), r: 5, data: sorted });
+  const point = (c) => [c.costs[name], c.score, c];
+  for (const search of D.searches.filter((s) => !hidden.has(s.group))) {
+    const front = (search.fronts[name] || []).map((i) => point(search.candidates[i]));
+    front.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    layers.push(dots(search.group, scoredOf(search).filter((c) => name in c.costs).map(point), { opacity: 0.28 }));
+    if (!search.jointFront) fronts.push(line(search.group, stepped(front.map(([x, y]) => [x, y])), { width: 1.8 }));
+    fronts.push(dots(search.group, front, { r: 5, cls: "front" }));
   }
-  chart("cost", { layers: [...layers, ...fronts], x: costLabel(name), format: tickCost });
+  chart("cost", [...layers, ...fronts], { x: costLabel(name), format: (value) => cost(value, true) });
 }
 
 function drawRandom() {
   const name = $("random-name").value, layers = [], rules = [];
-  D.groups.forEach((group, g) => {
-    if (hidden.has(g)) return;
-    const searches = D.searches.filter((s) => s.group === g), scores = searches.flatMap((s) => scoredOf(s).map((c) => c.score));
-    for (const search of searches) {
+  for (const [group, g] of shownGroups()) {
+    for (const search of searchesOf(g)) {
       const random = scoredOf(search).filter((c) => !c.parents.length && (!name || name in c.costs));
-      layers.push({ kind: "points", colour: colour(g), opacity: 0.45, data: random.map((c, i) => [name ? c.costs[name] : i + 1, c.score, c]) });
+      layers.push(dots(g, random.map((c, i) => [name ? c.costs[name] : i + 1, c.score, c]), { opacity: 0.45 }));
     }
-    if (scores.length) {
-      const top = scores.reduce((a, b) => Math.max(a, b));
-      rules.push({ kind: "rule", colour: colour(g), data: [top], label: `${group.label}: ${score(top)}`, dash: ["", "7 4", "2 3"][g % 3] || undefined });
-    }
-  });
+    const [winner] = best(g, 1), dash = ["none", "7 4", "2 3"][g % 3];
+    const label = winner && `${group.label}: ${score(winner.score)}`;
+    if (winner) rules.push({ kind: "rule", colour: colour(g), data: [winner.score], label, dash });
+  }
   rules.sort((a, b) => b.data[0] - a.data[0]);
-  chart("random", { layers: [...layers, ...rules], x: name ? costLabel(name) : "random candidate", whole: !name, format: name ? tickCost : String });
+  const byCost = { x: costLabel(name), format: (value) => cost(value, true) };
+  chart("random", [...layers, ...rules], name ? byCost : { x: "random candidate", whole: true });
 }
 const drawCharts = () => [drawBest, drawGenerations, drawCost, drawRandom].forEach((draw) => draw());
 
 /* ---- the table ---- */
-const extra = union(SCORED.map((c) => Object.keys(c.metrics))).filter((name) => !(METRICS.length === 1 && name === metric));
+const extra = union(SCORED.map((c) => Object.keys(c.metrics))).filter((name) => name !== metric);
+const tag = (c) => el("span", { class: "tag" }, swatch(c.search.group), c.search.label);
+const column = (key, value, show, rest) => ({ key, label: words(key), value, show, ...rest });
 const COLUMNS = [
-  { key: "score", label: metric, value: (c) => c.score, show: (c) => score(c.score) },
-  { key: "yaml", label: "", text: true, show: (c) => copyButton(c.path, "Copy") },
-  { key: "arch", label: "arch", text: true, up: true, value: (c) => c.path, show: (c) => el("span", { class: "arch" }, c.path) },
-  ...(several ? [{ key: "search", label: "search", text: true, up: true, value: (c) => c.search.label,
-    show: (c) => el("span", {}, el("i", { class: "swatch", style: `display:inline-block;margin-right:6px;background:${colour(c.search.group)}` }), c.search.label) }] : []),
-  ...COSTS.map((name) => ({ key: name, label: name.replaceAll("_", " "), up: true, value: (c) => c.costs[name], show: (c) => cost(c.costs[name]) })),
-  ...extra.map((name) => ({ key: name, label: name, value: (c) => c.metrics[name], show: (c) => score(c.metrics[name]) })),
-  { key: "generation", label: "generation", up: true, value: (c) => c.generation, show: (c) => c.generation },
-  { key: "seconds", label: "seconds", up: true, value: (c) => c.seconds, show: (c) => c.seconds.toFixed(1) },
+  column("score", (c) => c.score, (c) => score(c.score), { label: metric }),
+  column("yaml", null, (c) => copyButton(c.path, "Copy"), { label: "", text: true }),
+  column("arch", (c) => c.path, (c) => el("span", { class: "arch" }, c.path), { text: true, up: true }),
+  ...(several ? [column("search", (c) => c.search.label, tag, { text: true, up: true })] : []),
+  ...COSTS.map((name) => column(name, (c) => c.costs[name], (c) => cost(c.costs[name]), { up: true })),
+  ...extra.map((name) => column(name, (c) => c.metrics[name], (c) => score(c.metrics[name]), { label: name })),
+  column("generation", (c) => c.generation, (c) => c.generation, { up: true }),
+  column("seconds", (c) => c.seconds, (c) => c.seconds.toFixed(1), { up: true }),
 ];
 function sorting() {
   const wish = new URLSearchParams(location.hash.slice(1));
   const column = COLUMNS.find((c) => c.value && c.key === wish.get("sort")) || COLUMNS[0];
   const order = wish.get("order") || (column.up ? "asc" : "desc");
   return { column, order };
+}
+function headCell(c) {
+  const now = sorting(), order = now.column === c ? now.order : null;
+  const next = order ? (order === "asc" ? "desc" : "asc") : c.up ? "asc" : "desc";
+  const click = () => location.replace(`#sort=${encodeURIComponent(c.key)}&order=${next}`);
+  const sorted = order ? `${order}ending` : undefined;
+  const cell = { "data-key": c.key, class: c.text && "text", scope: "col", "aria-sort": sorted };
+  return el("th", cell, c.value ? el("button", { on: { click } }, c.label) : c.label);
+}
+function bodyRow(c) {
+  const cells = COLUMNS.map((column) => el("td", { class: column.text && "text" }, column.show(c)));
+  const badge = () => el("span", { class: "badge", title: "on the Pareto front of its search" }, "front");
+  if (onFront(c, $("cost-name").value)) cells[0].prepend(badge(), " ");
+  return el("tr", { "data-arch": c.path }, ...cells);
 }
 function drawTable() {
   const { column, order } = sorting(), sign = order === "asc" ? 1 : -1;
@@ -108,21 +128,9 @@ function drawTable() {
     if (missing(x) || missing(y)) return missing(x) - missing(y);
     return sign * (x < y ? -1 : x > y ? 1 : 0);
   });
-  const front = $("cost-name").value;
-  $("candidates").tHead.replaceChildren(el("tr", {}, ...COLUMNS.map((c) => el("th", {
-    "data-key": c.key, class: c.text && "text", scope: "col",
-    "aria-sort": c === column ? (order === "asc" ? "ascending" : "descending") : undefined,
-  }, c.value ? el("button", { on: { click: () => {
-    const now = sorting(), first = c.up ? "asc" : "desc";
-    const next = now.column === c ? (now.order === "asc" ? "desc" : "asc") : first;
-    location.replace(`#sort=${encodeURIComponent(c.key)}&order=${next}`);
-  } } }, c.label) : c.label))));
-  $("candidates").tBodies[0].replaceChildren(...rows.map((c) => el("tr", { "data-arch": c.path }, ...COLUMNS.map((column) => {
-    const cell = el("td", { class: column.text && "text" }, column.show(c));
-    if (column.key === "score" && onFront(c, front)) cell.prepend(el("span", { class: "badge", title: "on the Pareto front of its search" }, "front"), " ");
-    return cell;
-  }))));
-  if (!rows.length) $("candidates").tBodies[0].append(el("tr", {}, el("td", { class: "text", colspan: COLUMNS.length }, "No candidate with a score yet.")));
+  const none = el("tr", {}, el("td", { class: "text", colspan: COLUMNS.length }, "No candidate with a score yet."));
+  $("candidates").tHead.replaceChildren(el("tr", {}, ...COLUMNS.map(headCell)));
+  $("candidates").tBodies[0].replaceChildren(...(rows.length ? rows.map(bodyRow) : [none]));
 }
 
 /* ---- archs and ops ---- */
@@ -130,64 +138,71 @@ const best = (g, count) => {
   const seen = new Set();
   return SCORED.filter((c) => c.search.group === g && !seen.has(c.path) && seen.add(c.path)).slice(0, count);
 };
+function archRow(name, value, search, arch) {
+  const text = el("span", { class: "soft" }, value);
+  return el("div", { class: "row" }, el("span", { class: "name" }, name), pattern(search, arch), text);
+}
+const noScore = () => soft("No candidate with a score yet.");
+const title = (group, found) => el("h3", {}, group.label + (found.length ? `: the best ${found.length}` : ""));
 function drawArchs() {
-  const row = (name, value, search, arch) => el("div", { class: "row" }, el("span", { class: "name" }, name), pattern(search, arch), el("span", { class: "soft" }, value));
   D.groups.forEach((group, g) => {
-    const rows = best(g, D.groups.length > 1 ? 5 : 10);
-    $("archs").append(el("h3", {}, group.label + (rows.length ? `: the best ${rows.length}` : "")));
-    rows.forEach((c) => $("archs").append(row(el("span", { class: "arch" }, c.path), `${c.search.metric} ${score(c.score)}`, c.search, c.path)));
-    if (!rows.length) $("archs").append(el("p", { class: "soft" }, "No candidate with a score yet."));
+    const found = best(g, D.groups.length > 1 ? 5 : 10);
+    const rows = found.map((c) => {
+      const arch = el("span", { class: "arch" }, c.path);
+      return archRow(arch, `${c.search.metric} ${score(c.score)}`, c.search, c.path);
+    });
+    $("archs").append(title(group, found), ...(found.length ? rows : [noScore()]));
   });
   if (D.published.length) $("archs").append(el("h3", {}, "Published networks of this space"));
-  D.published.forEach((p) => {
-    const search = D.searches.find((s) => s.header.space === p.space);
-    $("archs").append(row(p.name, "", search, p.arch));
+  D.published.forEach((network) => {
+    const search = D.searches.find((s) => s.header.space === network.space);
+    $("archs").append(archRow(network.name, "", search, network.arch));
   });
 }
 function drawFrequencies() {
-  const count = +$("frequency-count").value;
   $("frequencies").replaceChildren(...D.groups.map((group, g) => {
-    const found = best(g, count), search = D.searches.find((s) => s.group === g), box = el("div", {});
-    box.append(el("h3", {}, group.label + (found.length ? `: the best ${found.length}` : "")));
-    if (!found.length) { box.append(el("p", { class: "soft" }, "No candidate with a score yet.")); return box; }
-    const blocks = search.depths.reduce((a, b) => a + b), gap = 0.7, height = 120;
-    const total = blocks + gap * (search.depths.length - 1), unit = 600 / total;
-    const root = svg("svg", { viewBox: `0 0 600 ${height}`, preserveAspectRatio: "none", height, role: "img", "aria-label": "share of each op by block" });
-    const labels = el("div", { style: "display:flex" });
-    let x = 0, index = 0;
-    search.depths.forEach((depth, stage) => {
-      for (let i = 0; i < depth; i++, index++, x += unit) {
-        let y = height;
-        search.ops.forEach((op, o) => {
-          const times = found.filter((c) => c.path.replaceAll("-", "")[index] === String(o)).length, h = (times / found.length) * height;
-          if (!times) return;
-          y -= h;
-          const bar = svg("rect", { x: x + unit * 0.05, y, width: unit * 0.9, height: h, fill: D.ops[op][0], class: "share" });
-          bar.append(svg("title", {}, `stage ${stage + 1}, block ${i + 1}: ${op} in ${times} of ${found.length}`));
-          root.append(bar);
-        });
-      }
-      x += gap * unit;
-      labels.append(el("span", { class: "soft", style: `flex:${depth + gap};text-align:center;min-width:0` }, `stage ${stage + 1}`));
-    });
-    box.append(root, labels);
-    return box;
+    const found = best(g, +$("frequency-count").value), search = searchesOf(g)[0];
+    return el("div", {}, title(group, found), ...(found.length ? frequencyBars(search, found) : [noScore()]));
   }));
+}
+function frequencyBars(search, found) {
+  const gap = 0.7, height = 120, blocks = search.depths.reduce((a, b) => a + b);
+  const unit = 600 / (blocks + gap * (search.depths.length - 1));
+  const size = { viewBox: `0 0 600 ${height}`, preserveAspectRatio: "none", height };
+  const root = svg("svg", { ...size, role: "img", "aria-label": "share of each op by block" });
+  const digits = found.map((c) => c.path.replaceAll("-", "")), names = el("div", { class: "stages soft" });
+  let x = 0, index = 0;
+  search.depths.forEach((depth, stage) => {
+    for (let i = 0; i < depth; i++, index++, x += unit) {
+      let y = height;
+      search.ops.forEach((op, o) => {
+        const times = digits.filter((path) => path[index] === String(o)).length;
+        const share = (times / found.length) * height;
+        y -= share;
+        const bar = svg("rect", { x: x + unit * 0.05, y, width: unit * 0.9, height: share, fill: D.ops[op][0] });
+        bar.append(svg("title", {}, `stage ${stage + 1}, block ${i + 1}: ${op} in ${times} of ${found.length}`));
+        if (times) root.append(bar);
+      });
+    }
+    x += gap * unit;
+    names.append(el("span", { style: `flex:${depth + gap}` }, `stage ${stage + 1}`));
+  });
+  return [root, names];
 }
 
 /* ---- words and lists ---- */
 function drawSummary() {
-  const tile = (value, label, cls) => el("div", { class: `tile ${cls || ""}` }, el("b", {}, value), el("span", { class: "soft" }, label));
+  const tile = (value, label, cls = "") => el("div", { class: `tile ${cls}` }, el("b", {}, value), soft(label));
   const top = SCORED.find((c) => c.search.metric === METRICS[0]);
   if (top) {
-    const box = tile(score(top.score), `best ${top.search.metric}${several ? ` (${top.search.label})` : ""}, arch ${top.path}`, "wide");
-    box.append(el("div", { style: "margin:6px 0 8px" }, pattern(top.search, top.path)), copyButton(top.path));
+    const where = several ? ` (${top.search.label})` : "";
+    const box = tile(score(top.score), `best ${top.search.metric}${where}, arch ${top.path}`, "wide");
+    box.append(pattern(top.search, top.path), copyButton(top.path));
     $("summary").append(box);
   } else $("summary").append(tile("–", "no candidate with a score yet", "wide"));
-  const generations = D.searches.map((s) => s.candidates.reduce((a, c) => Math.max(a, c.generation), 0));
   $("summary").append(
     tile(ALL.length, several ? `candidates of ${D.searches.length} searches` : "candidates"),
-    tile(Math.max(...generations), "generations begun"),
+    tile(ALL.reduce((most, c) => Math.max(most, c.generation), 0), "generations begun"),
     tile(duration(ALL.reduce((sum, c) => sum + c.seconds, 0)), "of evaluation"),
     tile(FAILED.length, FAILED.length === 1 ? "failure" : "failures", FAILED.length ? "error" : ""));
   $("when").textContent = `Written ${D.written}. The search may go on; write the page again to see more.`;
@@ -195,47 +210,65 @@ function drawSummary() {
 function drawLegend() {
   if (D.groups.length < 2) return;
   D.groups.forEach((group, g) => {
-    const seeds = D.searches.filter((s) => s.group === g).length;
-    $("legend").append(el("button", { "aria-pressed": "true", title: "show or hide", on: { click: (event) => {
-      if (hidden.has(g)) hidden.delete(g); else hidden.add(g);
+    const seeds = searchesOf(g).length, label = group.label + (seeds > 1 ? ` (${seeds} seeds)` : "");
+    const click = (event) => {
+      if (!hidden.delete(g)) hidden.add(g);
       event.currentTarget.setAttribute("aria-pressed", String(!hidden.has(g)));
       drawCharts();
-    } } }, el("i", { class: "swatch", style: `background:${colour(g)}` }), group.label + (seeds > 1 ? ` (${seeds} seeds)` : "")));
+    };
+    const state = { "aria-pressed": "true", title: "show or hide", on: { click } };
+    $("legend").append(el("button", state, swatch(g), label));
   });
 }
 function drawNotes() {
-  const seeds = D.groups.some((group) => group.bestBand.length), joint = D.searches.some((s) => s.jointFront);
-  const band = "Thick: mean of the seeds; band: lowest to highest, as far as all seeds have come; thin: each seed.";
+  const seeds = D.groups.some((group) => group.bestBand.length), joint = D.searches.find((s) => s.jointFront);
+  const bands = "Thick: mean of the seeds; band: lowest to highest, as far as all seeds have come; thin: each seed.";
+  const alone = "Dots: candidates; steps: best so far; bars: mean of each generation.";
+  const objectives = joint && words(joint.header.objectives.join(", "));
   const notes = {
-    best: several ? (seeds ? band : "A dot is a new best candidate.") : "Dots: candidates; steps: best so far; bars: mean of each generation.",
-    generations: seeds ? "Mean score of a generation's candidates. " + band : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.",
-    cost: joint ? `Large: Pareto front of score and all objectives (${D.searches.find((s) => s.jointFront).header.objectives.join(", ").replaceAll("_", " ")}).` : "Large: Pareto front, no other has a better score at lower cost.",
+    best: seeds ? bands : several ? "A dot is a new best candidate." : alone,
+    generations: seeds ? `Mean score of a generation's candidates. ${bands}`
+      : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.",
+    cost: joint ? `Large: Pareto front of score and all objectives (${objectives}).`
+      : "Large: Pareto front, no other has a better score at lower cost.",
     random: "Dots: candidates drawn at random; line: the best one found.",
     settings: D.groups.length > 1 ? "Marked: what differs." : "",
   };
   document.querySelectorAll("[data-note]").forEach((node) => { node.textContent = notes[node.dataset.note]; });
   document.querySelectorAll("[data-figure]").forEach((node) => {
     const file = D.figures[node.dataset.figure];
-    if (file) node.append(el("a", { href: encodeURI(`${file}.png`) }, "PNG"), " · ", el("a", { href: encodeURI(`${file}.svg`) }, "SVG"));
+    const link = (ending) => el("a", { href: encodeURI(`${file}.${ending}`) }, ending.toUpperCase());
+    if (file) node.append(link("png"), " · ", link("svg"));
   });
   document.querySelectorAll("[data-ops]").forEach(opKey);
 }
 function drawFailures() {
-  if (!FAILED.length) { $("failures").append(el("p", { class: "soft" }, `None among ${ALL.length} candidates.`)); return; }
-  $("failures").append(el("p", { class: "soft" }, `${FAILED.length} of ${ALL.length} candidates have no score${FAILED.length > 200 ? "; the first 200" : ""}.`));
-  FAILED.slice(0, 200).forEach((c) => $("failures").append(el("div", { class: "failure" },
-    el("div", {}, el("span", { class: "arch" }, c.path), " ",
-      el("span", { class: "soft" }, `${several ? `${c.search.label}, ` : ""}generation ${c.generation}, ${c.tries} ${c.tries === 1 ? "try" : "tries"}${c.worker ? `, worker ${c.worker}` : ""}`)),
-    el("div", { class: "error" }, c.error || "no reason logged"))));
+  const shown = FAILED.slice(0, 200), rest = shown.length < FAILED.length ? `; the first ${shown.length}` : "";
+  $("failures").append(soft(FAILED.length ? `${FAILED.length} of ${ALL.length} candidates have no score${rest}.`
+    : `None among ${ALL.length} candidates.`));
+  $("failures").append(...shown.map((c) => {
+    const about = [`generation ${c.generation}`, c.tries === 1 ? "1 try" : `${c.tries} tries`];
+    if (several) about.unshift(c.search.label);
+    if (c.worker) about.push(`worker ${c.worker}`);
+    const arch = el("span", { class: "arch" }, c.path), head = el("div", {}, arch, " ");
+    head.append(el("span", { class: "soft" }, about.join(", ")));
+    return el("div", { class: "failure" }, head, el("div", { class: "error" }, c.error || "no reason logged"));
+  }));
 }
 function drawSettings() {
-  const text = (value) => (typeof value === "string" ? value : value === undefined ? "–" : JSON.stringify(value).replaceAll(",", ", "));
-  const columns = D.groups.map((group, g) => D.searches.filter((s) => s.group === g).map((s) => s.header));
-  $("settings").tHead.append(el("tr", {}, el("th", { class: "text" }, "setting"), ...D.groups.map((group) => el("th", { class: "text" }, group.label))));
-  for (const key of union(columns.flat().map((header) => Object.keys(header)))) {
-    const cells = columns.map((headers) => union(headers.map((h) => text(h[key]))).join("; "));
-    const differs = !["seed", "versions"].includes(key) && new Set(cells).size > 1;
-    $("settings").tBodies[0].append(el("tr", { class: differs && "differs" }, el("td", { class: "text" }, key.replaceAll("_", " ")), ...cells.map((cell) => el("td", { class: "text wrap" }, cell))));
+  const cell = (name, text, wrap = "") => el(name, { class: `text ${wrap}` }, text);
+  const show = (value) => {
+    if (value === undefined) return "–";
+    return typeof value === "string" ? value : JSON.stringify(value).replaceAll(",", ", ");
+  };
+  const headers = D.groups.map((group, g) => searchesOf(g).map((s) => s.header));
+  const names = D.groups.map((group) => cell("th", group.label));
+  $("settings").tHead.append(el("tr", {}, cell("th", "setting"), ...names));
+  for (const key of union(headers.flat().map((header) => Object.keys(header)))) {
+    const values = headers.map((seeds) => union(seeds.map((header) => show(header[key]))).join("; "));
+    const differs = !["seed", "versions"].includes(key) && new Set(values).size > 1;
+    const cells = values.map((value) => cell("td", value, "wrap"));
+    $("settings").tBodies[0].append(el("tr", { class: differs && "differs" }, cell("td", words(key)), ...cells));
   }
 }
 function choices(id, options, chosen, change) {
@@ -245,10 +278,11 @@ function choices(id, options, chosen, change) {
   $(id).addEventListener("change", change);
 }
 
-const sizes = [10, 20, 50, 100].filter((n) => n < SCORED.length);
-choices("cost-name", COSTS.map((name) => [name, name.replaceAll("_", " ")]), undefined, () => { drawCost(); drawTable(); });
-choices("random-name", [["", "number"], ...COSTS.map((name) => [name, name.replaceAll("_", " ")])], "", drawRandom);
-choices("rows", [...sizes.map((n) => [n, n]), [SCORED.length, `all ${SCORED.length}`]], sizes.includes(20) ? 20 : SCORED.length, drawTable);
+const costNames = COSTS.map((name) => [name, words(name)]), all = SCORED.length;
+const sizes = [10, 20, 50, 100].filter((n) => n < all);
+choices("cost-name", costNames, undefined, () => { drawCost(); drawTable(); });
+choices("random-name", [["", "number"], ...costNames], "", drawRandom);
+choices("rows", [...sizes.map((n) => [n, n]), [all, `all ${all}`]], sizes.includes(20) ? 20 : all, drawTable);
 choices("frequency-count", [5, 10, 20, 50].map((n) => [n, n]), 10, drawFrequencies);
 drawSummary();
 drawLegend();
@@ -261,4 +295,8 @@ drawFailures();
 drawSettings();
 addEventListener("hashchange", drawTable);
 let before = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== before) { before = innerWidth; requestAnimationFrame(drawCharts); } });
+addEventListener("resize", () => {
+  // A phone's address bar that hides while scrolling changes the height alone.
+  if (innerWidth !== before) requestAnimationFrame(drawCharts);
+  before = innerWidth;
+});
