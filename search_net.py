@@ -7,6 +7,7 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
     python search_net.py --config-file CONFIG --eval-only       evaluate the best path of the log again
     python search_net.py --config-file CONFIG --arch ARCH       evaluate this one; both write evaluation.json
     python search_net.py --config-file CONFIG --best 10         what was found; also --list, --front, --csv FILE
+    python search_net.py --config-file CONFIG --report          writes report.html, also while the search runs
 
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
@@ -24,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from detnas.config import config_space
 from detnas.engine.found import read_arch, trained_weights
 from detnas.engine.setup import argument_parser, load_config, setup, user_errors
-from detnas.report import metrics_table, plot_search
+from detnas.report import metrics_table, plot_search, write_page
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.session import build_evaluator, build_executor, build_searcher, search_header
@@ -75,6 +76,12 @@ def show(args):
     cfg = load_config(args.config_file, args.opts)
     log = SearchLog(cfg.OUTPUT_DIR, config_space(cfg))
     chosen = log.history()
+    if args.report:
+        file = os.path.join(cfg.OUTPUT_DIR, "report.html")
+        write_page({os.path.basename(os.path.normpath(cfg.OUTPUT_DIR)): log}, file)
+        print(f"Report of {len(log)} candidates: {file}")
+        if not (args.list or args.best or args.front or args.csv):
+            return log
     if args.best:
         chosen = log.best(args.best)
     elif args.front:
@@ -113,7 +120,7 @@ def prepare(cfg, args, space):
 
 def main(args):
     with user_errors():
-        if args.list or args.best or args.front or args.csv:
+        if args.report or args.list or args.best or args.front or args.csv:
             return show(args)
         cfg = setup(args)
         space = config_space(cfg)
@@ -147,6 +154,7 @@ def parser():
     parser.add_argument("--list", action="store_true", help="show every candidate of the log")
     parser.add_argument("--best", type=int, metavar="K", help="show the K best candidates of the log")
     parser.add_argument("--front", action="store_true", help="show the Pareto front of score and costs")
+    parser.add_argument("--report", action="store_true", help="write report.html, a page with everything of the log")
     parser.add_argument("--csv", metavar="FILE", help="write what is shown, with all metrics, into a file")
     return parser
 

@@ -1,0 +1,28 @@
+"""Tables, pictures and the report page, from search logs: ``python -m detnas.report --help``."""
+
+from .archs import named_archs, op_frequencies, plot_archs, plot_frequencies
+from .command import main
+from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches
+from .page import page_data, write_page
+from .searches import best_so_far, generation_means, group_searches, metrics_table, read_log, search_labels
+
+__all__ = [
+    "best_so_far",
+    "generation_means",
+    "group_searches",
+    "main",
+    "metrics_table",
+    "named_archs",
+    "op_frequencies",
+    "page_data",
+    "plot_archs",
+    "plot_costs",
+    "plot_frequencies",
+    "plot_generations",
+    "plot_random",
+    "plot_search",
+    "plot_searches",
+    "read_log",
+    "search_labels",
+    "write_page",
+]

@@ -1,0 +1,129 @@
+"""Pictures of archs: which op stands in which block (paper, Fig. 4 and 5), and how often over the best."""
+
+from matplotlib.patches import Patch, Rectangle
+
+from detnas.space import SPACES, get_space
+from detnas.zoo import PUBLISHED
+
+from .style import OP_COLOURS, figure, readable
+
+#: width of the gap between two stages, in blocks
+GAP = 0.6
+
+
+def named_archs(words, space=None):
+    """
+    What to draw for published names and archs.
+
+    Args:
+        words: names of :data:`detnas.zoo.PUBLISHED`, or archs.
+        space: name of the archs' space; None: the first one that has their number of blocks.
+
+    Returns:
+        list of (label, :class:`detnas.SearchSpace`, path).
+
+    Raises:
+        ValueError: if a word is neither, or fits no space.
+    """
+    return [_named_arch(word, space) for word in words]
+
+
+def _named_arch(word, space):
+    if word in PUBLISHED:
+        network = PUBLISHED[word]
+        own = get_space(network.space)
+        return f"{word}\n{network.space}, {readable(network.flops)} multiply-adds", own, own.parse(network.arch)
+    if space is not None and space not in SPACES:
+        raise ValueError(f'--space {space}: there are: {", ".join(SPACES)}')
+    digits = "".join(c for c in word if c not in "-_ ")
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f'"{word}" is no arch and no published network; those are: {", ".join(PUBLISHED)}')
+    fitting = [SPACES[space]] if space else [s for s in SPACES.values() if s.num_blocks == len(digits)]
+    if not fitting:
+        sizes = ", ".join(f"{s.name} {s.num_blocks}" for s in SPACES.values())
+        raise ValueError(f'arch "{word}" has {len(digits)} blocks; the spaces have: {sizes}')
+    try:
+        return word, fitting[0], fitting[0].parse(word)
+    except ValueError as e:
+        raise ValueError(f'arch "{word}": {e}') from None
+
+
+def plot_archs(archs, *files):
+    """
+    Draw block patterns, one row each, coloured by op, stages under stages, into files.
+
+    Args:
+        archs: list of (label, :class:`detnas.SearchSpace`, path).
+        files: of PathManager; the ending says the format (png, svg, pdf).
+    """
+    depths = [max(d) for d in zip(*(_padded(space.stage_depths, archs) for _, space, _ in archs))]
+    width = sum(depths) + GAP * (len(depths) - 1)
+    longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
+    unit, margin = 0.24, 0.075 * longest + 0.15
+    with figure(files, max(margin + unit * width + 0.3, 5.2), 0.42 * len(archs) + 1.0) as (fig, ax):
+        for row, (label, space, path) in enumerate(archs):
+            _draw_row(ax, row, label, space, path, depths)
+        for stage, x in enumerate(_starts(depths), 1):
+            ax.text(x + depths[stage - 1] / 2, -0.35, f"stage {stage}", ha="center", va="bottom", color="#5c6670")
+        ax.set_xlim(0, width)
+        ax.set_ylim(max(len(archs), 1), -0.9)
+        ax.axis("off")
+        _op_legend(fig, list(dict.fromkeys(op for _, space, _ in archs for op in space.ops)))
+
+
+def _padded(stage_depths, archs):
+    stages = max(len(space.stage_depths) for _, space, _ in archs)
+    return tuple(stage_depths) + (0,) * (stages - len(stage_depths))
+
+
+def _starts(depths):
+    """Left end of each stage."""
+    return [sum(depths[:i]) + GAP * i for i in range(len(depths))]
+
+
+def _draw_row(ax, row, label, space, path, depths):
+    for block in space.blocks():
+        op = path[block.index]
+        fill, text = OP_COLOURS[space.ops[op]]
+        x = _starts(depths)[block.stage - 1] + block.position
+        ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
+        ax.text(x + 0.5, row + 0.37, str(op), ha="center", va="center", color=text, fontsize=8)
+    ax.text(-0.4, row + 0.36, label, ha="right", va="center", fontsize=8.5, color="#1f2933", linespacing=1.3)
+
+
+def _op_legend(fig, ops):
+    handles = [Patch(facecolor=OP_COLOURS[op][0], edgecolor="#7d8791", label=op) for op in ops]
+    if handles:
+        fig.legend(handles=handles, loc="outside lower center", ncols=len(ops), fontsize=8.5)
+
+
+def op_frequencies(space, paths):
+    """How often each op stands in each block of the paths: a list per block of a count per op."""
+    ops = range(len(space.ops))
+    return [[sum(path[block.index] == op for path in paths) for op in ops] for block in space.blocks()]
+
+
+def plot_frequencies(groups, *files):
+    """
+    Draw for each block the share of each op, a row of bars for each group, into files.
+
+    Args:
+        groups: list of (label, :class:`detnas.SearchSpace`, paths).
+        files: of PathManager; the ending says the format (png, svg, pdf).
+    """
+    with figure(files, 7.5, 1.9 * max(len(groups), 1) + 0.6, nrows=max(len(groups), 1), squeeze=False) as (fig, axes):
+        for ax, (label, space, paths) in zip(axes[:, 0], groups):
+            xs = [_starts(space.stage_depths)[b.stage - 1] + b.position + 0.5 for b in space.blocks()]
+            bottoms = [0.0] * space.num_blocks
+            for op, counts in enumerate(zip(*op_frequencies(space, paths))):
+                shares = [count / max(len(paths), 1) for count in counts]
+                colour = OP_COLOURS[space.ops[op]][0]
+                ax.bar(xs, shares, 0.9, bottoms, color=colour, edgecolor="#7d8791", linewidth=0.4)
+                bottoms = [a + b for a, b in zip(bottoms, shares)]
+            ax.set_title(f"{label}: share of each op over the best {len(paths)}", loc="left")
+            ax.set_ylim(0, 1)
+            ax.grid(False)
+            middles = [x + depth / 2 for x, depth in zip(_starts(space.stage_depths), space.stage_depths)]
+            ax.set_xticks(middles, [f"stage {i}" for i in range(1, len(middles) + 1)])
+            ax.tick_params(axis="x", length=0)
+        _op_legend(fig, list(dict.fromkeys(op for _, space, _ in groups for op in space.ops)))

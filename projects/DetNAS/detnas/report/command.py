@@ -1,0 +1,63 @@
+"""
+Pictures and a report page from search logs; pictures of archs without any log.
+
+    python -m detnas.report FOLDER [FOLDER ...] --out curves.png     best so far of several searches over each other
+    python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
+    python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks and of archs
+"""
+
+import argparse
+import sys
+
+from tabulate import tabulate
+
+from .archs import named_archs, plot_archs
+from .curves import plot_searches
+from .page import write_page
+from .searches import read_log, search_labels
+from .style import picture_format
+
+
+def main(argv=None):
+    """The command line; ``argv`` as in argparse. Exits with one sentence if something is wrong with what was given."""
+    args = parser().parse_args(argv)
+    try:
+        _check(args)
+        if args.archs:
+            plot_archs(named_archs(args.archs, args.space), args.out)
+            return
+        logs = {label: read_log(folder) for folder, label in search_labels(args.folders).items()}
+        if args.out:
+            plot_searches(logs, args.out)
+        if args.html:
+            write_page(logs, args.html)
+    except (OSError, ValueError, KeyError) as e:
+        sys.exit(f"error: {e.args[0] if isinstance(e, KeyError) else e}")
+    rows = [[label, len(log.history()), log.best()[0].score if log.best() else None] for label, log in logs.items()]
+    print(tabulate(rows, ["search", "candidates", "best"], floatfmt=".2f"))
+
+
+def _check(args):
+    """Before anything is written."""
+    if bool(args.archs) == bool(args.folders):
+        raise ValueError("give either folders with a search.jsonl or --archs")
+    if args.archs and (args.html or not args.out):
+        raise ValueError("--archs needs --out FILE, and has no --html")
+    if args.space and not args.archs:
+        raise ValueError("--space goes with --archs; a log knows its space")
+    if not (args.out or args.html):
+        raise ValueError("give --out FILE for a picture, --html FILE for a page, or both")
+    if args.out:
+        picture_format(args.out)
+
+
+def parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m detnas.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="with a search.jsonl; finished or not")
+    parser.add_argument("--out", metavar="FILE", help="picture to write: .png, .svg or .pdf")
+    parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
+    parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
+    parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
+    return parser

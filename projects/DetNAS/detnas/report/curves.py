@@ -1,0 +1,155 @@
+"""Pictures of scores: over candidates, generations, costs; random networks beside the winner."""
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from .searches import (band, best_so_far, drawn_at_random, front_of, generation_means, group_searches, metric_name,
+                       numbered, shown_costs)
+from .style import figure, readable, search_colour
+
+
+def plot_search(log, *files):
+    """Draw every candidate's score, the mean of each generation and the best so far (paper, Fig. 2) into files."""
+    with figure(files) as (fig, ax):
+        scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
+        ax.scatter([n for n, _ in scored], [c.score for _, c in scored], s=14, color="#9bb2cb", label="candidate")
+        curve = numbered(best_so_far(log))
+        ax.step(*_columns(curve.items()), where="post", color=search_colour(1), linewidth=1.8, label="best so far")
+        for index, (generation, mean) in enumerate(generation_means(log).items()):
+            numbers = [number for number, c in scored if c.generation == generation]
+            label = "mean of a generation" if index == 0 else None
+            ax.plot([numbers[0], numbers[-1]], [mean, mean], color="#2c3e50", linewidth=2, label=label)
+        _finish(fig, ax, "candidates", metric_name(log), f'Search in space "{log.space.name}"', whole=True)
+
+
+def plot_searches(logs, *files):
+    """
+    Draw the best score so far of several searches over each other into files. Searches that differ in nothing but the
+    seed have one colour: a line each, their mean and the band between the lowest and the highest.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+        files: of PathManager; the ending says the format (png, svg, pdf).
+    """
+    with figure(files) as (fig, ax):
+        _draw_bands(ax, logs, lambda log: numbered(best_so_far(log)), step="post")
+        _finish(fig, ax, "candidates", f"best {_metrics(logs)} so far", "Best so far", whole=True)
+
+
+def plot_generations(logs, *files):
+    """Draw the mean score of each generation, as :func:`plot_searches` draws the best."""
+    with figure(files) as (fig, ax):
+        # Generations count from 1 for readers.
+        _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in generation_means(log).items()})
+        _finish(fig, ax, "generation", f"mean {_metrics(logs)}", "Mean of each generation", whole=True)
+
+
+def _draw_bands(ax, logs, curve_of, step=None):
+    style = {"drawstyle": f"steps-{step}"} if step else {"marker": "o", "markersize": 4}
+    for index, group in enumerate(group_searches(logs)):
+        colour = search_colour(index)
+        curves = [curve_of(log) for log in group.logs.values()]
+        if len(curves) == 1:
+            ax.plot(list(curves[0]), list(curves[0].values()), color=colour, linewidth=1.8, label=group.label, **style)
+            continue
+        for curve in curves:
+            steps = style.get("drawstyle")
+            ax.plot(list(curve), list(curve.values()), color=colour, linewidth=0.8, alpha=0.5, drawstyle=steps)
+        shared = band(curves)
+        if shared:
+            xs, lows, means, highs = zip(*shared)
+            ax.fill_between(xs, lows, highs, step=step, color=colour, alpha=0.15, linewidth=0)
+            label = f"{group.label} ({len(curves)} seeds)"
+            ax.plot(xs, means, color=colour, linewidth=2, label=label, **style)
+
+
+def plot_costs(logs, *files, cost=None):
+    """
+    Draw scores against a cost, with the Pareto front of each search, into files.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+        cost: name of a cost; None: the first objective of the first search that has costs, or backbone_flops.
+    """
+    with figure(files) as (fig, ax):
+        cost = cost or default_cost(logs)
+        for index, group in enumerate(group_searches(logs)):
+            label = f"{group.label}, Pareto front"
+            for log in group.logs.values():
+                _draw_cost(ax, log, cost, search_colour(index), label)
+                label = None
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
+        _finish(fig, ax, cost_label(cost), _metrics(logs), "Score against cost")
+
+
+def _draw_cost(ax, log, cost, colour, label):
+    points = [(c.costs[cost], c.score) for c in log.history() if c.score is not None and cost in c.costs]
+    front = sorted((c.costs[cost], c.score) for c in front_of(log, front_costs(log, cost)))
+    # With several objectives the front is no line in the plane of one of them.
+    line = "-" if len(front_costs(log, cost)) == 1 else "none"
+    style = {"linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5, "marker": "o", "markersize": 5}
+    ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0)
+    ax.plot(*_columns(front), color=colour, label=label, **style)
+
+
+def plot_random(logs, *files, cost=None):
+    """
+    Draw random candidates and the winner of each kind of search as a horizontal line (paper, Fig. 3) into files.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+        cost: what stands to the right: a cost, or None for the candidate's number among the random ones.
+    """
+    with figure(files) as (fig, ax):
+        for index, group in enumerate(group_searches(logs)):
+            colour, points = search_colour(index), []
+            for log in group.logs.values():
+                random = [c for c in drawn_at_random(log) if cost is None or cost in c.costs]
+                points += [(c.costs[cost] if cost else number, c.score) for number, c in enumerate(random, 1)]
+            ax.scatter(*_columns(points), s=16, color=colour, alpha=0.45, linewidth=0, label=f"{group.label}, random")
+            best = [log.best()[0].score for log in group.logs.values() if log.best()]
+            if best:
+                label = f"{group.label}, winner {max(best):.2f}"
+                ax.axhline(max(best), color=colour, linewidth=1.8, linestyle=["-", "--", ":"][index % 3], label=label)
+        if cost:
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
+        label = cost_label(cost) if cost else "random candidate"
+        _finish(fig, ax, label, _metrics(logs), "Random networks and the winner", whole=cost is None)
+
+
+def default_cost(logs):
+    """The cost that is drawn unless another one is asked for; None if no candidate has any."""
+    return next((name for log in logs.values() for name in shown_costs(log)), None)
+
+
+def front_costs(log, cost):
+    """What the front of a log is drawn for: the objectives if it has several, else the cost that is shown."""
+    objectives = list(log.header.get("objectives", ()))
+    return objectives if len(objectives) > 1 else [cost]
+
+
+def cost_label(cost):
+    """Axis label of a cost, with its unit."""
+    units = {"_flops": " (multiply-adds)", "_ms": ""}
+    return str(cost).replace("_", " ") + next((u for end, u in units.items() if str(cost).endswith(end)), "")
+
+
+def _columns(points):
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _metrics(logs):
+    return " / ".join(sorted({metric_name(log) for log in logs.values()}))
+
+
+def _finish(fig, ax, xlabel, ylabel, title, whole=False):
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set_title(title, loc="left")
+    if whole:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        # Below the axes it hides nothing; long names stand in fewer columns.
+        columns = max(1, min(len(labels), 90 // (max(map(len, labels)) + 8)))
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns)
+    if not ax.has_data():
+        ax.text(0.5, 0.5, "no candidate with a score yet", transform=ax.transAxes, ha="center", color="#5c6670")

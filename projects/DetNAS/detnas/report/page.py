@@ -1,0 +1,174 @@
+"""The report page: one HTML file that needs nothing else, with the pictures as files beside it."""
+
+import dataclasses
+import html
+import json
+import os
+import re
+import time
+from importlib import resources
+
+from detectron2.utils.file_io import PathManager
+
+from detnas.search.log import by_score
+from detnas.zoo import PUBLISHED
+
+from .archs import plot_archs, plot_frequencies
+from .curves import (cost_label, default_cost, front_costs, plot_costs, plot_generations, plot_random, plot_search,
+                     plot_searches)
+from .searches import band, best_so_far, front_of, generation_means, group_searches, metric_name, numbered, shown_costs
+from .style import OP_COLOURS, SEARCH_COLOURS
+
+#: candidates in the pictures of the best
+TOP = 10
+
+
+def page_data(logs):
+    """
+    Everything that the page shows, ready for JSON.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+
+    Returns:
+        dict of lists and numbers; scores and costs as in the logs, flops in multiply-adds, generations from 1.
+    """
+    groups = group_searches(logs)
+    return {
+        "searches": [
+            _search(label, log, next(i for i, group in enumerate(groups) if label in group.logs))
+            for label, log in logs.items()
+        ],
+        "groups": [_group(group) for group in groups],
+        "published": [
+            {"name": name, "space": network.space, "arch": network.arch}
+            for name, network in PUBLISHED.items()
+            if network.space in {log.space.name for log in logs.values()}
+        ],
+        "ops": OP_COLOURS,
+    }
+
+
+def _search(label, log, group):
+    history = log.history()
+    number = {c.path: i for i, c in enumerate(history)}
+    costs = shown_costs(log)
+    return {
+        "label": label,
+        "group": group,
+        "metric": metric_name(log),
+        "header": log.header,
+        "depths": log.space.stage_depths,
+        "ops": log.space.ops,
+        "costs": {name: cost_label(name) for name in costs},
+        "jointFront": len(front_costs(log, None)) > 1,
+        "fronts": {name: [number[c.path] for c in front_of(log, front_costs(log, name))] for name in costs},
+        "best": list(numbered(best_so_far(log)).items()),
+        "means": [(generation + 1, mean) for generation, mean in generation_means(log).items()],
+        "candidates": [
+            {
+                **dataclasses.asdict(c),
+                "path": log.space.format(c.path),
+                "generation": c.generation + 1,
+                "parents": [log.space.format(parent) for parent in c.parents],
+            }
+            for c in history
+        ],
+    }
+
+
+def _group(group):
+    several = len(group.logs) > 1
+    means = [{g + 1: mean for g, mean in generation_means(log).items()} for log in group.logs.values()]
+    return {
+        "label": group.label,
+        "metric": group.metric,
+        "bestBand": band([numbered(best_so_far(log)) for log in group.logs.values()]) if several else [],
+        "meansBand": band(means) if several else [],
+    }
+
+
+def write_page(logs, file, title=None):
+    """
+    Write the report page of one or several searches, finished or not, and its pictures, as PNG and SVG, into a folder
+    beside it that has the page's name with ``_figures``.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+        file: the page, of PathManager.
+        title: None: from the labels.
+
+    Raises:
+        ValueError: if there is no log, or the file does not end in .html.
+    """
+    stem, ending = os.path.splitext(file)
+    if ending.lower() not in (".html", ".htm"):
+        raise ValueError(f"{file}: a report page must end in .html")
+    if not logs:
+        raise ValueError("a report needs at least one search")
+    folder = f"{stem}_figures"
+    PathManager.mkdirs(folder)
+    figures = write_figures(logs, folder)
+    data = {
+        **page_data(logs),
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "figures": {name: f"{os.path.basename(folder)}/{name}" for name in figures},
+    }
+    title = title or "Search " + ", ".join(group.label for group in group_searches(logs))
+    with PathManager.open(file, "wb") as f:
+        f.write(fill_template(title, data).encode())
+
+
+def write_figures(logs, folder):
+    """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
+    cost = default_cost(logs)
+    tops = [(group.label, *_top(group)) for group in group_searches(logs)]
+    archs = [
+        (f"{log.space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", log.space, path)
+        for label, log, best in tops
+        for path, score in (best if len(tops) == 1 else best[:3])
+    ]
+    draw = {
+        "best": lambda *files: plot_searches(logs, *files),
+        "generations": lambda *files: plot_generations(logs, *files),
+        "random": lambda *files: plot_random(logs, *files),
+    }
+    if len(logs) == 1:
+        draw["best"] = lambda *files: plot_search(*logs.values(), *files)
+    if cost:
+        draw["cost"] = lambda *files: plot_costs(logs, *files, cost=cost)
+    if archs:
+        ranked = [(label, log.space, [path for path, _ in best]) for label, log, best in tops if best]
+        draw["archs"] = lambda *files: plot_archs(archs, *files)
+        draw["frequencies"] = lambda *files: plot_frequencies(ranked, *files)
+    for name, write in draw.items():
+        write(*(os.path.join(folder, f"{name}.{ending}") for ending in ("png", "svg")))
+    return list(draw)
+
+
+def _top(group):
+    """One log of a group, for its space, and the group's best: (path, score), each path once."""
+    logs = list(group.logs.values())
+    found = sorted((c for log in logs for c in log.best(TOP * len(logs))), key=by_score)
+    best = {}
+    for candidate in found:
+        best.setdefault(candidate.path, candidate.score)
+    return logs[0], list(best.items())[:TOP]
+
+
+def fill_template(title, data):
+    """The page's text. Nothing in the data can end its script element or begin a comment there."""
+    light, dark = ("".join(f"--s{i}:{pair[k]};" for i, pair in enumerate(SEARCH_COLOURS)) for k in (0, 1))
+    parts = {
+        "title": html.escape(title),
+        "style": _asset("page.css").replace("/*light*/", light).replace("/*dark*/", dark),
+        "data": json.dumps(data).replace("<", "\\u003c"),
+        "charts": _asset("charts.js"),
+        "script": _asset("page.js"),
+    }
+    # In one pass: words in the data that look like places of the template stay what they are.
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _asset("page.html"))
+
+
+def _asset(name):
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

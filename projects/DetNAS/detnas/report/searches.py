@@ -1,0 +1,161 @@
+"""What a report shows of one log and of several: labels, groups of seeds, curves."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Dict
+
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+from detnas.config import OWN_SPACE
+from detnas.search.log import VERSIONS, SearchLog
+from detnas.search.pareto import fronts
+from detnas.space import SearchSpace, get_space
+
+
+def metrics_table(metrics, logged=None):
+    """All metrics of a path as text, beside the values of the log where there are any."""
+    headers = ["metric", "value"] + (["logged"] if logged else [])
+    rows = [[name, value] + ([logged.get(name)] if logged else []) for name, value in metrics.items()]
+    return tabulate(rows, headers, floatfmt=".6f")
+
+
+def read_log(folder):
+    """
+    The log of a search, with the space that its header names; also while the search runs.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, or it is damaged.
+    """
+    path = os.path.join(folder, "search.jsonl")
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
+    with PathManager.open(path) as f:
+        line = f.readline()
+    try:
+        header = json.loads(line)
+        own = header.get("own_space")
+        name = header["space"]
+    except (json.JSONDecodeError, KeyError, AttributeError):
+        raise ValueError(f"{path} is damaged: its first line is no header") from None
+    if name == OWN_SPACE:
+        return SearchLog(folder, SearchSpace(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}))
+    return SearchLog(folder, get_space(name))
+
+
+def search_labels(folders):
+    """A short name for each folder: the end of its path, as much of it as tells it from the others."""
+    parts = {}
+    for folder in folders:
+        path = folder if "://" in folder else os.path.abspath(folder)
+        parts[folder] = path.rstrip("/").split("/")
+    labels = {}
+    for folder, own in parts.items():
+        others = [other for other in parts.values() if other != own]
+        count = 1
+        while count < len(own) and any(other[-count:] == own[-count:] for other in others):
+            count += 1
+        labels[folder] = "/".join(own[-count:])
+    return labels
+
+
+@dataclass(frozen=True)
+class Group:
+    """Searches that differ in nothing but the seed, and the versions: label -> log."""
+
+    label: str
+    logs: Dict[str, SearchLog]
+
+    @property
+    def metric(self):
+        return metric_name(next(iter(self.logs.values())))
+
+
+def metric_name(log):
+    """What the scores of a log are."""
+    return str(log.header.get("metric", "score"))
+
+
+def group_searches(logs):
+    """
+    Put seeds of the same search together.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+
+    Returns:
+        list of :class:`Group`, in the order of their first logs.
+    """
+    kinds = {}
+    for label, log in logs.items():
+        kind = json.dumps({k: v for k, v in log.header.items() if k not in ("seed", VERSIONS)}, sort_keys=True)
+        kinds.setdefault(kind, {})[label] = log
+    groups = [Group(_common_label(list(members)), members) for members in kinds.values()]
+    taken = [group.label for group in groups]
+    return [g if taken.count(g.label) == 1 else Group(", ".join(g.logs), g.logs) for g in groups]
+
+
+def _common_label(labels):
+    if len(labels) == 1:
+        return labels[0]
+    return os.path.commonprefix(labels).rstrip("0123456789").rstrip("_-. /") or ", ".join(labels)
+
+
+def best_so_far(log):
+    """The best score after each candidate, None before the first one."""
+    best, curve = None, []
+    for candidate in log.history():
+        if candidate.score is not None and (best is None or candidate.score > best):
+            best = candidate.score
+        curve.append(best)
+    return curve
+
+
+def generation_means(log):
+    """The mean score of each generation, by its number from 0; without those in which everything failed."""
+    scores = {}
+    for candidate in log.history():
+        if candidate.score is not None:
+            scores.setdefault(candidate.generation, []).append(candidate.score)
+    return {generation: sum(values) / len(values) for generation, values in sorted(scores.items())}
+
+
+def band(curves):
+    """
+    Smallest, mean and largest value of several curves, where all of them have one: a mean of other seeds at every
+    place would jump where one ends.
+
+    Args:
+        curves: dicts x -> y; empty ones (searches that have found nothing yet) do not count.
+
+    Returns:
+        list of (x, low, mean, high).
+    """
+    curves = [curve for curve in curves if curve]
+    shared = sorted(set.intersection(*map(set, curves))) if curves else []
+    columns = [(x, [curve[x] for curve in curves]) for x in shared]
+    return [(x, min(ys), sum(ys) / len(ys), max(ys)) for x, ys in columns]
+
+
+def numbered(curve):
+    """A list as a curve of :func:`band`: values by their number from 1, without None."""
+    return {number: value for number, value in enumerate(curve, 1) if value is not None}
+
+
+def shown_costs(log):
+    """Names of the costs that a report can draw: the objectives first, then backbone_flops, then the others."""
+    names = dict.fromkeys(name for c in log.history() for name in c.costs)
+    first = [*log.header.get("objectives", ()), "backbone_flops"]
+    return list(dict.fromkeys([name for name in first if name in names] + list(names)))
+
+
+def front_of(log, costs):
+    """The Pareto front of the score and these costs, best first, of the candidates that have them."""
+    candidates = [c for c in log.history() if c.score is not None and all(name in c.costs for name in costs)]
+    return next(fronts(candidates, costs), [])
+
+
+def drawn_at_random(log):
+    """The candidates with a score that were made from no others."""
+    return [c for c in log.history() if c.score is not None and not c.parents]

@@ -1,0 +1,91 @@
+"""Colours of the pictures and the page, and how pictures are written. All can be told apart by the colour-blind."""
+
+import contextlib
+import os
+
+import matplotlib
+from detectron2.utils.file_io import PathManager
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  after the backend is chosen
+
+#: op -> fill, text on it: the larger the kernel the darker the blue; the other kind of block is orange
+OP_COLOURS = {
+    "shufflenet_3x3": ("#c6dcec", "#14304a"),
+    "shufflenet_5x5": ("#72aad3", "#0c2438"),
+    "shufflenet_7x7": ("#22639f", "#ffffff"),
+    "xception_3x3": ("#efa537", "#3a2500"),
+}
+#: of searches, on white and on dark ground (Okabe and Ito, made lighter for the latter)
+SEARCH_COLOURS = [
+    ("#0072b2", "#5ab4f0"),
+    ("#d55e00", "#ff9a4d"),
+    ("#009e73", "#3fcfa4"),
+    ("#a8508a", "#e79acb"),
+    ("#6b6b6b", "#b5b5b5"),
+    ("#8a6d00", "#e6c84f"),
+]
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a939c",
+    "axes.labelcolor": "#39434d",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e9ec",
+    "xtick.color": "#5c6670",
+    "ytick.color": "#5c6670",
+    "legend.frameon": False,
+    "font.size": 9.5,
+    "svg.hashsalt": "detnas",
+}
+FORMATS = ("png", "svg", "pdf")
+
+
+def search_colour(index):
+    """Colour of a search on white ground."""
+    return SEARCH_COLOURS[index % len(SEARCH_COLOURS)][0]
+
+
+@contextlib.contextmanager
+def figure(files, width=7.0, height=4.0, **subplots):
+    """
+    A matplotlib figure and its axes in our style, sizes in inches; written into files in the end, in the format of
+    their ending.
+
+    Raises:
+        ValueError: if an ending is not one of :data:`FORMATS`.
+    """
+    forms = [picture_format(file) for file in files]
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(figsize=(width, height), layout="constrained", **subplots)
+        try:
+            yield fig, axes
+            for file, form in zip(files, forms):
+                # No date: the same log gives the same file.
+                date = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+                with PathManager.open(file, "wb") as f:
+                    fig.savefig(f, dpi=130, format=form, metadata=date)
+        finally:
+            plt.close(fig)
+
+
+def picture_format(file):
+    """
+    Raises:
+        ValueError: if the ending of a file is not one of :data:`FORMATS`.
+    """
+    form = os.path.splitext(file)[1][1:].lower()
+    if form not in FORMATS:
+        raise ValueError(f"{file}: a picture must end in {', '.join('.' + name for name in FORMATS)}")
+    return form
+
+
+def readable(value):
+    """A cost in few digits: 288.1M for 288082368."""
+    for size, unit in ((1e9, "G"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{unit}"
+    return f"{value:.4g}"

@@ -1,0 +1,78 @@
+"""Pictures of archs and of curves."""
+
+import pytest
+
+from detnas import SPACES, get_space, report
+from detnas.report.style import OP_COLOURS
+from detnas.search.log import Candidate, SearchLog
+from detnas.space import OPS
+from detnas.zoo import PUBLISHED
+
+
+def test_every_published_network_can_be_drawn_without_a_log(tmp_path):
+    file = tmp_path / "archs.svg"
+    report.main(["--archs", *PUBLISHED, "0213-2130", "--out", str(file)])
+    assert all(f"<!-- {name} -->" in file.read_text() for name in (*PUBLISHED, "0213-2130", *OPS))
+
+
+@pytest.mark.parametrize(
+    "word, space, name",
+    [("01-23-01-23", None, "tiny"), ("0" * 20, None, "300M"), ("0" * 40, None, "1.3G"), ("0" * 40, "3.8G", "3.8G")],
+)
+def test_an_arch_is_of_the_space_that_is_named_or_else_has_its_blocks(word, space, name):
+    ((label, found, path),) = report.named_archs([word], space)
+    assert (label, found.name, len(path)) == (word, name, SPACES[name].num_blocks)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--archs", "DetNAS-400M"], 'error: "DetNAS-400M" is no arch and no published network'),
+        (["--archs", "012"], 'error: arch "012" has 3 blocks'),
+        (["--archs", "0" * 40, "--space", "300M"], 'space "300M" has 20'),
+        (["--archs", "0" * 19 + "7"], "op 7 at block 19"),
+        (["--archs", "0" * 20, "--space", "900M"], "error: --space 900M: there are: 300M"),
+        (["--archs", "0" * 20, "folder"], "no arch and no published network"),
+        (["folder", "--space", "300M"], "--space goes with --archs"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words):
+    with pytest.raises(SystemExit) as caught:
+        report.main([*flags, "--out", str(tmp_path / "archs.png")])
+    assert words in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_has_the_format_of_its_ending(tmp_path):
+    for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        report.main(["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / f"a.{ending}")])
+        assert (tmp_path / f"a.{ending}").read_bytes().startswith(start)
+    with pytest.raises(SystemExit, match="must end in .png, .svg, .pdf"):
+        report.main(["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / "a.gif")])
+
+
+def test_ops_are_counted_by_block():
+    space = get_space("tiny")
+    counts = report.op_frequencies(space, [(0,) * 8, (0, 3, *[1] * 6), (0, 3, *[2] * 6)])
+    assert counts == [[3, 0, 0, 0], [1, 0, 0, 2]] + [[1, 1, 1, 0]] * 6
+
+
+def test_every_op_has_a_colour():
+    assert set(OP_COLOURS) == set(OPS)
+
+
+def test_curves_fronts_and_random_networks_are_drawn_for_logs_of_any_length(tmp_path):
+    logs = {}
+    for name, scores in (("some", [1.0, None, 3.0]), ("none", [])):
+        log = logs[name] = SearchLog(str(tmp_path / name), get_space("tiny"), {"space": "tiny", "name": name})
+        for op, score in enumerate(scores):
+            log.append(Candidate((op,) * 8, score=score, costs={"latency_ms": 1.0 + op}))
+        log.close()
+    for draw in (report.plot_searches, report.plot_generations, report.plot_costs, report.plot_random):
+        file = tmp_path / f"{draw.__name__}.png"
+        draw(logs, str(file))
+        assert file.stat().st_size > 5000
+
+
+def test_folders_of_equal_name_are_told_apart(tmp_path):
+    folders = ["a/run", "b/run/", "c"]
+    assert report.search_labels(folders) == {"a/run": "a/run", "b/run/": "b/run", "c": "c"}

@@ -1,0 +1,197 @@
+"""The report page: what it holds, and what a browser makes of it."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import search_net
+from detnas import get_space, report
+from detnas.report.style import SEARCH_COLOURS
+from detnas.search.log import Candidate, SearchLog
+from detnas.search.tables import pareto_front
+
+TINY = get_space("tiny")
+ERROR = "RuntimeError: </script><b>bold</b> <!-- {{data}} $x & \"quoted\" \u2028"
+SCORES = [30.0, None, 33.5, 29.0, 36.0, 31.0, 36.5, 35.0]
+
+
+def write_log(folder, scores=SCORES, **header):
+    """A log of 4 candidates a generation; a None fails."""
+    log = SearchLog(str(folder), TINY, {"space": "tiny", "metric": "bbox/AP", "seed": 0, **header})
+    for number, score in enumerate(scores):
+        path = tuple(number // 4**i % 4 for i in range(TINY.num_blocks))
+        costs = {"backbone_flops": 30_000_000 - 1_000_000 * (number * 5 % 8), "latency_ms": 3.0 + number % 3}
+        metrics = {} if score is None else {"bbox/AP": score, "bbox/AP50": 100 - score}
+        parents = ((0,) * 8,) if number >= 4 else ()
+        error = ERROR if score is None else None
+        log.append(Candidate(path, number // 4, score, metrics, costs, 2.0, error=error, parents=parents))
+    log.close()
+    return log
+
+
+def write(folder, **logs):
+    """Path of the page of these logs."""
+    page = folder / "report.html"
+    report.write_page(logs, str(page))
+    return page
+
+
+def data(page):
+    """The JSON in a page, found as a browser finds it."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.S)[1])
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("log"))
+
+
+@pytest.fixture(scope="module")
+def page(log, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("page"), run=log)
+
+
+def test_the_page_holds_every_candidate_and_the_settings(log, page):
+    (search,) = data(page)["searches"]
+    assert [c["path"] for c in search["candidates"]] == [TINY.format(c.path) for c in log.history()]
+    assert [c["score"] for c in search["candidates"]] == SCORES
+    assert search["candidates"][1]["error"] == ERROR and search["header"] == log.header
+
+
+def test_the_fronts_in_the_page_are_those_of_the_log(log, page):
+    (search,) = data(page)["searches"]
+    for cost in ("backbone_flops", "latency_ms"):
+        archs = [search["candidates"][i]["path"] for i in search["fronts"][cost]]
+        assert archs == [TINY.format(c.path) for c in pareto_front(log, [cost])]
+
+
+def test_a_log_with_several_objectives_has_one_front_of_all(tmp_path):
+    costs = ["backbone_flops", "latency_ms"]
+    log = write_log(tmp_path, objectives=costs)
+    (search,) = report.page_data({"run": log})["searches"]
+    assert search["jointFront"]
+    assert [len(front) for front in search["fronts"].values()] == [len(pareto_front(log, costs))] * 2
+
+
+def test_nothing_in_a_log_can_end_the_script_or_become_markup(page):
+    text = page.read_text()
+    assert text.count("</script>") == 3 and "<b>bold" not in text and "<!--" not in text
+
+
+def test_the_page_needs_nothing_else(page):
+    text = page.read_text()
+    assert not re.findall(r"https?://|@import|url\(", text)
+    assert not re.findall(r"<(?:link|script|img)[^>]*(?:src|href)=\"(?!data:,)", text)
+
+
+def test_every_picture_lies_beside_the_page_as_png_and_svg(page):
+    figures = data(page)["figures"]
+    assert set(figures) == {"best", "generations", "cost", "random", "archs", "frequencies"}
+    for file in figures.values():
+        assert (page.parent / f"{file}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (page.parent / f"{file}.svg").read_text()
+
+
+@pytest.mark.parametrize("scores", [[], [None, None]])
+def test_a_log_without_scores_still_gives_a_page(tmp_path, scores):
+    page = write(tmp_path, run=write_log(tmp_path, scores))
+    (search,) = data(page)["searches"]
+    assert len(search["candidates"]) == len(scores) and search["best"] == []
+
+
+def test_seeds_of_one_search_form_a_band_as_far_as_all_have_come(tmp_path):
+    logs = {
+        "evolution_0": write_log(tmp_path / "0", [1.0, 4.0, 2.0]),
+        "random_0": write_log(tmp_path / "r", [1.0, 2.0], num_mutate=0),
+        "evolution_1": write_log(tmp_path / "1", [None, 2.0], seed=1),
+        "evolution_2": write_log(tmp_path / "2", [], seed=2),
+    }
+    found = report.page_data(logs)
+    assert [(group["label"], group["bestBand"]) for group in found["groups"]] == [
+        ("evolution", [(2, 2.0, 3.0, 4.0)]),
+        ("random_0", []),
+    ]
+    assert [search["group"] for search in found["searches"]] == [0, 1, 0, 0]
+
+
+def test_a_page_is_written_while_the_search_holds_its_folder(tmp_path):
+    log = SearchLog(str(tmp_path), TINY, {"space": "tiny", "metric": "bbox/AP"})
+    log.append(Candidate((0,) * 8, score=1.0))
+    report.main([str(tmp_path), "--html", str(tmp_path / "report.html")])
+    log.append(Candidate((1,) * 8, score=2.0))
+    assert len(data(tmp_path / "report.html")["searches"][0]["candidates"]) == 1
+
+
+def test_search_net_writes_the_report_of_its_output_folder(tmp_path, capsys):
+    write_log(tmp_path)
+    config = Path(search_net.__file__).parent / "configs" / "demo" / "toy_2_train_supernet.yaml"
+    words = ["--config-file", str(config), "--report", "OUTPUT_DIR", str(tmp_path)]
+    search_net.main(search_net.parser().parse_args(words))
+    assert capsys.readouterr().out == f"Report of 8 candidates: {tmp_path / 'report.html'}\n"
+    assert data(tmp_path / "report.html")["searches"][0]["label"] == tmp_path.name
+
+
+@pytest.mark.parametrize("flags, words", [(["--html", "x.txt"], "must end in .html"), ([], "give --out FILE")])
+def test_a_wrong_call_is_one_sentence(log, tmp_path, monkeypatch, flags, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=f"^error: .*{words}"):
+        report.main([log.path.removesuffix("search.jsonl"), *flags])
+    assert list(tmp_path.iterdir()) == []
+
+
+def browse(page, folder, fragment=""):
+    """The DOM after the page's scripts have run, and what they wrote to the console."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no Chromium on this machine")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
+    flags += [f"--user-data-dir={folder}", "--window-size=1280,900", "--virtual-time-budget=3000"]
+    done = subprocess.run(
+        [chromium, *flags, f"{page.as_uri()}{fragment}"], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def shown_archs(dom):
+    return re.findall(r'<tr data-arch="([^"]*)"', dom)
+
+
+def by(log, key, reverse=False):
+    scored = [c for c in log.history() if c.score is not None]
+    return [TINY.format(c.path) for c in sorted(scored, key=key, reverse=reverse)]
+
+
+def test_a_browser_shows_the_page_without_errors_and_the_front_of_the_log(log, page, tmp_path):
+    dom, console = browse(page, tmp_path)
+    assert console == []
+    assert len(re.findall(r'<circle[^>]*class="front"', dom)) == len(pareto_front(log))
+    assert shown_archs(dom) == by(log, lambda c: c.score, reverse=True)
+    assert "&lt;/script&gt;&lt;b&gt;bold&lt;/b&gt;" in dom
+    best = TINY.format(log.best()[0].path)
+    assert f'data-yaml="MODEL: {{DETNAS: {{ARCH: &quot;{best}&quot;}}}}"' in dom
+
+
+def test_the_table_sorts_by_the_address_and_by_a_click(log, page, tmp_path):
+    # The first click turns the address's order round, which the title then records; the second sorts by another column.
+    clicks = "document.querySelector('#candidates th[data-key=%s] button').click();"
+    copy = tmp_path / "copy.html"
+    record = "setTimeout(() => { document.title = [...document.querySelectorAll('#candidates tbody tr')]"
+    record += ".map((row) => row.dataset.arch).join(' '); " + clicks % "latency_ms" + " }, 100);"
+    script = f"<script>setTimeout(() => {{ {clicks % 'score'} }}, 1); {record}</script></body>"
+    copy.write_text(page.read_text().replace("</body>", script))
+    dom, console = browse(copy, tmp_path / "profile", "#sort=score&order=desc")
+    assert console == []
+    assert re.search("<title>(.*?)</title>", dom)[1].split() == by(log, lambda c: c.score)
+    costs = {TINY.format(c.path): c.costs["latency_ms"] for c in log.history()}
+    latencies = [costs[arch] for arch in shown_archs(dom)]
+    assert latencies == sorted(latencies) != [costs[arch] for arch in by(log, lambda c: c.score)]
+    assert re.search(r'<th data-key="latency_ms"[^>]*aria-sort="ascending"', dom)
+
+
+def test_every_colour_of_a_search_is_in_the_style_for_light_and_dark(page):
+    text = page.read_text()
+    assert all(text.count(f"--s{i}:{c};") == 1 for i, pair in enumerate(SEARCH_COLOURS) for c in pair)
