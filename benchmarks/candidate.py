@@ -15,7 +15,6 @@ The supernets are those of configs/demo/bccd_2_scratch*.yaml, if they were train
 then meaningless, times hardly differ.
 """
 
-import argparse
 import json
 import os
 import random
@@ -28,7 +27,7 @@ from pathlib import Path
 import detnas  # isort: skip  # first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
-from tables import publish, table
+from tables import need_real_images, parser, publish, table
 
 from detnas.engine.setup import load_config
 
@@ -141,8 +140,7 @@ def compare(name, config, args, folder):
 
 
 def main(args):
-    if not os.environ.get("DETNAS_DATA"):
-        sys.exit("error: set DETNAS_DATA to the folder that holds bccd_voc/")
+    need_real_images()
     with tempfile.TemporaryDirectory() as folder:
         parts = [compare(name, CONFIGS[name], args, folder) for name in args.detectors]
     flags = f"--paths {args.paths} --images {args.images} --detectors {' '.join(args.detectors)}"
@@ -151,11 +149,10 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--paths", type=int, default=2, help="candidates")
-    parser.add_argument("--images", type=int, default=50, help="for recalibration; ours: at most 205")
-    parser.add_argument("--detectors", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
-    parser.add_argument("--opts", nargs="*", default=[], help="settings of both")
-    parser.add_argument("--section", default="candidate", help="of docs/benchmarks.md")
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
-    main(parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--paths", type=int, default=2, help="candidates")
+    arguments.add_argument("--images", type=int, default=50, help="for recalibration; ours: at most 205")
+    arguments.add_argument("--detectors", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
+    arguments.add_argument("--opts", nargs="*", default=[], help="settings of both")
+    arguments.add_argument("--section", default="candidate", help="of docs/benchmarks.md")
+    main(arguments.parse_args())

@@ -17,7 +17,7 @@ START = time.perf_counter()
 
 import detnas  # isort: skip  # noqa: E402, F401  its time counts
 import torch  # noqa: E402
-from detectron2.data import build_detection_test_loader  # noqa: E402
+from detectron2.data import MapDataset, build_detection_test_loader  # noqa: E402
 from detectron2.evaluation import COCOEvaluator  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
 from detectron2.utils.events import EventStorage  # noqa: E402
@@ -46,17 +46,6 @@ class Phases(dict):
         self[name] = self.get(name, 0.0) + time.perf_counter() - start
 
 
-class Mapped(torch.utils.data.Dataset):
-    def __init__(self, dicts, mapper):
-        self.dicts, self.mapper = dicts, mapper
-
-    def __len__(self):
-        return len(self.dicts)
-
-    def __getitem__(self, index):
-        return self.mapper(self.dicts[index])
-
-
 def build(cfg, settings, file, phases):
     with phases("build"):
         model = build_model(cfg)
@@ -75,7 +64,7 @@ def recalibrate(cfg, settings, phases):
         dicts = (dicts * (settings["images"] // len(dicts) + 1))[: settings["images"]]
         batch = cfg.SEARCH.RECALIBRATION_BATCH
         loader = DataLoader(
-            Mapped(dicts, build_recalibration_mapper(cfg)), batch, collate_fn=list, num_workers=settings["workers"]
+            MapDataset(dicts, build_recalibration_mapper(cfg)), batch, collate_fn=list, num_workers=settings["workers"]
         )
     with phases("recalibration"):
         model.train()

@@ -7,11 +7,9 @@ The box metrics of the search against those of pycocotools (COCO) and Detectron2
 The time is that of ``evaluate()``, from the collected detections to the figures, which must be identical.
 """
 
-import argparse
 import contextlib
 import io
 import json
-import logging
 import statistics
 import tempfile
 import time
@@ -24,10 +22,10 @@ from detectron2.data import DatasetCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator, PascalVOCDetectionEvaluator
 from detectron2.structures import Boxes, Instances
-from tables import publish, table
+from tables import parser, publish, table
 
 from detnas.data.datasets import register_dataset
-from detnas.engine.evaluation import BoxEvaluator
+from detnas.engine.evaluation import BoxEvaluator, quiet
 from detnas.engine.voc_evaluator import VOCEvaluator
 
 DETECTIONS, HEIGHT, WIDTH = 100, 480, 640
@@ -118,9 +116,8 @@ def compare(theirs, ours, outputs, rounds):
 
 
 def main(args):
-    logging.disable(logging.WARNING)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with quiet("detectron2", "detnas"), tempfile.TemporaryDirectory() as folder:
         sets = [("COCO, against pycocotools", images, in_coco_form) for images in args.images]
         sets += [("VOC, against Detectron2's", args.voc_images, in_voc_form)]
         for kind, images, register in sets:
@@ -146,9 +143,8 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000])
-    parser.add_argument("--voc-images", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
-    main(parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--images", type=int, nargs="+", default=[1000, 5000])
+    arguments.add_argument("--voc-images", type=int, default=500)
+    arguments.add_argument("--rounds", type=int, default=3)
+    main(arguments.parse_args())

@@ -8,7 +8,6 @@ The workers live on a clock of their own, which the search's real time between t
 the limits and the log on the disk are the real ones. Then the same with Ray: two real workers that sleep.
 """
 
-import argparse
 import collections
 import functools
 import heapq
@@ -19,7 +18,7 @@ import tempfile
 import time
 
 import detnas  # isort: skip  # first: it mends Detectron2 0.6
-from tables import publish, table
+from tables import parser, publish, table
 
 from detnas.engine.setup import load_config
 from detnas.limits import Limits
@@ -176,7 +175,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidates", type=int, default=10000)
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
-    main(parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--candidates", type=int, default=10000)
+    main(arguments.parse_args())

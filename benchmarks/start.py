@@ -5,7 +5,6 @@ From the start of search_net.py to its first evaluated candidate, without the ev
     python benchmarks/start.py [--rounds 3] [--write]
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 import time
 
 import detnas  # isort: skip  # first: it mends Detectron2 0.6
-from tables import publish
+from tables import need_real_images, parser, publish
 
 from detnas.search.log import SearchLog
 
@@ -37,8 +36,7 @@ def start():
 
 
 def main(args):
-    if not os.environ.get("DETNAS_DATA"):
-        sys.exit("error: set DETNAS_DATA to the folder that holds bccd_voc/")
+    need_real_images()
     seconds = [start() for _ in range(args.rounds)]
     text = (
         f"    python benchmarks/start.py --rounds {args.rounds}\n\n"
@@ -49,7 +47,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="put the figure into docs/benchmarks.md")
-    main(parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=3)
+    main(arguments.parse_args())

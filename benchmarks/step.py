@@ -9,7 +9,6 @@ The plain block is the paper's text put down literally: shuffle the channels, ha
 that makes a new tensor, concatenate. Both have the same weights and loss; everything else is the training's own.
 """
 
-import argparse
 import contextlib
 import random
 
@@ -17,7 +16,7 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
-from tables import in_turns, publish, table
+from tables import in_turns, parser, publish, table
 from torch import nn
 
 from detnas.engine.setup import load_config
@@ -148,7 +147,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
-    main(parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=9)
+    main(arguments.parse_args())

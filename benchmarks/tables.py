@@ -1,9 +1,11 @@
 """What the benchmarks share: medians of turns, tables, and where these stand in docs/benchmarks.md."""
 
+import argparse
 import os
 import platform
 import re
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -32,6 +34,19 @@ def in_turns(functions, rounds):
             function()
             seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def parser(description):
+    """A command line with ``--write``; the benchmark adds what else it takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    return parser
+
+
+def need_real_images():
+    """End with one sentence where the real images are not to be found."""
+    if not os.environ.get("DETNAS_DATA"):
+        sys.exit("error: set DETNAS_DATA to the folder that holds bccd_voc/")
 
 
 def table(rows, headers):

@@ -1,10 +1,12 @@
 """Batches of images that are gone through again and again, without reading them again and again."""
 
 import copy
+import functools
 
 import torch
+from detectron2.data import MapDataset
 from detectron2.data.transforms import ResizeShortestEdge
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 
 class FixedBatches:
@@ -28,7 +30,7 @@ class FixedBatches:
 
     def __iter__(self):
         known = len(self._kept)
-        unknown = _Mapped(self.batches[known:], self.mapper)
+        unknown = MapDataset(self.batches[known:], functools.partial(_map_all, self.mapper))
         read = ()
         if len(unknown):
             # Without a generator of its own a loader would draw from torch's, and the pass that reads would differ.
@@ -53,15 +55,8 @@ class FixedBatches:
         return self._kept[-1]
 
 
-class _Mapped(Dataset):
-    def __init__(self, batches, mapper):
-        self.batches, self.mapper = batches, mapper
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        return [self.mapper(x) for x in self.batches[index]]
+def _map_all(mapper, batch):
+    return [mapper(x) for x in batch]
 
 
 def in_batches(dicts, size):
