@@ -95,6 +95,8 @@ def describe_interface(cfg, parts):
 
 def main(args):
     with user_errors():
+        if not (args.config_file or args.log):
+            raise ValueError("one of --config-file and --log is needed")
         for form in args.format:
             require_format(form)
         cfg, state, about = (from_log if args.log else from_training)(args)
@@ -130,7 +132,4 @@ def parser():
 
 
 if __name__ == "__main__":
-    args = parser().parse_args()
-    if not (args.config_file or args.log):
-        parser().error("one of --config-file and --log is needed")
-    main(args)
+    main(parser().parse_args())
