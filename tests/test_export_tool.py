@@ -15,6 +15,7 @@ from toy_runs import DEMO, SHORT, classification, command, detection, own_logger
 import detnas
 import train_net
 from detnas.engine import traced
+from detnas.engine.export import load_network_config
 from detnas.search.log import SearchLog
 
 pytest_plugins = ["toy_fixtures", "export_fixtures"]
@@ -161,12 +162,12 @@ def test_the_backbone_alone_says_why(toy_root, tmp_path, capsys, flags, override
 
 def test_what_torch_cannot_trace_is_the_backbone_alone(toy_root, tmp_path, capsys, monkeypatch):
     def cannot(model, inputs):
-        raise RuntimeError("Could not follow this head\nand so on")
+        raise RuntimeError("\nCould not follow this head\nand so on")
 
     monkeypatch.setattr(traced.DETECTOR, "run", cannot)
     flags = ("--random-weights", "--format", "torchscript")
     export_config("toy_4_retrain", tmp_path, *flags, overrides={**detection(toy_root), **DETECTOR})
-    assert "(the whole detector cannot be traced: Could not follow this head)" in capsys.readouterr().out
+    assert "(torch cannot write the whole detector: Could not follow this head)" in capsys.readouterr().out
     assert not (tmp_path / "detector.ts").exists()
 
 
@@ -179,6 +180,27 @@ def test_without_its_data_a_trained_network_is_exported_without_class_names(expo
     folder = export("--config-file", tmp_path / "run.yaml")
     assert folder == tmp_path and "No class names" in caplog.text and "gone.json does not exist" in caplog.text
     assert yaml.safe_load((folder / "model.yaml").read_text())["MODEL"]["DETNAS"]["CLASSES"] == []
+
+
+def test_without_its_data_the_classes_of_coco_and_voc_are_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, count, first in (("COCO/detnas_fpn_300M_1x", 80, "person"), ("VOC/detnas_fpn_300M", 20, "aeroplane")):
+        model = load_network_config(str(ROOT / "configs" / f"{name}.yaml")).MODEL
+        assert (len(model.DETNAS.CLASSES), model.DETNAS.CLASSES[0]) == (count, first)
+        assert model.ROI_HEADS.NUM_CLASSES == count
+
+
+def test_a_space_of_one_stage_is_exported_although_its_arch_is_a_number(tmp_path):
+    own = {"STAGE_CHANNELS": [32], "STAGE_DEPTHS": [4]}
+    model = {
+        "META_ARCHITECTURE": "ImageClassifier",
+        "BACKBONE": {"NAME": "build_detnas_classifier_backbone"},
+        "DETNAS": {"SPACE": "own", "OWN_SPACE": own},
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"MODEL": model, "DATASETS": {"TRAIN": [], "TEST": []}}))
+    overrides = {"MODEL.DETNAS.ARCH": "2130"}
+    export("--config-file", tmp_path / "own.yaml", "--output", tmp_path, "--random-weights", overrides=overrides)
+    assert load_network_config(str(tmp_path / "model.yaml")).MODEL.DETNAS.ARCH == "2130"
 
 
 def test_a_supernet_is_no_network_to_export(fails):

@@ -57,7 +57,7 @@ def export_part(cfg, model, form, folder, images, backbone_only):
         try:
             return write_part(model, part, form, folder, images[0]), part, ""
         except (RuntimeError, ValueError) as e:
-            reason = f"the whole {part.name} cannot be traced: {str(e).splitlines()[0]}"
+            reason = f"torch cannot write the whole {part.name}: {str(e).strip().splitlines()[0]}"
     part = backbone_part(model)
     return write_part(model, part, form, folder, images[0]), part, f", and not the whole network ({reason})"
 

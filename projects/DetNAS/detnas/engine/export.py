@@ -5,6 +5,7 @@ import os
 
 import torch
 from detectron2.config import get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
@@ -13,7 +14,7 @@ from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 
 from .found import read_arch, trained_weights
-from .setup import load_config, register_datasets
+from .setup import load_config, register_datasets, set_number_of_classes
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,20 @@ def load_network_config(config_file, opts=()):
         try:
             detnas.CLASSES = list(register_datasets(cfg) or ())
         except (FileNotFoundError, ValueError) as e:
-            logger.warning(f"No class names, and their number is the config's: {e}")
+            detnas.CLASSES = _known_classes(cfg)
+            if detnas.CLASSES:
+                set_number_of_classes(cfg, len(detnas.CLASSES))
+            else:
+                logger.warning(f"No class names, and their number is the config's: {e}")
     return cfg
+
+
+def _known_classes(cfg):
+    """Class names of a data set that is not at hand but known to Detectron2."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name in DatasetCatalog.list() and MetadataCatalog.get(name).get("thing_classes"):
+            return list(MetadataCatalog.get(name).thing_classes)
+    return []
 
 
 def use_plain_norms(cfg):
@@ -97,6 +110,9 @@ def portable_config(cfg):
     portable.DATASETS.TRAIN, portable.DATASETS.TEST = known["TRAIN"], known["TEST"]
     portable.OUTPUT_DIR = default.OUTPUT_DIR
     portable.MODEL.WEIGHTS = WEIGHTS
+    if cfg.MODEL.DETNAS.ARCH.isdigit():
+        # An arch of one stage; yaml and yacs would each take it for a number.
+        portable.MODEL.DETNAS.ARCH = repr(cfg.MODEL.DETNAS.ARCH)
     return portable
 
 

@@ -209,7 +209,10 @@ def register_datasets(cfg):
     for other, other_names in others:
         if other_names != names:
             raise ValueError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
-    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(names)
-    cfg.MODEL.RETINANET.NUM_CLASSES = len(names)
-    cfg.MODEL.CLASSIFIER.NUM_CLASSES = len(names)
+    set_number_of_classes(cfg, len(names))
     return names
+
+
+def set_number_of_classes(cfg, count):
+    """For whichever head there is."""
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
 
-from detnas.data.mapper import build_mapper
+from detnas.data.mapper import build_mapper, is_classifier
 
 from .traced import CLASSIFIER, DETECTOR, open_file
 
@@ -41,7 +41,7 @@ def check_images(cfg, file=""):
             raise ValueError(f"{file} cannot be read as an image: {e}") from None
         what = os.path.basename(file)
     else:
-        side = cfg.INPUT.MIN_SIZE_TEST or 224
+        side = cfg.INPUT.CLASSIFIER.SIZE if is_classifier(cfg) else cfg.INPUT.MIN_SIZE_TEST or 800
         noise = torch.rand(3, side // 8, side // 6, generator=torch.Generator().manual_seed(0)) * 255
         image, what = F.interpolate(noise[None], (side, side * 4 // 3))[0], "noise"
     height, width = image.shape[1:]
