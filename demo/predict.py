@@ -60,12 +60,11 @@ def build_predictor(config_file, opts, threshold):
     """Detectron2's DefaultPredictor with all weights of the file, and the data for the drawing."""
     if not 0 <= threshold <= 1:
         raise ValueError(f"--threshold {threshold}: scores are between 0 and 1")
-    device = [] if "MODEL.DEVICE" in opts else ["MODEL.DEVICE", "cuda"]
     cfg = load_network_config(config_file, opts)
     if is_classifier(cfg):
         raise ValueError(f"{config_file} is a classifier's; boxes come from a detector")
     weights = network_weights(config_file, cfg, opts)
-    cfg.MODEL.DEVICE = device[1] if device else opts[opts.index("MODEL.DEVICE") + 1]
+    cfg.MODEL.DEVICE = dict(zip(opts[::2], opts[1::2])).get("MODEL.DEVICE", "cuda")
     fit_to_device(cfg)
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = threshold
     # DefaultPredictor would take a file that matches in part.

@@ -138,10 +138,12 @@ def test_a_classifier_is_exported_whole(toy_root, tmp_path, capsys):
     assert scores.shape == (4,) and float(scores.sum()) == pytest.approx(1)
 
 
-def test_a_published_name_without_weights_says_that_they_are_random(tmp_path, capsys):
+def test_a_published_name_without_weights_says_that_they_are_random_whenever_it_is_exported(tmp_path, capsys):
     overrides = {"MODEL.DETNAS.SPACE": "300M", "MODEL.DETNAS.ARCH": "DetNAS-COCO-FPN-300M", "DATASETS.TEST": "()"}
     folder = export_config("toy_4_retrain", tmp_path, "--random-weights", overrides=overrides)
-    assert "RANDOM WEIGHTS" in capsys.readouterr().out and "RANDOM WEIGHTS" in (folder / "model.yaml").read_text()
+    assert "RANDOM WEIGHTS" in capsys.readouterr().out
+    assert export("--config-file", folder / "model.yaml") == folder
+    assert (folder / "model.yaml").read_text().startswith("# RANDOM WEIGHTS: an untrained network.\n")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import os
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 
 from detnas.data.mapper import is_classifier
-from detnas.engine.export import CONFIG, is_export, load_network, load_network_config, network_weights, write_network
+from detnas.engine.export import (CONFIG, exported_as, is_export, load_network, load_network_config, network_weights,
+                                  write_network)
 from detnas.engine.found import trained_weights
 from detnas.engine.setup import user_errors
 from detnas.engine.traced import FORMATS, backbone_part, require_format, whole_part, write_part
@@ -33,7 +34,8 @@ def from_training(args):
     except FileNotFoundError as e:
         raise FileNotFoundError(f"{e}; --random-weights exports an untrained network") from None
     state = load_network(cfg, weights).state_dict()
-    return cfg, state, f"Trained as {os.path.basename(args.config_file)} says."
+    about = exported_as(args.config_file) if is_export(cfg, args.opts) else ""
+    return cfg, state, about or f"Trained as {os.path.basename(args.config_file)} says."
 
 
 def from_log(args):

@@ -83,6 +83,12 @@ def is_export(cfg, opts):
     return cfg.MODEL.WEIGHTS == WEIGHTS and "MODEL.WEIGHTS" not in opts
 
 
+def exported_as(config_file):
+    """What an exported config says about its weights in its first line."""
+    with PathManager.open(config_file) as f:
+        return f.readline().strip("# \n")
+
+
 def network_weights(config_file, cfg, opts):
     """
     The weights that belong to a config: those beside an exported one, else those of its training.
