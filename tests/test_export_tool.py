@@ -140,8 +140,10 @@ def test_a_classifier_is_exported_whole(toy_root, tmp_path, capsys):
 
 def test_a_published_name_without_weights_says_that_they_are_random_whenever_it_is_exported(tmp_path, capsys):
     overrides = {"MODEL.DETNAS.SPACE": "300M", "MODEL.DETNAS.ARCH": "DetNAS-COCO-FPN-300M", "DATASETS.TEST": "()"}
+    overrides.update({"OUTPUT_DIR": tmp_path, "SEARCH.RAY_ADDRESS": "gpus.example"})
     folder = export_config("toy_4_retrain", tmp_path, "--random-weights", overrides=overrides)
     assert "RANDOM WEIGHTS" in capsys.readouterr().out
+    assert not {"gpus.example", str(tmp_path)} & set(re.findall(r"[\w./]+", (folder / "model.yaml").read_text()))
     assert export("--config-file", folder / "model.yaml") == folder
     assert (folder / "model.yaml").read_text().startswith("# RANDOM WEIGHTS: an untrained network.\n")
 
