@@ -33,6 +33,7 @@ def test_an_arch_is_of_the_space_that_is_named_or_else_has_its_blocks(word, spac
         (["--archs", "0" * 19 + "7"], "op 7 at block 19"),
         (["--archs", "0" * 20, "--space", "900M"], "error: --space 900M: there are: 300M"),
         (["--archs", "0" * 20, "folder"], "no arch and no published network"),
+        (["--archs", "no.yaml"], "error: no.yaml does not exist"),
         (["folder", "--space", "300M"], "--space goes with --archs"),
     ],
 )
@@ -40,6 +41,19 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words):
     with pytest.raises(SystemExit) as caught:
         report.main([*flags, "--out", str(tmp_path / "archs.png")])
     assert words in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path):
+    own = "{STEM_CHANNELS: 16, STAGE_CHANNELS: [48, 96], STAGE_DEPTHS: [2, 2], OPS: [shufflenet_3x3, xception_3x3]}"
+    file = tmp_path / "best.yaml"
+    file.write_text(f"MODEL: {{DETNAS: {{SPACE: own, ARCH: 01-10, OWN_SPACE: {own}}}}}")
+    ((label, space, path),) = report.named_archs([str(file)])
+    assert (space.stage_depths, path) == ((2, 2), (0, 1, 1, 0)) and label == f"{file}\n01-10"
+    report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
+    assert (tmp_path / "own.svg").stat().st_size > 1000
+    file.write_text("MODEL: {DETNAS: {SPACE: tiny, ARCH: 01-10}}")
+    with pytest.raises(SystemExit, match="best.yaml: .*4 blocks"):
+        report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
 
 
 def test_a_picture_has_the_format_of_its_ending(tmp_path):

@@ -3,10 +3,10 @@
 import os
 
 import yaml
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.file_io import PathManager
 
-from detnas.config import OWN_SPACE, config_space
+from detnas.config import OWN_SPACE, add_detnas_config, config_space
 from detnas.zoo import resolve_arch
 
 
@@ -40,23 +40,47 @@ def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
 
 def _read_arch_file(path, space):
     """The arch of a search's best.yaml."""
-    if not PathManager.isfile(path):
-        raise FileNotFoundError(f"MODEL.DETNAS.ARCH: {path} does not exist; search_net.py writes it")
     try:
-        detnas, found = read_detnas(path)
-        arch = detnas["ARCH"]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"MODEL.DETNAS.ARCH: {path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+        arch, found = _arch_and_space(path)
+    except (FileNotFoundError, ValueError) as e:
+        raise type(e)(f"MODEL.DETNAS.ARCH: {e}") from None
     if found != space:
         raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {describe(found)}; this config is of {describe(space)}")
     return arch
 
 
+def read_single_arch(path):
+    """
+    The space and the path of a config of one network, such as a search's best.yaml.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file.
+    """
+    arch, space = _arch_and_space(path)
+    try:
+        return space, resolve_arch(arch, space)
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from None
+
+
+def _arch_and_space(path):
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
+    try:
+        detnas, space = read_detnas(path)
+        return detnas["ARCH"], space
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+
+
 def read_detnas(path):
-    """MODEL.DETNAS of a yaml that this project wrote, and its space."""
+    """MODEL.DETNAS of a yaml of one file, and its space."""
     with PathManager.open(path) as f:
         detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
-    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {"OWN_SPACE": {}, **detnas}}}))
+    default = get_cfg()
+    add_detnas_config(default)
+    own = {**default.MODEL.DETNAS.OWN_SPACE, **detnas.get("OWN_SPACE", {})}
+    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {**detnas, "OWN_SPACE": own}}}))
 
 
 def describe(space):

@@ -2,6 +2,7 @@
 
 from matplotlib.patches import Patch, Rectangle
 
+from detnas.engine.found import read_single_arch
 from detnas.space import SPACES, get_space
 from detnas.zoo import PUBLISHED
 
@@ -13,17 +14,19 @@ GAP = 0.6
 
 def named_archs(words, space=None):
     """
-    What to draw for published names and archs.
+    What to draw for published names, archs and configs.
 
     Args:
-        words: names of :data:`detnas.zoo.PUBLISHED`, or archs.
+        words: names of :data:`detnas.zoo.PUBLISHED`, archs, or files such as a search's best.yaml, also of a space of
+            one's own.
         space: name of the archs' space; None: the first one that has their number of blocks.
 
     Returns:
         list of (label, :class:`detnas.SearchSpace`, path).
 
     Raises:
-        ValueError: if a word is neither, or fits no space.
+        FileNotFoundError: if a file is not there.
+        ValueError: if a word is none of these, or fits no space.
     """
     return [_named_arch(word, space) for word in words]
 
@@ -33,6 +36,9 @@ def _named_arch(word, space):
         network = PUBLISHED[word]
         own = get_space(network.space)
         return f"{word}\n{network.space}, {readable(network.flops)} multiply-adds", own, own.parse(network.arch)
+    if word.endswith((".yaml", ".yml")):
+        own, path = read_single_arch(word)
+        return f"{word}\n{own.format(path)}", own, path
     if space is not None and space not in SPACES:
         raise ValueError(f'--space {space}: there are: {", ".join(SPACES)}')
     digits = "".join(c for c in word if c not in "-_ ")

@@ -3,7 +3,7 @@ Pictures and a report page from search logs; pictures of archs without any log.
 
     python -m detnas.report FOLDER [FOLDER ...] --out curves.png     best so far of several searches over each other
     python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
-    python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks and of archs
+    python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
 """
 
 import argparse
