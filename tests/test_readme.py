@@ -1,34 +1,35 @@
-import re
-from pathlib import Path
+"""The Python snippets of the pages run, those of a page one after the other."""
 
+import doc_pages
 import pytest
 from base_rcnn_fpn import BASE_RCNN_FPN
+from doc_pages import PAGES, snippets
 
-GUIDE = Path(__file__).resolve().parents[1] / "projects" / "DetNAS" / "README.md"
-
-
-def snippets(language):
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+GUIDE = "projects/DetNAS/README.md"
 
 
-@pytest.fixture
-def guide_folder(tmp_path, monkeypatch):
-    """A folder with the yaml files of the guide and Detectron2's base config."""
-    for text in snippets("yaml"):
-        (tmp_path / re.match(r"# (\S+\.yaml)\n", text)[1]).write_text(text)
-    (tmp_path / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def run_snippets(page, folder, monkeypatch):
+    """What the snippets of a page define, run in a folder with its yaml files and Detectron2's base config."""
+    doc_pages.write_yaml(page, folder)
+    (folder / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
+    monkeypatch.chdir(folder)
+    names = {}
+    for text in snippets(page, "python"):
+        exec(compile(text, page, "exec"), names)
+    return names
 
 
 def test_the_guide_has_snippets_of_both_kinds():
-    assert len(snippets("python")) >= 5 and len(snippets("yaml")) >= 2
+    assert len(snippets(GUIDE, "python")) >= 5 and len(snippets(GUIDE, "yaml")) >= 2
 
 
-def test_the_snippets_of_the_guide_run_in_their_order(guide_folder):
-    names = {}
-    for text in snippets("python"):
-        exec(compile(text, str(GUIDE), "exec"), names)
+def test_the_snippets_of_the_guide_run_in_their_order(tmp_path, monkeypatch):
+    names = run_snippets(GUIDE, tmp_path, monkeypatch)
     assert type(names["model"]).__name__ == "GeneralizedRCNN"
     assert names["fpn"].output_shape()["p2"].stride == 4
     assert names["space"].num_blocks == 20
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != GUIDE and snippets(page, "python")])
+def test_the_snippets_of_a_page_run_in_their_order(page, tmp_path, monkeypatch):
+    assert run_snippets(page, tmp_path, monkeypatch)
