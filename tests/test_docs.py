@@ -270,6 +270,17 @@ def test_every_link_leads_somewhere(page):
         assert not heading or heading in doc_pages.headings(path), f"{page}: {target}"
 
 
+def test_the_readme_leads_to_every_page():
+    there = {(ROOT / target.partition("#")[0]).resolve() for target in doc_pages.links("README.md")}
+    assert [page for page in PAGES if page != "README.md" and ROOT / page not in there] == []
+
+
+def test_the_quickstart_shows_the_commands_of_the_demo():
+    steps = runpy.run_path(str(ROOT / "demo" / "run.py"), run_name="read")["STEPS"].values()
+    shown = {" ".join(command.words[1:]) for command in doc_pages.commands("docs/quickstart.md")}
+    assert {" ".join(step.replace("--resume", "").split()) for step in steps} <= shown
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_of_the_project_that_a_page_names_is_there(page):
     folders = r"(configs|tools|demo|docs|benchmarks|tests|projects)/[\w./-]+\.(yaml|py|md|png)"
