@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "projects/DetNAS/README.md"]
+GUIDE = "projects/DetNAS/README.md"
+PAGES = ["README.md", "CONTRIBUTING.md", GUIDE]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 
 #: what a command may need that a test has not got
@@ -131,6 +132,14 @@ def inline_commands(page):
 
 def snippets(page, language):
     return ["\n".join(lines) + "\n" for _, lines, name, _ in blocks(read(page)) if name == language]
+
+
+def run_snippets(page):
+    """Run the Python snippets of a page one after the other. Returns the names that they define."""
+    names = {}
+    for text in snippets(page, "python"):
+        exec(compile(text, page, "exec"), names)
+    return names
 
 
 def write_yaml(page, folder):

@@ -24,7 +24,7 @@ import doc_pages
 import pytest
 import released_reference
 import torch
-from doc_pages import PAGES, ROOT, Command
+from doc_pages import GUIDE, PAGES, ROOT, Command
 from stand_in import use_root
 from toy_runs import SHORT, own_loggers
 
@@ -196,6 +196,9 @@ def clone(toy_root, tmp_path_factory):
     for name in ("configs", "tools", "demo", "docs", "projects", *SCRIPTS):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(toy_root, folder / "datasets" / "toy")
+    # Images of the reader's own.
+    (folder / "photos").mkdir()
+    shutil.copy(toy_root / "detection" / "test" / "00001.jpg", folder / "photos" / "a.jpg")
     torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
     with inside(folder):
         for command in filter(runs, doc_pages.commands("README.md")):
@@ -218,7 +221,9 @@ def is_real(command):
 
 
 ALL = [command for page in PAGES for command in doc_pages.commands(page)]
-RUN_PAGES = sorted({command.page for command in ALL if runs(command) and not is_real(command)} - {"README.md"})
+RUN_PAGES = {command.page for command in ALL if runs(command) and not is_real(command)} - {"README.md"}
+#: pages with Python; that of the guide runs in test_readme.py
+PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {GUIDE}
 
 
 def test_the_commands_of_the_readme_run(clone):
@@ -227,13 +232,15 @@ def test_the_commands_of_the_readme_run(clone):
     assert wanted | {"4_pretrain/model_final.pth", "4_retrain/model_final.pth"} <= left
 
 
-@pytest.mark.parametrize("page", RUN_PAGES)
-def test_the_commands_of_a_page_run(page, clone):
+@pytest.mark.parametrize("page", sorted(RUN_PAGES | PYTHON_PAGES))
+def test_the_commands_of_a_page_run_and_then_its_python(page, clone):
     with inside(clone):
         doc_pages.write_yaml(page, clone)
         for command in doc_pages.commands(page):
             if runs(command) and not is_real(command):
                 run(command)
+        if page in PYTHON_PAGES:
+            doc_pages.run_snippets(page)
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if runs(c) and is_real(c)], ids=str)

@@ -1,35 +1,26 @@
-"""The Python snippets of the pages run, those of a page one after the other."""
+"""The Python snippets of the package's guide run, one after the other; test_docs.py runs those of the other pages."""
 
 import doc_pages
 import pytest
 from base_rcnn_fpn import BASE_RCNN_FPN
-from doc_pages import PAGES, snippets
-
-GUIDE = "projects/DetNAS/README.md"
+from doc_pages import GUIDE, snippets
 
 
-def run_snippets(page, folder, monkeypatch):
-    """What the snippets of a page define, run in a folder with its yaml files and Detectron2's base config."""
-    doc_pages.write_yaml(page, folder)
-    (folder / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
-    monkeypatch.chdir(folder)
-    names = {}
-    for text in snippets(page, "python"):
-        exec(compile(text, page, "exec"), names)
-    return names
+@pytest.fixture
+def guide_folder(tmp_path, monkeypatch):
+    """A folder with the yaml files of the guide and Detectron2's base config."""
+    doc_pages.write_yaml(GUIDE, tmp_path)
+    (tmp_path / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_the_guide_has_snippets_of_both_kinds():
     assert len(snippets(GUIDE, "python")) >= 5 and len(snippets(GUIDE, "yaml")) >= 2
 
 
-def test_the_snippets_of_the_guide_run_in_their_order(tmp_path, monkeypatch):
-    names = run_snippets(GUIDE, tmp_path, monkeypatch)
+def test_the_snippets_of_the_guide_run_in_their_order(guide_folder):
+    names = doc_pages.run_snippets(GUIDE)
     assert type(names["model"]).__name__ == "GeneralizedRCNN"
     assert names["fpn"].output_shape()["p2"].stride == 4
     assert names["space"].num_blocks == 20
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page != GUIDE and snippets(page, "python")])
-def test_the_snippets_of_a_page_run_in_their_order(page, tmp_path, monkeypatch):
-    assert run_snippets(page, tmp_path, monkeypatch)
