@@ -57,7 +57,7 @@ DEFAULTS = {
     "SEARCH.NUM_MUTATE": 2,
     "SEARCH.NUM_CROSS": 1,
 }
-#: Options with another value. Processes of their own would take most of the time; tests/test_end_to_end.py and
+#: Options with another value. Processes of their own would take most of the time; tests/engine/test_trainer.py and
 #: tests/test_search_net.py start two. The training set has 8 images here.
 OPTIONS = {"--cpu-processes": "1", "--images": "3"}
 SCRIPTS = ("train_net.py", "search_net.py")
