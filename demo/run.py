@@ -11,16 +11,17 @@ Every step is a command line as a user would type it; it is shown, its full outp
 import argparse
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import time
 
 from tabulate import tabulate
 
+from detnas.engine.steps import StepFailed, run_step
+
 OUTPUT = "output/demo"
 LOG, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("demo.log", "steps.json", "results.md"))
+REPORT = os.path.join(OUTPUT, "2_supernet", "report.html")
 ALL_3X3 = "00-00-00-00"
 
 TRAIN = "train_net.py --config-file configs/demo/"
@@ -32,6 +33,7 @@ STEPS = {
     "1 pre-train the supernet": TRAIN + "toy_1_pretrain_supernet.yaml --resume",
     "2 train the supernet on detection": TRAIN + "toy_2_train_supernet.yaml --resume",
     "3 search": SEARCH,
+    "3 report": SEARCH + " --report",
     "3 the best path without recalibration": SEARCH + " --eval-only --no-recalibration",
     "4 pre-train the winner": TRAIN + "toy_4_pretrain.yaml --resume",
     "4 retrain the winner": TRAIN + "toy_4_retrain.yaml --resume",
@@ -41,40 +43,23 @@ STEPS = {
 }
 
 
-def progress_of(line):
-    """The part of a log line that tells how far a step is, or None."""
-    match = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
-    return match[1] if match else None
-
-
-def run_step(name, arguments):
+def run(name, arguments):
     """Run a step, show its progress on one line. Returns its seconds; ends the demo if it fails."""
     print(f"\n{name}\n  $ python {arguments}", flush=True)
-    start, on_terminal = time.perf_counter(), sys.stdout.isatty()
-    # For networks this small a second thread costs more time than it saves.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    with open(LOG, "a") as log:
-        log.write(f"\n$ python {arguments}\n")
-        process = subprocess.Popen(
-            [sys.executable, *arguments.split()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-        )
-        shown = 0.0
-        for line in process.stdout:
-            log.write(line)
-            log.flush()
-            progress = progress_of(line)
-            # A terminal gets one line that changes, a file a line every ten seconds.
-            if progress and (on_terminal or time.perf_counter() - shown > 10):
-                shown = time.perf_counter()
-                print(f"\r  {progress}\033[K" if on_terminal else f"  {progress}", end="" if on_terminal else "\n")
-                sys.stdout.flush()
-    if process.wait():
-        sys.exit(f"\n{name} failed; its output is in {LOG}. Start again to go on from here.")
-    seconds = time.perf_counter() - start
+    on_terminal, shown = sys.stdout.isatty(), 0.0
+
+    def say(progress):
+        nonlocal shown
+        # A terminal gets one line that changes, a file a line every ten seconds.
+        if on_terminal or time.perf_counter() - shown > 10:
+            shown = time.perf_counter()
+            print(f"\r  {progress}\033[K" if on_terminal else f"  {progress}\n", end="", flush=True)
+
+    try:
+        # For networks this small a second thread costs more time than it saves.
+        seconds = run_step(arguments.split(), LOG, say, threads=1)
+    except StepFailed as e:
+        sys.exit(f"\n{name} {e}. Start again to go on from here.")
     print(f"\r  done in {seconds:.0f} s\033[K" if on_terminal else f"  done in {seconds:.0f} s", flush=True)
     return seconds
 
@@ -141,13 +126,13 @@ def main():
         if name in seconds and (name != "generate the data" or os.path.isdir("datasets/toy")):
             print(f"\n{name}: done before, in {seconds[name]:.0f} s")
             continue
-        seconds[name] = run_step(name, arguments)
+        seconds[name] = run(name, arguments)
         with open(STEPS_FILE, "w") as f:
             json.dump(seconds, f)
     table = results(seconds)
     with open(RESULTS_FILE, "w") as f:
         f.write(table + "\n")
-    print(f"\n{table}")
+    print(f"\n{table}\n\nEverything that the search found, on one page for a browser:\n{REPORT}")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,12 @@ def test_detectron2_reads_voc_although_numpy_has_no_str(tmp_path):
     assert [d["image_id"] for d in dicts] == ["000001", "000002"]
 
 
+def test_detectron2s_tracing_is_imported_without_caffe2():
+    from detectron2.export import TracingAdapter
+
+    assert issubclass(TracingAdapter, torch.nn.Module)
+
+
 def test_pillow_has_the_name_that_detectron2_asks_for():
     assert PIL.Image.LINEAR == PIL.Image.BILINEAR
 

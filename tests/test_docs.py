@@ -61,6 +61,8 @@ DEFAULTS = {
 #: tests/test_search_net.py start two. The training set has 8 images here.
 OPTIONS = {"--cpu-processes": "1", "--images": "3"}
 SCRIPTS = ("train_net.py", "search_net.py")
+#: test_export_docs.py runs all commands and snippets of this page, and looks at what they leave.
+RUN_ELSEWHERE = {"docs/export.md"}
 
 
 def python_words(command):
@@ -196,9 +198,6 @@ def clone(toy_root, tmp_path_factory):
     for name in ("configs", "tools", "demo", "docs", "projects", *SCRIPTS):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(toy_root, folder / "datasets" / "toy")
-    # Images of the reader's own.
-    (folder / "photos").mkdir()
-    shutil.copy(toy_root / "detection" / "test" / "00001.jpg", folder / "photos" / "a.jpg")
     torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
     with inside(folder):
         for command in filter(runs, doc_pages.commands("README.md")):
@@ -221,9 +220,9 @@ def is_real(command):
 
 
 ALL = [command for page in PAGES for command in doc_pages.commands(page)]
-RUN_PAGES = {command.page for command in ALL if runs(command) and not is_real(command)} - {"README.md"}
+RUN_PAGES = {command.page for command in ALL if runs(command) and not is_real(command)} - {"README.md"} - RUN_ELSEWHERE
 #: pages with Python; that of the guide runs in test_readme.py
-PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {GUIDE}
+PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {GUIDE} - RUN_ELSEWHERE
 
 
 def test_the_commands_of_the_readme_run(clone):

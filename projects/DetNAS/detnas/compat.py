@@ -3,7 +3,7 @@ Lets Detectron2 0.6, as the package index has it, run on a current Python stack.
 
 Imported before anything of Detectron2. Every fix is named after the symptom it removes and is applied only where the
 symptom would show; with Detectron2's main branch, built with its extension, none of them applies. What our own code
-can avoid (model_zoo, export, launch and DDP on CPU) is avoided there instead of being patched here.
+can avoid (model_zoo, launch and DDP on CPU) is avoided there instead of being patched here.
 """
 
 import functools
@@ -89,6 +89,13 @@ def _fast_coco_evaluation_needs_the_extension():
         importlib.import_module("detectron2.evaluation.coco_evaluation").COCOeval_opt = COCOeval_faster
 
 
+def _no_module_named_caffe2():
+    """ModuleNotFoundError: No module named 'caffe2', when detectron2.export is imported, whatever is wanted of it."""
+    if importlib.util.find_spec("caffe2") is None:
+        # The one file of it that needs caffe2; main imports it only where caffe2 is.
+        sys.modules.setdefault("detectron2.export.api", types.ModuleType("detectron2.export.api"))
+
+
 def _voc_annotation_without_pose_has_no_attribute_text():
     """AttributeError: 'NoneType' object has no attribute 'text', when own VOC data is evaluated; "37.0" fails, too."""
     module = importlib.import_module("detectron2.evaluation.pascal_voc_evaluation")
@@ -125,4 +132,5 @@ _pil_image_has_no_attribute_LINEAR()
 _numpy_has_no_attribute(int, "detectron2.data.build")
 _numpy_has_no_attribute(str, "detectron2.data.datasets.pascal_voc")
 _fast_coco_evaluation_needs_the_extension()
+_no_module_named_caffe2()
 _voc_annotation_without_pose_has_no_attribute_text()

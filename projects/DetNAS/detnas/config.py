@@ -30,6 +30,8 @@ def add_detnas_config(cfg):
     # Freeze the stem (1), the first stage too (2), the second too (3), ...; 0: nothing. Not MODEL.BACKBONE.FREEZE_AT,
     # whose default of 2 would silently freeze a network that starts from random weights.
     cfg.MODEL.DETNAS.FREEZE_AT = 0
+    # Names of the classes; only in exported configs, which have no data set of their own to ask.
+    cfg.MODEL.DETNAS.CLASSES = []
 
     cfg.MODEL.CLASSIFIER = CN()
     # Set from the training data where that is a folder of classes.

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: what runs when no config is named; found beside the scripts, wherever they are started
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+_OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
 
 
 def argument_parser(epilog=None):
@@ -56,7 +57,7 @@ def user_errors():
     except (ValueError, KeyError, FileNotFoundError) as e:
         *_, (frame, _) = traceback.walk_tb(e.__traceback__)
         # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback.
-        if frame.f_globals["__name__"].split(".")[0] not in ("detnas", "__main__", "train_net", "search_net"):
+        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES:
             raise
         if comm.is_main_process():
             print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
@@ -171,7 +172,7 @@ def setup(args):
         detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
     resolve_arch(detnas.ARCH, space)
     _check_output_folder(cfg, space)
-    _register_datasets(cfg)
+    register_datasets(cfg)
 
     rank = comm.get_rank()
     for name in ("fvcore", "detectron2", "detnas"):
@@ -206,19 +207,31 @@ def _check_output_folder(cfg, space):
         )
 
 
-def _register_datasets(cfg):
-    """Register the data sets that the config names, and take the number of classes from them."""
+def register_datasets(cfg):
+    """
+    Register the data sets that the config names, and take the number of classes from them.
+
+    Returns:
+        list of class names, or None where the data sets do not tell.
+
+    Raises:
+        FileNotFoundError, ValueError: if a data set is not there or not sound, or if they have other classes.
+    """
     classes = {}
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         names = register_dataset(name)
         if names:
             classes[name] = list(names)
     if not classes:
-        return
+        return None
     (first, names), *others = classes.items()
     for other, other_names in others:
         if other_names != names:
             raise ValueError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
-    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(names)
-    cfg.MODEL.RETINANET.NUM_CLASSES = len(names)
-    cfg.MODEL.CLASSIFIER.NUM_CLASSES = len(names)
+    set_number_of_classes(cfg, len(names))
+    return names
+
+
+def set_number_of_classes(cfg, count):
+    """For whichever head there is."""
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count

@@ -46,7 +46,7 @@ def search_header(cfg, limits, weights):
         "seed": cfg.SEED,
         "train": list(cfg.DATASETS.TRAIN),
         "held_out": list(cfg.DATASETS.TEST),
-        "weights_sha256": _sha256(weights) if weights else "random weights",
+        "weights_sha256": weights_id(weights),
         **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
         # Only where they are used, so that logs from before there was a choice can be continued.
         **{key.lower(): cfg.SEARCH[key] for key in _FASTER if cfg.SEARCH[key]},
@@ -59,7 +59,10 @@ def search_header(cfg, limits, weights):
     }
 
 
-def _sha256(path):
+def weights_id(path):
+    """What the log's header says of a checkpoint; None stands for random weights."""
+    if not path:
+        return "random weights"
     digest = hashlib.sha256()
     with PathManager.open(path, "rb") as f:
         for block in iter(lambda: f.read(1 << 20), b""):

@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""
+Draw what a trained detector finds in images of your own.
+
+    python demo/predict.py --config-file CONFIG --input FOLDER --output FOLDER [--threshold 0.5] [KEY VALUE ...]
+
+CONFIG is that of a training, whose weights are its model_final.pth or MODEL.WEIGHTS, or an exported model.yaml. The
+drawn images have the names of the images; detections.json holds their boxes in COCO's form.
+"""
+
+import argparse
+import json
+import os
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+from detectron2.data.catalog import Metadata
+from detectron2.data.detection_utils import read_image
+from detectron2.engine import DefaultPredictor
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.utils.file_io import PathManager
+from detectron2.utils.visualizer import Visualizer
+from PIL import Image
+from tqdm import tqdm
+
+from detnas.data.mapper import is_classifier
+from detnas.engine.evaluation import quiet
+from detnas.engine.export import load_network_config, network_weights
+from detnas.engine.fit import fit_to_device
+from detnas.engine.setup import user_errors
+from detnas.modeling.weights import load_weights
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def find_images(inputs, output):
+    """Image files of folders and files, by name; ValueError or FileNotFoundError if there is nothing to draw."""
+    files = []
+    for path in inputs:
+        if PathManager.isdir(path):
+            if os.path.abspath(path) == os.path.abspath(output):
+                raise ValueError(f"--output {output} is the folder of the images, which would be overwritten")
+            found = sorted(name for name in PathManager.ls(path) if name.lower().endswith(ENDINGS))
+            if not found:
+                raise ValueError(f"--input {path} holds no image ({', '.join(ENDINGS)})")
+            files += [os.path.join(path, name) for name in found]
+        elif PathManager.isfile(path):
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"--input {path} does not exist")
+    names = [os.path.basename(file) for file in files]
+    for file, name in zip(files, names):
+        if names.count(name) > 1:
+            raise ValueError(f"two images of --input are called {name}")
+        if os.path.abspath(file) == os.path.abspath(os.path.join(output, name)):
+            raise ValueError(f"--output {output} is the folder of {file}, which would be overwritten")
+    return files
+
+
+def build_predictor(config_file, opts, threshold):
+    """Detectron2's DefaultPredictor with all weights of the file, and the data for the drawing."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"--threshold {threshold}: scores are between 0 and 1")
+    cfg = load_network_config(config_file, opts)
+    if is_classifier(cfg):
+        raise ValueError(f"{config_file} is a classifier's; boxes come from a detector")
+    weights = network_weights(config_file, cfg, opts)
+    cfg.MODEL.DEVICE = dict(zip(opts[::2], opts[1::2])).get("MODEL.DEVICE", "cuda")
+    fit_to_device(cfg)
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = threshold
+    # DefaultPredictor would take a file that matches in part.
+    cfg.MODEL.WEIGHTS = ""
+    with quiet("detectron2", "fvcore"):
+        predictor = DefaultPredictor(cfg)
+    load_weights(predictor.model, weights)
+    return predictor, Metadata().set(thing_classes=list(cfg.MODEL.DETNAS.CLASSES))
+
+
+def draw(image, instances, metadata, path):
+    """Write a copy of an image, (H, W, 3) BGR uint8, with boxes, classes and scores."""
+    drawn = Visualizer(image[:, :, ::-1], metadata).draw_instance_predictions(instances).get_image()
+    with PathManager.open(path, "wb") as f:
+        Image.fromarray(drawn).save(f, format=Image.registered_extensions()[os.path.splitext(path)[1].lower()])
+
+
+def main(args):
+    with user_errors():
+        files = find_images(args.input, args.output)
+        predictor, metadata = build_predictor(args.config_file, args.opts, args.threshold)
+        PathManager.mkdirs(args.output)
+    detections, drawn = [], 0
+    for file in tqdm(files, desc="images", disable=None):
+        try:
+            image = read_image(file, "BGR")
+        except (OSError, SyntaxError) as e:
+            tqdm.write(f"{file} cannot be read as an image and is skipped: {e}")
+            continue
+        instances = predictor(image)["instances"].to("cpu")
+        name = os.path.basename(file)
+        draw(image, instances, metadata, os.path.join(args.output, name))
+        detections += instances_to_coco_json(instances, name)
+        drawn += 1
+    with PathManager.open(os.path.join(args.output, "detections.json"), "w") as f:
+        json.dump(detections, f)
+    print(f"{args.output}: {drawn} images, {len(detections)} objects with a score of {args.threshold} and more")
+    return detections
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="of a training, or exported")
+    parser.add_argument(
+        "--input", required=True, action="append", metavar="PATH", help="folder or image; may be given several times"
+    )
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="for the drawn images")
+    parser.add_argument("--threshold", type=float, default=0.5, help="lowest score that is drawn")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())

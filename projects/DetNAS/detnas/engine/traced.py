@@ -1,0 +1,147 @@
+"""A network as a TorchScript or ONNX file."""
+
+import dataclasses
+import importlib.util
+import inspect
+import io
+import os
+import warnings
+
+import torch
+from detectron2.export import TracingAdapter
+from detectron2.structures import ImageList
+from detectron2.utils.file_io import PathManager
+
+#: format -> end of the file's name
+FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
+_ONNX_OPSET = 17  # from 16 on, RoiAlign is Detectron2's
+
+
+@dataclasses.dataclass
+class Part:
+    """
+    What of a network goes into a file. It takes "image", (3, H, W) float32 as it comes out of Detectron2's mapper,
+    H and W any; mean, deviation and padding are inside.
+
+    Args:
+        name: "detector", "classifier" or "backbone"; the file's name.
+        outputs: names of the outputs.
+        run: function (model, list of one {"image": tensor}) -> tuple of tensors.
+    """
+
+    name: str
+    outputs: tuple
+    run: callable
+
+
+def _boxes(model, inputs):
+    found = model(inputs)[0]["instances"]
+    return found.pred_boxes.tensor, found.scores, found.pred_classes  # (N, 4), (N,), (N,)
+
+
+def _scores(model, inputs):
+    return (model(inputs)[0]["scores"],)  # (num_classes,)
+
+
+def _features(model, inputs):
+    image = (inputs[0]["image"].to(model.device) - model.pixel_mean) / model.pixel_std
+    images = ImageList.from_tensors([image], model.backbone.size_divisibility)
+    return tuple(model.backbone(images.tensor).values())  # each (1, C, H / stride, W / stride)
+
+
+DETECTOR = Part("detector", ("boxes", "scores", "classes"), _boxes)
+CLASSIFIER = Part("classifier", ("scores",), _scores)
+
+
+def backbone_part(model):
+    """The backbone with its FPN: an output for each level."""
+    return Part("backbone", tuple(model.backbone.output_shape()), _features)
+
+
+def whole_part(cfg):
+    """The :class:`Part` that is the whole network of a config, or None with the reason why there is none."""
+    arch = cfg.MODEL.META_ARCHITECTURE
+    if arch == "ImageClassifier":
+        return CLASSIFIER, None
+    if arch not in ("GeneralizedRCNN", "RetinaNet"):
+        return None, f"a {arch} gives more than boxes"
+    for key in ("MASK_ON", "KEYPOINT_ON"):
+        if arch == "GeneralizedRCNN" and cfg.MODEL[key]:
+            return None, f"MODEL.{key}: the network gives more than boxes"
+    return DETECTOR, None
+
+
+def require_format(form):
+    """
+    Raises:
+        ValueError: if a package for a format is missing.
+    """
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if form == "onnx" and missing:
+        raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install 'detnas[onnx]'")
+
+
+def write_part(model, part, form, folder, image):
+    """
+    Trace a part of a model and write the file.
+
+    Args:
+        form: one of :data:`FORMATS`.
+        image: (3, H, W) float32, to trace with.
+
+    Returns:
+        path of the file.
+
+    Raises:
+        RuntimeError, ValueError: if torch cannot trace it.
+    """
+    path = os.path.join(folder, part.name + FORMATS[form])
+    adapter = TracingAdapter(model, [{"image": image}], part.run).eval()
+    data = io.BytesIO()
+    with warnings.catch_warnings():
+        # On every branch that a trace takes; the comparison afterwards tells whether one mattered.
+        warnings.simplefilter("ignore")
+        if form == "torchscript":
+            torch.jit.save(torch.jit.trace(adapter, (image,), check_trace=False), data)
+        else:
+            _to_onnx(adapter, image, part, data)
+    with PathManager.open(path, "wb") as f:
+        f.write(data.getvalue())
+    return path
+
+
+def _to_onnx(adapter, image, part, data):
+    axes = {"image": {1: "height", 2: "width"}}
+    if part is DETECTOR:
+        axes.update({name: {0: "detections"} for name in part.outputs})
+    # torch's newer exporter cannot follow a detector, whose number of boxes depends on the image.
+    older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    torch.onnx.export(
+        adapter,
+        (image,),
+        data,
+        input_names=["image"],
+        output_names=list(part.outputs),
+        dynamic_axes=axes,
+        opset_version=_ONNX_OPSET,
+        **older,
+    )
+
+
+def open_file(path):
+    """A function image (3, H, W) -> list of tensors that runs an exported file."""
+    local = PathManager.get_local_path(path)
+    if path.endswith(FORMATS["torchscript"]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            network = torch.jit.load(local)
+        return lambda image: _as_list(network(image))
+    # Only here: it is one of the optional packages.
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(local, providers=["CPUExecutionProvider"])
+    return lambda image: [torch.from_numpy(output) for output in session.run(None, {"image": image.numpy()})]
+
+
+def _as_list(outputs):
+    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)

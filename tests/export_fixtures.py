@@ -1,0 +1,36 @@
+"""A small supernet with a search, and its best path exported, for the tests of export and prediction."""
+
+import pytest
+from export_runs import export
+from toy_runs import command, detection, own_loggers
+
+import search_net
+import train_net
+
+_SEARCH = {
+    "SEARCH.POPULATION": 2,
+    "SEARCH.NUM_PARENTS": 1,
+    "SEARCH.NUM_MUTATE": 1,
+    "SEARCH.NUM_CROSS": 0,
+    "SEARCH.GENERATIONS": 1,
+    "SEARCH.RECALIBRATION_IMAGES": 8,
+    "SEARCH.METRIC": "bbox/AP50",
+}
+
+
+@pytest.fixture(scope="session")
+def searched_supernet(toy_root, tmp_path_factory):
+    """Folder of a supernet of a few iterations, and of a search of two candidates in it on its training images."""
+    folder = tmp_path_factory.mktemp("supernet") / "run"
+    solver = {"SOLVER.MAX_ITER": 50, "SOLVER.BASE_LR": 0.02, "TEST.EVAL_PERIOD": 50}
+    data = {**detection(toy_root, test="train"), **_SEARCH, **solver, "OUTPUT_DIR": folder, "MODEL.WEIGHTS": ""}
+    with own_loggers():
+        train_net.main(command("toy_2_train_supernet", {**data, "SUPERNET.EVAL_RANDOM_PATHS": 0}))
+        search_net.main(command("toy_2_train_supernet", data, parser=search_net.parser()))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(searched_supernet):
+    """Folder of its best path in all formats."""
+    return export("--log", searched_supernet, "--format", "torchscript", "--format", "onnx")

@@ -1,0 +1,30 @@
+"""Runs of tools/export_model.py and demo/predict.py in this process."""
+
+import importlib.util
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def script(folder, name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tool, demo = script("tools", "export_model"), script("demo", "predict")
+
+
+def words(overrides):
+    return [str(word) for pair in overrides.items() for word in pair]
+
+
+def export(*flags, overrides=()):
+    """Run tools/export_model.py; the folder it wrote."""
+    return Path(tool.main(tool.parser().parse_args([*map(str, flags), *words(dict(overrides))])))
+
+
+def predict(*flags):
+    """Run demo/predict.py; the detections."""
+    return demo.main(demo.parser().parse_args([*map(str, flags)]))

@@ -1,0 +1,87 @@
+"""The commands and snippets of docs/export.md, as they stand there."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from detectron2.data.detection_utils import read_image
+from detectron2.engine import DefaultPredictor
+from export_runs import ROOT, demo, tool
+
+from detnas.engine.setup import load_config
+
+pytest_plugins = ["toy_fixtures", "export_fixtures"]
+PAGE = (ROOT / "docs" / "export.md").read_text()
+SCRIPTS = {"tools/export_model.py": tool, "demo/predict.py": demo}
+#: run in a process of its own after the snippets, those without Detectron2 first
+TAIL = """
+import json
+arrays = {"ts": (boxes, scores, classes), "onnx": (onnx_boxes / scale, onnx_scores, onnx_classes)}
+arrays["detectron2"] = found.pred_boxes.tensor, found.scores, found.pred_classes
+print(json.dumps({key: [x.tolist() for x in values] for key, values in arrays.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(searched_supernet, exported, toy_root, tmp_path_factory):
+    """A folder with what the demo leaves behind, in small."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    (folder / "datasets").mkdir()
+    (folder / "datasets" / "toy").symlink_to(toy_root)
+    shutil.copytree(searched_supernet, folder / "output" / "demo" / "2_supernet")
+    (folder / "output" / "demo" / "4_retrain").mkdir()
+    shutil.copy(exported / "model.pth", folder / "output" / "demo" / "4_retrain" / "model_final.pth")
+    (folder / "photos").mkdir()
+    shutil.copy(toy_root / "detection" / "val" / "00001.jpg", folder / "photos" / "a.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def followed(project):
+    """The folder after all commands of the page."""
+    commands = re.findall(r"^    python (.*)", PAGE.replace("\\\n", ""), re.MULTILINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        for line in commands:
+            name, *args = shlex.split(line)
+            SCRIPTS[name].main(SCRIPTS[name].parser().parse_args(args))
+    assert len(commands) >= 6
+    return project
+
+
+def test_the_commands_of_the_page_leave_what_it_says(followed):
+    assert {f.name for f in (followed / "output/demo/4_retrain/export").iterdir()} == {
+        "model.yaml", "model.pth", "detector.ts", "detector.onnx", "backbone.onnx"
+    }
+    assert (followed / "output/demo/2_supernet/export/model.yaml").is_file()
+    assert (followed / "untrained/model.yaml").read_text().startswith("# RANDOM WEIGHTS")
+    assert {f.name for f in (followed / "drawn").iterdir()} == {"a.jpg", "detections.json"}
+    assert len(list((followed / "drawn2").iterdir())) == 6
+
+
+def test_the_snippets_give_equal_detections_in_a_process_without_the_repository(followed):
+    detectron2, *others = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    alone = "import sys\nassert not {'detnas', 'detectron2'} & set(sys.modules)\n"
+    code = "\n".join([*others, alone, detectron2, TAIL])
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=followed, capture_output=True, text=True, env=os.environ
+    )
+    assert run.returncode == 0, run.stderr
+    results = {k: [torch.tensor(x) for x in v] for k, v in json.loads(run.stdout.splitlines()[-1]).items()}
+
+    folder = followed / "output" / "demo" / "4_retrain" / "export"
+    cfg = load_config(str(folder / "model.yaml"))
+    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
+    found = DefaultPredictor(cfg)(read_image(str(followed / "photos" / "a.jpg"), "BGR"))["instances"]
+    assert len(found) > 3
+    for boxes, scores, classes in results.values():
+        torch.testing.assert_close(boxes, found.pred_boxes.tensor, atol=0.01, rtol=0)
+        torch.testing.assert_close(scores, found.scores, atol=1e-4, rtol=0)
+        assert torch.equal(classes, found.pred_classes)

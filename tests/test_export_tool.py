@@ -1,0 +1,233 @@
+"""tools/export_model.py on small networks and the generated images."""
+
+import re
+import shutil
+
+import pytest
+import torch
+import yaml
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from export_runs import ROOT, export
+from toy_runs import DEMO, SHORT, classification, command, detection, own_loggers
+
+import detnas
+import train_net
+from detnas.engine import traced
+from detnas.engine.export import load_network_config
+from detnas.search.log import SearchLog
+
+pytest_plugins = ["toy_fixtures", "export_fixtures"]
+ARCH = "21-30-12-03"
+TINY = detnas.get_space("tiny")
+BOTH = ("--format", "torchscript", "--format", "onnx")
+DETECTOR = {"MODEL.DETNAS.ARCH": ARCH, "MODEL.WEIGHTS": ""}
+
+
+def export_config(config, folder, *flags, overrides=()):
+    """Export from one of the demo's configs or a path, in short."""
+    path = config if "/" in str(config) else DEMO / f"{config}.yaml"
+    return export("--config-file", path, "--output", folder, *flags, overrides={**SHORT, **dict(overrides)})
+
+
+@pytest.fixture
+def fails(capsys):
+    """Function that runs the tool, expects one sentence and exit code 2, and gives the sentence."""
+
+    def check(*flags, overrides=()):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            export(*flags, overrides=overrides)
+        assert caught.value.code == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        return line.removeprefix("error: ")
+
+    return check
+
+
+@pytest.fixture
+def retinanet(tmp_path):
+    """Config and checkpoint of a small RetinaNet whose scores differ; those of an untrained one are all the same."""
+    path = tmp_path / "retinanet.yaml"
+    model = {
+        "DETNAS": {"SPACE": "tiny", "ARCH": ARCH},
+        "FPN": {"OUT_CHANNELS": 16, "NORM": "SyncBN"},
+        "ANCHOR_GENERATOR": {"SIZES": [[8 * 2**level, 12 * 2**level] for level in range(5)]},
+        "RETINANET": {"NORM": "SyncBN", "NUM_CLASSES": 4},
+    }
+    base = str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml")
+    path.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model, "OUTPUT_DIR": str(tmp_path)}))
+    cfg = get_cfg()
+    detnas.add_detnas_config(cfg)
+    cfg.merge_from_file(str(path))
+    cfg.MODEL.DEVICE = "cpu"
+    torch.manual_seed(0)
+    state = build_model(cfg).state_dict()
+    state["head.cls_score.weight"] *= 100
+    state["head.cls_score.bias"].zero_()
+    torch.save({"model": state}, tmp_path / "model_final.pth")
+    return path
+
+
+def test_the_best_of_a_log_has_its_logged_metrics(exported, searched_supernet, toy_root, tmp_path):
+    best = SearchLog(str(searched_supernet), TINY).best()[0]
+    assert best.score > 1
+    overrides = {**detection(toy_root, "train"), "MODEL.WEIGHTS": exported / "model.pth", "OUTPUT_DIR": tmp_path}
+    with own_loggers():
+        results = train_net.main(command(exported / "model.yaml", overrides, "--eval-only"))
+    metrics = {f"bbox/{name}": value for name, value in results["bbox"].items()}
+    assert metrics["bbox/AP50"] == pytest.approx(best.score, abs=1e-3)
+    assert metrics["bbox/AP"] == pytest.approx(best.metrics["bbox/AP"], abs=1e-3)
+
+
+def test_another_path_of_the_log_can_be_exported(searched_supernet, tmp_path, capsys):
+    worst = TINY.format(SearchLog(str(searched_supernet), TINY).best(None)[-1].path)
+    export("--log", searched_supernet, "--arch", worst, "--output", tmp_path)
+    assert worst in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "model.yaml").read_text())["MODEL"]["DETNAS"]["ARCH"] == worst
+
+
+def test_the_config_names_the_classes_and_nothing_of_this_machine(exported, searched_supernet):
+    text = (exported / "model.yaml").read_text()
+    assert "generated" not in text and "coco:" not in text and not re.search(r"(^|\s|['\"])/", text)
+    cfg = yaml.safe_load(text)
+    best = SearchLog(str(searched_supernet), TINY).best()[0]
+    assert cfg["MODEL"]["DETNAS"]["CLASSES"] == ["disk", "square", "triangle", "cross"]
+    assert cfg["MODEL"]["DETNAS"]["ARCH"] == TINY.format(best.path)
+    assert cfg["MODEL"]["WEIGHTS"] == "model.pth" and cfg["MODEL"]["DEVICE"] == "cpu"
+    assert {cfg["MODEL"][part]["NORM"] for part in ("DETNAS", "FPN", "ROI_BOX_HEAD")} == {"BN"}
+
+
+def test_detectron2_alone_loads_all_weights(exported):
+    cfg = get_cfg()
+    detnas.add_detnas_config(cfg)
+    cfg.merge_from_file(str(exported / "model.yaml"))
+    model = build_model(cfg)
+    DetectionCheckpointer(model).load(str(exported / "model.pth"))
+    saved = torch.load(exported / "model.pth", weights_only=True)["model"]
+    assert saved.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+
+
+def test_the_files_are_of_the_detector_for_images_of_any_size(exported):
+    assert {f.name for f in exported.iterdir()} == {"model.yaml", "model.pth", "detector.ts", "detector.onnx"}
+    run = [traced.open_file(str(exported / name)) for name in ("detector.ts", "detector.onnx")]
+    for size in ((32, 200), (130, 61)):
+        (boxes, scores, classes), others = run[0](torch.rand(3, *size) * 255), run[1](torch.zeros(3, *size))
+        assert len(boxes) == len(scores) == len(classes) > 0
+        # Nothing is found in a black image, or little.
+        assert [x.dim() for x in others] == [2, 1, 1] and (boxes[:, [0, 2]] <= size[1]).all()
+
+
+def test_retinanet_is_exported_whole(retinanet, tmp_path, capsys):
+    folder = tmp_path / "out"
+    export_config(retinanet, folder, *BOTH, overrides={"DATASETS.TRAIN": "()", "DATASETS.TEST": "()"})
+    out = capsys.readouterr().out
+    assert "detector.ts: the detector; images of any size" in out and "detector.onnx: the detector;" in out
+    assert "run on noise" in out and "detections compared: 100" in out
+    assert yaml.safe_load((folder / "model.yaml").read_text())["MODEL"]["RETINANET"]["NORM"] == "BN"
+
+
+def test_a_classifier_is_exported_whole(toy_root, tmp_path, capsys):
+    overrides = {**classification(toy_root), "MODEL.DETNAS.ARCH": ARCH}
+    folder = export_config("toy_1_pretrain_supernet", tmp_path, "--random-weights", *BOTH, overrides=overrides)
+    out = capsys.readouterr().out
+    assert "classifier.ts: the classifier" in out and "cut to 32x32" in out
+    (scores,) = traced.open_file(str(folder / "classifier.onnx"))(torch.rand(3, 32, 32) * 255)
+    assert scores.shape == (4,) and float(scores.sum()) == pytest.approx(1)
+
+
+def test_a_published_name_without_weights_says_that_they_are_random_whenever_it_is_exported(tmp_path, capsys):
+    overrides = {"MODEL.DETNAS.SPACE": "300M", "MODEL.DETNAS.ARCH": "DetNAS-COCO-FPN-300M", "DATASETS.TEST": "()"}
+    overrides.update({"OUTPUT_DIR": tmp_path, "SEARCH.RAY_ADDRESS": "gpus.example"})
+    folder = export_config("toy_4_retrain", tmp_path, "--random-weights", overrides=overrides)
+    assert "RANDOM WEIGHTS" in capsys.readouterr().out
+    assert not {"gpus.example", str(tmp_path)} & set(re.findall(r"[\w./]+", (folder / "model.yaml").read_text()))
+    assert export("--config-file", folder / "model.yaml") == folder
+    assert (folder / "model.yaml").read_text().startswith("# RANDOM WEIGHTS: an untrained network.\n")
+
+
+@pytest.mark.parametrize(
+    "flags, overrides, reason",
+    [
+        (["--backbone"], {}, "--backbone"),
+        ([], {"MODEL.MASK_ON": True}, "MODEL.MASK_ON: the network gives more than boxes"),
+    ],
+)
+def test_the_backbone_alone_says_why(toy_root, tmp_path, capsys, flags, overrides, reason):
+    overrides = {**detection(toy_root), **DETECTOR, **overrides}
+    export_config("toy_4_retrain", tmp_path, "--random-weights", "--format", "torchscript", *flags, overrides=overrides)
+    out = capsys.readouterr().out
+    assert f"backbone.ts: the backbone, and not the whole network ({reason})" in out and "p2, p3, p4, p5, p6" in out
+    outputs = traced.open_file(str(tmp_path / "backbone.ts"))(torch.rand(3, 60, 90) * 255)
+    assert [tuple(x.shape[2:]) for x in outputs] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
+
+
+def test_what_torch_cannot_trace_is_the_backbone_alone(toy_root, tmp_path, capsys, monkeypatch):
+    def cannot(model, inputs):
+        raise RuntimeError("\nCould not follow this head\nand so on")
+
+    monkeypatch.setattr(traced.DETECTOR, "run", cannot)
+    flags = ("--random-weights", "--format", "torchscript")
+    export_config("toy_4_retrain", tmp_path, *flags, overrides={**detection(toy_root), **DETECTOR})
+    assert "(torch cannot write the whole detector: Could not follow this head)" in capsys.readouterr().out
+    assert not (tmp_path / "detector.ts").exists()
+
+
+def test_without_its_data_a_trained_network_is_exported_without_class_names(exported, tmp_path, caplog):
+    cfg = yaml.safe_load((exported / "model.yaml").read_text())
+    cfg["MODEL"]["DETNAS"]["CLASSES"] = []
+    cfg["DATASETS"]["TRAIN"] = ["coco:gone.json:gone"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(cfg))
+    shutil.copy(exported / "model.pth", tmp_path)
+    folder = export("--config-file", tmp_path / "run.yaml")
+    assert folder == tmp_path and "No class names" in caplog.text and "gone.json does not exist" in caplog.text
+    assert yaml.safe_load((folder / "model.yaml").read_text())["MODEL"]["DETNAS"]["CLASSES"] == []
+
+
+def test_without_its_data_the_classes_of_coco_and_voc_are_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, count, first in (("COCO/detnas_fpn_300M_1x", 80, "person"), ("VOC/detnas_fpn_300M", 20, "aeroplane")):
+        model = load_network_config(str(ROOT / "configs" / f"{name}.yaml")).MODEL
+        assert (len(model.DETNAS.CLASSES), model.DETNAS.CLASSES[0]) == (count, first)
+        assert model.ROI_HEADS.NUM_CLASSES == count
+
+
+def test_a_space_of_one_stage_is_exported_although_its_arch_is_a_number(tmp_path):
+    own = {"STAGE_CHANNELS": [32], "STAGE_DEPTHS": [4]}
+    model = {
+        "META_ARCHITECTURE": "ImageClassifier",
+        "BACKBONE": {"NAME": "build_detnas_classifier_backbone"},
+        "DETNAS": {"SPACE": "own", "OWN_SPACE": own},
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"MODEL": model, "DATASETS": {"TRAIN": [], "TEST": []}}))
+    overrides = {"MODEL.DETNAS.ARCH": "2130"}
+    export("--config-file", tmp_path / "own.yaml", "--output", tmp_path, "--random-weights", overrides=overrides)
+    assert load_network_config(str(tmp_path / "model.yaml")).MODEL.DETNAS.ARCH == "2130"
+
+
+def test_a_supernet_is_no_network_to_export(fails):
+    config = DEMO / "toy_2_train_supernet.yaml"
+    assert 'MODEL.DETNAS.ARCH is "supernet"' in fails("--config-file", config)
+
+
+def test_bad_input_is_one_sentence(fails, tmp_path, searched_supernet, exported):
+    assert fails() == "one of --config-file and --log is needed"
+    config, model = ("--config-file", DEMO / "toy_4_retrain.yaml"), ("--config-file", exported / "model.yaml")
+    arch = {"MODEL.DETNAS.ARCH": ARCH, "OUTPUT_DIR": tmp_path}
+    assert "--random-weights exports an untrained network" in fails(*config, overrides=arch)
+    assert "best.yaml does not exist" in fails("--log", tmp_path)
+    assert "holds no score of 00-00-00-00" in fails("--log", searched_supernet, "--arch", "00-00-00-00")
+    assert "gone.png does not exist" in fails(*model, "--format", "onnx", "--image", "gone.png")
+    assert "cannot be read as an image" in fails(*model, "--format", "onnx", "--image", exported / "model.yaml")
+    wrong = {"MODEL.WEIGHTS": exported / "model.pth"}
+    assert "the search ran with other weights" in fails("--log", searched_supernet, overrides=wrong)
+    assert f"weights {exported}/model.pth do not match" in fails(*model, overrides={**wrong, "MODEL.FPN.NORM": ""})
+
+
+def test_missing_onnx_packages_are_named_before_anything_is_written(fails, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(traced.importlib.util, "find_spec", lambda name: None)
+    sentence = fails("--config-file", exported / "model.yaml", "--format", "onnx", "--output", tmp_path / "out")
+    assert sentence == "--format onnx needs onnx and onnxruntime: pip install 'detnas[onnx]'"
+    assert not (tmp_path / "out").exists()

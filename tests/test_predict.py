@@ -1,0 +1,117 @@
+"""demo/predict.py on the generated images."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from detectron2.config import get_cfg
+from detectron2.data.detection_utils import read_image
+from detectron2.engine import DefaultPredictor
+from export_runs import ROOT, predict
+from PIL import Image
+from toy_runs import DEMO
+
+import detnas
+
+pytest_plugins = ["toy_fixtures", "export_fixtures"]
+
+
+@pytest.fixture
+def photos(toy_root, tmp_path):
+    """A folder with two images and a text."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in (1, 2):
+        shutil.copy(toy_root / "detection" / "val" / f"0000{number}.jpg", folder)
+    Image.open(folder / "00002.jpg").save(folder / "b.png")
+    (folder / "00002.jpg").unlink()
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def fails(capsys, photos, tmp_path):
+    """Function that runs the demo, expects one sentence and exit code 2, and gives the sentence."""
+
+    def check(config, *flags, source=photos, output=tmp_path / "drawn"):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            predict("--config-file", config, "--input", source, "--output", output, *flags)
+        assert caught.value.code == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        return line.removeprefix("error: ")
+
+    return check
+
+
+def test_an_exported_network_draws_its_detections(exported, photos, tmp_path, capsys):
+    model, output = exported / "model.yaml", tmp_path / "drawn"
+    detections = predict("--config-file", model, "--input", photos, "--output", output, "--threshold", 0.05)
+    assert {f.name for f in output.iterdir()} == {"00001.jpg", "b.png", "detections.json"}
+    assert json.loads((output / "detections.json").read_text()) == detections
+    assert f"2 images, {len(detections)} objects with a score of 0.05 and more" in capsys.readouterr().out
+    drawn, image = (np.asarray(Image.open(folder / "b.png"), dtype=int) for folder in (output, photos))
+    assert drawn.shape == image.shape and (drawn != image).any()
+
+
+def test_the_detections_are_those_of_detectron2s_predictor(exported, photos, tmp_path):
+    model, image = exported / "model.yaml", photos / "b.png"
+    detections = predict("--config-file", model, "--input", image, "--output", tmp_path, "--threshold", 0.05)
+    cfg = get_cfg()
+    detnas.add_detnas_config(cfg)
+    cfg.merge_from_file(str(model))
+    cfg.MODEL.WEIGHTS = str(exported / "model.pth")
+    found = DefaultPredictor(cfg)(read_image(str(image), "BGR"))["instances"]
+    assert len(found) == len(detections) > 0 and {d["image_id"] for d in detections} == {"b.png"}
+    assert [d["score"] for d in detections] == pytest.approx(found.scores.tolist())
+    assert [d["category_id"] for d in detections] == found.pred_classes.tolist()
+    x0, y0, x1, y1 = found.pred_boxes.tensor[0].tolist()
+    assert detections[0]["bbox"] == pytest.approx([x0, y0, x1 - x0, y1 - y0])
+
+
+def test_a_training_is_drawn_with_its_final_weights(exported, photos, toy_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "toy").symlink_to(toy_root)
+    shutil.copy(exported / "model.pth", tmp_path / "model_final.pth")
+    arch = yaml.safe_load((exported / "model.yaml").read_text())["MODEL"]["DETNAS"]["ARCH"]
+    config = ("--config-file", DEMO / "toy_4_retrain.yaml", "--input", photos, "--output", tmp_path / "out")
+    assert predict(*config, "MODEL.DETNAS.ARCH", arch, "OUTPUT_DIR", tmp_path) is not None
+    assert (tmp_path / "out" / "00001.jpg").is_file()
+
+
+def test_a_broken_image_is_named_and_skipped(exported, photos, tmp_path, capsys):
+    (photos / "broken.jpg").write_bytes((photos / "00001.jpg").read_bytes()[:200])
+    (photos / "text.png").write_text("no image")
+    predict("--config-file", exported / "model.yaml", "--input", photos, "--output", tmp_path / "drawn")
+    out = capsys.readouterr().out
+    assert "broken.jpg cannot be read as an image and is skipped" in out and "text.png cannot be read" in out
+    assert "2 images" in out and not (tmp_path / "drawn" / "text.png").exists()
+
+
+def test_bad_input_is_one_sentence(fails, exported, photos, tmp_path):
+    model = exported / "model.yaml"
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no image (.jpg" in fails(model, source=tmp_path / "empty")
+    assert "gone does not exist" in fails(model, source=tmp_path / "gone")
+    assert "would be overwritten" in fails(model, output=photos)
+    assert "would be overwritten" in fails(model, source=photos / "b.png", output=photos)
+    assert "two images of --input are called b.png" in fails(model, "--input", photos / "b.png")
+    assert "--threshold 50.0: scores are between 0 and 1" in fails(model, "--threshold", 50)
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_weights_that_are_not_there_or_do_not_match_are_named(fails, exported, tmp_path):
+    shutil.copy(exported / "model.yaml", tmp_path)
+    assert f"{tmp_path}/model.pth does not exist" in fails(tmp_path / "model.yaml")
+    training = ("MODEL.DETNAS.ARCH", "21-30-12-03", "OUTPUT_DIR", tmp_path)
+    assert f"no trained network at {tmp_path}/model_final.pth" in fails(DEMO / "toy_4_retrain.yaml", *training)
+    words = fails(exported / "model.yaml", "MODEL.DETNAS.ARCH", "00-00-00-00", "MODEL.WEIGHTS", exported / "model.pth")
+    assert "do not match the model" in words
+
+
+def test_a_classifier_draws_no_boxes(fails):
+    config = ROOT / "configs" / "ImageNet" / "detnas_300M.yaml"
+    assert "is a classifier's; boxes come from a detector" in fails(config)

@@ -1,0 +1,137 @@
+#!/usr/bin/env python
+"""
+Export a network for use without this repository: model.yaml and model.pth, for any Detectron2 project that imports
+detnas; and TorchScript or ONNX files, each run and compared with the network.
+
+    python tools/export_model.py --config-file CONFIG                       what train_net.py has trained with CONFIG
+    python tools/export_model.py --config-file CONFIG --format torchscript --format onnx
+    python tools/export_model.py --log FOLDER                               the best path of a search, untrained alone
+    python tools/export_model.py --config-file CONFIG --random-weights MODEL.DETNAS.ARCH DetNAS-COCO-FPN-300M
+"""
+
+import argparse
+import os
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+
+from detnas.data.mapper import is_classifier
+from detnas.engine.export import (CONFIG, exported_as, is_export, load_network, load_network_config, network_weights,
+                                  write_network)
+from detnas.engine.found import trained_weights
+from detnas.engine.setup import user_errors
+from detnas.engine.traced import FORMATS, backbone_part, require_format, whole_part, write_part
+from detnas.engine.traced_check import check_file, check_images
+from detnas.search.inherit import inherit_path, logged_candidate, search_config
+
+
+def from_training(args):
+    """Config, state dict and a line about them, of a single network."""
+    cfg = load_network_config(args.config_file, args.opts)
+    if args.random_weights:
+        return cfg, load_network(cfg).state_dict(), "RANDOM WEIGHTS: an untrained network."
+    try:
+        weights = network_weights(args.config_file, cfg, args.opts)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f"{e}; --random-weights exports an untrained network") from None
+    state = load_network(cfg, weights).state_dict()
+    about = exported_as(args.config_file) if is_export(cfg, args.opts) else ""
+    return cfg, state, about or f"Trained as {os.path.basename(args.config_file)} says."
+
+
+def from_log(args):
+    """The same, of a path of a search with the supernet's weights."""
+    search, log = search_config(args.log, args.config_file, args.opts)
+    candidate = logged_candidate(log, args.arch)
+    weights = None if args.random_weights else trained_weights(search, args.opts)
+    print(f"Recalibrating {log.space.format(candidate.path)} as the search did ...", flush=True)
+    state = inherit_path(search, log, weights, candidate.path)
+    arch = ["MODEL.DETNAS.ARCH", log.space.format(candidate.path)]
+    cfg = load_network_config(args.config_file or os.path.join(args.log, "best.yaml"), [*args.opts, *arch])
+    cfg.OUTPUT_DIR = args.log
+    what = f"{search.SEARCH.METRIC} {candidate.score:.2f} in the search, with the supernet's weights."
+    return cfg, state, f"RANDOM WEIGHTS: {what}" if args.random_weights else what
+
+
+def export_part(cfg, model, form, folder, images, backbone_only):
+    """Write the whole network, or its backbone where that cannot be. Returns file, part and the reason for it."""
+    part, reason = (None, "--backbone") if backbone_only else whole_part(cfg)
+    if part:
+        try:
+            return write_part(model, part, form, folder, images[0]), part, ""
+        except (RuntimeError, ValueError) as e:
+            reason = f"torch cannot write the whole {part.name}: {str(e).strip().splitlines()[0]}"
+    part = backbone_part(model)
+    return write_part(model, part, form, folder, images[0]), part, f", and not the whole network ({reason})"
+
+
+def describe_part(file, part, reason, results, shown):
+    """Lines about an exported file and its check."""
+    yield f"{file}: the {part.name}{reason}; images of any size"
+    sizes = ", ".join("x".join(map(str, r["size"])) for r in results)
+    differences = {name: max(r["differences"][name] for r in results) for name in results[0]["differences"]}
+    greatest = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+    yield f"  run on {shown}, mirrored and at another size ({sizes}); greatest differences: {greatest}"
+    counts = [r["detections"] for r in results]
+    if any(counts):
+        yield f"  detections compared: {', '.join(map(str, counts))}; boxes in pixels"
+    elif counts[0] is not None:
+        yield "  nothing was detected there, so little was compared: --image FILE with objects says more"
+
+
+def describe_interface(cfg, parts):
+    """Lines about what the files take and give."""
+    if is_classifier(cfg):
+        size = f"cut to {cfg.INPUT.CLASSIFIER.SIZE}x{cfg.INPUT.CLASSIFIER.SIZE}"
+    else:
+        size = f"resized to a shorter side of {cfg.INPUT.MIN_SIZE_TEST}, the longer at most {cfg.INPUT.MAX_SIZE_TEST}"
+    yield f"input   image (3, H, W) float32, {cfg.INPUT.FORMAT}, 0..255, {size}; mean and deviation are inside"
+    for part in parts:
+        if part.name == "detector":
+            yield "outputs boxes (N, 4) float32, x0 y0 x1 y1 in pixels of that image; scores (N,) float32, falling;"
+            yield f"        classes (N,) int64, 0-based, names in {CONFIG}"
+        elif part.name == "classifier":
+            yield f"outputs scores (classes,) float32, probabilities; names in {CONFIG}"
+        else:
+            yield f"outputs {', '.join(part.outputs)}: (1, C, h, w) float32, of the image padded at right and bottom"
+
+
+def main(args):
+    with user_errors():
+        if not (args.config_file or args.log):
+            raise ValueError("one of --config-file and --log is needed")
+        for form in args.format:
+            require_format(form)
+        cfg, state, about = (from_log if args.log else from_training)(args)
+        folder = args.output or (
+            os.path.dirname(args.config_file) if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export")
+        )
+        images, shown = check_images(cfg, args.image) if args.format else ([], "")
+        cfg, model = write_network(folder, cfg, state, about)
+        print(f"{os.path.join(folder, CONFIG)} and model.pth: {about}")
+        parts = {}
+        for form in dict.fromkeys(args.format):
+            file, part, reason = export_part(cfg, model, form, folder, images, args.backbone)
+            results = check_file(file, part, model, images)
+            print("\n".join(describe_part(file, part, reason, results, shown)), flush=True)
+            parts[part.name] = part
+        if parts:
+            print("\n".join(describe_interface(cfg, parts.values())))
+    return folder
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="of a training, or an exported model.yaml")
+    parser.add_argument("--log", default="", metavar="FOLDER", help="of a search; the weights are its model_final.pth")
+    parser.add_argument("--arch", default="", help="with --log, this path of the log and not the best one")
+    parser.add_argument("--output", default="", metavar="FOLDER", help="OUTPUT_DIR/export by default")
+    parser.add_argument("--format", action="append", default=[], choices=FORMATS, help="may be given twice")
+    parser.add_argument("--backbone", action="store_true", help="with --format, the backbone with its FPN alone")
+    parser.add_argument("--image", default="", metavar="FILE", help="to check the files on; a test image by default")
+    parser.add_argument("--random-weights", action="store_true", help="export an untrained network")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())

@@ -1,0 +1,310 @@
+#!/usr/bin/env python
+"""
+Does the search's fitness tell how good a network is? Random networks, the winner of the search, ShuffleNetv2 style and
+the winner of a search by classification are each trained alone, with one recipe and several seeds, and compared with
+their fitness in the supernet, with and without recalibration:
+
+    python tools/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; about two hours on 2 cores
+    python tools/study.py --supernet CONFIG --classifier CONFIG --retrain CONFIG --output FOLDER
+
+Every step is a command line as a user would type it. Stopped or killed, it goes on when it is started again. Writes
+study.md (tables), study.png and study.json; what the steps said is in the folder's log/.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import random
+import sys
+import threading
+import time
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import torch
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+from detnas.config import config_space
+from detnas.cost import CostTable
+from detnas.engine.setup import load_config, user_errors
+from detnas.engine.steps import StepFailed, run_step
+from detnas.limits import Limits
+from detnas.modeling.weights import read_checkpoint, select_path
+from detnas.search.log import SearchLog
+
+try:
+    from detnas.report.study import Network, correlation_table, correlations, plot_study, study_table
+except ModuleNotFoundError as e:
+    sys.exit(f"error: {e}; a study needs scipy: pip install scipy")
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TRAIN, SEARCH = (os.path.join(ROOT, name) for name in ("train_net.py", "search_net.py"))
+SHUFFLENET, WINNER, CLASSIFICATION = "ShuffleNetv2 style", "winner", "classification winner"
+
+
+class Steps:
+    """
+    Command lines that are run once; which of them were is kept in a folder.
+
+    Args:
+        folder: only one study can use it at a time.
+        threads: of torch for each step.
+        run: a function like :func:`detnas.engine.steps.run_step`.
+
+    Raises:
+        ValueError: if the folder is in use.
+    """
+
+    def __init__(self, folder, threads, run=run_step):
+        self.folder, self.threads, self.run_one = folder, threads, run
+        os.makedirs(os.path.join(folder, "log"), exist_ok=True)
+        # The steps inherit it: one that outlives a killed study keeps the next study out.
+        self.lock = open(os.path.join(folder, "lock"), "w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"{folder} is in use by a study, or by a step of one that was killed") from None
+        self.file = os.path.join(folder, "steps.json")
+        self.done = read_json(self.file) if os.path.isfile(self.file) else {}
+        self.mutex, self.ended = threading.Lock(), None
+
+    def __call__(self, name, *arguments):
+        """
+        Run ``python ARGUMENTS``, unless it was done before.
+
+        Raises:
+            ValueError: if a step of this name was done with other arguments.
+            StepFailed: if it ends with an error, or no more steps are to be run because another one did.
+        """
+        # Where the project lies does not make another step.
+        command = " ".join(arguments).replace(ROOT + os.sep, "")
+        if name in self.done:
+            before = self.done[name]["command"]
+            if before != command:
+                raise ValueError(f"{self.folder} holds another study; remove it or give another --output: "
+                                 f"{name} was `python {before}` there and is `python {command}` now")
+            return
+        if self.ended:
+            raise StepFailed(self.ended)
+        print(f"{name} ...", flush=True)
+        log = os.path.join(self.folder, "log", f"{name.replace(' ', '_')}.txt")
+        last = time.perf_counter()
+
+        def say(progress):
+            nonlocal last
+            if time.perf_counter() - last > 60:
+                last = time.perf_counter()
+                print(f"    {name}: {progress}", flush=True)
+
+        try:
+            seconds = self.run_one(list(arguments), log, say, self.threads, (self.lock.fileno(),))
+        except StepFailed as e:
+            self.end(f"{name} {e}")
+            raise StepFailed(self.ended) from None
+        with self.mutex:
+            self.done[name] = {"command": command, "seconds": seconds}
+            write_json(self.file, self.done)
+            print(f"{name}: done in {seconds:.0f} s ({len(self.done)} steps done)", flush=True)
+
+    def end(self, reason):
+        """No step is begun from now on."""
+        self.ended = self.ended or reason
+
+    def close(self):
+        """Let another study have the folder."""
+        self.lock.close()
+
+
+class Study:
+    """What is compared with what; every method that runs something can be called again."""
+
+    def __init__(self, args, run=run_step):
+        self.args, self.folder = args, args.output
+        self.supernet = load_config(args.supernet)
+        self.classifier = load_config(args.classifier)
+        self.alone = load_config(args.retrain, args.opts)
+        self.space = config_space(self.supernet)
+        for cfg, file in ((self.classifier, args.classifier), (self.alone, args.retrain)):
+            found = config_space(cfg)
+            if found != self.space:
+                raise ValueError(f'{file} is of space "{found.name}"; {args.supernet} of "{self.space.name}"')
+        if self.alone.MODEL.WEIGHTS:
+            given = self.alone.MODEL.WEIGHTS
+            raise ValueError(f"{args.retrain}: MODEL.WEIGHTS is {given}; a study trains from random ones")
+        self.limits = Limits(self.supernet, self.space)
+        self.steps = Steps(self.folder, max(1, (os.cpu_count() or 1) // args.jobs), run)
+
+    def known(self):
+        """name -> path of the networks that need no search: random ones within the search's limits, all 3x3."""
+        rng, paths = random.Random(f"study {self.args.seed}"), {}
+        while len(paths) < self.args.random:
+            path = self.space.random_path(rng)
+            if self.limits(path) and path not in paths.values():
+                paths[f"random {len(paths) + 1}"] = path
+        paths[SHUFFLENET] = (0,) * self.space.num_blocks
+        return paths
+
+    def search(self, what, config, cfg, *opts):
+        """Train a supernet if it is not there, search it; returns the winner's path."""
+        weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+        if not PathManager.isfile(weights):
+            self.steps(f"{what} supernet", TRAIN, "--config-file", config, "--resume")
+        folder = os.path.join(self.folder, f"{what}_search")
+        command = [SEARCH, "--config-file", config, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", folder, *opts]
+        self.steps(f"{what} search", *command)
+        return SearchLog(folder, self.space).best()[0].path
+
+    def fitness(self, name, path, kind):
+        """Score of a path in the supernet: ``kind`` is recalibrated, plain, or tested (on the images of the test)."""
+        folder = os.path.join(self.folder, "fitness", f"{name} {kind}".replace(" ", "_"))
+        weights = os.path.join(self.supernet.OUTPUT_DIR, "model_final.pth")
+        flags = ["--no-recalibration"] if kind == "plain" else []
+        opts = ["DATASETS.TEST", str(tuple(self.alone.DATASETS.TEST))] if kind == "tested" else []
+        command = [SEARCH, "--config-file", self.args.supernet, "--arch", self.space.format(path), *flags]
+        self.steps(f"{name} {kind}", *command, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", folder, *opts)
+        return read_json(os.path.join(folder, "evaluation.json"))["metrics"][self.supernet.SEARCH.METRIC]
+
+    def train(self, name, path, seed, weights=None):
+        """Score of a path that was trained alone, from random weights or those of a file."""
+        name = f"{name} inherited" if weights else name
+        folder = os.path.join(self.folder, "alone", f"{name} {seed}".replace(" ", "_"))
+        command = [TRAIN, "--config-file", self.args.retrain, "--resume", "MODEL.DETNAS.ARCH", self.space.format(path)]
+        command += ["SEED", str(seed), "OUTPUT_DIR", folder, *self.args.opts]
+        self.steps(f"{name} seed {seed}", *command, *(["MODEL.WEIGHTS", weights] if weights else []))
+        with open(os.path.join(folder, "metrics.json")) as f:
+            lines = [json.loads(line) for line in f]
+        return [line[self.alone.SEARCH.METRIC] for line in lines if self.alone.SEARCH.METRIC in line][-1]
+
+    def inherited(self, path):
+        """A file with the supernet's weights of a path."""
+        file = os.path.join(self.folder, "inherited.pth")
+        weights = read_checkpoint(os.path.join(self.supernet.OUTPUT_DIR, "model_final.pth"))
+        torch.save({"model": select_path(weights, self.space, path)}, file)
+        return file
+
+
+def compare(study, pool):
+    """
+    Run everything, as much at once as the pool allows.
+
+    Returns:
+        (list of :class:`Network`, dict of the winner's scores by the weights it starts from)
+    """
+    args, paths = study.args, study.known()
+    detection = pool.submit(study.search, "detection", args.supernet, study.supernet)
+    opts = ("SEARCH.METRIC", "classification/top1")
+    classification = pool.submit(study.search, "classification", args.classifier, study.classifier, *opts)
+
+    def alone(name):
+        return {seed: pool.submit(study.train, name, paths[name], seed) for seed in args.seeds}
+
+    def fitness(name):
+        return {kind: pool.submit(study.fitness, name, paths[name], kind) for kind in ("recalibrated", "plain")}
+
+    trained = {name: alone(name) for name in paths}
+    paths[WINNER] = detection.result()
+    weights = study.inherited(paths[WINNER])
+    inherited = {seed: pool.submit(study.train, WINNER, paths[WINNER], seed, weights) for seed in args.seeds}
+    tested = pool.submit(study.fitness, WINNER, paths[WINNER], "tested")
+    trained[WINNER] = alone(WINNER)
+    judged = {name: fitness(name) for name in paths}
+    paths[CLASSIFICATION] = classification.result()
+    trained[CLASSIFICATION], judged[CLASSIFICATION] = alone(CLASSIFICATION), fitness(CLASSIFICATION)
+
+    table = CostTable.measure(study.space)
+    networks = [
+        Network(
+            name,
+            study.space.format(path),
+            table.flops(path),
+            **{kind: score.result() for kind, score in judged[name].items()},
+            alone={seed: score.result() for seed, score in trained[name].items()},
+        )
+        for name, path in paths.items()
+    ]
+    weights = {
+        "the supernet's, recalibrated, not trained on": [tested.result()],
+        "random, then trained alone": list(networks[-2].alone.values()),
+        "the supernet's, then trained alone": [score.result() for score in inherited.values()],
+    }
+    return networks, weights
+
+
+def report(study, networks, weights):
+    """Write study.json, study.md and study.png; returns the text of study.md."""
+    metric, folder = study.alone.SEARCH.METRIC, study.folder
+    random_ones = [n for n in networks if n.name.startswith("random")]
+    groups = {f"{len(random_ones)} random networks": correlations(random_ones)}
+    groups[f"all {len(networks)}"] = correlations(networks)
+    of_winner = [[name, ", ".join(f"{score:.1f}" for score in scores)] for name, scores in weights.items()]
+    text = "\n\n".join(
+        (
+            f"{metric}; alone: {study.alone.SOLVER.MAX_ITER} iterations, batch {study.alone.SOLVER.IMS_PER_BATCH}.",
+            study_table(networks),
+            correlation_table(groups),
+            tabulate(of_winner, ["the winner's weights", f"{metric} on the test images"], tablefmt="github"),
+        )
+    )
+    raw = [dataclasses.asdict(n) for n in networks]
+    content = {"metric": metric, "networks": raw, "kendall": groups, "winner": weights}
+    write_json(os.path.join(folder, "study.json"), content)
+    with open(os.path.join(folder, "study.md"), "w") as f:
+        f.write(text + "\n")
+    plot_study(networks, metric, os.path.join(folder, "study.png"))
+    return text
+
+
+def read_json(file):
+    with open(file) as f:
+        return json.load(f)
+
+
+def write_json(file, content):
+    with open(f"{file}.new", "w") as f:
+        json.dump(content, f, indent=1)
+    os.replace(f"{file}.new", file)
+
+
+def main(args, run=run_step, executor=concurrent.futures.ThreadPoolExecutor):
+    with user_errors():
+        study = Study(args, run)
+        print(f"{args.random} random networks, {len(args.seeds)} seeds, {args.jobs} at once; output in {args.output}. "
+              "Ctrl-C and start again to go on.", flush=True)
+        with contextlib.closing(study.steps), executor(args.jobs) as pool:
+            try:
+                networks, weights = compare(study, pool)
+            except KeyboardInterrupt:
+                # Ctrl-C in a terminal reaches the steps, too; they save what they have.
+                sys.exit("Stopped. Start again to go on.")
+            except StepFailed as e:
+                sys.exit(f"error: {e}; start again to go on from here")
+            finally:
+                study.steps.end("the study has ended")
+    print(f"\n{report(study, networks, weights)}\n\nAlso in {args.output}: study.md, study.png, study.json")
+    return networks
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    demo = os.path.join("configs", "demo")
+    for flag, file, what in (
+        ("--supernet", "bccd_2_scratch.yaml", "steps 2 and 3: trains a supernet on detection, and searches it"),
+        ("--classifier", "bccd_1_pretrain_supernet.yaml", "trains a supernet on classification, and searches it"),
+        ("--retrain", "bccd_study.yaml", "step 4: trains one network; tested on DATASETS.TEST"),
+    ):
+        parser.add_argument(flag, default=os.path.join(demo, file), metavar="CONFIG", help=what)
+    parser.add_argument("--output", default=os.path.join("output", "study"), metavar="FOLDER")
+    parser.add_argument("--random", type=int, default=12, metavar="N", help="random networks")
+    parser.add_argument("--seed", type=int, default=0, help="of the random networks")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the trainings")
+    parser.add_argument("--jobs", type=int, default=2, help="steps at once; each has its share of the cores")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config of --retrain")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
