@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from detnas.config import config_space
 from detnas.engine.found import read_arch, trained_weights
-from detnas.engine.setup import argument_parser, load_config, setup, user_errors
+from detnas.engine.setup import argument_parser, check_processes, load_config, setup, user_errors
 from detnas.report import metrics_table, plot_search, write_page
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
@@ -118,10 +118,22 @@ def prepare(cfg, args, space):
     return log, executor, functools.partial(steps, searcher, executor, log, count, limits.costs, on_candidate)
 
 
+def check_workers(cfg, args):
+    """
+    Raises:
+        ValueError: if the machine has not got the workers that are asked for; a Ray cluster says so itself.
+    """
+    if args.num_machines > 1:
+        raise ValueError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
+    if not cfg.SEARCH.RAY_ADDRESS:
+        check_processes(args)
+
+
 def main(args):
     with user_errors():
         if args.report or args.list or args.best or args.front or args.csv:
             return show(args)
+        check_workers(load_config(args.config_file, args.opts), args)
         cfg = setup(args)
         space = config_space(cfg)
         if args.eval_only or args.arch:

@@ -34,7 +34,10 @@ def fails(capsys, tmp_path):
         before = {name: content for name, content in tree(tmp_path).items() if not name.endswith("log.txt")}
         capsys.readouterr()
         with own_loggers(), pytest.raises(SystemExit) as caught:
-            launch(script.main, command(*args, parser=parser))
+            if script is search_net:
+                search_net.main(command(*args, parser=parser))
+            else:
+                launch(script.main, command(*args, parser=parser))
         assert caught.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
@@ -163,6 +166,18 @@ def test_more_gpus_than_there_are_is_an_error(fails, run, script):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_the_error_says_how_to_start_processes(fails, run):
     assert "--cpu-processes" in fails(train_net, DETECTOR, {"OUTPUT_DIR": run}, "--num-gpus", "2")
+
+
+def test_several_machines_need_a_url_and_in_a_search_ray(fails, run):
+    assert "SEARCH.RAY_ADDRESS" in fails(search_net, DETECTOR, {"OUTPUT_DIR": run}, "--num-machines", "2")
+    words = fails(train_net, DETECTOR, {"OUTPUT_DIR": run}, "--num-machines", "2")
+    assert "--num-machines 2 needs --dist-url tcp://HOST:PORT" in words
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_several_machines_need_gpus(fails, run):
+    flags = ["--num-machines", "2", "--dist-url", "tcp://127.0.0.1:29500"]
+    assert "needs GPUs on each" in fails(train_net, DETECTOR, {"OUTPUT_DIR": run}, *flags)
 
 
 def test_a_limit_that_no_network_meets_says_what_the_smallest_has(fails, run, toy_root, supernet):

@@ -4,7 +4,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
 import detnas
-from detnas.space import OPS, SearchSpace
+from detnas.space import PAPER_OPS, SearchSpace
 
 SOUND = dict(name="own", stem_channels=16, stage_channels=(48, 96), stage_depths=(2, 1), last_channels=128)
 
@@ -29,7 +29,7 @@ def test_a_space_of_ones_own_is_read_from_the_config():
 
 def test_by_default_ones_own_space_is_the_small_one_of_the_paper():
     own, small = detnas.config_space(config()), detnas.get_space("300M")
-    assert list(own.blocks()) == list(small.blocks()) and own.ops == small.ops == OPS
+    assert list(own.blocks()) == list(small.blocks()) and own.ops == small.ops == PAPER_OPS
 
 
 def test_a_network_and_a_supernet_of_ones_own_space_are_built():

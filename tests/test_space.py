@@ -38,8 +38,8 @@ def test_the_spaces_are_the_ones_of_the_paper():
 
 
 def test_the_digits_stand_for_the_ops_in_the_order_of_the_paper():
-    assert OPS == ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
-    assert all(space.ops == OPS for space in SPACES.values())
+    paper = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
+    assert OPS[:4] == paper and all(space.ops == paper for space in SPACES.values())
 
 
 def test_the_first_block_of_each_stage_changes_width_and_has_stride_2():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from detnas import space
 from detnas.modeling.blocks import OPS, SPLITS, ShuffleUnit
 from detnas.space import BlockSpec
 
@@ -35,6 +36,10 @@ def describe(branch):
         return f"depthwise {k}x{k} {layer.in_channels} /{s}"
 
     return [words(layer) for layer in branch]
+
+
+def test_every_op_that_a_space_may_name_is_built():
+    assert tuple(OPS) == space.OPS
 
 
 @pytest.mark.parametrize("shuffle", HALVES)

@@ -18,9 +18,10 @@ import numpy as np
 import PIL.Image
 
 _INSTALL = (
-    "detnas needs Detectron2, which is not installed: either `uv pip install 'detnas[detectron2]'` (Detectron2 0.6 "
-    "from the package index, no compiler needed; `make setup` in a clone does this), or build the main branch with "
-    "`pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/detectron2'`."
+    "detnas needs Detectron2, which is not installed: either `make setup` or `uv pip install -e '.[detectron2]'` in a "
+    "clone of this project (Detectron2 0.6 from the package index, no compiler needed), or build the main branch with "
+    "`pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/detectron2'`; "
+    "docs/install.md says more."
 )
 
 

@@ -2,7 +2,7 @@
 
 from detectron2.config import CfgNode as CN
 
-from .space import OPS, SPACES, SearchSpace
+from .space import PAPER_OPS, SPACES, SearchSpace
 
 OWN_SPACE = "own"
 
@@ -12,13 +12,13 @@ def add_detnas_config(cfg):
     cfg.MODEL.DETNAS = CN()
     # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened), "tiny" (demo) or "own".
     cfg.MODEL.DETNAS.SPACE = "300M"
-    # The space "own". OPS is a choice out of the four; the digits of its archs are indices into this list.
+    # The space "own". OPS is a choice out of detnas.OPS; the digits of its archs are indices into this list.
     cfg.MODEL.DETNAS.OWN_SPACE = CN()
     cfg.MODEL.DETNAS.OWN_SPACE.STEM_CHANNELS = 16
     cfg.MODEL.DETNAS.OWN_SPACE.STAGE_CHANNELS = (64, 160, 320, 640)
     cfg.MODEL.DETNAS.OWN_SPACE.STAGE_DEPTHS = (4, 4, 8, 4)
     cfg.MODEL.DETNAS.OWN_SPACE.LAST_CHANNELS = 1024
-    cfg.MODEL.DETNAS.OWN_SPACE.OPS = OPS
+    cfg.MODEL.DETNAS.OWN_SPACE.OPS = PAPER_OPS
     # "supernet", an arch such as 2120-2112-33130031-3132, the name of a published network, or a search's best.yaml.
     cfg.MODEL.DETNAS.ARCH = "supernet"
     # Norm of the blocks. SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.

@@ -9,8 +9,10 @@ import operator
 from dataclasses import dataclass
 from typing import Iterator, Tuple
 
-#: The choices of every block; a path holds indices into this tuple (the order of all published archs).
-OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
+#: The choices of every block in the paper's spaces; a path holds indices into this tuple (as in all published archs).
+PAPER_OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
+#: Every op there is; further ones are for spaces of one's own.
+OPS = PAPER_OPS
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class SearchSpace:
     stage_channels: Tuple[int, ...]
     stage_depths: Tuple[int, ...]
     last_channels: int = 1024
-    ops: Tuple[str, ...] = OPS
+    ops: Tuple[str, ...] = PAPER_OPS
 
     def __post_init__(self):
         for problem in self._problems():

@@ -64,16 +64,35 @@ def user_errors():
         sys.exit(2)
 
 
+def check_processes(args):
+    """
+    Raises:
+        ValueError: if this machine has not got what the arguments ask for.
+    """
+    gpus = torch.cuda.device_count()
+    # 1 is the default and means one process, with a GPU or without.
+    if args.num_gpus > max(gpus, 1):
+        hint = "; --cpu-processes N starts N processes without GPUs" if gpus == 0 else ""
+        raise ValueError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
+    if args.cpu_processes > 1 and gpus:
+        raise ValueError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
+
+
+def _check_machines(args):
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise ValueError(
+            f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, with the first machine's name and a "
+            "free port of it, the same on all machines"
+        )
+    if args.num_machines > 1 and not torch.cuda.is_available():
+        raise ValueError(f"--num-machines {args.num_machines}: training on several machines needs GPUs on each")
+
+
 def launch(main, args):
     """Run ``main(args)`` in as many processes as the arguments say."""
     with user_errors():
-        gpus = torch.cuda.device_count()
-        # 1 is the default and means one process, with a GPU or without.
-        if args.num_gpus > max(gpus, 1):
-            hint = "; --cpu-processes N starts N processes without GPUs" if gpus == 0 else ""
-            raise ValueError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
-        if args.cpu_processes > 1 and gpus:
-            raise ValueError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
+        check_processes(args)
+        _check_machines(args)
     try:
         if args.cpu_processes > 1:
             url = f"tcp://127.0.0.1:{_free_port()}"

@@ -1,0 +1,456 @@
+"""
+The documentation: every command in it runs here, or says in the page why it cannot; every link leads somewhere; every
+setting is explained.
+
+The rule. A command is a line of an indented block or of a ``sh`` fence of a page (``doc_pages.py``). It is *marked* if
+its own comment says "needs ..." or how many minutes or hours it takes, or if the paragraph that introduces its block
+says "needs ...": ImageNet, COCO, VOC, GPUs, the network, a cluster, machines, weights, hours, a clone. A benchmark is
+always marked. What is not marked runs here, page by page in the order of the page, in a folder that looks like a clone,
+on generated images: as it stands, but for SUBSTITUTIONS, OPTIONS, SMALL and DEFAULTS. What is marked is parsed: the
+script is there, its parser knows the options, the config is there and takes the KEY VALUE overrides, the make target
+exists.
+"""
+
+import ast
+import contextlib
+import importlib.util
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import doc_pages
+import pytest
+import released_reference
+import torch
+from doc_pages import GUIDE, PAGES, ROOT, Command
+from stand_in import use_root
+from toy_runs import SHORT, own_loggers
+
+import search_net
+from detnas.config import add_detnas_config
+from detnas.engine.setup import argument_parser, load_config
+from detnas.report.command import parser as report_parser
+
+pytest_plugins = ["toy_fixtures"]
+# The modules that a command runs have been imported before.
+pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules after import:RuntimeWarning")
+
+#: words of a page that stand for the reader's own, and what they are here
+SUBSTITUTIONS = {
+    "CONFIG": "configs/demo/toy_2_train_supernet.yaml",
+    "FOLDER": "output/demo/2_supernet",
+    "ARCH": "00-12-33-21",
+    "FILE": "shown.csv",
+    "RELEASED.pth": "released.pth",
+    "OURS.pth": "ours.pth",
+}
+#: trainings and searches are this small, whatever the command says; all else that it says stays
+SMALL = {"SOLVER.MAX_ITER": 2, "SOLVER.STEPS": "[]", "SEARCH.GENERATIONS": 2, "SEARCH.RECALIBRATION_IMAGES": 4}
+#: and these hold where the command says nothing
+DEFAULTS = {
+    **SHORT,
+    "SUPERNET.EVAL_RANDOM_PATHS": 0,
+    "SEARCH.POPULATION": 4,
+    "SEARCH.NUM_PARENTS": 2,
+    "SEARCH.NUM_MUTATE": 2,
+    "SEARCH.NUM_CROSS": 1,
+}
+#: Options with another value. Processes of their own would take most of the time; tests/engine/test_trainer.py and
+#: tests/test_search_net.py start two. The training set has 8 images here.
+OPTIONS = {"--cpu-processes": "1", "--images": "3"}
+SCRIPTS = ("train_net.py", "search_net.py")
+#: test_export_docs.py runs all commands and snippets of this page, and looks at what they leave.
+RUN_ELSEWHERE = {"docs/export.md"}
+
+
+def python_words(command):
+    """The words behind ``python``, placeholders replaced; None if it is another program."""
+    words = command.words
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+        words = words[1:]
+    if words[0] not in ("python", ".venv/bin/python"):
+        return None
+    words = [SUBSTITUTIONS.get(word, word) for word in words[1:]]
+    return [OPTIONS.get(before, word) for before, word in zip(["", *words], words)]
+
+
+def runs(command):
+    """Whether a test must run it."""
+    return not command.why_not and not is_benchmark(command)
+
+
+def is_benchmark(command):
+    return "python benchmarks/" in command.text
+
+
+def small(words):
+    """A training's or search's command line with its settings made small."""
+    given = {key: str(value) for key, value in DEFAULTS.items() if key not in words}
+    given.update({key: str(value) for key, value in SMALL.items()})
+    return [*words, *(word for pair in given.items() for word in pair)]
+
+
+def run(command):
+    """Run a Python command in this process, in the working folder, as the command line would."""
+    words = python_words(command)
+    assert words, f"{command}: neither run nor marked; only commands of Python can run"
+    if words[0] in SCRIPTS and not {"--list", "--best", "--front", "--report"} & set(words):
+        words = small(words)
+    how, words = (runpy.run_module, words[1:]) if words[0] == "-m" else (runpy.run_path, words)
+    assert how is runpy.run_module or Path(words[0]).is_file(), f"{command}: there is no {words[0]}"
+    with pytest.MonkeyPatch.context() as patch, own_loggers():
+        patch.setattr(sys, "argv", words)
+        try:
+            how(words[0], run_name="__main__", **({"alter_sys": True} if how is runpy.run_module else {}))
+        except SystemExit as e:
+            assert not e.code, f"{command}: ended with {e.code}"
+        except Exception as e:
+            raise AssertionError(f"{command}: {type(e).__name__}: {e}") from e
+
+
+def check(command):
+    """That a command which is not run could be: files, options and settings are there."""
+    try:
+        words = python_words(command)
+        (CHECKS[command.words[0]] if words is None else _check_python)(words or command.words)
+    except KeyError:
+        raise AssertionError(f"{command}: unknown command {command.words[0]}") from None
+    except (SystemExit, ValueError, OSError) as e:
+        raise AssertionError(f"{command}: {e}") from e
+
+
+def _check_python(words):
+    if words[0] == "-m":
+        assert importlib.util.find_spec(words[1]), f"there is no module {words[1]}"
+        if words[1] == "detnas.report":
+            report_parser().parse_args(words[2:])
+        missing = [word for word in words[2:] if word.startswith("tests/") and not (ROOT / word).exists()]
+        assert not missing, f"{missing} do not exist"
+        return
+    script = ROOT / words[0]
+    assert script.is_file(), f"there is no {words[0]}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script)])
+        parser = _parser(words[0])
+    if parser is None:
+        _check_flags(script, words)
+        return
+    args = parser.parse_args(words[1:])
+    if hasattr(args, "opts") and hasattr(args, "config_file"):
+        load_config(args.config_file, args.opts)
+
+
+def _parser(script):
+    """The parser of a script; None where it has none that can be had without running it."""
+    if script == "search_net.py":
+        return search_net.parser()
+    if script == "train_net.py":
+        return argument_parser()
+    if script.startswith("benchmarks/"):
+        return None
+    make = runpy.run_path(str(ROOT / script), run_name="read").get("parser")
+    return make() if make else None
+
+
+def _check_flags(script, words):
+    """The options of a benchmark stand in its source, or in what all of them share."""
+    sources = [script, script.parent / "tables.py", ROOT / "projects" / "DetNAS" / "detnas" / "engine" / "setup.py"]
+    text = "".join(path.read_text() for path in sources if path.is_file()) + argument_parser().format_help()
+    for word in words:
+        assert not word.startswith("--") or re.search(rf"{word}\b", text), f"{script.name} has no option {word}"
+        assert not word.endswith(".yaml") or (ROOT / word).is_file(), f"there is no {word}"
+
+
+def _check_make(words):
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    for word in words[1:]:
+        assert "=" in word or word in targets, f"the Makefile has no target {word}"
+
+
+def _check_install(words):
+    assert "install" in words
+    _, _, extras = (ROOT / "setup.cfg").read_text().partition("extras_require]")
+    extras = set(re.findall(r"^(\w+) =$", extras, re.MULTILINE))
+    for names in re.findall(r"\.\[([\w,]+)\]", " ".join(words)):
+        assert set(names.split(",")) <= extras, f"setup.cfg has no extras {names}"
+
+
+def _check_ray(words):
+    scripts = pytest.importorskip("ray.scripts.scripts", reason="Ray is not installed")
+    scripts.cli.commands[words[1]].make_context(words[1], words[2:])
+
+
+CHECKS = {
+    "make": _check_make,
+    "uv": _check_install,
+    "pip": _check_install,
+    "ray": _check_ray,
+}
+
+
+@pytest.fixture(scope="module")
+def clone(toy_root, tmp_path_factory):
+    """A folder with everything of the project, and with the outputs of the README's commands, which have run in it."""
+    folder = tmp_path_factory.mktemp("docs") / "clone"
+    folder.mkdir()
+    for name in ("configs", "tools", "demo", "docs", "projects", *SCRIPTS):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(toy_root, folder / "datasets" / "toy")
+    torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
+    with inside(folder):
+        for command in filter(runs, doc_pages.commands("README.md")):
+            run(command)
+    return folder
+
+
+@contextlib.contextmanager
+def inside(folder):
+    """Work in the folder; data sets that are registered there are forgotten afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        use_root(patch, folder / "datasets")
+        yield
+
+
+def is_real(command):
+    """Whether it reads the real images."""
+    return "$DETNAS_DATA" in command.text
+
+
+ALL = [command for page in PAGES for command in doc_pages.commands(page)]
+RUN_PAGES = {command.page for command in ALL if runs(command) and not is_real(command)} - {"README.md"} - RUN_ELSEWHERE
+#: pages with Python; that of the guide runs in test_readme.py
+PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {GUIDE} - RUN_ELSEWHERE
+
+
+def test_the_commands_of_the_readme_run(clone):
+    left = {str(path.relative_to(clone / "output" / "demo")) for path in (clone / "output" / "demo").rglob("*")}
+    wanted = {"1_pretrain_supernet/model_final.pth", "2_supernet/search.jsonl", "2_supernet/best.yaml"}
+    assert wanted | {"4_pretrain/model_final.pth", "4_retrain/model_final.pth"} <= left
+
+
+@pytest.mark.parametrize("page", sorted(RUN_PAGES | PYTHON_PAGES))
+def test_the_commands_of_a_page_run_and_then_its_python(page, clone):
+    with inside(clone):
+        doc_pages.write_yaml(page, clone)
+        for command in doc_pages.commands(page):
+            if runs(command) and not is_real(command):
+                run(command)
+        if page in PYTHON_PAGES:
+            doc_pages.run_snippets(page)
+
+
+@pytest.mark.parametrize("command", [c for c in ALL if runs(c) and is_real(c)], ids=str)
+def test_a_command_on_real_images_runs(command, clone, data_dir, monkeypatch):
+    text = command.text.replace("$DETNAS_DATA", str(data_dir))
+    with inside(clone):
+        run(Command(command.page, command.line, text))
+
+
+def test_the_conversion_prints_what_its_page_shows(clone, capsys):
+    (shown,) = doc_pages.snippets("docs/released_weights.md", "text")
+    with inside(clone):
+        run(doc_pages.commands("docs/released_weights.md")[0])
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_does_not_run_could_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("configs", "tools"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    doc_pages.write_yaml(page, tmp_path)
+    for command in [*doc_pages.commands(page), *doc_pages.inline_commands(page)]:
+        if not runs(command):
+            check(command)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for target in doc_pages.links(page):
+        file, _, heading = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), f"{page}: {target}"
+        assert not heading or heading in doc_pages.headings(path), f"{page}: {target}"
+
+
+def test_the_readme_leads_to_every_page():
+    there = {(ROOT / target.partition("#")[0]).resolve() for target in doc_pages.links("README.md")}
+    assert [page for page in PAGES if page != "README.md" and ROOT / page not in there] == []
+
+
+def test_the_quickstart_shows_the_commands_of_the_demo():
+    steps = runpy.run_path(str(ROOT / "demo" / "run.py"), run_name="read")["STEPS"].values()
+    shown = {" ".join(command.words[1:]) for command in doc_pages.commands("docs/quickstart.md")}
+    assert {" ".join(step.replace("--resume", "").split()) for step in steps} <= shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_of_the_project_that_a_page_names_is_there(page):
+    folders = r"(configs|tools|demo|docs|benchmarks|tests|projects)/[\w./-]+\.(yaml|py|md|png)"
+    named = [words for words in doc_pages.inline_code(page) if re.fullmatch(folders, words)]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def keys_of(node, prefix=""):
+    for key, value in node.items():
+        if hasattr(value, "items"):
+            yield from keys_of(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def own_keys():
+    """Every setting that this project adds to Detectron2's."""
+    everything, cfg = set(keys_of(load_config(""))), load_config("")
+    for node, name in ((cfg.MODEL, "DETNAS"), (cfg.MODEL, "CLASSIFIER"), (cfg.INPUT, "CLASSIFIER")):
+        del node[name]
+    del cfg.SOLVER["ACCUMULATE"], cfg["SUPERNET"], cfg["SEARCH"]
+    left = set(keys_of(cfg))
+    add_detnas_config(cfg)
+    assert set(keys_of(cfg)) == everything
+    return everything - left
+
+
+def test_every_setting_is_named_in_a_page():
+    named = set().union(*map(doc_pages.setting_names, PAGES))
+    assert sorted(own_keys() - named) == []
+
+
+def test_how_the_search_works_names_every_setting_of_the_search():
+    search = {key for key in own_keys() if key.startswith("SEARCH.")}
+    assert sorted(search - doc_pages.setting_names("docs/search.md")) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_setting_that_a_page_names_exists(page):
+    cfg = load_config("")
+    nodes = {key.rpartition(".")[0] for key in keys_of(cfg)}
+    assert sorted(doc_pages.setting_names(page) - set(keys_of(cfg)) - nodes) == []
+
+
+@pytest.mark.parametrize("page", ["docs/search.md", "docs/training.md"])
+def test_the_defaults_in_the_tables_are_those_of_the_config(page):
+    cfg = load_config("")
+    rows = re.findall(r"^\| `([A-Z][A-Z0-9_.]+)` \| ([^|]+) \|", doc_pages.read(page), re.MULTILINE)
+    assert len(rows) > 5
+    for key, shown in rows:
+        value = cfg
+        for part in key.split("."):
+            value = value[part]
+        shown = shown.strip().strip("`")
+        value = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+        assert shown == (value or "empty"), f"{page}: {key} is {value}, not {shown}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if doc_pages.snippets(page, "yaml")])
+def test_the_yaml_of_a_page_is_a_config(page, tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    doc_pages.write_yaml(page, tmp_path)
+    for text in doc_pages.snippets(page, "yaml"):
+        if '"Base-RCNN-FPN.yaml"' not in text:  # Detectron2's own, see test_readme.py
+            (tmp_path / "snippet.yaml").write_text(text)
+            load_config(str(tmp_path / "snippet.yaml"))
+
+
+def texts(source):
+    """The strings of a Python source, with ... where something is filled in."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+
+
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code():
+    sources = [*(ROOT / "projects" / "DetNAS" / "detnas").rglob("*.py"), *(ROOT / script for script in SCRIPTS)]
+    said = [text for path in sources for text in texts(path.read_text())]
+    rows = re.findall(r"^\| ([^|]+) \|", doc_pages.read("docs/troubleshooting.md"), re.MULTILINE)
+    messages = [words for row in rows for words in re.findall(r"`([^`]+)`", row) if " " in words]
+    assert len(messages) > 30
+    unknown = [words for words in messages if not any(_in_order(words.split("..."), text) for text in said)]
+    assert unknown == []
+
+
+def _in_order(parts, text):
+    return re.search(".*".join(map(re.escape, (part.strip() for part in parts))), text, re.DOTALL)
+
+
+# The collector itself.
+
+PAGE = """\
+These need 8 GPUs:
+
+    python train_net.py --num-gpus 8
+
+Then look:
+
+    python search_net.py --config-file CONFIG --best 3   # the best
+    python train_net.py --config-file configs/demo/toy_2_train_supernet.yaml \\
+        SOLVER.MAX_ITER 7 # 25 minutes
+    A="SEED 3"
+    for SEED in 1 2; do
+        python demo.py $A $SEED [--more]
+    done
+
+```text
+python printed.py
+```
+
+```sh
+make demo
+```
+"""
+
+
+def test_the_collector_finds_commands_with_their_marks():
+    found = doc_pages.commands("page", PAGE)
+    assert [(c.line, c.text, c.why_not) for c in found] == [
+        (3, "python train_net.py --num-gpus 8", "need 8 GPUs"),
+        (7, "python search_net.py --config-file CONFIG --best 3", ""),
+        (8, "python train_net.py --config-file configs/demo/toy_2_train_supernet.yaml SOLVER.MAX_ITER 7", "minutes"),
+        (12, "python demo.py SEED 3 1", ""),
+        (20, "make demo", ""),
+    ]
+    assert [c.line for c in found if runs(c)] == [7, 12, 20]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("make demo", "neither run nor marked"),
+        ("curl somewhere", "neither run nor marked"),
+        ("python gone.py", "there is no gone.py"),
+        ("python train_net.py --config-file gone.yaml", "ended with 2"),
+        ("python -m detnas.report gone --out a.png", "gone"),
+    ],
+)
+def test_a_command_that_is_not_marked_and_does_not_run_fails(clone, text, words):
+    (command,) = doc_pages.commands("page", f"Do:\n\n    {text}\n")
+    with inside(clone), pytest.raises(AssertionError, match=words):
+        run(command)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("curl somewhere", "unknown command curl"),
+        ("make nothing", "no target nothing"),
+        ("uv pip install -e '.[nothing]'", "no extras nothing"),
+        ("python gone.py", "there is no gone.py"),
+        ("python train_net.py --no-such-option", ": 2$"),
+        ("python train_net.py --config-file gone.yaml", "gone.yaml does not exist"),
+        ("python train_net.py --config-file configs/Base-DetNAS.yaml SEARCH.GONE 3", "SEARCH.GONE"),
+        ("python tools/split_dataset.py coco --no-such-option", ": 2$"),
+        ("python -m detnas.report A --pdf b", ": 2$"),
+        ("python -m pytest tests/test_gone.py", "tests/test_gone.py"),
+        ("python benchmarks/step.py --no-such-option", "no option --no-such-option"),
+    ],
+)
+def test_a_marked_command_that_could_not_run_fails(text, words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (command,) = doc_pages.commands("page", f"This needs hours:\n\n    {text}\n")
+    with pytest.raises(AssertionError, match=words):
+        check(command)
