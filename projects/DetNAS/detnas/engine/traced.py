@@ -78,7 +78,7 @@ def require_format(form):
     """
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
-        raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install 'detnas[onnx]'")
+        raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install onnx onnxruntime")
 
 
 def write_part(model, part, form, folder, image):
