@@ -26,6 +26,7 @@ from detnas.config import config_space
 from detnas.engine.found import read_arch, trained_weights
 from detnas.engine.setup import argument_parser, check_processes, load_config, setup, user_errors
 from detnas.report import metrics_table, plot_search, write_page
+from detnas.search.executor import UnknownMetric
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.session import build_evaluator, build_executor, build_searcher, search_header
@@ -141,6 +142,9 @@ def main(args):
         log, executor, run = prepare(cfg, args, space)
     try:
         run()
+    except UnknownMetric:
+        with user_errors():
+            raise
     except KeyboardInterrupt:
         sys.exit(f"Stopped; {len(log)} candidates are in {log.path}. Start again to continue.")
     except OSError as e:

@@ -118,9 +118,20 @@ def test_an_asynchronous_search_ends_and_goes_on(toy_root, tmp_path):
 
 
 def test_a_candidate_that_fails_every_time_is_named_at_the_end(toy_root, tmp_path):
-    log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__METRIC="bbox/AP77", SEARCH__GENERATIONS=1)
-    assert all("bbox/AP77" in c.error and c.tries == 2 for c in log.history())
+    # The images have no large objects.
+    log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__METRIC="bbox/APl", SEARCH__GENERATIONS=1)
+    assert all("bbox/APl is not a finite number" in c.error for c in log.history()) and len(log.history()) == 4
     assert "4 candidates failed and have no score: " in (tmp_path / "log.txt").read_text()
+
+
+def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_way(toy_root, tmp_path, capsys):
+    data = detection(toy_root)
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, data, "--random-weights", SEARCH__METRIC="bbox/AP77")
+    assert caught.value.code == 2
+    assert 'error: SEARCH.METRIC "bbox/AP77" is not reported; there are: bbox/AP, ' in capsys.readouterr().err
+    log = run(tmp_path, data, "--random-weights", SEARCH__GENERATIONS=1)
+    assert len(log.history()) == 4 and log.header["metric"] == "bbox/AP50"
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,13 @@ def test_the_search_goes_on_after_a_torn_line(file, tmp_path):
     assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES
 
 
+def test_settings_without_a_candidate_bind_nobody(tmp_path):
+    SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 1}).close()
+    log = SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 2})
+    log.close()
+    assert SearchLog(str(tmp_path), SPACE).header["seed"] == 2 and log.history() == []
+
+
 def test_a_torn_header_starts_the_log_anew(file, tmp_path):
     file.write_bytes(file.read_bytes()[:10])
     assert SearchLog(str(tmp_path), SPACE, HEADER).history() == []
@@ -238,7 +245,9 @@ def test_a_full_disk_is_one_sentence_and_the_log_stays_as_it_was(log, file, tmp_
 
 
 def test_other_versions_are_a_warning_and_no_error(tmp_path, caplog):
-    SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "1"}}).close()
+    log = SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "1"}})
+    log.append(Candidate((0, 1, 2, 3), 0, 3.0))
+    log.close()
     SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "2"}}).close()
     assert "begun with {'torch': '1'}" in caplog.text
 

@@ -5,7 +5,7 @@ import pytest
 
 from detnas import SearchSpace, get_space
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here
+from detnas.search.executor import Here, UnknownMetric
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
 
@@ -140,9 +140,16 @@ def test_a_search_in_which_all_candidates_fail_ends(tmp_path):
     assert len(log.history()) == TOTAL and log.best() == []
 
 
-def test_a_metric_that_is_not_reported_is_an_error_of_the_candidate(tmp_path):
-    log = search(tmp_path / "a", generations=1, metric="bbox/AP75")
-    assert all("SEARCH.METRIC" in c.error and "bbox/AP, bbox/APl" in c.error for c in log.history())
+def test_a_metric_that_is_not_reported_ends_the_search_at_its_first_candidate(tmp_path):
+    calls = []
+
+    def evaluate(path):
+        calls.append(path)
+        return {"bbox/AP": 3.0, "bbox/APl": 3.0}
+
+    with pytest.raises(UnknownMetric, match='SEARCH.METRIC "bbox/AP75" is not reported; there are: bbox/AP, bbox/APl'):
+        search(tmp_path / "a", metric="bbox/AP75", evaluate=evaluate)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])

@@ -9,7 +9,7 @@ from ray_fakes import Fake, broken
 from detnas import get_space
 from detnas.search import ray_executor
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here
+from detnas.search.executor import Here, UnknownMetric
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import OnRay
@@ -38,6 +38,15 @@ def search(folder, executor, run=run_search, count=3):
     run(searcher, executor, log, count)
     log.close()
     return log
+
+
+def test_a_metric_that_the_workers_do_not_report_ends_the_search(tmp_path):
+    executor = OnRay(functools.partial(Fake, tmp_path), "AP77", workers=1)
+    try:
+        with pytest.raises(UnknownMetric, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
+            search(tmp_path, executor)
+    finally:
+        executor.close()
 
 
 def test_two_workers_find_what_this_process_finds_and_both_work(tmp_path):

@@ -12,10 +12,15 @@ from .log import Candidate
 logger = logging.getLogger(__name__)
 
 
+class UnknownMetric(ValueError):
+    """The evaluator does not report ``SEARCH.METRIC``: no candidate will ever have a score."""
+
+
 class Here:
     """
     Executor in this process, one path after the other. ``executor(paths)`` yields finished candidates; ``submit(path)``
-    and ``next()`` do the same path by path. A failure is a candidate with an error, not an exception.
+    and ``next()`` do the same path by path. A failure is a candidate with an error, not an exception, but for
+    :class:`UnknownMetric`.
 
     Args:
         evaluate: path -> dict of metrics.
@@ -44,6 +49,8 @@ class Here:
             try:
                 with _time_limit(self.timeout):
                     result = result_of(self.evaluate(path), self.metric)
+            except UnknownMetric:
+                raise
             except Exception as e:
                 # The first line is enough in the log of the search; the rest is in the log of the process.
                 logger.exception(f"Candidate {path} failed, try {number} of {self.tries}:")
@@ -70,11 +77,11 @@ def result_of(metrics, metric):
     "metrics" and "score" of a candidate, or the "error" that the score could not be computed.
 
     Raises:
-        KeyError: if the evaluator does not report the metric.
+        UnknownMetric: if the evaluator does not report the metric.
     """
     metrics = {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
     if metric not in metrics:
-        raise KeyError(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
+        raise UnknownMetric(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
     if metrics[metric] is None:
         return {"metrics": metrics, "error": f"{metric} is not a finite number"}
     return {"metrics": metrics, "score": metrics[metric]}

@@ -82,6 +82,10 @@ class SearchLog:
 
     def _open(self, header):
         lines = self._read_lines(mend=header is not None)
+        if header is not None and len(lines) == 1:
+            # Settings that no candidate was evaluated with bind nobody.
+            self._truncate(0)
+            lines = []
         if not lines:
             if header is None:
                 raise FileNotFoundError(f"{self.path} does not exist or is empty; search_net.py writes it")
@@ -122,12 +126,15 @@ class SearchLog:
         # A process that was killed while writing leaves a line without an end.
         whole = data[: data.rfind(b"\n") + 1]
         if mend and len(whole) < len(data):
-            with g_pathmgr.open(self.path, "rb+") as f:
-                f.truncate(len(whole))
+            self._truncate(len(whole))
         try:
             return [json.loads(line) for line in whole.splitlines()]
         except json.JSONDecodeError as e:
             raise ValueError(f"{self.path} is damaged: {e}") from None
+
+    def _truncate(self, size):
+        with g_pathmgr.open(self.path, "rb+") as f:
+            f.truncate(size)
 
     def _check_header(self, header):
         keys = sorted(header.keys() | self.header.keys())

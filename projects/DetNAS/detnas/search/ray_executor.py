@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from .executor import result_of, run_all
+from .executor import UnknownMetric, result_of, run_all
 from .log import Candidate
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ class OnRay:
         except self.ray.exceptions.RayActorError as e:
             self._start_worker()
             return self._failed(path, f"its worker died: {_first_line(e)}", start)
+        except UnknownMetric:
+            raise
         except Exception as e:
             self.idle.append(worker)
             # Ray wraps what was raised in the worker.
