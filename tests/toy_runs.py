@@ -9,6 +9,7 @@ from detectron2.utils import logger as detectron2_logger
 from detnas.engine.setup import argument_parser, setup
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
+RETINANET = str(DEMO.parent / "COCO" / "Base-RetinaNet.yaml")
 #: what makes any config of the demo run in a moment, in this process
 SHORT = {
     "MODEL.DEVICE": "cpu",
@@ -35,6 +36,14 @@ def detection(root, test="val"):
     """Overrides for the generated detection set."""
     names = {split: f"coco:{root}/detection/{split}.json:{root}/detection/{split}" for split in ("train", test)}
     return {"DATASETS.TRAIN": f"('{names['train']}',)", "DATASETS.TEST": f"('{names[test]}',)"}
+
+
+def retinanet(root):
+    """Overrides that make configs/COCO/Base-RetinaNet.yaml small, with a norm for each level in its head."""
+    small = {"MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16, "SOLVER.REFERENCE_WORLD_SIZE": 0}
+    # Its first scores are about 0.01.
+    head = {"MODEL.RETINANET.NORM": "BN", "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0}
+    return {**detection(root), **small, **head}
 
 
 def command(config, overrides, *flags, parser=None):

@@ -1,11 +1,10 @@
 import random
-from pathlib import Path
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
-from toy_runs import classification, detection, toy_setup
+from toy_runs import RETINANET, classification, detection, retinanet, toy_setup
 
 from detnas import find_supernet, recalibrate_bn
 from detnas.data.mapper import build_recalibration_mapper
@@ -176,11 +175,8 @@ def test_a_single_network_can_be_recalibrated_too(toy_root, tmp_path, classifier
 
 @pytest.mark.parametrize("norm", ["BN", "naiveSyncBN"])
 def test_norms_of_retinanets_head_are_recalibrated_where_each_level_has_its_own(norm, toy_root, tmp_path):
-    base = Path(__file__).resolve().parents[2] / "configs" / "COCO" / "Base-RetinaNet.yaml"
-    overrides = {**detection(toy_root), "MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16}
-    overrides["SOLVER.REFERENCE_WORLD_SIZE"] = 0
     model, batches = model_and_batches(
-        str(base), lambda root: {**overrides, "MODEL.RETINANET.NORM": norm}, toy_root, tmp_path
+        RETINANET, lambda root: {**retinanet(root), "MODEL.RETINANET.NORM": norm}, toy_root, tmp_path
     )
     before = statistics(model.head)
     if norm == "naiveSyncBN":

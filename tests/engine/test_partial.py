@@ -5,7 +5,7 @@ import torch
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.utils.events import EventStorage
 from test_bn import OTHER, PATH, equal, model_and_batches, norms, statistics
-from toy_runs import classification, detection
+from toy_runs import RETINANET, classification, detection, retinanet
 
 from detnas import find_supernet, recalibrate_bn
 from detnas.engine.partial import UpToLastNorm
@@ -28,6 +28,7 @@ KINDS = {
     "norms in the head": ("toy_2_train_supernet", detection),
     "norms up to the FPN": ("toy_2_train_supernet", plain_head),
     "norms in the backbone": ("toy_2_train_supernet", bare_fpn),
+    "a norm for each level": (RETINANET, retinanet),
 }
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
-from toy_runs import classification, detection, toy_setup
+from toy_runs import RETINANET, classification, detection, retinanet, toy_setup
 
 from detnas.engine.bn import build_recalibration_batches
 from detnas.search.evaluator import CandidateEvaluator, flatten
@@ -11,6 +11,7 @@ A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 DATA = {
     "toy_1_pretrain_supernet": (classification, "classification/top1"),
     "toy_2_train_supernet": (detection, "bbox/AP"),
+    RETINANET: (retinanet, "bbox/AP"),
 }
 
 
@@ -196,6 +197,27 @@ def test_the_faster_ways_run_and_repeat_themselves(run, settings):
     first = evaluator(A)
     evaluator(B)
     assert evaluator(A) == first and first[metric] is not None
+
+
+@pytest.mark.parametrize("run", [RETINANET], indirect=True)
+@pytest.mark.parametrize("step", ["recalibrate", "predict"])
+def test_a_candidate_that_fails_within_a_pass_does_not_change_the_next_one(run, step):
+    cfg, weights, _ = run
+    evaluator = CandidateEvaluator(cfg, weights)
+    evaluator(A)
+    expected, detected = buffers(evaluator), scores(evaluator)
+    evaluator.supernet.path = B
+
+    def fails(*args):
+        raise MemoryError
+
+    hook = evaluator.model.head.bbox_subnet[0].register_forward_hook(fails)
+    with pytest.raises(MemoryError):
+        getattr(evaluator, step)()
+    hook.remove()
+    evaluator(A)
+    assert all(torch.equal(value, expected[name]) for name, value in buffers(evaluator).items() if "head" in name)
+    assert torch.equal(scores(evaluator), detected)
 
 
 def test_an_unknown_autocast_is_refused(run):

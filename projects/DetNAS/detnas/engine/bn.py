@@ -5,6 +5,7 @@ import random
 
 import torch
 from detectron2.data import get_detection_dataset_dicts
+from detectron2.layers import CycleBatchNormList
 from detectron2.utils.events import EventStorage
 from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
 
@@ -34,6 +35,7 @@ def recalibrate_bn(model, batches, seed=0):
         ValueError: if a batch norm is shared over feature levels.
     """
     model.train()
+    restart_level_norms(model)
     supernet = find_supernet(model)
     if supernet is not None:
         # update_bn_stats would set the statistics of layers that never ran to zero.
@@ -59,6 +61,16 @@ def recalibrate_bn(model, batches, seed=0):
             for hook in set(norm._forward_pre_hooks) - set(hooks):
                 del norm._forward_pre_hooks[hook]
         model.eval()
+
+
+def restart_level_norms(model):
+    """
+    Let the next pass begin with the norms of the first feature level. RetinaNet's head has one for each level and
+    counts calls to know whose turn it is; a pass that ended early, on purpose or by an error, leaves it behind.
+    """
+    for module in model.modules():
+        if isinstance(module, CycleBatchNormList):
+            module._pos = 0
 
 
 def build_recalibration_batches(cfg):

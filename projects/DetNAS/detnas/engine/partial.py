@@ -8,6 +8,8 @@ from torch import nn
 
 from detnas.modeling.backbone import find_supernet
 
+from .bn import restart_level_norms
+
 
 class _PastLastNorm(Exception):
     """Nothing that comes now changes a statistic."""
@@ -39,6 +41,7 @@ class UpToLastNorm(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+            restart_level_norms(self.model)
         self._last = self._last or seen[-1:]
 
     def _candidates(self):

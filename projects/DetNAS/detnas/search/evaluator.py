@@ -10,7 +10,7 @@ from detectron2.modeling import build_model
 
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
-from detnas.engine.bn import build_recalibration_batches, recalibrate_bn
+from detnas.engine.bn import build_recalibration_batches, recalibrate_bn, restart_level_norms
 from detnas.engine.evaluation import build_evaluator, quiet
 from detnas.engine.folding import folded
 from detnas.engine.partial import UpToLastNorm
@@ -75,6 +75,7 @@ class CandidateEvaluator:
     def predict(self):
         """Collect the detections, or classes, of the held-out images."""
         self.metric.reset()
+        restart_level_norms(self.model)
         with torch.no_grad(), folded(self.model, self.memory_format), torch.inference_mode(), self.autocast():
             for inputs in self.held_out:
                 self.metric.process(inputs, self.model(inputs))
