@@ -5,7 +5,7 @@ import csv
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
-from .pareto import fronts
+from .pareto import front_of
 
 
 def candidate_rows(log, candidates):
@@ -62,7 +62,7 @@ def pareto_front(log, costs=()):
         if any(name not in c.costs for c in scored):
             there = ", ".join(scored[0].costs)
             raise ValueError(f'{log.path} holds no cost "{name}" of every candidate; there are: {there}')
-    return next(fronts(scored, costs), [])
+    return front_of(scored, costs)
 
 
 def write_csv(log, candidates, file):
