@@ -207,6 +207,15 @@ def test_a_space_of_one_stage_is_exported_although_its_arch_is_a_number(tmp_path
     assert load_network_config(str(tmp_path / "model.yaml")).MODEL.DETNAS.ARCH == "2130"
 
 
+def test_an_exported_config_of_the_working_folder_is_exported_into_it(exported, tmp_path, monkeypatch):
+    for name in ("model.yaml", "model.pth"):
+        shutil.copy(exported / name, tmp_path)
+    before = (tmp_path / "model.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert export("--config-file", "model.yaml").resolve() == tmp_path.resolve()
+    assert (tmp_path / "model.yaml").read_text() == before
+
+
 def test_a_supernet_is_no_network_to_export(fails):
     config = DEMO / "toy_2_train_supernet.yaml"
     assert 'MODEL.DETNAS.ARCH is "supernet"' in fails("--config-file", config)
