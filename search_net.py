@@ -160,9 +160,7 @@ def main(args):
 
 def parser():
     parser = argument_parser(__doc__)
-    parser.add_argument(
-        "--arch", "--published", metavar="ARCH", help="evaluate this arch, published network or best.yaml"
-    )
+    parser.add_argument("--arch", metavar="ARCH", help="evaluate this arch, published network or best.yaml")
     parser.add_argument(
         "--no-recalibration", action="store_true", help="evaluate with the batch-norm statistics of the checkpoint"
     )

@@ -96,7 +96,7 @@ def test_a_best_yaml_and_an_arch_are_evaluated_to_the_logged_metrics(searched, t
 
 def test_a_published_network_of_another_space_is_an_error(toy_root, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
-        run(tmp_path, detection(toy_root), "--random-weights", "--published", "DetNAS-COCO-FPN-300M")
+        run(tmp_path, detection(toy_root), "--random-weights", "--arch", "DetNAS-COCO-FPN-300M")
     assert caught.value.code == 2
     assert '--arch "DetNAS-COCO-FPN-300M" is a network of space "300M"' in capsys.readouterr().err
 
