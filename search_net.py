@@ -29,7 +29,7 @@ from detnas.report import metrics_table, plot_search, write_page
 from detnas.search.executor import UnknownMetric
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.session import build_evaluator, build_executor, build_searcher, search_header
+from detnas.search.session import build_evaluator, build_executor, build_searcher, check_counts, search_header
 from detnas.search.tables import candidate_table, pareto_front, write_csv
 
 logger = logging.getLogger("detnas.search_net")
@@ -136,6 +136,7 @@ def main(args):
             return show(args)
         check_workers(load_config(args.config_file, args.opts), args)
         cfg = setup(args)
+        check_counts(cfg)
         space = config_space(cfg)
         if args.eval_only or args.arch:
             return evaluate_only(cfg, args, space)
