@@ -148,5 +148,5 @@ def main(args):
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--rounds", type=int, default=9, help="turns")
     main(arguments.parse_args())
