@@ -84,6 +84,7 @@ def read_detnas(path):
 
 
 def describe(space):
+    """A space in words, one's own with what tells it from others."""
     if space.name != OWN_SPACE:
         return f'space "{space.name}"'
     depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: what runs when no config is named; found beside the scripts, wherever they are started
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+#: where an error that is raised is a check of our own
 _OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
 
 
