@@ -1,16 +1,13 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from detectron2.modeling import build_model
 from fvcore.nn import FlopCountAnalysis
+from scripts import ROOT, script
 
 import detnas
 from detnas.detector_cost import cost_table, detector_costs
 from detnas.engine.setup import load_config
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 ARCH = "2120-2112-33130031-3132"
 # Of the golden numbers, for the network COCO-FPN-300M.
@@ -100,9 +97,7 @@ def test_the_table_sets_both_figures_of_the_backbone_side_by_side():
 
 
 def count_costs(words):
-    spec = importlib.util.spec_from_file_location("count_costs", ROOT / "tools" / "count_costs.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = script("tools", "count_costs")
     return tool.main(tool.parser().parse_args(words.split()))
 
 

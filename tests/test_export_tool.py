@@ -9,7 +9,8 @@ import yaml
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
-from export_runs import ROOT, export
+from export_runs import export
+from scripts import ROOT
 from toy_runs import DEMO, SHORT, classification, command, detection, own_loggers
 
 import detnas

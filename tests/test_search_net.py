@@ -75,6 +75,12 @@ def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags,
     assert [float(row["bbox/AP50"]) for row in table] == pytest.approx([c.score for c in chosen])
 
 
+def test_a_table_of_no_candidates_is_an_error_and_no_search(searched, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(searched, {}, "--best", "0")
+    assert caught.value.code == 2 and "--best 0: at least 1" in capsys.readouterr().err
+
+
 def test_the_front_is_printed_and_written(searched, capsys):
     run(searched, {}, "--front")
     assert "Pareto front of bbox/AP50 and backbone_flops" in capsys.readouterr().out

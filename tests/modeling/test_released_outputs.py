@@ -1,6 +1,4 @@
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
 import released_reference as released
@@ -8,16 +6,14 @@ import torch
 import torch.nn.functional as F
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
+from scripts import ROOT, script
 
 import detnas
 from detnas.engine.setup import load_config
 from detnas.modeling.released import from_released
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = (0, 1, 2, 3, 3, 2, 1, 0)
-spec = importlib.util.spec_from_file_location("convert_released", ROOT / "tools" / "convert_released.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = script("tools", "convert_released")
 
 
 def convert(tmp_path, state, *flags):
