@@ -74,6 +74,8 @@ def evaluate_only(cfg, args, space):
 
 def show(args):
     """Tables of a log that is there, finished or not; needs neither weights nor data."""
+    if args.best is not None and args.best < 1:
+        raise ValueError(f"--best {args.best}: at least 1 candidate can be shown")
     cfg = load_config(args.config_file, args.opts)
     log = SearchLog(cfg.OUTPUT_DIR, config_space(cfg))
     chosen = log.history()
@@ -132,7 +134,7 @@ def check_workers(cfg, args):
 
 def main(args):
     with user_errors():
-        if args.report or args.list or args.best or args.front or args.csv:
+        if args.report or args.list or args.best is not None or args.front or args.csv:
             return show(args)
         check_workers(load_config(args.config_file, args.opts), args)
         cfg = setup(args)
