@@ -157,7 +157,7 @@ def main(args):
         executor.close()
         log.close()
     plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
-    write_csv(log, pareto_front(log), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
+    write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
     return log
 
 

@@ -60,6 +60,16 @@ def test_an_untrained_supernet_is_searched_with_a_warning(toy_root, tmp_path):
     assert "untrained" in (tmp_path / "log.txt").read_text()
 
 
+def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_path):
+    objectives = "['backbone_params']"
+    run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1, SEARCH__OBJECTIVES=objectives)
+    left = (tmp_path / "front.csv").read_text()
+    run(tmp_path, {}, "--front", SEARCH__OBJECTIVES=objectives)
+    assert (tmp_path / "front.csv").read_text() == left
+    run(tmp_path, {}, "--front", SEARCH__OBJECTIVES="['backbone_flops']")
+    assert (tmp_path / "front.csv").read_text() != left
+
+
 @pytest.mark.parametrize("flags, rows", [(["--list"], 8), (["--best", "3"], 3)])
 def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags, rows):
     data = {"DATASETS.TRAIN": "('coco:gone.json:gone',)", "DATASETS.TEST": "('coco:gone.json:gone',)"}
