@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import yaml
@@ -76,6 +77,9 @@ def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags,
     run(searched, data, *flags, "--csv", str(tmp_path / "out.csv"))
     lines = capsys.readouterr().out.strip().splitlines()
     assert "bbox/AP50" in lines[0] and len(lines) == rows + 2
+    # Millions also where that is a fraction: this space has networks of 53,200 to 79,440 parameters.
+    column = re.split(r"\s{2,}", lines[0].strip()).index("backbone_params (M)")
+    assert all(0.05 < float(line.split()[column]) < 0.08 for line in lines[2:])
     with open(tmp_path / "out.csv") as f:
         table = list(csv.DictReader(f))
     log = SearchLog(str(searched), TINY)

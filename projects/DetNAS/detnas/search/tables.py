@@ -5,6 +5,8 @@ import csv
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
+from detnas.cost import METRICS
+
 from .pareto import front_of
 
 
@@ -29,20 +31,22 @@ def candidate_rows(log, candidates):
 
 def candidate_table(log, candidates):
     """Candidates as text: arch, generation, score, costs (multiply-adds and parameters in millions), error."""
-    rows = []
-    for c in candidates:
-        costs = {name: value / 1e6 if value > 1e5 else value for name, value in c.costs.items()}
-        rows.append(
-            {
-                "arch": log.space.format(c.path),
-                "generation": c.generation + 1,
-                log.header.get("metric", "score"): c.score,
-                **{name if name.endswith("_ms") else f"{name} (M)": value for name, value in costs.items()},
-                "seconds": c.seconds,
-                **({"error": c.error} if c.error else {}),
-            }
-        )
+    rows = [
+        {
+            "arch": log.space.format(c.path),
+            "generation": c.generation + 1,
+            log.header.get("metric", "score"): c.score,
+            **dict(_in_its_unit(*cost) for cost in c.costs.items()),
+            "seconds": c.seconds,
+            **({"error": c.error} if c.error else {}),
+        }
+        for c in candidates
+    ]
     return tabulate(rows, headers="keys", floatfmt=".2f")
+
+
+def _in_its_unit(name, value):
+    return (f"{name} (M)", value / 1e6) if METRICS.get(name) == "M" else (name, value)
 
 
 def pareto_front(log, costs=()):
