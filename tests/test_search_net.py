@@ -74,13 +74,13 @@ def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_
 @pytest.mark.parametrize("flags, rows", [(["--list"], 8), (["--best", "3"], 3)])
 def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags, rows):
     data = {"DATASETS.TRAIN": "('coco:gone.json:gone',)", "DATASETS.TEST": "('coco:gone.json:gone',)"}
-    run(searched, data, *flags, "--csv", str(tmp_path / "out.csv"))
+    run(searched, data, *flags, "--csv", str(tmp_path / "new" / "out.csv"))
     lines = capsys.readouterr().out.strip().splitlines()
     assert "bbox/AP50" in lines[0] and len(lines) == rows + 2
     # Millions also where that is a fraction: this space has networks of 53,200 to 79,440 parameters.
     column = re.split(r"\s{2,}", lines[0].strip()).index("backbone_params (M)")
     assert all(0.05 < float(line.split()[column]) < 0.08 for line in lines[2:])
-    with open(tmp_path / "out.csv") as f:
+    with open(tmp_path / "new" / "out.csv") as f:
         table = list(csv.DictReader(f))
     log = SearchLog(str(searched), TINY)
     chosen = log.history() if rows == 8 else log.best(3)

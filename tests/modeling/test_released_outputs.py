@@ -19,8 +19,8 @@ tool = script("tools", "convert_released")
 def convert(tmp_path, state, *flags):
     """Convert through the command line; the result and the file."""
     torch.save(state, tmp_path / "released.pth")
-    args = tool.parser().parse_args([str(tmp_path / "released.pth"), str(tmp_path / "ours.pth"), *flags])
-    return tool.main(args), str(tmp_path / "ours.pth")
+    args = tool.parser().parse_args([str(tmp_path / "released.pth"), str(tmp_path / "made" / "ours.pth"), *flags])
+    return tool.main(args), str(tmp_path / "made" / "ours.pth")
 
 
 def build(result):
@@ -252,7 +252,7 @@ def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, c
         convert(tmp_path, spoil(make()))
     (line,) = capsys.readouterr().err.splitlines()
     assert caught.value.code == 2 and words in line
-    assert not (tmp_path / "ours.pth").exists()
+    assert not (tmp_path / "made" / "ours.pth").exists()
 
 
 def test_an_unknown_split_is_an_error(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """What a search has found, as tables and files."""
 
 import csv
+import os
 
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
@@ -70,9 +71,10 @@ def pareto_front(log, costs=()):
 
 
 def write_csv(log, candidates, file):
-    """Everything about the candidates, a line each, into a file of PathManager."""
+    """Everything about the candidates, a line each, into a file of PathManager, whose folder is made."""
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))
+    PathManager.mkdirs(os.path.dirname(file) or ".")
     with PathManager.open(file, "w") as f:
         writer = csv.DictWriter(f, names, lineterminator="\n")
         writer.writeheader()
