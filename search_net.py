@@ -29,7 +29,7 @@ from detnas.report import metrics_table, plot_search, write_page
 from detnas.search.executor import UnknownMetric
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.session import build_evaluator, build_executor, build_searcher, search_header
+from detnas.search.session import build_evaluator, build_executor, build_searcher, check_counts, search_header
 from detnas.search.tables import candidate_table, pareto_front, write_csv
 
 logger = logging.getLogger("detnas.search_net")
@@ -74,6 +74,8 @@ def evaluate_only(cfg, args, space):
 
 def show(args):
     """Tables of a log that is there, finished or not; needs neither weights nor data."""
+    if args.best is not None and args.best < 1:
+        raise ValueError(f"--best {args.best}: at least 1 candidate can be shown")
     cfg = load_config(args.config_file, args.opts)
     log = SearchLog(cfg.OUTPUT_DIR, config_space(cfg))
     chosen = log.history()
@@ -132,10 +134,11 @@ def check_workers(cfg, args):
 
 def main(args):
     with user_errors():
-        if args.report or args.list or args.best or args.front or args.csv:
+        if args.report or args.list or args.best is not None or args.front or args.csv:
             return show(args)
         check_workers(load_config(args.config_file, args.opts), args)
         cfg = setup(args)
+        check_counts(cfg)
         space = config_space(cfg)
         if args.eval_only or args.arch:
             return evaluate_only(cfg, args, space)
@@ -154,7 +157,7 @@ def main(args):
         executor.close()
         log.close()
     plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
-    write_csv(log, pareto_front(log), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
+    write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
     return log
 
 

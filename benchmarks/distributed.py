@@ -76,8 +76,8 @@ def main(args):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=30, help="paths")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
     args = parser.parse_args()
     args.cpu_processes, args.num_gpus = 2, 1
     launch(main, args)

@@ -34,7 +34,7 @@ def rate(step, iterations, images):
 
 def main():
     parser = argument_parser(__doc__)
-    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--iterations", type=int, default=20, help="that are timed")
     args = parser.parse_args()
     with user_errors():
         cfg = setup(args)

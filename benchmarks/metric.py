@@ -144,7 +144,7 @@ def main(args):
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--images", type=int, nargs="+", default=[1000, 5000])
-    arguments.add_argument("--voc-images", type=int, default=500)
-    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--images", type=int, nargs="+", default=[1000, 5000], help="sizes of the COCO sets")
+    arguments.add_argument("--voc-images", type=int, default=500, help="size of the VOC set")
+    arguments.add_argument("--rounds", type=int, default=3, help="of sets of at most 1000 images")
     main(arguments.parse_args())

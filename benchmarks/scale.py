@@ -176,5 +176,5 @@ def main(args):
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--candidates", type=int, default=10000)
+    arguments.add_argument("--candidates", type=int, default=10000, help="most of one search")
     main(arguments.parse_args())

@@ -48,5 +48,5 @@ def main(args):
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=3, help="searches")
     main(arguments.parse_args())

@@ -68,7 +68,8 @@ def batch_of(images, side):
 
 
 def step(model, optimizer, batch, paths):
-    for find_supernet(model).path in paths:
+    for path in paths:
+        find_supernet(model).path = path
         optimizer.zero_grad()
         # Dropout is the same for both.
         torch.manual_seed(0)
@@ -148,5 +149,5 @@ def main(args):
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--rounds", type=int, default=9, help="turns")
     main(arguments.parse_args())

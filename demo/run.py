@@ -17,7 +17,7 @@ import time
 
 from tabulate import tabulate
 
-from detnas.engine.steps import StepFailed, run_step
+from detnas.engine.commands import StepFailed, run_step
 
 OUTPUT = "output/demo"
 LOG, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("demo.log", "steps.json", "results.md"))

@@ -1,17 +1,8 @@
 """Runs of tools/export_model.py and demo/predict.py in this process."""
 
-import importlib.util
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def script(folder, name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from scripts import script
 
 tool, demo = script("tools", "export_model"), script("demo", "predict")
 

@@ -1,16 +1,13 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from detectron2.modeling import build_model
 from fvcore.nn import FlopCountAnalysis
+from scripts import ROOT, script
 
 import detnas
 from detnas.detector_cost import cost_table, detector_costs
 from detnas.engine.setup import load_config
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 ARCH = "2120-2112-33130031-3132"
 # Of the golden numbers, for the network COCO-FPN-300M.
@@ -99,14 +96,22 @@ def test_the_table_sets_both_figures_of_the_backbone_side_by_side():
     assert lines[-1].split()[0] == "whole"
 
 
+def count_costs(words):
+    tool = script("tools", "count_costs")
+    return tool.main(tool.parser().parse_args(words.split()))
+
+
 def test_the_command_line_prints_the_table_and_the_latency(capsys):
-    spec = importlib.util.spec_from_file_location("count_costs", ROOT / "tools" / "count_costs.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    words = f"--config-file {CONFIGS}/COCO/Base-FPN.yaml --size 64 64 --latency MODEL.DETNAS.ARCH {ARCH}"
-    tool.main(tool.parser().parse_args(words.split()))
+    count_costs(f"--config-file {CONFIGS}/COCO/Base-FPN.yaml --size 64 64 --latency MODEL.DETNAS.ARCH {ARCH}")
     out = capsys.readouterr().out
     assert "backbone at 224x224" in out and "whole" in out and "median of 20 runs" in out
+
+
+def test_the_command_line_takes_the_best_yaml_of_a_search(tmp_path):
+    best, path = tmp_path / "best.yaml", (0, 1, 2, 3, 3, 2, 1, 0)
+    best.write_text("MODEL: {DETNAS: {SPACE: tiny, ARCH: 01-23-32-10}}")
+    costs = count_costs(f"--config-file {CONFIGS}/demo/toy_4_retrain.yaml --size 224 224 MODEL.DETNAS.ARCH {best}")
+    assert costs["backbone"]["flops"] == detnas.CostTable.measure(detnas.get_space("tiny")).flops(path)
 
 
 def test_costs_of_a_network_are_measured_once():

@@ -294,6 +294,13 @@ def test_every_file_of_the_project_that_a_page_names_is_there(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_the_guide_names_every_file_of_the_package():
+    package = ROOT / "projects" / "DetNAS" / "detnas"
+    files = {path.name for path in package.rglob("*") if path.suffix in (".py", ".js", ".css", ".html")}
+    named = set(doc_pages.inline_code(GUIDE))
+    assert sorted(name for name in files - named if not name.startswith("__")) == []
+
+
 def keys_of(node, prefix=""):
     for key, value in node.items():
         if hasattr(value, "items"):

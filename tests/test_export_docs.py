@@ -12,7 +12,8 @@ import pytest
 import torch
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
-from export_runs import ROOT, demo, tool
+from export_runs import demo, tool
+from scripts import ROOT
 
 from detnas.engine.setup import load_config
 

@@ -9,7 +9,8 @@ import yaml
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
-from export_runs import ROOT, export
+from export_runs import export
+from scripts import ROOT
 from toy_runs import DEMO, SHORT, classification, command, detection, own_loggers
 
 import detnas
@@ -205,6 +206,15 @@ def test_a_space_of_one_stage_is_exported_although_its_arch_is_a_number(tmp_path
     overrides = {"MODEL.DETNAS.ARCH": "2130"}
     export("--config-file", tmp_path / "own.yaml", "--output", tmp_path, "--random-weights", overrides=overrides)
     assert load_network_config(str(tmp_path / "model.yaml")).MODEL.DETNAS.ARCH == "2130"
+
+
+def test_an_exported_config_of_the_working_folder_is_exported_into_it(exported, tmp_path, monkeypatch):
+    for name in ("model.yaml", "model.pth"):
+        shutil.copy(exported / name, tmp_path)
+    before = (tmp_path / "model.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert export("--config-file", "model.yaml").resolve() == tmp_path.resolve()
+    assert (tmp_path / "model.yaml").read_text() == before
 
 
 def test_a_supernet_is_no_network_to_export(fails):

@@ -1,10 +1,9 @@
 """Every family of configs through the command line on stand-in data in the real layouts."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from scripts import ROOT, script
 from stand_in import use_root, write_coco, write_imagenet, write_voc
 from toy_runs import command, own_loggers
 
@@ -12,7 +11,6 @@ import train_net
 from detnas.engine.setup import load_config
 
 pytest_plugins = ["toy_fixtures"]
-ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = [
     "ImageNet/supernet_300M",
     "ImageNet/supernet_1.3G",
@@ -56,9 +54,7 @@ def root(tmp_path_factory):
         for write in (write_imagenet, write_coco, write_voc):
             write(root)
         use_root(patch, root)
-        spec = importlib.util.spec_from_file_location("split_dataset", ROOT / "tools" / "split_dataset.py")
-        split_dataset = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(split_dataset)
+        split_dataset = script("tools", "split_dataset")
         for what in ("coco", "voc"):
             split_dataset.main([what, "--images", "4"])
         yield root

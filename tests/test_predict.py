@@ -9,8 +9,9 @@ import yaml
 from detectron2.config import get_cfg
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
-from export_runs import ROOT, predict
+from export_runs import predict
 from PIL import Image
+from scripts import ROOT
 from toy_runs import DEMO
 
 import detnas

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import yaml
@@ -60,19 +61,38 @@ def test_an_untrained_supernet_is_searched_with_a_warning(toy_root, tmp_path):
     assert "untrained" in (tmp_path / "log.txt").read_text()
 
 
+def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_path):
+    objectives = "['backbone_params']"
+    run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1, SEARCH__OBJECTIVES=objectives)
+    left = (tmp_path / "front.csv").read_text()
+    run(tmp_path, {}, "--front", SEARCH__OBJECTIVES=objectives)
+    assert (tmp_path / "front.csv").read_text() == left
+    run(tmp_path, {}, "--front", SEARCH__OBJECTIVES="['backbone_flops']")
+    assert (tmp_path / "front.csv").read_text() != left
+
+
 @pytest.mark.parametrize("flags, rows", [(["--list"], 8), (["--best", "3"], 3)])
 def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags, rows):
     data = {"DATASETS.TRAIN": "('coco:gone.json:gone',)", "DATASETS.TEST": "('coco:gone.json:gone',)"}
-    run(searched, data, *flags, "--csv", str(tmp_path / "out.csv"))
+    run(searched, data, *flags, "--csv", str(tmp_path / "new" / "out.csv"))
     lines = capsys.readouterr().out.strip().splitlines()
     assert "bbox/AP50" in lines[0] and len(lines) == rows + 2
-    with open(tmp_path / "out.csv") as f:
+    # Millions also where that is a fraction: this space has networks of 53,200 to 79,440 parameters.
+    column = re.split(r"\s{2,}", lines[0].strip()).index("backbone_params (M)")
+    assert all(0.05 < float(line.split()[column]) < 0.08 for line in lines[2:])
+    with open(tmp_path / "new" / "out.csv") as f:
         table = list(csv.DictReader(f))
     log = SearchLog(str(searched), TINY)
     chosen = log.history() if rows == 8 else log.best(3)
     assert [row["arch"] for row in table] == [TINY.format(c.path) for c in chosen]
     assert [float(row["backbone_flops"]) for row in table] == [c.costs["backbone_flops"] for c in chosen]
     assert [float(row["bbox/AP50"]) for row in table] == pytest.approx([c.score for c in chosen])
+
+
+def test_a_table_of_no_candidates_is_an_error_and_no_search(searched, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(searched, {}, "--best", "0")
+    assert caught.value.code == 2 and "--best 0: at least 1" in capsys.readouterr().err
 
 
 def test_the_front_is_printed_and_written(searched, capsys):
@@ -99,6 +119,14 @@ def test_a_published_network_of_another_space_is_an_error(toy_root, tmp_path, ca
         run(tmp_path, detection(toy_root), "--random-weights", "--published", "DetNAS-COCO-FPN-300M")
     assert caught.value.code == 2
     assert '--arch "DetNAS-COCO-FPN-300M" is a network of space "300M"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["TRIES", "RECALIBRATION_BATCH"])
+def test_a_count_of_nothing_is_an_error_that_names_it(toy_root, tmp_path, capsys, key):
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, detection(toy_root), "--random-weights", **{f"SEARCH__{key}": 0})
+    assert caught.value.code == 2
+    assert f"error: SEARCH.{key} is 0; it must be at least 1" in capsys.readouterr().err
 
 
 def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):

@@ -1,27 +1,24 @@
 """tools/study.py: with a real study of two iterations, and with steps that only leave their results."""
 
 import concurrent.futures
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from scripts import script
 from toy_runs import DEMO, SHORT, classification, detection, own_loggers
 
 import search_net
 import train_net
 from detnas import get_space
+from detnas.engine.commands import StepFailed
 from detnas.engine.setup import argument_parser
-from detnas.engine.steps import StepFailed
 
 pytest_plugins = ["toy_fixtures"]
 TINY = get_space("tiny")
-ROOT = Path(__file__).resolve().parents[1]
-spec = importlib.util.spec_from_file_location("study", ROOT / "tools" / "study.py")
-study = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(study)
+study = script("tools", "study")
 
 SEARCH = {"POPULATION": 3, "NUM_PARENTS": 2, "NUM_MUTATE": 1, "NUM_CROSS": 1, "GENERATIONS": 2, "METRIC": "bbox/AP50"}
 SOLVER = {"SOLVER.MAX_ITER": 2, "SOLVER.STEPS": "()", "SOLVER.CHECKPOINT_PERIOD": 1, "MODEL.WEIGHTS": ""}

@@ -47,6 +47,7 @@ def main(args):
     with user_errors():
         result = from_released(read_checkpoint(args.input), args.shuffle)
         check_weights(args.input, result.state, expected_state(result))
+        PathManager.mkdirs(os.path.dirname(args.output) or ".")
         with PathManager.open(args.output, "wb") as f:
             torch.save({"model": result.state, "detnas": result.metadata}, f)
     print(f"{args.input}: {result.kind} of space {result.space}, {result.arch}, {len(result.state)} tensors")

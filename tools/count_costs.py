@@ -9,9 +9,10 @@ long the backbone takes here.
 
 import argparse
 
-from detnas import CostTable, resolve_arch  # isort: skip  # first: it mends Detectron2 0.6
+from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
 from detnas.config import config_space
 from detnas.detector_cost import cost_table, detector_costs
+from detnas.engine.found import read_arch
 from detnas.engine.setup import load_config, user_errors
 from detnas.latency import LatencyMeter
 
@@ -19,15 +20,15 @@ from detnas.latency import LatencyMeter
 def main(args):
     with user_errors():
         cfg = load_config(args.config_file, args.opts)
-        costs = detector_costs(cfg, args.size)
-        detnas = "detnas" in cfg.MODEL.BACKBONE.NAME
         backbone_224 = None
-        if detnas:
+        if "detnas" in cfg.MODEL.BACKBONE.NAME:
             space = config_space(cfg)
-            path = resolve_arch(cfg.MODEL.DETNAS.ARCH, space)
+            path = read_arch(cfg.MODEL.DETNAS.ARCH, space)
+            cfg.MODEL.DETNAS.ARCH = space.format(path)
             backbone_224 = CostTable.measure(space).flops(path)
         elif args.latency:
             raise ValueError(f"--latency is of DetNAS backbones; MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}")
+        costs = detector_costs(cfg, args.size)
     print(cost_table(costs, args.size, backbone_224))
     if args.latency:
         meter = LatencyMeter(space, args.size, args.batch, args.device)
@@ -37,7 +38,7 @@ def main(args):
 
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", default="", metavar="FILE", help="config of a detector or classifier")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="config of a detector or classifier")
     parser.add_argument("--size", nargs=2, type=int, default=(800, 1344), metavar=("H", "W"), help="image in pixels")
     parser.add_argument("--latency", action="store_true", help="measure the backbone, too")
     parser.add_argument("--batch", type=int, default=1, help="images at once, for --latency")

@@ -102,9 +102,8 @@ def main(args):
         for form in args.format:
             require_format(form)
         cfg, state, about = (from_log if args.log else from_training)(args)
-        folder = args.output or (
-            os.path.dirname(args.config_file) if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export")
-        )
+        beside = os.path.dirname(args.config_file) or "."
+        folder = args.output or (beside if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export"))
         images, shown = check_images(cfg, args.image) if args.format else ([], "")
         cfg, model = write_network(folder, cfg, state, about)
         print(f"{os.path.join(folder, CONFIG)} and model.pth: {about}")
@@ -124,7 +123,7 @@ def parser():
     parser.add_argument("--config-file", default="", metavar="FILE", help="of a training, or an exported model.yaml")
     parser.add_argument("--log", default="", metavar="FOLDER", help="of a search; the weights are its model_final.pth")
     parser.add_argument("--arch", default="", help="with --log, this path of the log and not the best one")
-    parser.add_argument("--output", default="", metavar="FOLDER", help="OUTPUT_DIR/export by default")
+    parser.add_argument("--output", default="", metavar="FOLDER", help="by default OUTPUT_DIR/export")
     parser.add_argument("--format", action="append", default=[], choices=FORMATS, help="may be given twice")
     parser.add_argument("--backbone", action="store_true", help="with --format, the backbone with its FPN alone")
     parser.add_argument("--image", default="", metavar="FILE", help="to check the files on; a test image by default")

@@ -54,19 +54,22 @@ def check(args):
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, images in (("coco", 5000), ("voc", 5000), ("own", None)):
-        command = commands.add_parser(name)
-        command.add_argument(
-            "--images", type=int, default=images, required=images is None, help=f"to hold out (default: {images})"
-        )
+    coco = commands.add_parser("coco", help="hold out images of COCO's train2017")
+    voc = commands.add_parser("voc", help="hold out images of VOC's trainval 2007 and 2012")
+    own = commands.add_parser("own", help="hold out images of your own data")
+    for command in (coco, voc):
+        command.add_argument("--images", type=int, default=5000, help="to hold out (default: 5000)")
+    own.add_argument("--images", type=int, required=True, help="to hold out")
+    own.add_argument("--json", metavar="FILE", help="own data in COCO form: the annotations")
+    own.add_argument("--image-root", metavar="FOLDER", help="and its images")
+    own.add_argument("--out-dir", metavar="FOLDER", help="where to write, if not beside FILE")
+    own.add_argument("--voc-root", metavar="ROOT", help="own data in VOC form: folder of Annotations, JPEGImages")
+    own.add_argument("--split", metavar="NAME", help="and ROOT/ImageSets/Main/NAME.txt")
+    for command in (coco, voc, own):
         command.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
         command.add_argument("--overwrite", action="store_true", help="replace files that have other content")
-    command.add_argument("--json", metavar="FILE", help="own data in COCO form: the annotations")
-    command.add_argument("--image-root", metavar="FOLDER", help="and its images")
-    command.add_argument("--out-dir", metavar="FOLDER", help="where to write, if not beside FILE")
-    command.add_argument("--voc-root", metavar="ROOT", help="own data in VOC form: folder of Annotations, JPEGImages")
-    command.add_argument("--split", metavar="NAME", help="and ROOT/ImageSets/Main/NAME.txt")
-    commands.add_parser("check").add_argument("names", nargs="+", help="data sets, named as in a config")
+    check = commands.add_parser("check", help="look for images that are in two data sets")
+    check.add_argument("names", nargs="+", help="data sets, named as in a config")
     return parser
 
 

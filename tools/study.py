@@ -30,8 +30,8 @@ from tabulate import tabulate
 
 from detnas.config import config_space
 from detnas.cost import CostTable
+from detnas.engine.commands import StepFailed, run_step
 from detnas.engine.setup import load_config, user_errors
-from detnas.engine.steps import StepFailed, run_step
 from detnas.limits import Limits
 from detnas.modeling.weights import read_checkpoint, select_path
 from detnas.search.log import SearchLog
@@ -53,7 +53,7 @@ class Steps:
     Args:
         folder: only one study can use it at a time.
         threads: of torch for each step.
-        run: a function like :func:`detnas.engine.steps.run_step`.
+        run: a function like :func:`detnas.engine.commands.run_step`.
 
     Raises:
         ValueError: if the folder is in use.

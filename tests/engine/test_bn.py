@@ -1,55 +1,18 @@
-import random
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
-from toy_runs import RETINANET, classification, detection, retinanet, toy_setup
+from supernet_runs import OTHER, PATH, equal, model_and_batches, norms, statistics
+from toy_runs import RETINANET, classification, retinanet, toy_setup
 
 from detnas import find_supernet, recalibrate_bn
-from detnas.data.mapper import build_recalibration_mapper
 
-pytest_plugins = ["toy_fixtures"]
-PATH, OTHER = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
-
-
-def model_and_batches(name, data, toy_root, folder):
-    """A supernet with random weights and used statistics, and batches of 3, 3 and 2 images."""
-    cfg = toy_setup(name, {**data(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": folder})
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    for norm in norms(model):
-        norm.running_mean.uniform_(-1, 1)
-        norm.running_var.uniform_(0.5, 2)
-    mapper = build_recalibration_mapper(cfg)
-    samples = random.Random(0).sample(DatasetCatalog.get(cfg.DATASETS.TRAIN[0]), 8)
-    images = [mapper(sample) for sample in samples]
-    find_supernet(model).path = PATH
-    return model, [images[:3], images[3:6], images[6:]]
+pytest_plugins = ["toy_fixtures", "supernet_fixtures"]
 
 
 @pytest.fixture
 def classifier(toy_root, tmp_path):
     return model_and_batches("toy_1_pretrain_supernet", classification, toy_root, tmp_path)
-
-
-@pytest.fixture(params=["classifier", "detector"])
-def model_batches(request, toy_root, tmp_path):
-    if request.param == "classifier":
-        return model_and_batches("toy_1_pretrain_supernet", classification, toy_root, tmp_path)
-    return model_and_batches("toy_2_train_supernet", detection, toy_root, tmp_path)
-
-
-def norms(model):
-    return [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-
-
-def statistics(module):
-    return {n: b.clone() for n, b in module.named_buffers() if n.endswith(("running_mean", "running_var"))}
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_mean_and_variance_are_pooled_over_all_batches(model_batches):

@@ -1,6 +1,6 @@
 import pytest
 
-from detnas.engine.fit import fit_to_processes
+from detnas.engine.fit import fit_to_device, fit_to_processes
 from detnas.engine.setup import load_config
 
 
@@ -35,3 +35,11 @@ def test_without_a_reference_the_numbers_are_those_of_the_config():
 def test_a_batch_that_cannot_be_divided_is_an_error(words, message):
     with pytest.raises(ValueError, match=message):
         solver(*words)
+
+
+def test_in_one_process_every_synced_norm_becomes_a_plain_one():
+    parts = ("DETNAS", "RESNETS", "FPN", "ROI_BOX_HEAD", "ROI_MASK_HEAD", "SEM_SEG_HEAD", "RETINANET")
+    cfg = load_config(None, [word for part in parts for word in (f"MODEL.{part}.NORM", "SyncBN")])
+    cfg.MODEL.SEM_SEG_HEAD.NORM = "GN"
+    fit_to_device(cfg)
+    assert {part: cfg.MODEL[part].NORM for part in parts} == {**dict.fromkeys(parts, "BN"), "SEM_SEG_HEAD": "GN"}

@@ -1,22 +1,17 @@
 import pytest
 import torch
-from test_bn import OTHER, PATH, model_and_batches, norms
-from toy_runs import classification, detection
+from supernet_runs import OTHER, PATH, norms
 
 from detnas import find_supernet
 from detnas.engine.folding import folded
 
-pytest_plugins = ["toy_fixtures"]
+pytest_plugins = ["toy_fixtures", "supernet_fixtures"]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
-@pytest.fixture(params=["classifier", "detector"])
-def model_batches(request, toy_root, tmp_path):
-    config, data = {
-        "classifier": ("toy_1_pretrain_supernet", classification),
-        "detector": ("toy_2_train_supernet", detection),
-    }[request.param]
-    model, batches = model_and_batches(config, data, toy_root, tmp_path)
+@pytest.fixture
+def model_batches(model_batches):
+    model, batches = model_batches
     return model.eval(), batches
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.utils.events import EventStorage
-from test_bn import OTHER, PATH, equal, model_and_batches, norms, statistics
+from supernet_runs import OTHER, PATH, equal, model_and_batches, norms, statistics
 from toy_runs import RETINANET, classification, detection, retinanet
 
 from detnas import find_supernet, recalibrate_bn

@@ -34,6 +34,21 @@ def test_an_arch_of_digits_on_the_command_line_is_no_number(arch):
     assert load_config(None, ["MODEL.DETNAS.ARCH", arch]).MODEL.DETNAS.ARCH == arch
 
 
+def test_an_arch_of_digits_in_a_file_is_no_number(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text('MODEL: {DETNAS: {ARCH: "21301203"}}')
+    assert load_config(str(file)).MODEL.DETNAS.ARCH == "21301203"
+    # What a search of a space of one stage writes.
+    file.write_text(load_config(str(file)).dump())
+    assert load_config(str(file)).MODEL.DETNAS.ARCH == "21301203"
+
+
+def test_an_arch_of_digits_without_quotes_is_an_error_that_asks_for_them(tmp_path):
+    (tmp_path / "own.yaml").write_text("MODEL: {DETNAS: {ARCH: 21301203}}")
+    with pytest.raises(ValueError, match="own.yaml: MODEL.DETNAS.ARCH 21301203 is a number: put quotes around it"):
+        load_config(str(tmp_path / "own.yaml"))
+
+
 def test_later_overrides_win_over_the_file():
     cfg = load_config(str(DEMO / "toy_1_pretrain_supernet.yaml"), ["SOLVER.MAX_ITER", "7", "SOLVER.MAX_ITER", "9"])
     assert cfg.SOLVER.MAX_ITER == 9
@@ -188,6 +203,13 @@ def test_the_arch_may_be_the_file_of_a_search(overrides, tmp_path):
     arch = get_space("tiny").format((2, 1, 3, 0, 0, 1, 2, 3))
     path = best_yaml(tmp_path, ARCH=arch, SPACE="tiny")
     assert toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path}).MODEL.DETNAS.ARCH == arch
+
+
+@pytest.mark.parametrize("arch", ["21301203", "'21301203'"])
+def test_the_arch_of_a_file_may_be_digits_alone(overrides, tmp_path, arch):
+    path = best_yaml(tmp_path, ARCH=arch, SPACE="tiny")
+    cfg = toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+    assert cfg.MODEL.DETNAS.ARCH == "21-30-12-03"
 
 
 def test_a_search_of_another_space_does_not_give_the_arch(overrides, tmp_path):

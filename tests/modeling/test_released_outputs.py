@@ -1,6 +1,4 @@
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
 import released_reference as released
@@ -8,23 +6,21 @@ import torch
 import torch.nn.functional as F
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
+from scripts import ROOT, script
 
 import detnas
 from detnas.engine.setup import load_config
 from detnas.modeling.released import from_released
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = (0, 1, 2, 3, 3, 2, 1, 0)
-spec = importlib.util.spec_from_file_location("convert_released", ROOT / "tools" / "convert_released.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = script("tools", "convert_released")
 
 
 def convert(tmp_path, state, *flags):
     """Convert through the command line; the result and the file."""
     torch.save(state, tmp_path / "released.pth")
-    args = tool.parser().parse_args([str(tmp_path / "released.pth"), str(tmp_path / "ours.pth"), *flags])
-    return tool.main(args), str(tmp_path / "ours.pth")
+    args = tool.parser().parse_args([str(tmp_path / "released.pth"), str(tmp_path / "made" / "ours.pth"), *flags])
+    return tool.main(args), str(tmp_path / "made" / "ours.pth")
 
 
 def build(result):
@@ -256,7 +252,7 @@ def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, c
         convert(tmp_path, spoil(make()))
     (line,) = capsys.readouterr().err.splitlines()
     assert caught.value.code == 2 and words in line
-    assert not (tmp_path / "ours.pth").exists()
+    assert not (tmp_path / "made" / "ours.pth").exists()
 
 
 def test_an_unknown_split_is_an_error(tmp_path, capsys):

@@ -130,3 +130,18 @@ def config_space(cfg):
         own.LAST_CHANNELS,
         tuple(own.OPS),
     )
+
+
+def quote_arch(settings):
+    """
+    Let an arch of digits alone, in the settings of a yaml file, stay text; a config would take it for a number.
+
+    Raises:
+        ValueError: if yaml has taken it for one.
+    """
+    detnas = (settings.get("MODEL") or {}).get("DETNAS") or {}
+    arch = detnas.get("ARCH")
+    if isinstance(arch, int):
+        raise ValueError(f'MODEL.DETNAS.ARCH {arch} is a number: put quotes around it, or "-" between the stages')
+    if isinstance(arch, str) and arch.isdigit():
+        detnas["ARCH"] = repr(arch)

@@ -166,9 +166,6 @@ class Constraint:
         """Whether a cost keeps to the limit."""
         return self.min <= value <= self.max
 
-    def __call__(self, table, path) -> bool:
-        return self.allows(table.cost(self.metric, path))
-
     def check_reachable(self, table):
         """
         Raises:

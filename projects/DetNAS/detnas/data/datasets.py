@@ -21,6 +21,7 @@ from detectron2.utils.file_io import PathManager
 from torchvision.datasets import ImageFolder
 
 from .standard import image_folder, register_standard
+from .voc import read_ids, split_file
 
 FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT or folder:ROOT"
 
@@ -152,18 +153,17 @@ def _load_coco(json_file, image_root, name):
 
 
 def _register_voc(name, root, split):
-    split_file = os.path.join(root, "ImageSets", "Main", f"{split}.txt")
-    _require(split_file, name)
+    images = split_file(root, split)
+    _require(images, name)
     folder = PathManager.get_local_path(os.path.join(root, "Annotations"))
     _require(folder, name)
-    with PathManager.open(split_file) as f:
-        ids = f.read().split()
+    ids = read_ids(root, split)
     if len(ids) < 2:
-        raise ValueError(f"{split_file} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
+        raise ValueError(f"{images} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
     for image_id in ids:
         for path in (f"Annotations/{image_id}.xml", f"JPEGImages/{image_id}.jpg"):
             if not PathManager.isfile(os.path.join(root, path)):
-                raise ValueError(f"{split_file}: image {image_id}: {os.path.join(root, path)} does not exist")
+                raise ValueError(f"{images}: image {image_id}: {os.path.join(root, path)} does not exist")
     # Over all annotations, so that every split of a root has the same classes in the same order.
     files = [os.path.join(folder, file) for file in sorted(os.listdir(folder)) if file.endswith(".xml")]
     classes = sorted({class_name for file in files for class_name in _check_voc_xml(file)})

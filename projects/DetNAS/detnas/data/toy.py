@@ -1,7 +1,7 @@
 """
 The generated data of the demo: coloured shapes on textured backgrounds, for classification and for detection.
 
-    python -m detnas.data.toy [--root datasets/toy]
+    python -m detnas.data.toy [--root datasets/toy] [--seed 0]
 """
 
 import argparse
@@ -69,6 +69,7 @@ def paint(image, shape, alpha, x, y, rng):
 
 
 def save(image, path):
+    """Write an image, its edges softened, as JPEG."""
     Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.5)).save(path, quality=92)
 
 
@@ -141,8 +142,8 @@ def generate(root="datasets/toy", seed=0):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Generate the demo's data sets.")
-    parser.add_argument("--root", default="datasets/toy")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = argparse.ArgumentParser(description="Generate the demo's data sets, unless they are there.")
+    parser.add_argument("--root", default="datasets/toy", metavar="FOLDER", help="where to (default: datasets/toy)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     args = parser.parse_args()
     print(f"{args.root}: {'generated' if generate(args.root, args.seed) else 'there already'}")

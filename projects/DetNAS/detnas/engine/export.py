@@ -13,6 +13,7 @@ from detnas.config import add_detnas_config, config_space
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 
+from .fit import norm_nodes
 from .found import read_arch, trained_weights
 from .setup import load_config, register_datasets, set_number_of_classes
 
@@ -68,14 +69,12 @@ def _known_classes(cfg):
 
 def use_plain_norms(cfg):
     """BN for SyncBN, in place: outside training both compute the same, and SyncBN cannot be traced on a CPU."""
-    model = cfg.MODEL
-    nodes = (model.DETNAS, model.RESNETS, model.FPN, model.ROI_BOX_HEAD, model.ROI_MASK_HEAD, model.SEM_SEG_HEAD)
-    for node in nodes:
+    for node in norm_nodes(cfg):
         if node.NORM in ("SyncBN", "naiveSyncBN"):
             node.NORM = "BN"
     # RetinaNet gives a BN to each level as it does with SyncBN, but only one for all levels to naiveSyncBN.
-    if model.RETINANET.NORM == "SyncBN":
-        model.RETINANET.NORM = "BN"
+    if cfg.MODEL.RETINANET.NORM == "SyncBN":
+        cfg.MODEL.RETINANET.NORM = "BN"
 
 
 def is_export(cfg, opts):

@@ -37,6 +37,12 @@ def fit_to_processes(cfg):
     return cfg
 
 
+def norm_nodes(cfg):
+    """The parts of a config whose NORM can be SyncBN; RetinaNet, which treats it in a way of its own, is not one."""
+    model = cfg.MODEL
+    return [model.DETNAS, model.RESNETS, model.FPN, model.ROI_BOX_HEAD, model.ROI_MASK_HEAD, model.SEM_SEG_HEAD]
+
+
 def fit_to_device(cfg):
     """
     Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place.
@@ -51,15 +57,12 @@ def fit_to_device(cfg):
     if cfg.SOLVER.AMP.ENABLED:
         logger.info(f"Mixed precision: {'bf16' if cpu else 'fp16 with loss scaling'}.")
     norm = "BN" if comm.get_world_size() == 1 else "naiveSyncBN" if cpu else "SyncBN"
-    fitted = []
-    model = cfg.MODEL
-    if norm == "naiveSyncBN" and model.RETINANET.NORM == "SyncBN":
+    if norm == "naiveSyncBN" and cfg.MODEL.RETINANET.NORM == "SyncBN":
         raise ValueError(
             "MODEL.RETINANET.NORM SyncBN, one for each level, does not exist for several CPU processes: use GN, or none"
         )
-    for node in (model.DETNAS, model.RESNETS, model.FPN, model.ROI_BOX_HEAD, model.RETINANET):
-        if node.NORM == "SyncBN" and node.NORM != norm:
-            node.NORM = norm
-            fitted.append(node)
-    if fitted:
+    synced = [node for node in (*norm_nodes(cfg), cfg.MODEL.RETINANET) if node.NORM == "SyncBN"]
+    for node in synced:
+        node.NORM = norm
+    if synced and norm != "SyncBN":
         logger.info(f"{comm.get_world_size()} process(es) on {cfg.MODEL.DEVICE}: {norm} in place of SyncBN.")

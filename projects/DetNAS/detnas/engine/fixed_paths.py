@@ -49,15 +49,16 @@ class FixedPaths:
     def __call__(self):
         if self.batches is None:
             self.batches = build_recalibration_batches(self.cfg)
-        training, path = self.model.training, self.supernet.path
+        training, before = self.model.training, self.supernet.path
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         results = {}
-        for name, self.supernet.path in self.paths.items():
+        for name, path in self.paths.items():
+            self.supernet.path = path
             with quiet("detectron2", "fvcore", "detnas.engine.evaluation"):
                 recalibrate_bn(self.up_to_last_norm, self.batches, max(self.cfg.SEED, 0))
                 results[name] = evaluate(self.cfg, self.model)
-            logger.info(f"path {self.supernet.space.format(self.supernet.path)} ({name}): {_short(results[name])}")
-        self.supernet.path = path
+            logger.info(f"path {self.supernet.space.format(path)} ({name}): {_short(results[name])}")
+        self.supernet.path = before
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(buffers[name])

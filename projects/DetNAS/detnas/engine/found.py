@@ -68,7 +68,8 @@ def _arch_and_space(path):
         raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
     try:
         detnas, space = read_detnas(path)
-        return detnas["ARCH"], space
+        # In an export, an arch of digits alone stands in quotes of its own.
+        return detnas["ARCH"].strip("'"), space
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} holds no MODEL.DETNAS.ARCH and SPACE") from None
 
@@ -84,6 +85,7 @@ def read_detnas(path):
 
 
 def describe(space):
+    """A space in words, one's own with what tells it from others."""
     if space.name != OWN_SPACE:
         return f'space "{space.name}"'
     depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)

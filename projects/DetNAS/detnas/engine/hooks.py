@@ -71,7 +71,8 @@ class KeepSmoothedValues(HookBase):
 
     def before_train(self):
         for name, history in self.histories.items():
-            for value, self.trainer.storage.iter in history:
+            for value, iteration in history:
+                self.trainer.storage.iter = iteration
                 self.trainer.storage.put_scalar(name, value)
 
 

@@ -19,7 +19,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
-from detnas.config import add_detnas_config, config_space
+from detnas.config import add_detnas_config, config_space, quote_arch
 from detnas.data.datasets import register_dataset
 from detnas.zoo import resolve_arch
 
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: what runs when no config is named; found beside the scripts, wherever they are started
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+#: where an error that is raised is a check of our own
 _OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
 
 
@@ -136,7 +137,9 @@ def load_config(config_file, opts=()):
             raise FileNotFoundError(f"config file {config_file} does not exist")
         try:
             # Not merge_from_file: that falls back to loading yaml which can run code.
-            cfg.merge_from_other_cfg(CfgNode(cfg.load_yaml_with_base(config_file)))
+            settings = cfg.load_yaml_with_base(config_file)
+            quote_arch(settings)
+            cfg.merge_from_other_cfg(CfgNode(settings))
         except yaml.YAMLError as e:
             raise ValueError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
         except (TypeError, AttributeError):

@@ -62,7 +62,12 @@ HEAD_RENAMES = {
 
 
 def read_names(released):
-    """Split the names into those of blocks, with their match, and the others, without the body's prefix."""
+    """
+    Split the names into those of blocks, with their match, and the others, without the body's prefix.
+
+    Raises:
+        ValueError: if they are not those of the released code.
+    """
     blocks, others = {}, {}
     for key in released:
         short = re.sub(r"^backbone\.(body\.)?(?=first_conv|features|last_conv|fc\.)", "", key)
@@ -79,7 +84,12 @@ def read_names(released):
 
 
 def identify(released, blocks):
-    """The space, by depths and widths, and the arch of a file."""
+    """
+    The space, by depths and widths, and the arch of a file.
+
+    Raises:
+        ValueError: if its blocks form no known space, or neither a supernet nor a single network.
+    """
     supernet = {match["choice"] is not None for match in blocks.values()}
     if len(supernet) == 2:
         raise ValueError("some blocks are of a supernet (features.0.0.*), some of a single network (features.0.conv.*)")
@@ -135,6 +145,7 @@ def block_name(match, space):
 
 
 def rename(key, rules):
+    """Our name by the first of the rules that fits, or None."""
     for pattern, ours in rules:
         match = re.fullmatch(pattern, key)
         if match:

@@ -109,7 +109,9 @@ def load_weights(model, path, new_heads=False):
             starts anew. The searched network itself must match in full.
 
     Raises:
-        ValueError: listing the first names that do not match, or if the weights are for another channel split.
+        FileNotFoundError: if the file is not there.
+        ValueError: if it is no checkpoint, listing the first names that do not match, or if the weights are for another
+            channel split.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
     missing, unexpected, shapes = _compare(loaded, own)

@@ -1,5 +1,7 @@
 """Pictures of archs: which op stands in which block (paper, Fig. 4 and 5), and how often over the best."""
 
+import itertools
+
 from matplotlib.patches import Patch, Rectangle
 
 from detnas.engine.found import read_single_arch
@@ -62,7 +64,7 @@ def plot_archs(archs, *files):
         archs: list of (label, :class:`detnas.SearchSpace`, path).
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
-    depths = [max(d) for d in zip(*(_padded(space.stage_depths, archs) for _, space, _ in archs))]
+    depths = [max(d) for d in itertools.zip_longest(*(space.stage_depths for _, space, _ in archs), fillvalue=0)]
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
@@ -75,11 +77,6 @@ def plot_archs(archs, *files):
         ax.set_ylim(max(len(archs), 1), -0.9)
         ax.axis("off")
         _op_legend(fig, list(dict.fromkeys(op for _, space, _ in archs for op in space.ops)))
-
-
-def _padded(stage_depths, archs):
-    stages = max(len(space.stage_depths) for _, space, _ in archs)
-    return tuple(stage_depths) + (0,) * (stages - len(stage_depths))
 
 
 def _starts(depths):

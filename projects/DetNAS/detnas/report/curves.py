@@ -2,8 +2,10 @@
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .searches import (band, best_so_far, drawn_at_random, front_of, generation_means, group_searches, metric_name,
-                       numbered, shown_costs)
+from detnas.search.pareto import front_of
+
+from .searches import (band, best_so_far, drawn_at_random, generation_means, group_searches, metric_name, numbered,
+                       shown_costs)
 from .style import figure, readable, search_colour
 
 
@@ -83,9 +85,10 @@ def plot_costs(logs, *files, cost=None):
 
 def _draw_cost(ax, log, cost, colour, label):
     points = [(c.costs[cost], c.score) for c in log.history() if c.score is not None and cost in c.costs]
-    front = sorted((c.costs[cost], c.score) for c in front_of(log, front_costs(log, cost)))
+    costs = front_costs(log, cost)
+    front = sorted((c.costs[cost], c.score) for c in front_of(log.history(), costs))
     # With several objectives the front is no line in the plane of one of them.
-    line = "-" if len(front_costs(log, cost)) == 1 else "none"
+    line = "-" if len(costs) == 1 else "none"
     style = {"linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5, "marker": "o", "markersize": 5}
     ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0)
     ax.plot(*_columns(front), color=colour, label=label, **style)

@@ -11,12 +11,13 @@ from importlib import resources
 from detectron2.utils.file_io import PathManager
 
 from detnas.search.log import by_score
+from detnas.search.pareto import front_of
 from detnas.zoo import PUBLISHED
 
 from .archs import plot_archs, plot_frequencies
 from .curves import (cost_label, default_cost, front_costs, plot_costs, plot_generations, plot_random, plot_search,
                      plot_searches)
-from .searches import band, best_so_far, front_of, generation_means, group_searches, metric_name, numbered, shown_costs
+from .searches import band, best_so_far, generation_means, group_searches, metric_name, numbered, shown_costs
 from .style import OP_COLOURS, SEARCH_COLOURS
 
 #: candidates in the pictures of the best
@@ -62,7 +63,7 @@ def _search(label, log, group):
         "ops": log.space.ops,
         "costs": {name: cost_label(name) for name in costs},
         "jointFront": len(front_costs(log, None)) > 1,
-        "fronts": {name: [number[c.path] for c in front_of(log, front_costs(log, name))] for name in costs},
+        "fronts": {name: [number[c.path] for c in front_of(history, front_costs(log, name))] for name in costs},
         "best": list(numbered(best_so_far(log)).items()),
         "means": [(generation + 1, mean) for generation, mean in generation_means(log).items()],
         "candidates": [
@@ -88,7 +89,7 @@ def _group(group):
     }
 
 
-def write_page(logs, file, title=None):
+def write_page(logs, file):
     """
     Write the report page of one or several searches, finished or not, and its pictures, as PNG and SVG, into a folder
     beside it that has the page's name with ``_figures``.
@@ -96,7 +97,6 @@ def write_page(logs, file, title=None):
     Args:
         logs: label -> :class:`detnas.search.log.SearchLog`.
         file: the page, of PathManager.
-        title: None: from the labels.
 
     Raises:
         ValueError: if there is no log, or the file does not end in .html.
@@ -114,7 +114,7 @@ def write_page(logs, file, title=None):
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "figures": {name: f"{os.path.basename(folder)}/{name}" for name in figures},
     }
-    title = title or "Search " + ", ".join(group.label for group in group_searches(logs))
+    title = "Search " + ", ".join(group.label for group in group_searches(logs))
     with PathManager.open(file, "wb") as f:
         f.write(fill_template(title, data).encode())
 

@@ -10,7 +10,6 @@ from tabulate import tabulate
 
 from detnas.config import OWN_SPACE
 from detnas.search.log import VERSIONS, SearchLog
-from detnas.search.pareto import fronts
 from detnas.space import SearchSpace, get_space
 
 
@@ -148,12 +147,6 @@ def shown_costs(log):
     names = dict.fromkeys(name for c in log.history() for name in c.costs)
     first = [*log.header.get("objectives", ()), "backbone_flops"]
     return list(dict.fromkeys([name for name in first if name in names] + list(names)))
-
-
-def front_of(log, costs):
-    """The Pareto front of the score and these costs, best first, of the candidates that have them."""
-    candidates = [c for c in log.history() if c.score is not None and all(name in c.costs for name in costs)]
-    return next(fronts(candidates, costs), [])
 
 
 def drawn_at_random(log):

@@ -141,7 +141,9 @@ class Searcher:
         if len(found.paths) < total and len(space.ops) ** space.num_blocks <= ENUMERABLE:
             paths = list(itertools.product(range(len(space.ops)), repeat=space.num_blocks))
             rng.shuffle(paths)
-            for path in itertools.takewhile(lambda _: len(found.paths) < total, paths):
+            for path in paths:
+                if len(found.paths) == total:
+                    break
                 found.take(path, ())
 
 

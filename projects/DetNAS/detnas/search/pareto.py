@@ -30,6 +30,11 @@ def fronts(candidates, costs):
         left = rest
 
 
+def front_of(candidates, costs):
+    """The Pareto front of the score and these costs, best score first, of the candidates that have all of them."""
+    return next(fronts([c for c in candidates if c.score is not None and set(costs) <= c.costs.keys()], costs), [])
+
+
 def pareto_order(costs):
     """
     An order of candidates for :class:`detnas.search.evolution.Searcher`: front by front, inside a front those first

@@ -1,11 +1,14 @@
 """What a search has found, as tables and files."""
 
 import csv
+import os
 
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
-from .pareto import fronts
+from detnas.cost import METRICS
+
+from .pareto import front_of
 
 
 def candidate_rows(log, candidates):
@@ -29,20 +32,22 @@ def candidate_rows(log, candidates):
 
 def candidate_table(log, candidates):
     """Candidates as text: arch, generation, score, costs (multiply-adds and parameters in millions), error."""
-    rows = []
-    for c in candidates:
-        costs = {name: value / 1e6 if value > 1e5 else value for name, value in c.costs.items()}
-        rows.append(
-            {
-                "arch": log.space.format(c.path),
-                "generation": c.generation + 1,
-                log.header.get("metric", "score"): c.score,
-                **{name if name.endswith("_ms") else f"{name} (M)": value for name, value in costs.items()},
-                "seconds": c.seconds,
-                **({"error": c.error} if c.error else {}),
-            }
-        )
+    rows = [
+        {
+            "arch": log.space.format(c.path),
+            "generation": c.generation + 1,
+            log.header.get("metric", "score"): c.score,
+            **dict(_in_its_unit(*cost) for cost in c.costs.items()),
+            "seconds": c.seconds,
+            **({"error": c.error} if c.error else {}),
+        }
+        for c in candidates
+    ]
     return tabulate(rows, headers="keys", floatfmt=".2f")
+
+
+def _in_its_unit(name, value):
+    return (f"{name} (M)", value / 1e6) if METRICS.get(name) == "M" else (name, value)
 
 
 def pareto_front(log, costs=()):
@@ -62,13 +67,14 @@ def pareto_front(log, costs=()):
         if any(name not in c.costs for c in scored):
             there = ", ".join(scored[0].costs)
             raise ValueError(f'{log.path} holds no cost "{name}" of every candidate; there are: {there}')
-    return next(fronts(scored, costs), [])
+    return front_of(scored, costs)
 
 
 def write_csv(log, candidates, file):
-    """Everything about the candidates, a line each, into a file of PathManager."""
+    """Everything about the candidates, a line each, into a file of PathManager, whose folder is made."""
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))
+    PathManager.mkdirs(os.path.dirname(file) or ".")
     with PathManager.open(file, "w") as f:
         writer = csv.DictWriter(f, names, lineterminator="\n")
         writer.writeheader()

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from detnas.engine.steps import StepFailed, run_step
+from detnas.engine.commands import StepFailed, run_step
 
 SAYS = """
 import os, sys

@@ -1,0 +1,40 @@
+"""Supernets of the demo with random weights and their batches, for the tests of batch norms."""
+
+import random
+
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.modeling import build_model
+from toy_runs import toy_setup
+
+from detnas import find_supernet
+from detnas.data.mapper import build_recalibration_mapper
+
+PATH, OTHER = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
+
+
+def model_and_batches(name, data, toy_root, folder):
+    """A supernet with random weights and used statistics, and batches of 3, 3 and 2 images."""
+    cfg = toy_setup(name, {**data(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": folder})
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    for norm in norms(model):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    mapper = build_recalibration_mapper(cfg)
+    samples = random.Random(0).sample(DatasetCatalog.get(cfg.DATASETS.TRAIN[0]), 8)
+    images = [mapper(sample) for sample in samples]
+    find_supernet(model).path = PATH
+    return model, [images[:3], images[3:6], images[6:]]
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def statistics(module):
+    return {n: b.clone() for n, b in module.named_buffers() if n.endswith(("running_mean", "running_var"))}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
