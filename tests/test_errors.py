@@ -267,7 +267,9 @@ def test_an_output_folder_of_a_search_in_another_space_is_refused(fails, run, to
 
 def test_a_search_with_other_settings_is_refused(fails, run, toy_root, supernet):
     run.mkdir()
-    SearchLog(str(run), get_space("tiny"), {"space": "tiny", "seed": 7})
+    log = SearchLog(str(run), get_space("tiny"), {"space": "tiny", "seed": 7})
+    log.append(Candidate((0,) * 8, 0, 1.0))
+    log.close()
     overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
     words = fails(search_net, DETECTOR, overrides, leaves=["log.txt"])
     assert "seed was 7 and is 0" in words and "OUTPUT_DIR" in words
