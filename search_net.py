@@ -26,7 +26,7 @@ from detnas.config import config_space
 from detnas.engine.found import read_arch, trained_weights
 from detnas.engine.setup import argument_parser, check_processes, load_config, setup, user_errors
 from detnas.report import metrics_table, plot_search, write_page
-from detnas.search.executor import UnknownMetric
+from detnas.search.executor import SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.session import build_evaluator, build_executor, build_searcher, check_counts, search_header
@@ -145,7 +145,7 @@ def main(args):
         log, executor, run = prepare(cfg, args, space)
     try:
         run()
-    except UnknownMetric:
+    except SearchImpossible:
         with user_errors():
             raise
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ import pytest
 
 from detnas import SearchSpace, get_space
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here, UnknownMetric
+from detnas.search.executor import Here, SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
 
@@ -147,7 +147,7 @@ def test_a_metric_that_is_not_reported_ends_the_search_at_its_first_candidate(tm
         calls.append(path)
         return {"bbox/AP": 3.0, "bbox/APl": 3.0}
 
-    with pytest.raises(UnknownMetric, match='SEARCH.METRIC "bbox/AP75" is not reported; there are: bbox/AP, bbox/APl'):
+    with pytest.raises(SearchImpossible, match='SEARCH.METRIC "bbox/AP75" is not reported; there are: bbox/AP, bbox/APl'):
         search(tmp_path / "a", metric="bbox/AP75", evaluate=evaluate)
     assert len(calls) == 1
 

@@ -9,7 +9,7 @@ from ray_fakes import Fake, broken
 from detnas import get_space
 from detnas.search import ray_executor
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here, UnknownMetric
+from detnas.search.executor import Here, SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import OnRay
@@ -43,7 +43,7 @@ def search(folder, executor, run=run_search, count=3):
 def test_a_metric_that_the_workers_do_not_report_ends_the_search(tmp_path):
     executor = OnRay(functools.partial(Fake, tmp_path), "AP77", workers=1)
     try:
-        with pytest.raises(UnknownMetric, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
+        with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
             search(tmp_path, executor)
     finally:
         executor.close()
@@ -96,7 +96,7 @@ def test_workers_that_cannot_start_end_the_search_with_their_error(tmp_path, mon
     executor = OnRay(functools.partial(broken, tmp_path), "AP")
     executor.submit((0, 0))
     try:
-        with pytest.raises(RuntimeError, match="2 workers in a row could not start: (.|\n)*no model"):
+        with pytest.raises(SearchImpossible, match="2 workers in a row could not start: (.|\n)*no model"):
             executor.next()
     finally:
         executor.close()

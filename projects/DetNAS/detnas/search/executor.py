@@ -12,15 +12,15 @@ from .log import Candidate
 logger = logging.getLogger(__name__)
 
 
-class UnknownMetric(ValueError):
-    """The evaluator does not report ``SEARCH.METRIC``: no candidate will ever have a score."""
+class SearchImpossible(ValueError):
+    """No candidate will ever have a score, and why."""
 
 
 class Here:
     """
     Executor in this process, one path after the other. ``executor(paths)`` yields finished candidates; ``submit(path)``
     and ``next()`` do the same path by path. A failure is a candidate with an error, not an exception, but for
-    :class:`UnknownMetric`.
+    :class:`SearchImpossible`.
 
     Args:
         evaluate: path -> dict of metrics.
@@ -49,7 +49,7 @@ class Here:
             try:
                 with _time_limit(self.timeout):
                     result = result_of(self.evaluate(path), self.metric)
-            except UnknownMetric:
+            except SearchImpossible:
                 raise
             except Exception as e:
                 # The first line is enough in the log of the search; the rest is in the log of the process.
@@ -77,11 +77,11 @@ def result_of(metrics, metric):
     "metrics" and "score" of a candidate, or the "error" that the score could not be computed.
 
     Raises:
-        UnknownMetric: if the evaluator does not report the metric.
+        SearchImpossible: if the evaluator does not report the metric.
     """
     metrics = {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
     if metric not in metrics:
-        raise UnknownMetric(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
+        raise SearchImpossible(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
     if metrics[metric] is None:
         return {"metrics": metrics, "error": f"{metric} is not a finite number"}
     return {"metrics": metrics, "score": metrics[metric]}

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from .executor import UnknownMetric, result_of, run_all
+from .executor import SearchImpossible, result_of, run_all
 from .log import Candidate
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class OnRay:
         The next finished candidate of those submitted, whichever comes first.
 
         Raises:
-            RuntimeError: if workers cannot start, time and again.
+            SearchImpossible: if workers cannot start, time and again.
         """
         while True:
             self._assign()
@@ -88,7 +88,7 @@ class OnRay:
         except Exception as e:
             self.failed_starts += 1
             if self.failed_starts >= MAX_FAILED_STARTS:
-                raise RuntimeError(f"{self.failed_starts} workers in a row could not start: {e}") from None
+                raise SearchImpossible(f"{self.failed_starts} workers in a row could not start: {e}") from None
             logger.warning(f"A worker could not start: {_first_line(e)}")
             self._start_worker()
             return
@@ -108,7 +108,7 @@ class OnRay:
         except self.ray.exceptions.RayActorError as e:
             self._start_worker()
             return self._failed(path, f"its worker died: {_first_line(e)}", start)
-        except UnknownMetric:
+        except SearchImpossible:
             raise
         except Exception as e:
             self.idle.append(worker)
