@@ -147,7 +147,8 @@ def test_a_metric_that_is_not_reported_ends_the_search_at_its_first_candidate(tm
         calls.append(path)
         return {"bbox/AP": 3.0, "bbox/APl": 3.0}
 
-    with pytest.raises(SearchImpossible, match='SEARCH.METRIC "bbox/AP75" is not reported; there are: bbox/AP, bbox/APl'):
+    words = 'SEARCH.METRIC "bbox/AP75" is not reported; there are: bbox/AP, bbox/APl'
+    with pytest.raises(SearchImpossible, match=words):
         search(tmp_path / "a", metric="bbox/AP75", evaluate=evaluate)
     assert len(calls) == 1
 
