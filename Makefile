@@ -22,12 +22,12 @@ test: $(STAMP)
 # Puts its figures into docs/benchmarks.md; under ten minutes on two cores.
 bench: $(STAMP)
 ifdef DETNAS_DATA
-	$(BIN)/python benchmarks/candidate.py --write
+	$(BIN)/python benchmarks/candidate.py --paths 1 --write
 	$(BIN)/python benchmarks/start.py --write
 else
 	@echo "DETNAS_DATA is not set: no benchmark on real images (candidate.py, start.py)."
 endif
-	$(BIN)/python benchmarks/step.py --write
+	$(BIN)/python benchmarks/step.py --rounds 5 --write
 	$(BIN)/python benchmarks/metric.py --write
 	$(BIN)/python benchmarks/scale.py --write
 
