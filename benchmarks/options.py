@@ -17,7 +17,7 @@ import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from tables import publish, table
+from tables import publish, table, with_write
 
 from detnas.config import config_space
 from detnas.data.fixed_batches import in_batches
@@ -90,8 +90,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argument_parser(__doc__)
+    parser = with_write(argument_parser(__doc__))
     parser.set_defaults(config_file="configs/demo/bccd_2_scratch.yaml")
     parser.add_argument("--paths", type=int, default=4, help="candidates")
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     main(parser.parse_args())

@@ -14,7 +14,7 @@ import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from tables import publish, table
+from tables import publish, table, with_write
 
 from detnas.config import config_space
 from detnas.data.fixed_batches import in_batches
@@ -125,8 +125,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments = argument_parser(__doc__)
+    arguments = with_write(argument_parser(__doc__))
     arguments.set_defaults(config_file="configs/demo/bccd_2_scratch.yaml")
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     main(arguments.parse_args())

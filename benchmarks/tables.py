@@ -38,7 +38,12 @@ def in_turns(functions, rounds):
 
 def parser(description):
     """A command line with ``--write``; the benchmark adds what else it takes."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    return with_write(argparse.ArgumentParser(description=description, formatter_class=raw))
+
+
+def with_write(parser):
+    """``--write`` for a command line that has settings already, such as a config's."""
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     return parser
 
