@@ -4,7 +4,7 @@ Does the search's fitness tell how good a network is? Random networks, the winne
 the winner of a search by classification are each trained alone, with one recipe and several seeds, and compared with
 their fitness in the supernet, with and without recalibration:
 
-    python tools/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; about two hours on 2 cores
+    python tools/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; hours on 2 cores
     python tools/study.py --supernet CONFIG --classifier CONFIG --retrain CONFIG --output FOLDER
 
 Every step is a command line as a user would type it. Stopped or killed, it goes on when it is started again. Writes
@@ -207,8 +207,8 @@ def compare(study, pool):
 
     trained = {name: alone(name) for name in paths}
     paths[WINNER] = detection.result()
-    weights = study.inherited(paths[WINNER])
-    inherited = {seed: pool.submit(study.train, WINNER, paths[WINNER], seed, weights) for seed in args.seeds}
+    file = study.inherited(paths[WINNER])
+    inherited = {seed: pool.submit(study.train, WINNER, paths[WINNER], seed, file) for seed in args.seeds}
     tested = pool.submit(study.fitness, WINNER, paths[WINNER], "tested")
     trained[WINNER] = alone(WINNER)
     judged = {name: fitness(name) for name in paths}
@@ -228,7 +228,7 @@ def compare(study, pool):
     ]
     weights = {
         "the supernet's, recalibrated, not trained on": [tested.result()],
-        "random, then trained alone": list(networks[-2].alone.values()),
+        "random, then trained alone": [score.result() for score in trained[WINNER].values()],
         "the supernet's, then trained alone": [score.result() for score in inherited.values()],
     }
     return networks, weights
