@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from chromium import Browser, chromium
 
 import search_net
 from detnas import get_space, report
@@ -145,13 +145,10 @@ def test_a_wrong_call_is_one_sentence(log, tmp_path, monkeypatch, flags, words):
 
 def browse(page, folder, fragment=""):
     """The DOM after the page's scripts have run, and what they wrote to the console."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no Chromium on this machine")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
     flags += [f"--user-data-dir={folder}", "--window-size=1280,900", "--virtual-time-budget=3000"]
     done = subprocess.run(
-        [chromium, *flags, f"{page.as_uri()}{fragment}"], capture_output=True, text=True, timeout=120, check=True
+        [chromium(), *flags, f"{page.as_uri()}{fragment}"], capture_output=True, text=True, timeout=120, check=True
     )
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
@@ -190,6 +187,19 @@ def test_the_table_sorts_by_the_address_and_by_a_click(log, page, tmp_path):
     latencies = [costs[arch] for arch in shown_archs(dom)]
     assert latencies == sorted(latencies) != [costs[arch] for arch in by(log, lambda c: c.score)]
     assert re.search(r'<th data-key="latency_ms"[^>]*aria-sort="ascending"', dom)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_copy_button_puts_the_yaml_on_the_clipboard(log, page, tmp_path, refused):
+    yaml = f'MODEL: {{DETNAS: {{ARCH: "{TINY.format(log.best()[0].path)}"}}}}'
+    with Browser(tmp_path, page.as_uri()) as browser:
+        browser("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+        if refused:
+            # As browsers do without the permission.
+            browser.run("navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed')); 0")
+        browser.click("#candidates tbody tr button.copy")
+        assert browser.run("navigator.clipboard.readText()") == yaml
+        assert browser.run("document.querySelector('#copied').textContent") == f"Copied: {yaml}"
 
 
 def test_every_colour_of_a_search_is_in_the_style_for_light_and_dark(page):
