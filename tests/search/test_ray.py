@@ -14,16 +14,20 @@ from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import OnRay
 
-pytest.importorskip("ray", reason="Ray is not installed")
+cloudpickle = pytest.importorskip("ray.cloudpickle", reason="Ray is not installed")
 SPACE = get_space("tiny")
 TIMEOUT = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
 def workers_find_the_fakes():
+    # By value, so that a worker starts in a moment: it need not import the package, nor torch. The search with real
+    # candidates, in tests/test_search_net.py, has workers that do.
+    cloudpickle.register_pickle_by_value(ray_executor)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
         yield
+    cloudpickle.unregister_pickle_by_value(ray_executor)
 
 
 def on_ray(folder, **settings):
