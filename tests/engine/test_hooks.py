@@ -16,7 +16,7 @@ from detnas.engine.trainer import build_trainer
 
 pytest_plugins = ["toy_fixtures"]
 ROOT = Path(__file__).resolve().parents[2]
-ITERATIONS = 80
+ITERATIONS = 60
 
 
 def losses(folder):
@@ -50,19 +50,19 @@ def test_a_killed_training_logs_the_losses_of_an_uninterrupted_one_when_it_is_re
     config, overrides = words
     train_net.main(command(config, {**overrides, "OUTPUT_DIR": tmp_path / "whole"}))
     whole = losses(tmp_path / "whole")
-    assert list(whole) == [19, 39, 59, 79]
+    assert list(whole) == [19, 39, 59]
 
     args = command(config, {**overrides, "OUTPUT_DIR": tmp_path / "killed"}, "--resume")
     line = [sys.executable, "train_net.py", "--config-file", args.config_file, "--resume", *args.opts]
     # Started beside the first, so that the machine's speed does not matter.
     process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "killed" / "metrics.json"
-    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
+    while not (metrics.is_file() and metrics.read_text().endswith("\n")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert 79 not in losses(tmp_path / "killed")
+    assert 59 not in losses(tmp_path / "killed")
     train_net.main(args)
     assert losses(tmp_path / "killed") == whole
 
