@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
@@ -120,11 +121,16 @@ def plot_study(networks, metric, *files):
     with figure(files, 9.0, 4.2, ncols=2, sharey=True) as (fig, axes):
         for ax, attribute in zip(axes, ("recalibrated", "plain")):
             for n in networks:
-                x, random = getattr(n, attribute), n.name.startswith("random")
-                colour = search_colour(4) if random else search_colour(0)
+                x, colour = getattr(n, attribute), search_colour(4 if n.name.startswith("random") else 0)
                 ax.plot([x, x], [min(n.alone.values()), max(n.alone.values())], color=colour, linewidth=1, alpha=0.6)
                 ax.plot(x, n.mean, "o", color=colour, markersize=5)
-                if not random:
-                    ax.annotate(n.name, (x, n.mean), (6, 4), textcoords="offset points", fontsize=8, color=colour)
+            named = [n for n in networks if not n.name.startswith("random")]
+            left, right = ax.get_xlim()
+            for n in named:
+                x = getattr(n, attribute)
+                # A name stays inside the axes, and can be read above the lines.
+                shift, side = ((-6, 4), "right") if (x - left) / (right - left) > 0.75 else ((6, 4), "left")
+                text = ax.annotate(n.name, (x, n.mean), shift, textcoords="offset points", ha=side, fontsize=8)
+                text.set(color=search_colour(0), path_effects=[withStroke(linewidth=2.5, foreground="white")])
         axes[0].set(xlabel=f"{metric} in the supernet, recalibrated", ylabel=f"{metric} trained alone")
         axes[1].set(xlabel=f"{metric} in the supernet, not recalibrated")
