@@ -27,7 +27,6 @@ from detnas.data.fixed_batches import in_batches  # noqa: E402
 from detnas.data.mapper import build_mapper, build_recalibration_mapper  # noqa: E402
 from detnas.engine.bn import build_recalibration_batches  # noqa: E402
 from detnas.engine.evaluation import BoxEvaluator  # noqa: E402
-from detnas.engine.folding import folded  # noqa: E402
 from detnas.engine.setup import argument_parser, setup  # noqa: E402
 from detnas.modeling.backbone import find_supernet  # noqa: E402
 from detnas.modeling.weights import load_weights  # noqa: E402
@@ -125,10 +124,9 @@ def ours(cfg, settings, phases):
             model.eval()
         # The passes just now moved the statistics: the same again for what follows.
         evaluator.recalibrate()
-        with folded(model, evaluator.memory_format), torch.inference_mode(), evaluator.autocast():
-            with phases("passes: evaluation"):
-                for images in evaluator.held_out:
-                    model(images)
+        with evaluator.inference(), phases("passes: evaluation"):
+            for images in evaluator.held_out:
+                model(images)
         singles = in_batches([x for images in evaluator.held_out for x in images], 1)
         with phases("plain inference"), torch.no_grad():
             for images in singles:

@@ -20,7 +20,6 @@ from detnas.config import config_space
 from detnas.data.fixed_batches import in_batches
 from detnas.detector_cost import detector_costs
 from detnas.engine.evaluation import quiet
-from detnas.engine.folding import folded
 from detnas.engine.found import trained_weights
 from detnas.engine.setup import argument_parser, setup, user_errors
 from detnas.search.evaluator import CandidateEvaluator
@@ -79,14 +78,9 @@ def measure(evaluator, watch, batches, is_folded):
     """Seconds of each part in the passes over batches."""
     watch.take()
     start = now()
-    with torch.no_grad():
-        if is_folded:
-            with folded(evaluator.model, evaluator.memory_format), torch.inference_mode(), evaluator.autocast():
-                for batch in batches:
-                    evaluator.model(batch)
-        else:
-            for batch in batches:
-                evaluator.model(batch)
+    with evaluator.inference() if is_folded else torch.no_grad():
+        for batch in batches:
+            evaluator.model(batch)
     return parts_of(watch.take(), now() - start)
 
 

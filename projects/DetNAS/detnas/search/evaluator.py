@@ -75,10 +75,16 @@ class CandidateEvaluator:
     def predict(self):
         """Collect the detections, or classes, of the held-out images."""
         self.metric.reset()
-        restart_level_norms(self.model)
-        with torch.no_grad(), folded(self.model, self.memory_format), torch.inference_mode(), self.autocast():
+        with self.inference():
             for inputs in self.held_out:
                 self.metric.process(inputs, self.model(inputs))
+
+    @contextlib.contextmanager
+    def inference(self):
+        """The model as it runs over the held-out images: no gradients, norms folded into the convs."""
+        restart_level_norms(self.model)
+        with torch.no_grad(), folded(self.model, self.memory_format), torch.inference_mode(), self.autocast():
+            yield
 
     def score(self):
         """The metrics of what was collected."""
