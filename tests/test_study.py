@@ -173,6 +173,12 @@ def test_a_recipe_that_starts_from_weights_is_refused(configs, tmp_path):
         run_study(configs, tmp_path, "MODEL.WEIGHTS", "some.pth")
 
 
+@pytest.mark.parametrize("flag, words", [("--random", "--random 0: it must be at least 2"), ("--jobs", "--jobs 0: ")])
+def test_a_study_of_nothing_is_refused(configs, tmp_path, flag, words):
+    with pytest.raises(ValueError, match=words):
+        study.Study(study.parser().parse_args([*configs, "--output", str(tmp_path), flag, "0"]))
+
+
 def test_configs_of_two_spaces_are_refused(configs, tmp_path):
     with pytest.raises(ValueError, match='is of space "300M"; .* of "tiny"'):
         run_study([*configs[:4], "--retrain", str(DEMO / "bccd_study.yaml")], tmp_path)

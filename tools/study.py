@@ -123,6 +123,9 @@ class Study:
     """What is compared with what; every method that runs something can be called again."""
 
     def __init__(self, args, run=run_step):
+        for flag, number, least in (("--random", args.random, 2), ("--jobs", args.jobs, 1)):
+            if number < least:
+                raise ValueError(f"{flag} {number}: it must be at least {least}")
         self.args, self.folder = args, args.output
         self.supernet = load_config(args.supernet)
         self.classifier = load_config(args.classifier)
