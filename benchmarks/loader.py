@@ -38,7 +38,7 @@ def main():
     args = parser.parse_args()
     with user_errors():
         cfg = setup(args)
-    batches, images = iter(TrainingData(cfg)), cfg.SOLVER.IMS_PER_BATCH
+    batches, images = TrainingData(cfg).batches(), cfg.SOLVER.IMS_PER_BATCH
     alone = rate(lambda: next(batches), args.iterations, images)
     batches.close()
     trainer = build_trainer(cfg)

@@ -10,9 +10,7 @@ pytest_plugins = ["toy_fixtures"]
 
 
 def batches(cfg, count, start=0):
-    data = TrainingData(cfg)
-    data.start_iter = start
-    return list(itertools.islice(data, count))
+    return list(itertools.islice(TrainingData(cfg).batches(start), count))
 
 
 def equal(a, b):

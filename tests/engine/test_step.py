@@ -41,7 +41,7 @@ def one_step(accumulate, **kwargs):
     batch = [{"x": float(i), "y": float(i * i)} for i in range(8)]
     model = Line()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.1)
-    trainer = StepTrainer(model, [batch], optimizer, accumulate, **kwargs)
+    trainer = StepTrainer(model, lambda iteration: iter([batch]), optimizer, accumulate, **kwargs)
     trainer.iter = 0
     with EventStorage() as storage:
         trainer.run_step()
@@ -135,7 +135,8 @@ def test_the_step_leaves_the_batch_as_it_was():
     batch = [{"x": 1.0, "y": 1.0}, {"x": 2.0, "y": 4.0}]
     before = copy.deepcopy(batch)
     model = Line()
-    trainer = StepTrainer(model, [batch], torch.optim.SGD(model.parameters(), lr=0.01), accumulate=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    trainer = StepTrainer(model, lambda iteration: iter([batch]), optimizer, accumulate=2)
     trainer.iter = 0
     with EventStorage():
         trainer.run_step()

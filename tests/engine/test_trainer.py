@@ -1,5 +1,6 @@
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 
@@ -208,6 +209,16 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(toy_root, tmp_p
 
     uninterrupted, resumed = run("whole", False), run("resumed", True)
     assert differences(uninterrupted, resumed) == []
+
+
+def test_data_workers_end_with_the_training(toy_root, tmp_path):
+    overrides = {"OUTPUT_DIR": tmp_path, "DATALOADER.NUM_WORKERS": 2, "DATASETS.TEST": "()"}
+    trainer = build_trainer(toy_setup("toy_1_pretrain_supernet", {**classification(toy_root), **overrides}))
+    before, during = set(multiprocessing.active_children()), []
+    trainer.register_hooks([hooks.CallbackHook(after_step=lambda _: during.extend(multiprocessing.active_children()))])
+    trainer.train(0, 2)
+    assert len(set(during) - before) == 2
+    assert not set(multiprocessing.active_children()) - before
 
 
 def test_resume_follows_the_learning_rate_of_an_uninterrupted_training(classifier_cfg):

@@ -21,24 +21,25 @@ def seed_from(*key):
 
 class TrainingData:
     """
-    Batches of a config's training set, without end, from ``start_iter`` on. Order and augmentation of the images depend
-    on (``SEED``, number of the draw over all processes) alone.
-
-    Detectron2's loader is started when the first batch is asked for; until then ``start_iter`` can be set.
+    Batches of a config's training set, without end. Order and augmentation of the images depend on (``SEED``, number of
+    the draw over all processes) alone.
     """
 
     def __init__(self, cfg):
-        self.start_iter = 0
         self._seed = max(cfg.SEED, 0)
         # Detectron2's samplers draw their own seed.
         seed_from("order", self._seed)
         self._settings = _train_loader_from_config(cfg, build_mapper(cfg, is_train=True))
 
-    def __iter__(self):
+    def batches(self, start_iter=0):
+        """
+        A generator of the batches from an iteration on. Detectron2's loader is started when the first one is asked for;
+        ``close()`` ends its workers.
+        """
         settings = dict(self._settings)
         dicts, batch = settings["dataset"], settings["total_batch_size"] // comm.get_world_size()
         sampler = _ResumedSampler(
-            settings["sampler"], dicts, self.start_iter, batch, settings["aspect_ratio_grouping"]
+            settings["sampler"], dicts, start_iter, batch, settings["aspect_ratio_grouping"]
         )
         settings.update(dataset=_Draws(dicts, settings["mapper"], self._seed), sampler=sampler, mapper=None)
         # Starting workers and mapping images draw numbers; those of the model must not depend on it.

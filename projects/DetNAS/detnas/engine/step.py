@@ -26,7 +26,7 @@ class StepTrainer(SimpleTrainer):
 
     Args:
         model: list of dicts -> dict of losses. Parameters and buffers are made equal to those of rank 0.
-        data: iterable of batches, each a list of dicts.
+        data: iteration -> generator of the batches from there on, each a list of dicts.
         optimizer: of the model's parameters.
         accumulate: number of parts.
         amp: fp16 with loss scaling on a GPU, bf16 on the CPU.
@@ -37,7 +37,8 @@ class StepTrainer(SimpleTrainer):
     """
 
     def __init__(self, model, data, optimizer, accumulate=1, amp=False, seed=0, when_diverged=_raise):
-        super().__init__(model, data, optimizer)
+        super().__init__(model, (), optimizer)
+        self.data, self.batches = data, None
         self.accumulate, self.amp, self.seed, self.when_diverged = accumulate, amp, seed, when_diverged
         self.device = next(model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(self.device, enabled=amp and self.device == "cuda")
@@ -48,7 +49,9 @@ class StepTrainer(SimpleTrainer):
 
     def run_step(self):
         start = time.perf_counter()
-        batch = next(self._data_loader_iter)
+        if self.batches is None:
+            self.batches = self.data(self.iter)
+        batch = next(self.batches)
         data_time = time.perf_counter() - start
 
         self.optimizer.zero_grad()
@@ -68,6 +71,14 @@ class StepTrainer(SimpleTrainer):
         self.scaler.unscale_(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def after_train(self):
+        super().after_train()
+        if self.batches is not None:
+            # A garbage collection would close the queues of torch's data workers before it tells them to end; each one
+            # then takes 5 seconds.
+            self.batches.close()
+            self.batches = None
 
     def _check_finite(self, losses):
         """On all ranks at once, before the update: none waits for one that has stopped."""

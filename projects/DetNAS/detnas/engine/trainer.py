@@ -50,7 +50,7 @@ def build_trainer(cfg, resume=False):
 
     trainer = StepTrainer(
         model,
-        data,
+        data.batches,
         optimizer,
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
@@ -74,7 +74,7 @@ def build_trainer(cfg, resume=False):
     )
     if resume:
         checkpointer.load(checkpointer.get_checkpoint_file())
-        trainer.start_iter = data.start_iter = trainer.iter + 1
+        trainer.start_iter = trainer.iter + 1
     return trainer
 
 
