@@ -74,13 +74,13 @@ def parts_of(seconds, whole):
     return {**parts, "decoding, NMS, rest": whole - sum(parts.values()), "whole": whole}
 
 
-def measure(evaluator, watch, batches, is_folded):
-    """Seconds of each part in the passes over batches."""
+def measure(model, watch, batches, mode):
+    """Seconds of each part in the passes over batches, within the context that ``mode()`` gives."""
     watch.take()
     start = now()
-    with evaluator.inference() if is_folded else torch.no_grad():
+    with mode():
         for batch in batches:
-            evaluator.model(batch)
+            model(batch)
     return parts_of(watch.take(), now() - start)
 
 
@@ -91,14 +91,14 @@ def main(args):
     evaluator.supernet.path = config_space(cfg).random_path(random.Random(0))
     images = [x for batch in evaluator.held_out for x in batch]
     height, width = images[0]["image"].shape[-2:]
-    runs = {"plain": (in_batches(images, 1), False), "ours": (list(evaluator.held_out), True)}
+    runs = {"plain": (in_batches(images, 1), torch.no_grad), "ours": (list(evaluator.held_out), evaluator.inference)}
     found = {name: [] for name in runs}
     with quiet("detectron2", "fvcore"):
         evaluator.recalibrate()
         watch = Stopwatch(modules_of(evaluator.model))
         for _ in range(args.rounds + 1):
-            for name, (batches, is_folded) in runs.items():
-                found[name].append(measure(evaluator, watch, batches, is_folded))
+            for name, (batches, mode) in runs.items():
+                found[name].append(measure(evaluator.model, watch, batches, mode))
     # The first round warms up.
     ms = {
         name: {part: 1000 * statistics.median(r[part] for r in rounds[1:]) / len(images) for part in rounds[0]}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from toy_runs import classification, command, detection, own_loggers
+from toy_runs import RETINANET, classification, command, detection, own_loggers
 
 import search_net
 import train_net
@@ -226,10 +226,9 @@ def retinanet(tmp_path):
     path = tmp_path / "retinanet.yaml"
     sizes = [[8 * 2**level, 10 * 2**level, 13 * 2**level] for level in range(5)]
     model = {"DETNAS": {"SPACE": "tiny"}, "FPN": {"OUT_CHANNELS": 16}, "ANCHOR_GENERATOR": {"SIZES": sizes}}
-    base = str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml")
     clip = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0}
     solver = {"CLIP_GRADIENTS": clip, "REFERENCE_WORLD_SIZE": 0}
-    path.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model, "SOLVER": solver}))
+    path.write_text(yaml.safe_dump({"_BASE_": RETINANET, "MODEL": model, "SOLVER": solver}))
     return path
 
 

@@ -11,7 +11,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from export_runs import export
 from scripts import ROOT
-from toy_runs import DEMO, SHORT, classification, command, detection, own_loggers
+from toy_runs import DEMO, RETINANET, SHORT, classification, command, detection, own_loggers
 
 import detnas
 import train_net
@@ -57,8 +57,7 @@ def retinanet(tmp_path):
         "ANCHOR_GENERATOR": {"SIZES": [[8 * 2**level, 12 * 2**level] for level in range(5)]},
         "RETINANET": {"NORM": "SyncBN", "NUM_CLASSES": 4},
     }
-    base = str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml")
-    path.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model, "OUTPUT_DIR": str(tmp_path)}))
+    path.write_text(yaml.safe_dump({"_BASE_": RETINANET, "MODEL": model, "OUTPUT_DIR": str(tmp_path)}))
     cfg = get_cfg()
     detnas.add_detnas_config(cfg)
     cfg.merge_from_file(str(path))

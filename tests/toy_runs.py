@@ -38,12 +38,20 @@ def detection(root, test="val"):
     return {"DATASETS.TRAIN": f"('{names['train']}',)", "DATASETS.TEST": f"('{names[test]}',)"}
 
 
+#: the two kinds of supernets: config of the demo and its overrides
+TASKS = {
+    "classifier": ("toy_1_pretrain_supernet", classification),
+    "detector": ("toy_2_train_supernet", detection),
+}
+#: what makes ``RETINANET`` small
+SMALL_RETINANET = {"MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16, "SOLVER.REFERENCE_WORLD_SIZE": 0}
+
+
 def retinanet(root):
-    """Overrides that make configs/COCO/Base-RetinaNet.yaml small, with a norm for each level in its head."""
-    small = {"MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16, "SOLVER.REFERENCE_WORLD_SIZE": 0}
+    """Overrides for ``RETINANET`` with a norm for each level in its head."""
     # Its first scores are about 0.01.
     head = {"MODEL.RETINANET.NORM": "BN", "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0}
-    return {**detection(root), **small, **head}
+    return {**detection(root), **SMALL_RETINANET, **head}
 
 
 def command(config, overrides, *flags, parser=None):

@@ -240,7 +240,7 @@ def compare(study, pool):
 def report(study, networks, weights):
     """Write study.json, study.md and study.png; returns the text of study.md."""
     metric, folder = study.alone.SEARCH.METRIC, study.folder
-    random_ones = [n for n in networks if n.name.startswith("random")]
+    random_ones = [n for n in networks if n.is_random]
     groups = {f"{len(random_ones)} random networks": correlations(random_ones)}
     groups[f"all {len(networks)}"] = correlations(networks)
     of_winner = [[name, ", ".join(f"{score:.1f}" for score in scores)] for name, scores in weights.items()]

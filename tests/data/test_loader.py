@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from toy_runs import classification, detection, toy_setup
+from toy_runs import TASKS, classification, toy_setup
 
 from detnas.data.loader import TrainingData, _ResumedSampler
 
@@ -17,10 +17,7 @@ def equal(a, b):
     return [[torch.equal(x["image"], y["image"]) for x, y in zip(p, q)] for p, q in zip(a, b)]
 
 
-TASKS = [("toy_1_pretrain_supernet", classification), ("toy_2_train_supernet", detection)]
-
-
-@pytest.mark.parametrize("name, data", TASKS)
+@pytest.mark.parametrize("name, data", TASKS.values())
 def test_batches_are_the_same_wherever_the_training_starts(toy_root, tmp_path, name, data):
     cfg = toy_setup(name, {**data(toy_root), "OUTPUT_DIR": tmp_path})
     whole = batches(cfg, 6)

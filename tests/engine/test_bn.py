@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 from detectron2.modeling import build_model

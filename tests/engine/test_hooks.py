@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_runs import classification, command, detection, toy_setup
+from toy_runs import RETINANET, SMALL_RETINANET, classification, command, detection, toy_setup
 
 import train_net
 from detnas.engine.trainer import build_trainer
@@ -31,8 +31,7 @@ def words(request, toy_root):
     overrides = {**detection(toy_root), "DATASETS.TEST": "()", "MODEL.WEIGHTS": "", "SOLVER.MAX_ITER": ITERATIONS}
     overrides |= {"SOLVER.CHECKPOINT_PERIOD": 15, "SOLVER.STEPS": "(50,)", "SOLVER.IMS_PER_BATCH": 2}
     if request.param == "RetinaNet":
-        overrides |= {"MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16, "SOLVER.REFERENCE_WORLD_SIZE": 0}
-        return str(ROOT / "configs" / "COCO" / "Base-RetinaNet.yaml"), overrides
+        return RETINANET, overrides | SMALL_RETINANET
     return request.param, overrides
 
 

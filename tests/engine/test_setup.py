@@ -4,7 +4,7 @@ import os
 import pytest
 import torch
 import yaml
-from toy_runs import DEMO, classification, command, detection, own_loggers, toy_setup, tree
+from toy_runs import DEMO, TASKS, classification, command, detection, own_loggers, toy_setup, tree
 
 from detnas import get_space
 from detnas.engine.setup import argument_parser, launch, load_config, save_config, setup, user_errors
@@ -115,7 +115,7 @@ def test_loading_fits_nothing_to_the_machine():
 
 
 def test_the_number_of_classes_comes_from_the_data(toy_root, tmp_path):
-    for name, data in (("toy_1_pretrain_supernet", classification), ("toy_2_train_supernet", detection)):
+    for name, data in TASKS.values():
         model = toy_setup(name, {**data(toy_root), "OUTPUT_DIR": tmp_path}).MODEL
         assert (model.ROI_HEADS.NUM_CLASSES, model.RETINANET.NUM_CLASSES, model.CLASSIFIER.NUM_CLASSES) == (4, 4, 4)
 

@@ -7,7 +7,7 @@ import rank_report
 import torch
 from detectron2.engine import hooks
 from detectron2.utils.events import EventStorage
-from toy_runs import classification, command, detection, toy_setup
+from toy_runs import TASKS, command, detection, toy_setup
 
 import train_net
 from detnas.engine.setup import launch
@@ -88,9 +88,7 @@ def test_two_processes_do_what_one_does_with_two_parts(toy_root, tmp_path):
         torch.testing.assert_close(second["model"][name], value, atol=1e-5, rtol=0, msg=name)
 
 
-@pytest.mark.parametrize(
-    "task, data", [("toy_1_pretrain_supernet", classification), ("toy_2_train_supernet", detection)]
-)
+@pytest.mark.parametrize("task, data", TASKS.values())
 def test_bf16_on_the_cpu_trains_with_nearly_the_losses_of_fp32(toy_root, tmp_path, task, data):
     losses = {}
     for amp in (False, True):

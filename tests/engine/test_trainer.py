@@ -9,7 +9,7 @@ import rank_report
 import torch
 from detectron2.engine import hooks
 from detectron2.utils.events import EventStorage
-from toy_runs import classification, command, detection, toy_setup
+from toy_runs import TASKS, classification, command, detection, toy_setup
 
 import train_net
 from detnas import get_space
@@ -62,12 +62,9 @@ def classifier_cfg(toy_root, tmp_path):
     return toy_setup("toy_1_pretrain_supernet", {**classification(toy_root), "OUTPUT_DIR": tmp_path})
 
 
-@pytest.fixture(params=["classifier", "detector"])
+@pytest.fixture(params=list(TASKS))
 def trainer(request, toy_root, tmp_path):
-    name, data = {
-        "classifier": ("toy_1_pretrain_supernet", classification),
-        "detector": ("toy_2_train_supernet", detection),
-    }[request.param]
+    name, data = TASKS[request.param]
     decay = {"SOLVER.MOMENTUM": 0.9, "SOLVER.WEIGHT_DECAY": 1e-2, "SOLVER.WEIGHT_DECAY_NORM": 1e-2}
     return build_trainer(toy_setup(name, {**data(toy_root), **decay, "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path}))
 
@@ -188,14 +185,13 @@ def test_resume_goes_on_where_the_signal_stopped_the_training(classifier_cfg, tm
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("task", ["classifier", "detector"])
+@pytest.mark.parametrize("task", list(TASKS))
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(toy_root, tmp_path, task, workers):
     def run(folder, stop):
-        data = classification(toy_root) if task == "classifier" else detection(toy_root)
-        name = "toy_1_pretrain_supernet" if task == "classifier" else "toy_2_train_supernet"
+        name, data = TASKS[task]
         overrides = {"OUTPUT_DIR": tmp_path / folder, "MODEL.WEIGHTS": "", "DATALOADER.NUM_WORKERS": workers}
         overrides |= {"DATASETS.TEST": "()"}
-        cfg = toy_setup(name, {**data, **overrides})
+        cfg = toy_setup(name, {**data(toy_root), **overrides})
         trainer = build_trainer(cfg)
         if stop:
             stop_at(trainer, 3, signal.SIGTERM)

@@ -9,12 +9,12 @@ import subprocess
 import pytest
 
 
-def chromium():
-    """The program, or skip."""
+def chromium(folder, *flags):
+    """The command line of the program with a profile in this folder, or skip."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not found:
         pytest.skip("no Chromium on this machine")
-    return found
+    return [found, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", *flags]
 
 
 class Browser:
@@ -23,11 +23,12 @@ class Browser:
     def __init__(self, folder, url):
         read_by_it, self.to_it = os.pipe()
         self.from_it, written_by_it = os.pipe()
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--remote-debugging-pipe"]
         # Chromium has the pipe's ends at the file numbers 3 and 4.
         ends = ["bash", "-c", f'exec "$@" 3<&{read_by_it} 4>&{written_by_it}', "bash"]
         self.process = subprocess.Popen(
-            [*ends, chromium(), *flags], pass_fds=(read_by_it, written_by_it), stderr=subprocess.DEVNULL
+            [*ends, *chromium(folder, "--remote-debugging-pipe")],
+            pass_fds=(read_by_it, written_by_it),
+            stderr=subprocess.DEVNULL,
         )
         os.close(read_by_it)
         os.close(written_by_it)

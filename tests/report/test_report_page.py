@@ -145,11 +145,9 @@ def test_a_wrong_call_is_one_sentence(log, tmp_path, monkeypatch, flags, words):
 
 def browse(page, folder, fragment=""):
     """The DOM after the page's scripts have run, and what they wrote to the console."""
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
-    flags += [f"--user-data-dir={folder}", "--window-size=1280,900", "--virtual-time-budget=3000"]
-    done = subprocess.run(
-        [chromium(), *flags, f"{page.as_uri()}{fragment}"], capture_output=True, text=True, timeout=120, check=True
-    )
+    flags = ["--enable-logging=stderr", "--v=0", "--dump-dom", "--window-size=1280,900", "--virtual-time-budget=3000"]
+    command = chromium(folder, *flags, f"{page.as_uri()}{fragment}")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 

@@ -38,9 +38,7 @@ class TrainingData:
         """
         settings = dict(self._settings)
         dicts, batch = settings["dataset"], settings["total_batch_size"] // comm.get_world_size()
-        sampler = _ResumedSampler(
-            settings["sampler"], dicts, start_iter, batch, settings["aspect_ratio_grouping"]
-        )
+        sampler = _ResumedSampler(settings["sampler"], dicts, start_iter, batch, settings["aspect_ratio_grouping"])
         settings.update(dataset=_Draws(dicts, settings["mapper"], self._seed), sampler=sampler, mapper=None)
         # Starting workers and mapping images draw numbers; those of the model must not depend on it.
         with torch.random.fork_rng(devices=[]):

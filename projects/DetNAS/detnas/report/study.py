@@ -36,6 +36,10 @@ class Network:
     alone: dict
 
     @property
+    def is_random(self):
+        return self.name.startswith("random")
+
+    @property
     def mean(self):
         return statistics.mean(self.alone.values())
 
@@ -121,12 +125,13 @@ def plot_study(networks, metric, *files):
     with figure(files, 9.0, 4.2, ncols=2, sharey=True) as (fig, axes):
         for ax, attribute in zip(axes, ("recalibrated", "plain")):
             for n in networks:
-                x, colour = getattr(n, attribute), search_colour(4 if n.name.startswith("random") else 0)
+                x, colour = getattr(n, attribute), search_colour(4 if n.is_random else 0)
                 ax.plot([x, x], [min(n.alone.values()), max(n.alone.values())], color=colour, linewidth=1, alpha=0.6)
                 ax.plot(x, n.mean, "o", color=colour, markersize=5)
-            named = [n for n in networks if not n.name.startswith("random")]
             left, right = ax.get_xlim()
-            for n in named:
+            for n in networks:
+                if n.is_random:
+                    continue
                 x = getattr(n, attribute)
                 # A name stays inside the axes, and can be read above the lines.
                 shift, side = ((-6, 4), "right") if (x - left) / (right - left) > 0.75 else ((6, 4), "left")
