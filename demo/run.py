@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """
-All four steps of DetNAS on generated data, on a laptop: about twelve minutes on 2 cores.
+All four steps of DetNAS on generated data, on a laptop: about eleven minutes on 2 cores.
 
     python demo/run.py              start, or go on where the last run stopped
     python demo/run.py --restart    forget the last run
