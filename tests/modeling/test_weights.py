@@ -261,3 +261,18 @@ def test_with_new_heads_equal_heads_are_loaded(build, detector, save):
     other = build("toy_4_retrain", seed=2)
     load_weights(other, save(detector.state_dict()), new_heads=True)
     assert is_equal(other.state_dict(), detector.state_dict(), detector.state_dict())
+
+
+def test_other_classes_start_the_last_layers_of_a_detector_anew_and_a_line_says_so(build, detector, save, caplog):
+    other = build("toy_4_retrain", "MODEL.ROI_HEADS.NUM_CLASSES", "7", seed=2)
+    before = snapshot(other)
+    path = save(detector.state_dict())
+    with caplog.at_level("INFO"):
+        load_weights(other, path, new_heads=True)
+    after = other.state_dict()
+    layers = [f"roi_heads.box_predictor.{name}" for name in ("cls_score", "bbox_pred")]
+    anew = {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+    assert is_equal(after, before, anew) and is_equal(after, detector.state_dict(), set(after) - anew)
+    loaded, new = caplog.messages
+    assert loaded == f"Loaded {path}: {len(after) - 4} of the model's {len(after)} names"
+    assert new.startswith("4 names start from random values: roi_heads.box_predictor.cls_score.weight, ")

@@ -121,9 +121,11 @@ def load_weights(model, path, new_heads=False):
     if wrong:
         raise ValueError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
 
-    model.load_state_dict({k: v for k, v in loaded.items() if k in own and k not in shapes}, strict=False)
+    taken = {k: v for k, v in loaded.items() if k in own and k not in shapes}
+    model.load_state_dict(taken, strict=False)
     logger = logging.getLogger(__name__)
-    logger.info(f"Loaded {path}")
+    what = f"{len(taken)} of the model's {len(own)} names" if missing or shapes else "the whole model"
+    logger.info(f"Loaded {path}: {what}")
     left = [key for key in unexpected if not key.startswith(_CLASSIFIER_TAIL)]
     for what, keys in (
         ("start from random values", missing + shapes),
