@@ -2,7 +2,7 @@
 """
 Step 3 of DetNAS: find the best path of a supernet. Start it again after an interruption and it continues.
 
-    python search_net.py --config-file CONFIG                   search; writes search.jsonl, best.yaml and search.png
+    python search_net.py --config-file CONFIG                   search; writes search.jsonl, best.yaml and best.pth
     python search_net.py --config-file CONFIG --num-gpus 8      the same on 8 GPUs; --cpu-processes 8 on CPUs
     python search_net.py --config-file CONFIG --eval-only       evaluate the best path of the log again
     python search_net.py --config-file CONFIG --arch ARCH       evaluate this one; both write evaluation.json
@@ -23,10 +23,12 @@ from detectron2.utils.file_io import PathManager
 from torch.utils.tensorboard import SummaryWriter
 
 from detnas.config import config_space
-from detnas.engine.found import read_arch, trained_weights
-from detnas.engine.setup import argument_parser, check_processes, load_config, setup, user_errors
+from detnas.data.mapper import is_classifier
+from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
+from detnas.engine.setup import argument_parser, check_processes, load_config, register_datasets, setup, user_errors
 from detnas.report import metrics_table, plot_search, write_page
 from detnas.search.executor import SearchImpossible
+from detnas.search.inherit import write_best
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.session import build_evaluator, build_executor, build_searcher, check_counts, search_header
@@ -36,15 +38,33 @@ logger = logging.getLogger("detnas.search_net")
 
 
 def save_best(args, folder, space, candidate):
-    """Write best.yaml: the config of the search with the candidate's arch, ready for train_net.py."""
+    """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
     cfg = load_config(args.config_file, args.opts)
     cfg.MODEL.DETNAS.ARCH = space.format(candidate.path)
-    cfg.MODEL.WEIGHTS = ""
+    # Both files together are all that the detector needs, without its data.
+    cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())
+    cfg.MODEL.WEIGHTS = BEST_WEIGHTS
+    cfg.SEARCH.WINNER = True
     cfg.OUTPUT_DIR = os.path.join(folder, "best")
-    with PathManager.open(os.path.join(folder, "best.yaml"), "w") as f:
-        f.write(f"# {cfg.SEARCH.METRIC} {candidate.score:.2f} in the search, with the supernet's weights.\n")
-        f.write("# Retrain it: train_net.py --config-file THIS, or MODEL.DETNAS.ARCH THIS in a config of your own.\n")
+    with PathManager.open(os.path.join(folder, BEST_CONFIG), "w") as f:
+        f.write(
+            f"# {cfg.SEARCH.METRIC} {candidate.score:.2f} in the search, with the supernet's weights.\n"
+            f"# They are in {BEST_WEIGHTS} when the search has ended; train_net.py --eval-only with this config then\n"
+            "# gives that figure again. Step 4 has its own config, with MODEL.DETNAS.ARCH THIS, and MODEL.WEIGHTS\n"
+            f"# {BEST_WEIGHTS} to go on from these weights, or the file of a pre-training, or none.\n"
+        )
         f.write(cfg.dump())
+
+
+def show_result(cfg, log):
+    """Where the winner is, and what can be done with it."""
+    best = log.best()[0]
+    config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
+    print(f"\nBest: {log.space.format(best.path)}, {cfg.SEARCH.METRIC} {best.score:.2f}, with the supernet's weights")
+    print(f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}")
+    if not is_classifier(cfg):
+        print(f"See what it finds:  demo/predict.py --config-file {config} --input IMAGES --output FOLDER")
+    print(f"Train it (step 4):  train_net.py --config-file CONFIG MODEL.DETNAS.ARCH {config} MODEL.WEIGHTS {weights}")
 
 
 def find_weights(cfg, args):
@@ -145,6 +165,12 @@ def main(args):
         log, executor, run = prepare(cfg, args, space)
     try:
         run()
+        plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
+        write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
+        # Workers that hold memory, or a GPU, end before another evaluator is built.
+        executor.close()
+        if write_best(log, executor.evaluator):
+            show_result(cfg, log)
     except SearchImpossible:
         with user_errors():
             raise
@@ -156,8 +182,6 @@ def main(args):
     finally:
         executor.close()
         log.close()
-    plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
-    write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
     return log
 
 

@@ -4,8 +4,8 @@ Draw what a trained detector finds in images of your own.
 
     python demo/predict.py --config-file CONFIG --input FOLDER --output FOLDER [--threshold 0.5] [KEY VALUE ...]
 
-CONFIG is that of a training, whose weights are its model_final.pth or MODEL.WEIGHTS, or an exported model.yaml. The
-drawn images have the names of the images; detections.json holds their boxes in COCO's form.
+CONFIG is that of a training, whose weights are its model_final.pth or MODEL.WEIGHTS, an exported model.yaml, or the
+best.yaml of a search. The drawn images have the names of the images; detections.json holds their boxes in COCO's form.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def main(args):
 
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="of a training, or exported")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="of a training, exported, or a best.yaml")
     parser.add_argument(
         "--input", required=True, action="append", metavar="PATH", help="folder or image; may be given several times"
     )

@@ -94,8 +94,9 @@ def results(seconds):
     files = [
         ["every candidate of the search", f"{OUTPUT}/2_supernet/search.jsonl"],
         ["picture of the search", f"{OUTPUT}/2_supernet/search.png"],
-        ["the winner, ready for train_net.py", f"{OUTPUT}/2_supernet/best.yaml"],
-        ["the winner's detector", f"{OUTPUT}/4_retrain/model_final.pth"],
+        ["the winner's arch", f"{OUTPUT}/2_supernet/best.yaml"],
+        ["its detector with the supernet's weights", f"{OUTPUT}/2_supernet/best.pth"],
+        ["its detector, retrained", f"{OUTPUT}/4_retrain/model_final.pth"],
         ["output of all commands", LOG],
         ["this table", RESULTS_FILE],
     ]

@@ -72,7 +72,8 @@ def python_words(command):
         words = words[1:]
     if words[0] not in ("python", ".venv/bin/python"):
         return None
-    words = [SUBSTITUTIONS.get(word, word) for word in words[1:]]
+    folder = SUBSTITUTIONS["FOLDER"] + "/"
+    words = [SUBSTITUTIONS.get(word, word).replace("FOLDER/", folder) for word in words[1:]]
     return [OPTIONS.get(before, word) for before, word in zip(["", *words], words)]
 
 

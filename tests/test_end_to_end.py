@@ -17,6 +17,7 @@ import search_net
 import train_net
 from detnas import get_space
 from detnas.engine.setup import launch
+from detnas.search.evaluator import flatten
 from detnas.search.log import SearchLog
 
 pytest_plugins = ["toy_fixtures"]
@@ -203,10 +204,37 @@ def test_step_4_trains_the_best_network_from_its_own_pretraining(searched, toy_r
     assert results["bbox"]["AP"] == pytest.approx(last_metrics(retrained)["bbox/AP"], abs=1e-6)
 
 
-def test_the_best_yaml_trains_by_itself(searched, toy_root, tmp_path):
-    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path / "run", "SOLVER.MAX_ITER": 2}
-    folder = train(searched / "best.yaml", overrides)
-    assert "bbox/AP" in last_metrics(folder)
+@pytest.mark.parametrize("weights", [{}, {"MODEL.WEIGHTS": "best.pth"}], ids=["beside", "named"])
+def test_the_winners_weights_give_the_logged_figures_without_the_search(searched, toy_root, tmp_path, weights):
+    weights = {key: searched / name for key, name in weights.items()}
+    overrides = {**detection(toy_root, "train"), **weights, "OUTPUT_DIR": tmp_path}
+    with own_loggers():
+        results = train_net.main(command(searched / "best.yaml", overrides, "--eval-only"))
+    best = SearchLog(str(searched), TINY).best()[0]
+    assert best.score > 0.5
+    # The search folds norms into convs and takes several images at once, which rounds in another way.
+    assert flatten(results) == pytest.approx(best.metrics, abs=1e-3)
+
+
+def test_the_best_yaml_trains_nothing_and_says_what_does(searched, toy_root, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        train(searched / "best.yaml", {**detection(toy_root), "OUTPUT_DIR": tmp_path})
+    assert caught.value.code == 2 and not (tmp_path / "config.yaml").exists()
+    sentence = capsys.readouterr().err
+    assert f"give MODEL.DETNAS.ARCH {searched}/best.yaml to a config of step 4" in sentence
+    assert f"MODEL.WEIGHTS {searched}/best.pth" in sentence
+
+
+def test_step_4_goes_on_from_the_supernets_weights_heads_included(searched, toy_root, tmp_path):
+    start = {"MODEL.DETNAS.ARCH": searched / "best.yaml", "MODEL.WEIGHTS": searched / "best.pth"}
+    solver = {"SOLVER.MAX_ITER": 1, "SOLVER.BASE_LR": 0.0}
+    folder = train("toy_4_retrain", {**detection(toy_root, "test"), **start, **solver, "OUTPUT_DIR": tmp_path})
+    assert f"Loaded {searched}/best.pth: the whole model\n" in (folder / "log.txt").read_text()
+    files = searched / "best.pth", folder / "model_final.pth"
+    before, after = (torch.load(file, weights_only=True)["model"] for file in files)
+    weights = [name for name in before if name.endswith(".weight")]
+    assert {"roi_heads.box_predictor.cls_score.weight", "backbone.fpn_lateral2.weight"} < set(weights)
+    assert all(torch.equal(before[name], after[name]) for name in weights)
 
 
 def test_a_training_goes_on_with_resume(pretrained, toy_root, tmp_path):

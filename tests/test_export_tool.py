@@ -81,6 +81,19 @@ def test_the_best_of_a_log_has_its_logged_metrics(exported, searched_supernet, t
     assert metrics["bbox/AP"] == pytest.approx(best.metrics["bbox/AP"], abs=1e-3)
 
 
+def test_the_winner_of_a_search_is_exported_from_its_two_files_alone(searched_supernet, exported, tmp_path, capsys):
+    for name in ("best.yaml", "best.pth"):
+        shutil.copy(searched_supernet / name, tmp_path)
+    folder = export("--config-file", tmp_path / "best.yaml", "--format", "torchscript")
+    assert folder == tmp_path / "export" and "run on 0000" in capsys.readouterr().out
+    assert (folder / "detector.ts").is_file()
+    assert (folder / "model.yaml").read_text() == (exported / "model.yaml").read_text()
+    ours, theirs = (torch.load(f / "model.pth", weights_only=True)["model"] for f in (folder, exported))
+    # How many batches a norm has seen depends on what was evaluated before, and nothing depends on it.
+    names = [name for name in ours if not name.endswith("num_batches_tracked")]
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in names)
+
+
 def test_another_path_of_the_log_can_be_exported(searched_supernet, tmp_path, capsys):
     worst = TINY.format(SearchLog(str(searched_supernet), TINY).best(None)[-1].path)
     export("--log", searched_supernet, "--arch", worst, "--output", tmp_path)

@@ -1,6 +1,7 @@
 """demo/predict.py on the generated images."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -55,6 +56,24 @@ def test_an_exported_network_draws_its_detections(exported, photos, tmp_path, ca
     assert f"2 images, {len(detections)} objects with a score of 0.05 and more" in capsys.readouterr().out
     drawn, image = (np.asarray(Image.open(folder / "b.png"), dtype=int) for folder in (output, photos))
     assert drawn.shape == image.shape and (drawn != image).any()
+
+
+def test_a_winner_draws_with_its_two_files_alone(searched_supernet, exported, photos, tmp_path, monkeypatch):
+    for name in ("best.yaml", "best.pth"):
+        shutil.copy(searched_supernet / name, tmp_path)
+    config = tmp_path / "best.yaml"
+    config.write_text(re.sub("coco:.*", "coco:gone.json:gone", config.read_text()))
+    # With a relative name, as in `cd output/my/supernet`.
+    monkeypatch.chdir(tmp_path)
+    found = predict("--config-file", "best.yaml", "--input", photos, "--output", "drawn", "--threshold", 0.05)
+    flags = ("--input", photos, "--output", "again", "--threshold", 0.05)
+    assert found == predict("--config-file", exported / "model.yaml", *flags) and found
+
+
+def test_a_search_that_has_not_ended_has_no_weights_to_draw_with(fails, searched_supernet, tmp_path):
+    shutil.copy(searched_supernet / "best.yaml", tmp_path)
+    sentence = fails(tmp_path / "best.yaml")
+    assert sentence.startswith(f"{tmp_path}/best.pth does not exist; search_net.py writes it when the search has ended")
 
 
 def test_the_detections_are_those_of_detectron2s_predictor(exported, photos, tmp_path):

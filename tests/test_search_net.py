@@ -3,8 +3,10 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
+import torch
 import yaml
 from toy_runs import classification, command, detection, own_loggers
 
@@ -54,6 +56,53 @@ def test_a_search_leaves_best_front_picture_and_scalars(searched):
     assert yaml.safe_load((searched / "best.yaml").read_text())["MODEL"]["DETNAS"]["SPACE"] == "tiny"
     assert (searched / "front.csv").read_text().startswith("arch,generation,score,backbone_flops")
     assert (searched / "search.png").is_file() and list(searched.glob("events.out.tfevents*"))
+
+
+def written(folder):
+    """When best.pth was written, and which path its weights are of."""
+    saved = torch.load(folder / "best.pth", weights_only=True)
+    assert saved["found"]["arch"] == yaml.safe_load((folder / "best.yaml").read_text())["MODEL"]["DETNAS"]["ARCH"]
+    return (folder / "best.pth").stat().st_mtime_ns, saved["found"]["arch"]
+
+
+def test_a_finished_search_leaves_the_winners_network_and_says_where(toy_root, tmp_path, capsys):
+    log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
+    arch = TINY.format(log.best()[0].path)
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert written(tmp_path)[1] == arch and arch in lines[0] and f"{log.best()[0].score:.2f}" in lines[0]
+    assert all(str(tmp_path / name) in lines[1] for name in ("best.yaml", "best.pth", "search.png"))
+    assert f"demo/predict.py --config-file {tmp_path}/best.yaml" in lines[2]
+    assert f"MODEL.DETNAS.ARCH {tmp_path}/best.yaml MODEL.WEIGHTS {tmp_path}/best.pth" in lines[3]
+
+
+@pytest.mark.parametrize(
+    "generations, change", [(2, "none"), (2, "missing"), (2, "broken"), (2, "another"), (5, "none")]
+)
+def test_a_search_started_again_leaves_the_network_of_its_winner(searched, toy_root, tmp_path, generations, change):
+    folder = shutil.copytree(searched, tmp_path / "run")
+    before = written(folder)
+    file = folder / "best.pth"
+    if change == "another":
+        saved = torch.load(file, weights_only=True)
+        torch.save({**saved, "found": {**saved["found"], "arch": "00-00-00-00"}}, file)
+    elif change != "none":
+        file.unlink() if change == "missing" else file.write_bytes(b"PK")
+    objectives = '["backbone_flops"]'
+    data = detection(toy_root)
+    log = run(folder, data, "--random-weights", SEARCH__OBJECTIVES=objectives, SEARCH__GENERATIONS=generations)
+    assert len(log) == 4 * generations and written(folder)[1] == TINY.format(log.best()[0].path)
+    same = change == "none" and log.best()[0].path == SearchLog(str(searched), TINY).best()[0].path
+    assert (written(folder) == before) == same
+
+
+def test_a_network_that_cannot_be_written_is_one_sentence_after_all_else(toy_root, tmp_path):
+    (tmp_path / "best.pth.partial").mkdir()
+    with pytest.raises(SystemExit, match=r"^error: .*best\.pth cannot be written: .*the log is whole, so start"):
+        run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
+    assert len(SearchLog(str(tmp_path), TINY)) == 4 and (tmp_path / "search.png").is_file()
+    (tmp_path / "best.pth.partial").rmdir()
+    run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
+    assert written(tmp_path)
 
 
 def test_an_untrained_supernet_is_searched_with_a_warning(toy_root, tmp_path):
@@ -133,7 +182,7 @@ def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):
     data = {**classification(toy_root), "SEARCH.CONSTRAINTS": "('backbone_params <= 1e6',)"}
     config, metric = "toy_1_pretrain_supernet", "classification/top1"
     log = run(tmp_path, data, "--random-weights", config=config, SEARCH__METRIC=metric)
-    assert len(log.history()) == 8
+    assert len(log.history()) == 8 and written(tmp_path)
     assert all(c.score == c.metrics[metric] and {"classification/top5"} < set(c.metrics) for c in log.history())
 
 
@@ -143,6 +192,7 @@ def test_an_asynchronous_search_ends_and_goes_on(toy_root, tmp_path):
     assert len(log.history()) == 4
     log = run(tmp_path, data, "--random-weights", SEARCH__ASYNCHRONOUS=True)
     assert len(log.history()) == 8 and [c.generation for c in log.history()] == [0] * 4 + [1] * 4
+    assert written(tmp_path)[1] == TINY.format(log.best()[0].path)
 
 
 def test_a_candidate_that_fails_every_time_is_named_at_the_end(toy_root, tmp_path):
@@ -150,6 +200,7 @@ def test_a_candidate_that_fails_every_time_is_named_at_the_end(toy_root, tmp_pat
     log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__METRIC="bbox/APl", SEARCH__GENERATIONS=1)
     assert all("bbox/APl is not a finite number" in c.error for c in log.history()) and len(log.history()) == 4
     assert "4 candidates failed and have no score: " in (tmp_path / "log.txt").read_text()
+    assert not (tmp_path / "best.pth").exists()
 
 
 def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_way(toy_root, tmp_path, capsys):
@@ -183,3 +234,4 @@ def test_two_ray_workers_give_the_scores_of_this_process(toy_root, tmp_path, sea
     log = run(tmp_path, data, *flags, SEARCH__OBJECTIVES='["backbone_flops"]', SEARCH__GENERATIONS=1)
     here = [c for c in SearchLog(str(searched), TINY).history() if c.generation == 0]
     assert {c.path: c.score for c in log.history()} == pytest.approx({c.path: c.score for c in here}, abs=1e-3)
+    assert written(tmp_path)[1] == TINY.format(log.best()[0].path)

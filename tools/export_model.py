@@ -5,7 +5,8 @@ detnas; and TorchScript or ONNX files, each run and compared with the network.
 
     python tools/export_model.py --config-file CONFIG                       what train_net.py has trained with CONFIG
     python tools/export_model.py --config-file CONFIG --format torchscript --format onnx
-    python tools/export_model.py --log FOLDER                               the best path of a search, untrained alone
+    python tools/export_model.py --config-file FOLDER/best.yaml             the winner that a search left
+    python tools/export_model.py --log FOLDER                               the same from the log, finished or not
     python tools/export_model.py --config-file CONFIG --random-weights MODEL.DETNAS.ARCH DetNAS-COCO-FPN-300M
 """
 
@@ -15,8 +16,8 @@ import os
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 
 from detnas.data.mapper import is_classifier
-from detnas.engine.export import (CONFIG, exported_as, is_export, load_network, load_network_config, network_weights,
-                                  write_network)
+from detnas.engine.export import (CONFIG, exported_as, has_weights_beside, is_export, load_network, load_network_config,
+                                  network_weights, write_network)
 from detnas.engine.found import trained_weights
 from detnas.engine.setup import user_errors
 from detnas.engine.traced import FORMATS, backbone_part, require_format, whole_part, write_part
@@ -34,7 +35,10 @@ def from_training(args):
     except FileNotFoundError as e:
         raise FileNotFoundError(f"{e}; --random-weights exports an untrained network") from None
     state = load_network(cfg, weights).state_dict()
-    about = exported_as(args.config_file) if is_export(cfg, args.opts) else ""
+    about = exported_as(args.config_file) if has_weights_beside(cfg, args.opts) else ""
+    if cfg.SEARCH.WINNER:
+        # It may have been taken elsewhere.
+        cfg.OUTPUT_DIR = os.path.dirname(args.config_file)
     return cfg, state, about or f"Trained as {os.path.basename(args.config_file)} says."
 
 
@@ -120,7 +124,9 @@ def main(args):
 
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", default="", metavar="FILE", help="of a training, or an exported model.yaml")
+    parser.add_argument(
+        "--config-file", default="", metavar="FILE", help="of a training, an exported model.yaml, or a best.yaml"
+    )
     parser.add_argument("--log", default="", metavar="FOLDER", help="of a search; the weights are its model_final.pth")
     parser.add_argument("--arch", default="", help="with --log, this path of the log and not the best one")
     parser.add_argument("--output", default="", metavar="FOLDER", help="by default OUTPUT_DIR/export")

@@ -30,7 +30,7 @@ def add_detnas_config(cfg):
     # Freeze the stem (1), the first stage too (2), the second too (3), ...; 0: nothing. Not MODEL.BACKBONE.FREEZE_AT,
     # whose default of 2 would silently freeze a network that starts from random weights.
     cfg.MODEL.DETNAS.FREEZE_AT = 0
-    # Names of the classes; only in exported configs, which have no data set of their own to ask.
+    # Names of the classes; only in exported configs and a search's best.yaml, whose data set may not be at hand.
     cfg.MODEL.DETNAS.CLASSES = []
 
     cfg.MODEL.CLASSIFIER = CN()
@@ -107,6 +107,9 @@ def add_detnas_config(cfg):
     # the recalibration too (the evaluation has it on CPUs anyway). AUTOCAST: "bf16" or "".
     cfg.SEARCH.CHANNELS_LAST = False
     cfg.SEARCH.AUTOCAST = ""
+    # True in a search's best.yaml alone: the winner, whose weights are best.pth beside it. Its data sets are those of
+    # the search, so train_net.py evaluates it and trains nothing with it.
+    cfg.SEARCH.WINNER = False
 
 
 def config_space(cfg):

@@ -83,23 +83,32 @@ def is_export(cfg, opts):
 
 
 def exported_as(config_file):
-    """What an exported config says about its weights in its first line."""
+    """What an exported config, or a search's best.yaml, says about its weights in its first line."""
     with PathManager.open(config_file) as f:
         return f.readline().strip("# \n")
 
 
+def has_weights_beside(cfg, opts):
+    """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
+    return is_export(cfg, opts) or (cfg.SEARCH.WINNER and "MODEL.WEIGHTS" not in opts)
+
+
 def network_weights(config_file, cfg, opts):
     """
-    The weights that belong to a config: those beside an exported one, else those of its training.
+    The weights that belong to a config: those beside an exported one or a search's best.yaml, else those of its
+    training.
 
     Raises:
         FileNotFoundError: if they are not there.
     """
-    if not is_export(cfg, opts):
+    if not has_weights_beside(cfg, opts):
         return trained_weights(cfg, opts)
-    path = os.path.join(os.path.dirname(config_file), WEIGHTS)
+    path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
     if not PathManager.isfile(path):
-        raise FileNotFoundError(f"{path} does not exist; the weights of an exported config lie beside it")
+        hint = "the weights of an exported config lie beside it"
+        if cfg.SEARCH.WINNER:
+            hint = "search_net.py writes it when the search has ended; before that, tools/export_model.py --log can"
+        raise FileNotFoundError(f"{path} does not exist; {hint}")
     return path
 
 

@@ -9,6 +9,9 @@ from detectron2.utils.file_io import PathManager
 from detnas.config import OWN_SPACE, add_detnas_config, config_space
 from detnas.zoo import resolve_arch
 
+#: what a search leaves: the winner's config, and its whole network with the supernet's weights
+BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
+
 
 def trained_weights(cfg, opts):
     """

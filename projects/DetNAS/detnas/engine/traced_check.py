@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
 
+from detnas.data.datasets import register_dataset
 from detnas.data.mapper import build_mapper, is_classifier
 
 from .traced import CLASSIFIER, DETECTOR, open_file
@@ -52,8 +53,9 @@ def check_images(cfg, file=""):
 def _image_of_test_set(cfg):
     for name in cfg.DATASETS.TEST[:1]:
         try:
+            register_dataset(name)
             dicts = DatasetCatalog.get(name)
-        except (KeyError, FileNotFoundError):
+        except (KeyError, ValueError, FileNotFoundError):
             return ""
         return max(dicts, key=lambda d: len(d.get("annotations", ())))["file_name"] if dicts else ""
     return ""

@@ -15,7 +15,7 @@ from detnas.engine.evaluation import build_evaluator, quiet
 from detnas.engine.folding import folded
 from detnas.engine.partial import UpToLastNorm
 from detnas.modeling.backbone import find_supernet
-from detnas.modeling.weights import load_weights
+from detnas.modeling.weights import load_weights, select_path
 
 #: SEARCH.AUTOCAST -> type of the computation
 _AUTOCAST = {"bf16": torch.bfloat16}
@@ -71,6 +71,16 @@ class CandidateEvaluator:
         if self.recalibration is not None:
             with self.autocast():
                 recalibrate_bn(self.up_to_last_norm, self.recalibration, self.seed)
+
+    def inherit(self, path):
+        """
+        The state dict of a path as a network of its own: with the supernet's weights and the batch-norm statistics that
+        ``evaluator(path)`` judges it by.
+        """
+        self.supernet.path = path
+        with quiet("detectron2", "fvcore"):
+            self.recalibrate()
+        return select_path(self.model.state_dict(), self.supernet.space, path)
 
     def predict(self):
         """Collect the detections, or classes, of the held-out images."""

@@ -60,6 +60,10 @@ class Here:
                 break
         return Candidate(path, seconds=seconds, worker="here", tries=number, **result)
 
+    def evaluator(self):
+        """The evaluator, for use in this process."""
+        return self.evaluate
+
     def close(self):
         """Nothing is left running."""
 

@@ -2,14 +2,13 @@
 
 import os
 
+import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.config import config_space
-from detnas.engine.evaluation import quiet
 from detnas.engine.fit import fit_to_device
-from detnas.engine.found import read_arch
+from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch
 from detnas.engine.setup import load_config, register_datasets
-from detnas.modeling.weights import select_path
 from detnas.zoo import SUPERNET
 
 from .log import SearchLog
@@ -28,7 +27,7 @@ def search_config(folder, config_file="", opts=()):
     Returns:
         config, and the :class:`SearchLog`.
     """
-    copy = os.path.join(folder, "best.yaml")
+    copy = os.path.join(folder, BEST_CONFIG)
     if not config_file and not PathManager.isfile(copy):
         raise FileNotFoundError(f"{copy} does not exist: name the config of the search with --config-file")
     cfg = load_config(config_file or copy, opts)
@@ -68,8 +67,61 @@ def inherit_path(cfg, log, weights, path):
     given, logged = weights_id(weights), log.header.get("weights_sha256")
     if given != logged:
         raise ValueError(f"{weights or 'random weights'}: the search ran with other weights (sha256 {logged})")
-    evaluator = build_evaluator(cfg, weights)
-    evaluator.supernet.path = path
-    with quiet("detectron2", "fvcore"):
-        evaluator.recalibrate()
-    return select_path(evaluator.model.state_dict(), log.space, path)
+    return build_evaluator(cfg, weights).inherit(path)
+
+
+def write_best(log, evaluator):
+    """
+    Leave the best candidate's whole network beside the log: its weights as the search evaluated it, "model" of
+    ``best.pth``, for everything that loads a trained network. A file that is of this candidate already is left alone.
+
+    Args:
+        log: the :class:`SearchLog` of a search.
+        evaluator: function that gives a :class:`CandidateEvaluator` of its supernet; called where it is needed.
+
+    Returns:
+        the file; None if no candidate has a score.
+
+    Raises:
+        OSError: if it cannot be written; the log is as it was, and so is a file from before.
+    """
+    if not log.best():
+        return None
+    best = log.best()[0]
+    file = os.path.join(os.path.dirname(log.path), BEST_WEIGHTS)
+    about = {
+        "arch": log.space.format(best.path),
+        "metrics": best.metrics,
+        "weights_sha256": log.header.get("weights_sha256"),
+    }
+    if _found_as(file) == about:
+        return file
+    try:
+        state = {name: value.cpu() for name, value in evaluator().inherit(best.path).items()}
+        _write_whole(file, {"model": state, "found": about})
+    except (OSError, RuntimeError) as e:
+        reason = (str(e) or type(e).__name__).splitlines()[0]
+        raise OSError(f"{file} cannot be written: {reason}; the log is whole, so start the search again for it") from e
+    return file
+
+
+def _found_as(file):
+    """What a best.pth says of its candidate; None if there is none, or one that cannot be read."""
+    try:
+        with PathManager.open(file, "rb") as f:
+            return torch.load(f, map_location="cpu", weights_only=True)["found"]
+    except Exception:  # torch raises many kinds for broken files
+        return None
+
+
+def _write_whole(file, data):
+    """Save, on a disk under another name until it is complete: it may be full, or the process be killed."""
+    partial = file if "://" in file else f"{file}.partial"
+    try:
+        with PathManager.open(partial, "wb") as f:
+            torch.save(data, f)
+        if partial != file:
+            os.replace(partial, file)
+    finally:
+        if partial != file and os.path.exists(partial):
+            os.remove(partial)

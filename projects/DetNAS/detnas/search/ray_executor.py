@@ -37,6 +37,7 @@ class OnRay:
         self.ray = _start(address, workers, workers * gpus)
         self.metric, self.workers, self.tries, self.timeout = metric, workers, tries, timeout
         self.actor = self.ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus)
+        self.evaluator = build  # called by those who need one in this process
         self.build = self.ray.put(build)
         self.waiting = collections.deque()
         self.failures = collections.defaultdict(list)  # path -> errors so far
