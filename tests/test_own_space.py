@@ -1,7 +1,7 @@
 import pytest
 import torch
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
+from detectron2.modeling import build_backbone, build_model
 
 import detnas
 from detnas.space import PAPER_OPS, SearchSpace
@@ -45,6 +45,14 @@ def test_a_network_and_a_supernet_of_ones_own_space_are_built():
     image = torch.rand(1, 3, 32, 48)
     assert torch.equal(net.eval()(image)["stage2"], supernet.eval()(image)["stage2"])
     assert len(supernet.stage1[0]) == 2
+
+
+def test_the_fpn_of_a_space_with_other_than_four_stages_ends_one_level_above_its_last():
+    cfg = config(**SMALL)
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.FPN.IN_FEATURES = "build_detnas_fpn_backbone", ["stage1", "stage2"]
+    cfg.MODEL.DETNAS.ARCH = "011"
+    features = build_backbone(cfg)(torch.zeros(1, 3, 64, 64))
+    assert {name: tuple(x.shape[2:]) for name, x in features.items()} == {"p2": (16, 16), "p3": (8, 8), "p4": (4, 4)}
 
 
 def test_the_digits_of_an_arch_are_indices_into_the_ops_of_the_space():

@@ -11,7 +11,7 @@ HALVES = {
     "even_odd": ([0, 2, 4, 6, 8, 10, 12, 14], [1, 3, 5, 7, 9, 11, 13, 15]),
     "interleave": ([0, 8, 1, 9, 2, 10, 3, 11], [4, 12, 5, 13, 6, 14, 7, 15]),
 }
-KERNELS = {"shufflenet_3x3": 3, "shufflenet_5x5": 5, "shufflenet_7x7": 7, "xception_3x3": 3}
+KERNELS = {"shufflenet_3x3": 3, "shufflenet_5x5": 5, "shufflenet_7x7": 7, "xception_3x3": 3, "shufflenet_1x1": 1}
 
 
 def block(stride, op="shufflenet_3x3", **kwargs):

@@ -12,7 +12,7 @@ from typing import Iterator, Tuple
 #: The choices of every block in the paper's spaces; a path holds indices into this tuple (as in all published archs).
 PAPER_OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
 #: Every op there is; further ones are for spaces of one's own.
-OPS = PAPER_OPS
+OPS = (*PAPER_OPS, "shufflenet_1x1")
 
 
 @dataclass(frozen=True)

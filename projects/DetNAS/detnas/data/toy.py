@@ -91,35 +91,50 @@ def generate_detection(root, rng):
     """ROOT/{train,val,test}/*.jpg and ROOT/{train,val,test}.json in COCO form: one to six shapes an image."""
     for split, count in DETECTION.items():
         os.makedirs(os.path.join(root, split))
-        images, annotations = [], []
-        for image_id in range(1, count + 1):
-            image, boxes = background(SIZE, rng), []
+        images = []
+        for number in range(1, count + 1):
+            image, objects = background(SIZE, rng), []
             for _ in range(int(rng.integers(1, 7))):
                 category = int(rng.integers(len(CLASSES)))
                 alpha = mask(CLASSES[category], int(round(math.exp(rng.uniform(math.log(14), math.log(60))))), rng)
                 h, w = alpha.shape
                 x, y = int(rng.integers(0, SIZE - w + 1)), int(rng.integers(0, SIZE - h + 1))
                 # Boxes keep apart, so that each object is there to be seen.
-                if any(x < bx + bw and bx < x + w and y < by + bh and by < y + h for bx, by, bw, bh in boxes):
+                if any(x < bx + bw and bx < x + w and y < by + bh and by < y + h for (bx, by, bw, bh), _ in objects):
                     continue
                 paint(image, CLASSES[category], alpha, x, y, rng)
-                boxes.append((x, y, w, h))
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": image_id,
-                        "category_id": category + 1,
-                        "bbox": [x, y, w, h],
-                        "area": w * h,
-                        "iscrowd": 0,
-                    }
-                )
-            name = f"{image_id:05d}.jpg"
+                objects.append(((x, y, w, h), category))
+            name = f"{number:05d}.jpg"
             save(image, os.path.join(root, split, name))
-            images.append({"id": image_id, "file_name": name, "width": SIZE, "height": SIZE})
-        categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, 1)]
-        with open(os.path.join(root, f"{split}.json"), "w") as f:
-            json.dump({"images": images, "annotations": annotations, "categories": categories}, f)
+            images.append((name, objects))
+        write_coco(os.path.join(root, f"{split}.json"), images, CLASSES, SIZE)
+
+
+def write_coco(file, images, classes, size):
+    """
+    Write annotations in COCO form.
+
+    Args:
+        file: to write.
+        images: for each image (file name, list of objects: ((x, y, w, h), index of the class)).
+        classes: names.
+        size: side of the images.
+    """
+    annotations = [
+        {"image_id": number, "category_id": index + 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+        for number, (_, objects) in enumerate(images, 1)
+        for (x, y, w, h), index in objects
+    ]
+    content = {
+        "images": [
+            {"id": number, "file_name": name, "width": size, "height": size}
+            for number, (name, _) in enumerate(images, 1)
+        ],
+        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
+    }
+    with open(file, "w") as f:
+        json.dump(content, f)
 
 
 def generate(root="datasets/toy", seed=0):

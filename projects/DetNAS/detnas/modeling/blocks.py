@@ -76,6 +76,7 @@ OPS = {
     "shufflenet_5x5": (shufflenet(5), 5),
     "shufflenet_7x7": (shufflenet(7), 7),
     "xception_3x3": (xception(3), 3),
+    "shufflenet_1x1": (shufflenet(1), 1),
 }
 
 

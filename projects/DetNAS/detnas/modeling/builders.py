@@ -29,8 +29,12 @@ def build_detnas_backbone(cfg, input_shape=None):
 
 
 def _fpn(cfg, input_shape, top_block):
+    bottom_up = build_detnas_backbone(cfg, input_shape)
+    last = bottom_up.output_shape()[cfg.MODEL.FPN.IN_FEATURES[-1]]
+    # Detectron2 takes p5 for the last level, which it is with four stages.
+    top_block.in_feature = f"p{last.stride.bit_length() - 1}"
     return FPN(
-        bottom_up=build_detnas_backbone(cfg, input_shape),
+        bottom_up=bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,

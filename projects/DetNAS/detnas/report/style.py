@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402  after the backend is chosen
 
 #: op -> fill, text on it: the larger the kernel the darker the blue; the other kind of block is orange
 OP_COLOURS = {
+    "shufflenet_1x1": ("#eef2f5", "#14304a"),
     "shufflenet_3x3": ("#c6dcec", "#14304a"),
     "shufflenet_5x5": ("#72aad3", "#0c2438"),
     "shufflenet_7x7": ("#22639f", "#ffffff"),
