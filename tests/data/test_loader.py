@@ -1,10 +1,16 @@
 import itertools
+import random
+import zlib
 
+import numpy as np
 import pytest
 import torch
+from detectron2.data.common import AspectRatioGroupedDataset
+from detectron2.utils.env import seed_all_rng
 from toy_runs import TASKS, classification, toy_setup
 
-from detnas.data.loader import TrainingData, _ResumedSampler
+from detnas.data.loader import TrainingData, _Order, seed_from
+from detnas.data.mapper import build_mapper
 
 pytest_plugins = ["toy_fixtures"]
 
@@ -43,20 +49,64 @@ def test_an_image_that_comes_again_is_augmented_anew(toy_root, tmp_path):
     assert again and any(not torch.equal(images[0], images[1]) for images in again)
 
 
+def same(a, b):
+    """Whether two batches are equal in all that they hold."""
+    assert [x.keys() for x in a] == [x.keys() for x in b]
+    for x, y in zip(a, b):
+        assert torch.equal(x["image"], y["image"]) and x["file_name"] == y["file_name"]
+        if "instances" not in x:
+            assert x["label"] == y["label"]
+            continue
+        (boxes, classes), (other_boxes, other_classes) = (
+            (z["instances"].gt_boxes.tensor, z["instances"].gt_classes) for z in (x, y)
+        )
+        assert torch.equal(boxes, other_boxes) and torch.equal(classes, other_classes)
+    return True
+
+
+@pytest.mark.parametrize("gigabytes", [0.0, 5 * 128 * 128 * 3 / 1e9, 1.0])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("name, data", TASKS.values())
+def test_neither_workers_nor_cached_images_change_a_batch(toy_root, tmp_path, name, data, workers, gigabytes):
+    settings = {"DATALOADER.NUM_WORKERS": workers, "DATALOADER.IMAGE_CACHE_GB": gigabytes}
+    cfg = toy_setup(name, {**data(toy_root), **settings, "OUTPUT_DIR": tmp_path})
+    # The draws put down plainly: every image of an epoch, mapped after its number has seeded the generators.
+    training = TrainingData(cfg)
+    mapper, dicts = build_mapper(cfg, is_train=True), training._settings["dataset"]
+    order = itertools.islice(training._settings["sampler"], 7 * cfg.SOLVER.IMS_PER_BATCH)
+    expected = []
+    for number, index in enumerate(order):
+        seed_from("image", 0, number)
+        expected.append(mapper(dicts[index]))
+    # Seven batches of four are three and a half epochs of eight images.
+    for start in (0, 3):
+        found = list(itertools.islice(training.batches(start), 7 - start))
+        assert all(same(batch, expected[4 * i : 4 * i + 4]) for i, batch in enumerate(found, start))
+
+
+def test_a_seed_gives_the_numbers_that_detectron2_would_seed():
+    drawn = []
+    for seed in (lambda: seed_from("image", 3, 5), lambda: seed_all_rng(zlib.crc32(repr(("image", 3, 5)).encode()))):
+        seed()
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert drawn[0] == drawn[1]
+
+
+def test_the_images_draw_nothing_from_the_models_generator(toy_root, tmp_path):
+    cfg = toy_setup("toy_1_pretrain_supernet", {**classification(toy_root), "OUTPUT_DIR": tmp_path})
+    stream = TrainingData(cfg).batches()
+    before = torch.get_rng_state()
+    next(stream)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("start", range(9))
-def test_wide_and_high_images_are_grouped_as_if_the_training_had_not_stopped(start):
+def test_wide_and_high_images_are_grouped_as_detectron2_groups_them_wherever_the_training_starts(start, grouped):
     dicts = [{"width": 4 + index % 3, "height": 5} for index in range(10)]
     order = [index * 7 % 10 for index in range(60)]
-
-    def grouped(stream):
-        """Batches of three as Detectron2 fills them."""
-        waiting = {True: [], False: []}
-        for draw in stream:
-            bucket = waiting[dicts[draw % 10]["width"] > 5]
-            bucket.append(draw)
-            if len(bucket) == 3:
-                yield list(bucket)
-                bucket.clear()
-
-    whole = list(grouped(_ResumedSampler(order, dicts, 0, 3, True)))
-    assert list(grouped(_ResumedSampler(order, dicts, start, 3, True))) == whole[start:]
+    # A draw is its number times 10 plus the index of the image.
+    draws = [{**dicts[index], "draw": number * 10 + index} for number, index in enumerate(order)]
+    batches = AspectRatioGroupedDataset(draws, 3) if grouped else [draws[i : i + 3] for i in range(0, 60, 3)]
+    whole = [[x["draw"] for x in batch] for batch in batches]
+    assert list(_Order(order, dicts, 3, grouped, start)) == whole[start:]

@@ -48,6 +48,10 @@ def add_detnas_config(cfg):
     # Strength of brightness, contrast and saturation jitter; 0 for none.
     cfg.INPUT.CLASSIFIER.COLOR_JITTER = 0.4
 
+    # Gigabytes for decoded training images in memory, for all data workers of a process together, each of which keeps
+    # its own; what does not fit is read again every time.
+    cfg.DATALOADER.IMAGE_CACHE_GB = 4.0
+
     # Parts of a batch that a process takes one after the other before it updates the weights: a process that takes 8
     # stands for 8 GPUs, also in SOLVER.REFERENCE_WORLD_SIZE.
     cfg.SOLVER.ACCUMULATE = 1

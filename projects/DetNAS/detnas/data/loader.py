@@ -2,81 +2,93 @@
 
 import itertools
 import os
+import random
 import zlib
 
+import numpy as np
 import torch
-from detectron2.data import DatasetFromList, build_detection_train_loader
+from detectron2.data import DatasetFromList
 from detectron2.data.build import _train_loader_from_config
 from detectron2.utils import comm
-from detectron2.utils.env import seed_all_rng
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from .mapper import build_mapper
+from .mapper import build_training_mapper
+from .packing import pack, unpack
 
 
 def seed_from(*key):
     """Seed Python, numpy and torch from a key, the same for equal keys."""
-    seed_all_rng(zlib.crc32(repr(key).encode()))
+    seed = zlib.crc32(repr(key).encode())
+    random.seed(seed)
+    np.random.seed(seed)
+    # torch.manual_seed() without a GPU in use takes a millisecond: it keeps where it was called for a later one.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
 
 
 class TrainingData:
     """
     Batches of a config's training set, without end. Order and augmentation of the images depend on (``SEED``, number of
-    the draw over all processes) alone.
+    the draw over all processes) alone, not on workers and cached images.
     """
 
     def __init__(self, cfg):
         self._seed = max(cfg.SEED, 0)
         # Detectron2's samplers draw their own seed.
         seed_from("order", self._seed)
-        self._settings = _train_loader_from_config(cfg, build_mapper(cfg, is_train=True))
+        self._settings = _train_loader_from_config(cfg, build_training_mapper(cfg))
 
     def batches(self, start_iter=0):
         """
-        A generator of the batches from an iteration on. Detectron2's loader is started when the first one is asked for;
+        A generator of the batches from an iteration on. The loader is started when the first one is asked for;
         ``close()`` ends its workers.
         """
-        settings = dict(self._settings)
-        dicts, batch = settings["dataset"], settings["total_batch_size"] // comm.get_world_size()
-        sampler = _ResumedSampler(settings["sampler"], dicts, start_iter, batch, settings["aspect_ratio_grouping"])
-        settings.update(dataset=_Draws(dicts, settings["mapper"], self._seed), sampler=sampler, mapper=None)
-        # Starting workers and mapping images draw numbers; those of the model must not depend on it.
-        with torch.random.fork_rng(devices=[]):
-            batches = iter(build_detection_train_loader(**settings))
+        settings = self._settings
+        dicts, workers = settings["dataset"], settings["num_workers"]
+        size = settings["total_batch_size"] // comm.get_world_size()
+        order = _Order(settings["sampler"], dicts, size, settings["aspect_ratio_grouping"], start_iter)
+        # Detectron2's loader would send each image alone, and have two ready.
+        loader = DataLoader(
+            _Draws(dicts, settings["mapper"], self._seed),
+            batch_sampler=order,
+            num_workers=workers,
+            collate_fn=pack if workers else list,
+            # Without one of its own it would draw from the model's.
+            generator=torch.Generator(),
+        )
+        batches = iter(loader)
         while True:
+            # Mapping images draws numbers; those of the model must not depend on it.
             with torch.random.fork_rng(devices=[]):
                 batch = next(batches)
-            yield batch
+            yield unpack(batch) if workers else batch
 
 
-class _ResumedSampler(Sampler):
+class _Order(Sampler):
     """
-    The draws that are left once the batches before ``start_iter`` are taken. A draw is one whole number, its own number
-    times the size of the data set plus the index of the image.
+    Batches of draws from an iteration on. A draw is one whole number, its own number times the size of the data set
+    plus the index of the image.
     """
 
-    def __init__(self, sampler, dicts, start_iter, batch, grouped):
-        self.sampler, self.size = sampler, len(dicts)
-        self.start_iter, self.batch = start_iter, batch
-        # Detectron2 fills wide and high images into batches of their own.
-        self.wide = [d["width"] > d["height"] for d in dicts] if grouped else None
+    def __init__(self, sampler, dicts, batch, grouped, start_iter=0):
+        self.sampler, self.size, self.batch, self.start_iter = sampler, len(dicts), batch, start_iter
+        # Like Detectron2, wide and high images in batches of their own.
+        self.wide = [grouped and d["width"] > d["height"] for d in dicts]
 
     def __iter__(self):
+        return itertools.islice(self._batches(), self.start_iter, None)
+
+    def _batches(self):
+        waiting = {True: [], False: []}
         # Numbered over all processes, each of which takes every n-th draw.
         numbers = itertools.count(comm.get_rank(), comm.get_world_size())
-        stream = (number * self.size + index for number, index in zip(numbers, self.sampler))
-        if self.wide is None:
-            return itertools.islice(stream, self.start_iter * self.batch, None)
-        waiting, taken = {True: [], False: []}, 0
-        while taken < self.start_iter:
-            draw = next(stream)
-            same = waiting[self.wide[draw % self.size]]
-            same.append(draw)
+        for number, index in zip(numbers, self.sampler):
+            same = waiting[self.wide[index]]
+            same.append(number * self.size + index)
             if len(same) == self.batch:
+                yield same[:]
                 same.clear()
-                taken += 1
-        # Images that wait for their batch to fill come first again.
-        return itertools.chain(sorted(waiting[True] + waiting[False]), stream)
 
 
 class _Draws(Dataset):

@@ -4,9 +4,10 @@ import copy
 
 import detectron2.data.transforms as T
 import torch
-from detectron2.data import DatasetMapper
-from detectron2.data.detection_utils import read_image
+from detectron2.data import DatasetMapper, detection_utils
 from torchvision.transforms import v2
+
+from .image_cache import CachingMapper
 
 
 class ClassificationMapper:
@@ -35,7 +36,7 @@ class ClassificationMapper:
 
     def __call__(self, dataset_dict):
         dataset_dict = copy.copy(dataset_dict)
-        image = torch.from_numpy(read_image(dataset_dict["file_name"], "RGB").copy())  # (H, W, 3)
+        image = torch.from_numpy(detection_utils.read_image(dataset_dict["file_name"], "RGB").copy())  # (H, W, 3)
         image = self.transform(image.permute(2, 0, 1))  # jitter expects RGB
         dataset_dict["image"] = image[self.channels].contiguous()
         return dataset_dict
@@ -59,3 +60,12 @@ def build_recalibration_mapper(cfg):
         return ClassificationMapper.from_config(cfg, is_train=False)
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
     return DatasetMapper(is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
+
+
+def build_training_mapper(cfg):
+    """
+    The mapper of a config with augmentation, which keeps decoded images. It is meant for one process of
+    ``DATALOADER.NUM_WORKERS``: each has its share of ``DATALOADER.IMAGE_CACHE_GB``.
+    """
+    budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
+    return CachingMapper(build_mapper(cfg, is_train=True), budget)

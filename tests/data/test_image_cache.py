@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from detectron2.data import detection_utils
+from PIL import Image
+
+from detnas.data.image_cache import CachingMapper, ImageCache
+
+BYTES = 4 * 6 * 3
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three images of 4 x 6, all black."""
+    names = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for name in names:
+        Image.new("RGB", (6, 4)).save(name)
+    return names
+
+
+def whiten(files):
+    """What is read from now on is white."""
+    for name in files:
+        Image.new("RGB", (6, 4), (255, 255, 255)).save(name)
+
+
+@pytest.mark.parametrize("budget, kept", [(0, 0), (BYTES - 1, 0), (2 * BYTES, 2), (10**6, 3)])
+def test_as_many_images_are_kept_as_the_budget_allows(files, budget, kept):
+    cache = ImageCache(budget)
+    for name in files:
+        assert cache.read_image(name, "BGR").max() == 0
+    whiten(files)
+    assert [cache.read_image(name, "BGR").max() for name in files] == [0] * kept + [255] * (3 - kept)
+
+
+def test_what_is_done_to_an_image_does_not_show_in_the_next_one(files):
+    cache = ImageCache(10**6)
+    for _ in range(3):
+        image = cache.read_image(files[0], "BGR")
+        assert image.max() == 0
+        image = np.require(image, requirements="W")
+        image += 7
+
+
+def test_an_image_is_kept_for_each_format(files):
+    Image.new("RGB", (6, 4), (255, 0, 0)).save(files[0])
+    cache = ImageCache(10**6)
+    for _ in range(2):
+        assert cache.read_image(files[0], "RGB")[0, 0].tolist() == [255, 0, 0]
+        assert cache.read_image(files[0], "BGR")[0, 0].tolist() == [0, 0, 255]
+        assert cache.read_image(files[0], "L").shape == (4, 6, 1)
+
+
+def test_a_mapper_reads_through_its_cache_and_nothing_else_does(files):
+    def mapper(dataset_dict):
+        return detection_utils.read_image(dataset_dict["file_name"], "BGR").max()
+
+    caching = CachingMapper(mapper, 10**6)
+    assert caching({"file_name": files[0]}) == 0
+    whiten(files)
+    assert caching({"file_name": files[0]}) == 0 and mapper({"file_name": files[0]}) == 255
+
+
+def test_reading_is_as_before_after_a_mapper_that_failed(files):
+    before = detection_utils.read_image
+    with pytest.raises(FileNotFoundError):
+        CachingMapper(lambda x: detection_utils.read_image(x["file_name"], "BGR"), 10**6)({"file_name": "no.png"})
+    assert detection_utils.read_image is before
