@@ -15,11 +15,11 @@ import random
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
-from detectron2.solver import build_optimizer
 from tables import in_turns, parser, publish, table
 from torch import nn
 
 from detnas.engine.setup import load_config
+from detnas.engine.solver import build_optimizer
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.blocks import ShuffleUnit
 

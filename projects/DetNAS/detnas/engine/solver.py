@@ -1,7 +1,54 @@
-"""The learning rate over the iterations."""
+"""The optimizer, and the learning rate over the iterations."""
 
+import functools
+
+import torch
 from detectron2.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler
+from detectron2.solver import build_optimizer as build_unclipped_optimizer
+from detectron2.solver.build import GradientClipType
 from fvcore.common.param_scheduler import LinearParamScheduler
+
+
+def build_optimizer(cfg, model):
+    """
+    Detectron2's optimizer. ``SOLVER.CLIP_GRADIENTS`` gives the gradients that Detectron2 would, bit by bit, but in one
+    pass: Detectron2 makes several calls for each parameter, also for those of ops outside the path, and cannot clip
+    these by value.
+
+    Raises:
+        ValueError: if there is no ``CLIP_TYPE`` of that name.
+    """
+    clip, cfg = cfg.SOLVER.CLIP_GRADIENTS, cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    optimizer = build_unclipped_optimizer(cfg, model)
+    if clip.ENABLED:
+        # Detectron2 clips within step(), too: mixed precision skips both where gradients overflowed.
+        optimizer.register_step_pre_hook(functools.partial(_clip, GradientClipType(clip.CLIP_TYPE), clip))
+    return optimizer
+
+
+def _clip(clip_type, clip, optimizer, *_):
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if not grads:
+        return
+    if clip_type is GradientClipType.VALUE:
+        torch._foreach_clamp_min_(grads, -clip.CLIP_VALUE)
+        torch._foreach_clamp_max_(grads, clip.CLIP_VALUE)
+    else:
+        clip_each_norm(grads, clip.CLIP_VALUE, clip.NORM_TYPE)
+
+
+def clip_each_norm(grads, max_norm, norm_type):
+    """``torch.nn.utils.clip_grad_norm_`` for each of the gradients of its own, which must be on one device."""
+    norms = torch.stack(torch._foreach_norm(grads, norm_type))
+    # clip_grad_norm_ takes the norm of the norms, here of one each: another one where its square overflows.
+    norms = torch.linalg.vector_norm(norms[:, None], norm_type, dim=1)
+    factors = (max_norm / (norms + 1e-6)).clamp(max=1.0).tolist()
+    # A factor of 1 is most of them. One that is not a number is kept: it tells of a gradient that is none.
+    long = [(grad, factor) for grad, factor in zip(grads, factors) if factor != 1]
+    if long:
+        torch._foreach_mul_(*map(list, zip(*long)))
 
 
 def build_schedule(cfg, optimizer):

@@ -5,7 +5,6 @@ import functools
 import torch
 from detectron2.engine import hooks
 from detectron2.modeling import build_model
-from detectron2.solver import build_optimizer
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
@@ -18,7 +17,7 @@ from .fixed_paths import FixedPaths
 from .hooks import Diverged, KeepSmoothedValues, StopWhenAsked
 from .progress import ProgressLine
 from .sampling import SetPath, build_sampler
-from .solver import build_schedule
+from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
 
 
