@@ -4,9 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from toy_runs import detection, toy_setup
 
 from detnas import CostTable, DetNASSupernet, get_space
-from detnas.engine.sampling import BalancedSampler, SetPath, UniformSampler, build_sampler
+from detnas.engine.sampling import BalancedSampler, FairSampler, SetPath, UniformSampler, build_sampler
+from detnas.engine.trainer import build_trainer
+from detnas.modeling.backbone import find_supernet
+
+pytest_plugins = ["toy_fixtures"]
 
 SPACE = get_space("tiny")
 
@@ -95,8 +100,27 @@ def test_a_range_that_no_path_meets_is_an_error_that_says_what_there_is():
 
 
 def test_an_unknown_sampling_is_an_error_that_lists_the_known_ones(toy_config):
-    cfg = toy_config("toy_2_train_supernet", "SUPERNET.PATH_SAMPLING", "fair")
-    with pytest.raises(ValueError, match='PATH_SAMPLING "fair"; there are: uniform, balanced'):
+    cfg = toy_config("toy_2_train_supernet", "SUPERNET.PATH_SAMPLING", "just")
+    with pytest.raises(ValueError, match='PATH_SAMPLING "just"; there are: uniform, balanced, fair'):
         build_sampler(cfg, SPACE)
     cfg.SUPERNET.PATH_SAMPLING = "balanced"
     assert isinstance(build_sampler(cfg, SPACE), BalancedSampler)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_fair_paths_in_a_row_hold_each_op_of_each_block_once(parts):
+    sampler = FairSampler(SPACE, seed=1, parts=parts)
+    paths = [sampler(iteration, part) for iteration in range(8 // parts) for part in range(parts)]
+    for turn in (paths[:4], paths[4:]):
+        assert all(sorted(ops) == [0, 1, 2, 3] for ops in zip(*turn))
+    assert paths[:4] != paths[4:]
+
+
+def test_each_part_of_a_fair_update_trains_a_path_of_its_own(toy_root, tmp_path):
+    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path, "SUPERNET.PATH_SAMPLING": "fair", "MODEL.WEIGHTS": ""}
+    cfg = toy_setup("toy_2_train_supernet", {**overrides, "SOLVER.ACCUMULATE": 4, "SOLVER.IMS_PER_BATCH": 4})
+    trainer = build_trainer(cfg)
+    trainer.train(0, 1)
+    # After an iteration of uniform paths, three of four ops have no gradient.
+    for block in find_supernet(trainer.model).choice_blocks():
+        assert all(p.grad is not None for op in block for p in op.parameters())

@@ -72,6 +72,28 @@ class BalancedSampler:
         raise RuntimeError(f"no path of bin {wanted + 1} in {_ATTEMPTS} draws")
 
 
+class FairSampler:
+    """
+    Path of a pass, such that as many passes in a row as a block has ops train each op of each block once (Chu et al.,
+    FairNAS, Sec. 3.3). With that many parts an iteration they share one update, as there. A function of (seed,
+    iteration, part) alone.
+
+    Args:
+        space: a :class:`detnas.space.SearchSpace`.
+        seed: of all draws.
+        parts: passes of an iteration.
+    """
+
+    def __init__(self, space, seed, parts=1):
+        self.space, self.seed, self.parts = space, seed, parts
+
+    def __call__(self, iteration, part=0):
+        ops = range(len(self.space.ops))
+        turn, number = divmod(iteration * self.parts + part, len(ops))
+        rng = random.Random(f"path {self.seed} {turn}")
+        return tuple(rng.sample(ops, len(ops))[number] for _ in range(self.space.num_blocks))
+
+
 def build_sampler(cfg, space):
     """
     The sampler that ``SUPERNET.PATH_SAMPLING`` names.
@@ -84,14 +106,20 @@ def build_sampler(cfg, space):
         return UniformSampler(space, seed)
     if name == "balanced":
         return BalancedSampler(space, seed, tuple(cfg.SUPERNET.BALANCED_FLOPS), cfg.SUPERNET.BALANCED_BINS)
-    raise ValueError(f'unknown SUPERNET.PATH_SAMPLING "{name}"; there are: uniform, balanced')
+    if name == "fair":
+        return FairSampler(space, seed, cfg.SOLVER.ACCUMULATE)
+    raise ValueError(f'unknown SUPERNET.PATH_SAMPLING "{name}"; there are: uniform, balanced, fair')
 
 
 class SetPath(HookBase):
-    """Set the supernet's path before every iteration."""
+    """Set the supernet's path before every iteration; a fair one also between the parts of its batch."""
 
     def __init__(self, model, sampler):
         self.supernet, self.sampler = find_supernet(model), sampler
 
     def before_step(self):
         self.supernet.path = self.sampler(self.trainer.iter)
+
+    def before_part(self, part):
+        if isinstance(self.sampler, FairSampler):
+            self.supernet.path = self.sampler(self.trainer.iter, part)

@@ -34,12 +34,15 @@ class StepTrainer(SimpleTrainer):
             run repeats them.
         when_diverged: called with {name: loss} on every rank before the update if a loss of any rank is not finite.
             Raises what ends the training.
+        before_part: called with the number of the part before each one.
     """
 
-    def __init__(self, model, data, optimizer, accumulate=1, amp=False, seed=0, when_diverged=_raise):
+    def __init__(self, model, data, optimizer, accumulate=1, amp=False, seed=0, when_diverged=_raise,
+                 before_part=lambda part: None):
         super().__init__(model, (), optimizer)
         self.data, self.batches = data, None
         self.accumulate, self.amp, self.seed, self.when_diverged = accumulate, amp, seed, when_diverged
+        self.before_part = before_part
         self.device = next(model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(self.device, enabled=amp and self.device == "cuda")
         self.world, self.rank = comm.get_world_size(), comm.get_rank()
@@ -57,6 +60,7 @@ class StepTrainer(SimpleTrainer):
         self.optimizer.zero_grad()
         sums = {}
         for part in range(self.accumulate):
+            self.before_part(part)
             seed_from("iteration", self.seed, self.iter, part * self.world + self.rank)
             with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
                 losses = self.model(batch[part :: self.accumulate])

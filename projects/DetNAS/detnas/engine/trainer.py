@@ -40,7 +40,7 @@ def build_trainer(cfg, resume=False):
     optimizer = build_optimizer(cfg, model)
     data = TrainingData(cfg)
     supernet = find_supernet(model)
-    sampler = build_sampler(cfg, supernet.space) if supernet else None
+    set_path = SetPath(model, build_sampler(cfg, supernet.space)) if supernet else None
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
     resume = resume and checkpointer.has_checkpoint()
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
@@ -53,6 +53,7 @@ def build_trainer(cfg, resume=False):
         optimizer,
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
+        **({"before_part": set_path.before_part} if supernet else {}),
         seed=max(cfg.SEED, 0),
         when_diverged=Diverged(checkpointer, optimizer, supernet),
     )
@@ -63,7 +64,7 @@ def build_trainer(cfg, resume=False):
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
-            SetPath(model, sampler) if supernet else None,
+            set_path,
             KeepSmoothedValues(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluation())) if cfg.DATASETS.TEST else None,
