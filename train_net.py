@@ -14,6 +14,7 @@ import os
 
 import detnas  # isort: skip  # noqa: F401  first: it registers the networks and mends Detectron2 0.6
 from detectron2.modeling import build_model
+from detectron2.utils import comm
 
 from detnas.engine.evaluation import evaluate
 from detnas.engine.export import network_weights
@@ -29,7 +30,13 @@ def evaluate_only(cfg, args):
     """The results on ``DATASETS.TEST``; of a supernet, those of the paths that are evaluated during its training."""
     model = build_model(cfg)
     load_weights(model, network_weights(args.config_file, cfg, args.opts))
-    return FixedPaths(cfg, model)() if find_supernet(model) else evaluate(cfg, model)
+    if not find_supernet(model):
+        return evaluate(cfg, model)
+    evaluation = FixedPaths(cfg, model)
+    results = evaluation()
+    if comm.is_main_process():
+        print(evaluation.table(results))
+    return results
 
 
 def refuse_winner(cfg, file):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from detnas.data.datasets import register_dataset
 from detnas.engine import evaluation
-from detnas.engine.evaluation import ClassificationEvaluator, build_evaluator
+from detnas.engine.evaluation import ClassificationEvaluator, build_evaluator, read_test_images
 
 pytest_plugins = ["toy_fixtures"]
 
@@ -52,11 +52,14 @@ def voc_name(toy_root, tmp_path, request):
     return name
 
 
-def evaluate(name, change=lambda instances: instances):
-    """Results when the predictions are the ground truth, changed by a function."""
-    evaluator = build_evaluator(name, distributed=False)
+def evaluate(name, change=lambda instances: instances, only=None, count=None):
+    """
+    Results when the predictions are the ground truth, changed by a function; of the images ``only`` where that is
+    given, when those ``count`` count.
+    """
+    evaluator = build_evaluator(name, distributed=False, image_ids=count)
     evaluator.reset()
-    for image in DatasetCatalog.get(name):
+    for image in DatasetCatalog.get(name) if only is None else only:
         boxes = [BoxMode.convert(ann["bbox"], ann["bbox_mode"], BoxMode.XYXY_ABS) for ann in image["annotations"]]
         instances = Instances((image["height"], image["width"]))
         instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
@@ -189,3 +192,25 @@ def test_garbage_is_collected_again_after_an_evaluation(coco_name):
     assert gc.isenabled()
     evaluate(coco_name)
     assert gc.isenabled()
+
+
+def check_a_part(name):
+    part = read_test_images(name, 2)
+    assert len(part) == 2 and evaluate(name, only=part)["bbox"]["AP50"] < 99
+    assert evaluate(name, only=part, count=[d["image_id"] for d in part])["bbox"]["AP50"] == pytest.approx(100)
+
+
+def test_objects_of_images_that_are_left_out_do_not_count_as_missed(coco_name, voc_name):
+    check_a_part(coco_name)
+    check_a_part(voc_name)
+
+
+def test_a_part_of_the_test_images_is_spread_evenly_and_always_the_same(toy_root):
+    name = f"folder:{toy_root}/classification/val"
+    register_dataset(name)
+    whole = read_test_images(name)
+    classes = sorted({image["label"] for image in whole})
+    assert all(read_test_images(name, count) == whole for count in (0, len(whole), len(whole) + 1))
+    part = read_test_images(name, len(classes))
+    assert part == read_test_images(name, len(classes)) and [image["label"] for image in part] == classes
+    assert any(read_test_images(name, len(classes), seed) != part for seed in range(1, 9))

@@ -139,6 +139,18 @@ SPACES = {
 }
 
 
+def uniform_paths(space):
+    """
+    The networks of a single op, to compare others with.
+
+    Returns:
+        dict: name -> path, in the order of the ops; of the paper's "all 3x3", "all 5x5", "all 7x7", "all Xception 3x3".
+    """
+    # The shuffle block is the rule, Xception the other one.
+    words = [op.removeprefix("shufflenet_").replace("_", " ") for op in space.ops]
+    return {f"all {word[0].upper()}{word[1:]}": (op,) * space.num_blocks for op, word in enumerate(words)}
+
+
 def get_space(name: str) -> SearchSpace:
     """
     Raises:

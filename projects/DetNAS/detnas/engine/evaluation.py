@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import random
 from collections import OrderedDict
 
 import torch
@@ -50,12 +51,16 @@ class BoxEvaluator(COCOEvaluator):
     """
     Detectron2's evaluator of boxes, with faster-coco-eval where that is installed and pycocotools where it is not; the
     figures are the same. A network that detects nothing has AP 0, where Detectron2 says NaN.
+
+    Args:
+        image_ids: of the images that count; None: all of the data set.
     """
 
-    def __init__(self, dataset_name, distributed=True, output_dir=None):
+    def __init__(self, dataset_name, distributed=True, output_dir=None, image_ids=None):
         super().__init__(
             dataset_name, ("bbox",), distributed, output_dir, use_fast_impl=faster_coco_eval is not None
         )
+        self._image_ids = image_ids
         if faster_coco_eval is not None:
             self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
 
@@ -64,7 +69,7 @@ class BoxEvaluator(COCOEvaluator):
         collecting = gc.isenabled()
         gc.disable()
         try:
-            return super().evaluate(img_ids)
+            return super().evaluate(self._image_ids if img_ids is None else img_ids)
         finally:
             if collecting:
                 gc.enable()
@@ -74,9 +79,9 @@ class BoxEvaluator(COCOEvaluator):
         return dict.fromkeys(results, 0.0) if coco_eval is None else results
 
 
-def build_evaluator(dataset_name, output_dir=None, distributed=True):
+def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=None):
     """
-    The evaluator of a data set.
+    The evaluator of a data set, or of the images of it that have these ids.
 
     Raises:
         ValueError: if its form has none here.
@@ -85,18 +90,30 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True):
     if form == "classification":
         return ClassificationEvaluator()
     if form == "coco":
-        return BoxEvaluator(dataset_name, distributed, output_dir)
+        return BoxEvaluator(dataset_name, distributed, output_dir, image_ids)
     if form == "pascal_voc":
-        return VOCEvaluator(dataset_name, distributed=distributed)
+        return VOCEvaluator(dataset_name, distributed, image_ids)
     raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
 
 
-def build_test_loader(cfg, dataset_name):
+def read_test_images(dataset_name, count=0, seed=0):
+    """
+    The dicts of a test set, or of ``count`` of its images: at equal distances in its order, by classes in a folder of
+    classes, beginning where the seed says.
+    """
+    dicts = get_detection_dataset_dicts([dataset_name], filter_empty=False)
+    if not 0 < count < len(dicts):
+        return dicts
+    start = random.Random(f"test images {seed}").random()
+    return [dicts[int((number + start) * len(dicts) / count)] for number in range(count)]
+
+
+def build_test_loader(cfg, dicts):
     """Detection: one image at a time, as is standard. Classification: in batches as large as those of training."""
     mapper = build_mapper(cfg, is_train=False)
     if not is_classifier(cfg):
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
-    images = MapDataset(get_detection_dataset_dicts([dataset_name], filter_empty=False), mapper)
+        return build_detection_test_loader(dicts, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
+    images = MapDataset(dicts, mapper)
     batch = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // cfg.SOLVER.ACCUMULATE)
     return DataLoader(
         images,
@@ -107,14 +124,24 @@ def build_test_loader(cfg, dataset_name):
     )
 
 
-def evaluate(cfg, model):
-    """Evaluate a model on all of ``DATASETS.TEST``. Returns the results; of several sets, by name."""
+def evaluate(cfg, model, images=0):
+    """
+    Evaluate a model on ``DATASETS.TEST``.
+
+    Args:
+        images: how many of each set, see :func:`read_test_images`; 0: all.
+
+    Returns:
+        the results; of several sets, by name.
+    """
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
-        evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"))
+        dicts = read_test_images(name, images, max(cfg.SEED, 0))
+        ids = [d["image_id"] for d in dicts] if images and not is_classifier(cfg) else None
+        evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"), image_ids=ids)
         # pycocotools prints.
         with contextlib.redirect_stdout(io.StringIO()):
-            results[name] = inference_on_dataset(model, build_test_loader(cfg, name), evaluator)
+            results[name] = inference_on_dataset(model, build_test_loader(cfg, dicts), evaluator)
         if comm.is_main_process() and logger.isEnabledFor(logging.INFO):
             logger.info(f"Results on {name}:")
             print_csv_format(results[name])

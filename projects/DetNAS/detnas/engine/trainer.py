@@ -1,7 +1,5 @@
 """One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
 
-import functools
-
 import torch
 from detectron2.engine import hooks
 from detectron2.modeling import build_model
@@ -13,7 +11,7 @@ from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import SafeCheckpointer, load_weights
 
 from .evaluation import evaluate, finite
-from .fixed_paths import FixedPaths
+from .fixed_paths import EvaluateFixedPaths, FixedPaths
 from .hooks import Diverged, KeepSmoothedValues, StopWhenAsked
 from .progress import ProgressLine
 from .sampling import SetPath, build_sampler
@@ -53,13 +51,12 @@ def build_trainer(cfg, resume=False):
         optimizer,
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
-        **({"before_part": set_path.before_part} if supernet else {}),
         seed=max(cfg.SEED, 0),
         when_diverged=Diverged(checkpointer, optimizer, supernet),
+        **({"before_part": set_path.before_part} if supernet else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
-    evaluation = FixedPaths(cfg, model) if supernet else functools.partial(evaluate, cfg, model)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
@@ -67,7 +64,7 @@ def build_trainer(cfg, resume=False):
             set_path,
             KeepSmoothedValues(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
-            hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluation())) if cfg.DATASETS.TEST else None,
+            _evaluation(cfg, model, supernet) if cfg.DATASETS.TEST else None,
             hooks.PeriodicWriter(_writers(cfg, supernet)) if is_main else None,
             StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
         ]
@@ -76,6 +73,12 @@ def build_trainer(cfg, resume=False):
         checkpointer.load(checkpointer.get_checkpoint_file())
         trainer.start_iter = trainer.iter + 1
     return trainer
+
+
+def _evaluation(cfg, model, supernet):
+    if supernet:
+        return EvaluateFixedPaths(cfg.TEST.EVAL_PERIOD, FixedPaths(cfg, model), cfg.OUTPUT_DIR)
+    return hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluate(cfg, model)))
 
 
 def _writers(cfg, supernet):

@@ -30,15 +30,17 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         dataset_name: a registered data set in VOC form.
         distributed: whether the images are spread over the processes, so that predictions are gathered and the main
             process alone has the results; else each process evaluates what it has seen.
+        image_ids: of the images that count; None: all of the data set.
     """
 
-    def __init__(self, dataset_name, distributed=True):
+    def __init__(self, dataset_name, distributed=True, image_ids=None):
         # Not Detectron2's constructor, which knows a single folder. These three names are what its process() uses.
         self._dataset_name = dataset_name
         self._cpu_device = torch.device("cpu")
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
         self._distributed = distributed
+        self._image_ids = image_ids
         self._objects = None  # class name -> its objects, of the classes that have some that count
 
     def evaluate(self):
@@ -82,6 +84,9 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             ids, folder = joined_ids(metadata.dirname, folders, metadata.split), metadata.dirname
         else:
             ids, folder = read_ids(metadata.dirname, metadata.split), os.path.join(metadata.dirname, "Annotations")
+        if self._image_ids is not None:
+            wanted = set(self._image_ids)
+            ids = [image_id for image_id in ids if image_id in wanted]
         folder = PathManager.get_local_path(folder)
         self._images = {image_id: pascal_voc_evaluation.parse_rec(f"{folder}/{image_id}.xml") for image_id in ids}
         counted = {obj["name"] for found in self._images.values() for obj in found if not obj["difficult"]}
