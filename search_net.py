@@ -25,14 +25,16 @@ from torch.utils.tensorboard import SummaryWriter
 from detnas.config import config_space
 from detnas.data.mapper import is_classifier
 from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
+from detnas.engine.readiness import readiness_warning
 from detnas.engine.setup import argument_parser, check_processes, load_config, register_datasets, setup, user_errors
 from detnas.report import metrics_table, plot_search, write_page
 from detnas.search.executor import SearchImpossible
 from detnas.search.inherit import write_best
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.session import build_evaluator, build_executor, build_searcher, check_counts, search_header
-from detnas.search.tables import candidate_table, pareto_front, write_csv
+from detnas.search.session import (build_evaluator, build_executor, build_searcher, check_counts, initial_paths,
+                                   search_header)
+from detnas.search.tables import candidate_table, pareto_front, to_beat, write_csv
 
 logger = logging.getLogger("detnas.search_net")
 
@@ -114,6 +116,8 @@ def show(args):
         costs = ", ".join(cfg.SEARCH.OBJECTIVES or ["backbone_flops"])
         print(f"Pareto front of {cfg.SEARCH.METRIC} and {costs}, also in {file}")
     print(candidate_table(log, chosen))
+    if args.best and to_beat(log):
+        print(f"\nTo beat: {to_beat(log)}")
     if args.csv:
         write_csv(log, chosen, args.csv)
     return log
@@ -122,9 +126,12 @@ def show(args):
 def prepare(cfg, args, space):
     """Everything that can go wrong goes wrong here, before the first evaluation."""
     limits = Limits(cfg, space)
-    searcher = build_searcher(cfg, limits)
+    initial = initial_paths(cfg, limits)
+    searcher = build_searcher(cfg, limits, initial)
     weights = find_weights(cfg, args)
-    log = SearchLog(cfg.OUTPUT_DIR, space, search_header(cfg, limits, weights))
+    if weights and (warning := readiness_warning(weights)):
+        logger.warning(warning)
+    log = SearchLog(cfg.OUTPUT_DIR, space, search_header(cfg, limits, weights, initial))
     executor = build_executor(cfg, weights, workers=max(args.num_gpus, args.cpu_processes))
     board = SummaryWriter(cfg.OUTPUT_DIR)
 

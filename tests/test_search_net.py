@@ -8,10 +8,13 @@ import shutil
 import pytest
 import torch
 import yaml
-from toy_runs import classification, command, detection, own_loggers
+from detectron2.modeling import build_model
+from toy_runs import classification, command, detection, own_loggers, toy_setup
 
 import search_net
-from detnas import get_space
+from detnas import CostTable, get_space
+from detnas.limits import Limits
+from detnas.search import session
 from detnas.search.log import SearchLog
 
 pytest_plugins = ["toy_fixtures"]
@@ -54,7 +57,7 @@ def test_the_log_has_everything_about_the_search_and_its_candidates(searched):
 
 def test_a_search_leaves_best_front_picture_and_scalars(searched):
     assert yaml.safe_load((searched / "best.yaml").read_text())["MODEL"]["DETNAS"]["SPACE"] == "tiny"
-    assert (searched / "front.csv").read_text().startswith("arch,generation,score,backbone_flops")
+    assert (searched / "front.csv").read_text().startswith("arch,name,generation,score,backbone_flops")
     assert (searched / "search.png").is_file() and list(searched.glob("events.out.tfevents*"))
 
 
@@ -110,6 +113,79 @@ def test_an_untrained_supernet_is_searched_with_a_warning(toy_root, tmp_path):
     assert "untrained" in (tmp_path / "log.txt").read_text()
 
 
+@pytest.mark.parametrize("agreement", [None, 0.31, 0.8])
+def test_a_supernet_whose_ranking_still_changed_is_searched_with_a_warning(toy_root, tmp_path, agreement):
+    weights = tmp_path / "supernet" / "model_final.pth"
+    weights.parent.mkdir()
+    torch.save({"model": build_model(toy_setup("toy_2_train_supernet", detection(toy_root))).state_dict()}, weights)
+    if agreement is not None:
+        line = {"iteration": 499, "supernet/mean": 1.0, "supernet/agreement": agreement, "all_3x3/bbox/AP": 1.0}
+        (weights.parent / "metrics.json").write_text(json.dumps(line) + "\n")
+    overrides = {"MODEL__WEIGHTS": weights, "SEARCH__GENERATIONS": 1}
+    assert len(run(tmp_path, detection(toy_root), **overrides)) == 4
+    said = (tmp_path / "log.txt").read_text()
+    assert ("ranking of 1 fixed paths agreed by 0.31 (tau)" in said) == (agreement == 0.31)
+    assert ("had settled was not measured" in said) == (agreement is None)
+    (tmp_path / "log.txt").unlink()
+    for flags in (["--best", "2"], ["--eval-only"]):
+        run(tmp_path, detection(toy_root), *flags, **overrides)
+    log = tmp_path / "log.txt"
+    assert not log.exists() or "supernet's ranking" not in log.read_text()
+
+
+def test_a_search_begins_with_the_networks_of_a_single_op_within_the_limits(searched, toy_root, tmp_path, capsys):
+    legal = {"all 3x3": "00-00-00-00", "all 5x5": "11-11-11-11", "all Xception 3x3": "33-33-33-33"}
+    header, *lines = map(json.loads, (searched / "search.jsonl").read_text().splitlines())
+    assert header["initial"].items() <= {**legal, "all 7x7": "22-22-22-22"}.items() and len(header["initial"]) > 1
+    assert [line["path"] for line in lines[: len(header["initial"])]] == list(header["initial"].values())
+    run(searched, {}, "--best", "3")
+    assert re.search(r"^To beat: all .* \d+\.\d\d, all ", capsys.readouterr().out, re.M)
+
+
+def prepared(toy_root, folder, **overrides):
+    """(header, searcher) of a search, which is not run."""
+    keys = {name.replace("__", "."): value for name, value in overrides.items()}
+    cfg = toy_setup("toy_2_train_supernet", {**detection(toy_root), **SMALL, "OUTPUT_DIR": folder, **keys})
+    limits = Limits(cfg, TINY)
+    initial = session.initial_paths(cfg, limits)
+    return session.search_header(cfg, limits, None, initial), session.build_searcher(cfg, limits, initial)
+
+
+def test_an_initial_network_that_breaks_a_limit_is_left_out_with_a_line(toy_root, tmp_path):
+    archs = "['00-00-00-01', 'uniform_ops', '22-22-22-22', '0000-0000']"
+    flops = CostTable.measure(TINY).flops
+    assert flops((0,) * 8) < flops((0,) * 7 + (1,)) < flops((3,) * 8)
+    limit = f"['backbone_flops <= {flops((0,) * 7 + (1,))}']"
+    header, searcher = prepared(toy_root, tmp_path, SEARCH__INITIAL=archs, SEARCH__CONSTRAINTS=limit)
+    assert header["initial"] == {"00-00-00-01": "00-00-00-01", "all 3x3": "00-00-00-00"}
+    assert searcher.initial == ((0, 0, 0, 0, 0, 0, 0, 1), (0,) * 8)
+    said = (tmp_path / "log.txt").read_text()
+    assert "not within the limits, and left out: all 5x5, all 7x7, all Xception 3x3" in said
+    header, searcher = prepared(toy_root, tmp_path, SEARCH__CONSTRAINTS="[]", SEARCH__POPULATION=3)
+    assert list(header["initial"]) == ["all 3x3", "all 5x5", "all 7x7"]
+    assert "no place among SEARCH.POPULATION 3, and left out: all Xception 3x3" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_search_without_initial_networks_has_the_header_of_before_there_were_any(toy_root, tmp_path):
+    header, searcher = prepared(toy_root, tmp_path, SEARCH__INITIAL="[]")
+    assert "initial" not in header and searcher.initial == ()
+
+
+@pytest.mark.parametrize(
+    "initial, words",
+    [
+        ("['00-00']", 'SEARCH.INITIAL "00-00": 4 blocks; space "tiny" has 8'),
+        ("['uniform']", 'SEARCH.INITIAL "uniform": not an arch'),
+        ("['DetNASNet-1.3G']", 'SEARCH.INITIAL "DetNASNet-1.3G" is a network of space "1.3G"'),
+        ("[11111111]", "SEARCH.INITIAL 11111111 is no text: put quotes"),
+    ],
+)
+def test_what_is_no_network_of_the_space_is_one_sentence(toy_root, tmp_path, capsys, initial, words):
+    with pytest.raises(SystemExit):
+        run(tmp_path, detection(toy_root), "--random-weights", SEARCH__INITIAL=initial)
+    assert f"error: {words}" in capsys.readouterr().err and not (tmp_path / "search.jsonl").exists()
+
+
 def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_path):
     objectives = "['backbone_params']"
     run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1, SEARCH__OBJECTIVES=objectives)
@@ -124,11 +200,13 @@ def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_
 def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags, rows):
     data = {"DATASETS.TRAIN": "('coco:gone.json:gone',)", "DATASETS.TEST": "('coco:gone.json:gone',)"}
     run(searched, data, *flags, "--csv", str(tmp_path / "new" / "out.csv"))
-    lines = capsys.readouterr().out.strip().splitlines()
+    lines = capsys.readouterr().out.strip().split("\n\nTo beat: ")[0].splitlines()
     assert "bbox/AP50" in lines[0] and len(lines) == rows + 2
     # Millions also where that is a fraction: this space has networks of 53,200 to 79,440 parameters.
-    column = re.split(r"\s{2,}", lines[0].strip()).index("backbone_params (M)")
-    assert all(0.05 < float(line.split()[column]) < 0.08 for line in lines[2:])
+    columns = re.split(r"\s{2,}", lines[0].strip())
+    # From the right: a name has spaces, or is empty.
+    column = columns.index("backbone_params (M)") - len(columns)
+    assert all(0.05 <= float(line.split()[column]) <= 0.08 for line in lines[2:])
     with open(tmp_path / "new" / "out.csv") as f:
         table = list(csv.DictReader(f))
     log = SearchLog(str(searched), TINY)

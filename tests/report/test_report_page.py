@@ -77,6 +77,20 @@ def test_a_log_with_several_objectives_has_one_front_of_all(tmp_path):
     assert [len(front) for front in search["fronts"].values()] == [len(pareto_front(log, costs))] * 2
 
 
+def test_the_page_names_the_networks_that_were_known(tmp_path):
+    log = write_log(tmp_path, initial={"all <3x3>": "00-00-00-00"})
+    (search,) = report.page_data({"run": log})["searches"]
+    assert [c["name"] for c in search["candidates"]] == ["all <3x3>"] + [None] * 7
+    page = write(tmp_path, run=log)
+    assert data(page)["searches"][0]["candidates"][0]["name"] == "all <3x3>"
+
+
+def test_a_browser_draws_the_networks_that_were_known_as_named_lines(tmp_path):
+    page = write(tmp_path, run=write_log(tmp_path, initial={"all <3x3>": "00-00-00-00"}))
+    dom, console = browse(page, tmp_path / "profile")
+    assert console == [] and "all &lt;3x3&gt;: 30.00" in dom and 'data-key="name"' in dom
+
+
 def test_nothing_in_a_log_can_end_the_script_or_become_markup(page):
     text = page.read_text()
     assert text.count("</script>") == 3 and "<b>bold" not in text and "<!--" not in text

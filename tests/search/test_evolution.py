@@ -99,6 +99,32 @@ def test_the_first_generation_is_random_whatever_children_are_asked_for():
     assert searcher(num_mutate=0, num_cross=0).propose([], 0) == first
 
 
+INITIAL = ((3, 3, 3, 3), (0, 0, 0, 0))
+
+
+def test_the_first_generation_begins_with_what_is_known_and_the_rest_is_the_same_random_one():
+    known = searcher(initial=INITIAL)
+    lineage = known.lineage([], 0)
+    assert list(lineage) == [*INITIAL, *searcher().propose([], 0)[:6]] and set(lineage.values()) == {()}
+    history = search(known, 4)
+    assert len({c.path for c in history}) == len(history) == 32
+    assert known.propose(history[:5], 0) == list(lineage)
+
+
+def test_of_what_is_known_only_what_is_legal_and_finds_a_place_is_taken():
+    assert searcher(initial=INITIAL, is_legal=lambda path: sum(path) < 12).propose([], 0)[0] == INITIAL[1]
+    assert searcher(initial=INITIAL, population=1, num_mutate=0, num_cross=0).propose([], 0) == [INITIAL[0]]
+
+
+def test_a_search_without_generations_begins_with_what_is_known_wherever_it_was_stopped():
+    known = searcher(initial=INITIAL)
+    assert [known.propose_one([], i, set(INITIAL[:i]).__contains__) for i in range(2)] == [(p, ()) for p in INITIAL]
+    # The first one was lost on its way when the search was stopped.
+    assert known.propose_one([], 1, {INITIAL[1]}.__contains__) == (INITIAL[0], ())
+    done = set(INITIAL).__contains__
+    assert known.propose_one([], 2, done) == searcher().propose_one([], 2, done)
+
+
 def test_the_first_generation_is_uniform_over_the_space():
     paths = searcher(get_space("tiny"), population=2000).propose([], 0)
     counts = Counter((block, op) for path in paths for block, op in enumerate(path))

@@ -82,10 +82,14 @@ def add_detnas_config(cfg):
     # Costs to be low beside a METRIC that is to be high, such as ["backbone_flops"]: parents are then taken from the
     # Pareto front. Empty: by METRIC alone.
     cfg.SEARCH.OBJECTIVES = []
-    # Evolution (paper, Sec. 3.2): candidates a generation, parents, generations, the random first one included.
+    # Evolution (paper, Sec. 3.2): candidates a generation, parents, generations, the first one included.
     cfg.SEARCH.POPULATION = 50
     cfg.SEARCH.NUM_PARENTS = 10
     cfg.SEARCH.GENERATIONS = 20
+    # What the first generation begins with, where it meets the limits; the rest of it is random: archs, names of
+    # published networks, best.yaml of other searches, and "uniform_ops", the networks of a single op. Empty: as the
+    # paper has it.
+    cfg.SEARCH.INITIAL = ("uniform_ops",)
     # Children by mutation and by crossover; the rest of a generation is drawn at random.
     cfg.SEARCH.NUM_MUTATE = 25
     cfg.SEARCH.NUM_CROSS = 25

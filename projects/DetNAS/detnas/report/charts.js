@@ -109,11 +109,12 @@ function showTip(event, content) {
   tip.style.top = `${event.clientY - height - 12 < 4 ? event.clientY + 16 : event.clientY - height - 12}px`;
 }
 function describe(c) {
+  const origin = c.parents.length ? "" : c.name ? `, known before: ${c.name}` : ", drawn at random";
   return [
     el("div", {}, el("b", {}, `${c.search.metric} ${score(c.score)}`), several ? ` · ${c.search.label}` : ""),
     el("div", { class: "arch" }, c.path),
     pattern(c.search, c.path),
-    soft(`candidate ${c.number}, generation ${c.generation}${c.parents.length ? "" : ", drawn at random"}`),
+    soft(`candidate ${c.number}, generation ${c.generation}${origin}`),
     soft(Object.entries(c.costs).map(([name, value]) => `${words(name)} ${cost(value)}`).join(", ")),
   ];
 }
@@ -188,10 +189,10 @@ const PAINT = {
     }
   },
   /* Rules come from the highest to the lowest; the label of one that lies close below another goes under it. */
-  rule(root, at, { colour, data, label, dash }, labels) {
+  rule(root, at, { colour, data, label, dash, width = 2 }, labels) {
     for (const value of data) {
       const y = at.py(value), below = labels.some((other) => other < y && y - other < 30), top = y + (below ? 15 : -5);
-      const style = `stroke:${colour};stroke-width:2;stroke-dasharray:${dash}`;
+      const style = `stroke:${colour};stroke-width:${width};stroke-dasharray:${dash}`;
       root.append(svg("line", { x1: at.left, x2: at.right, y1: y, y2: y, style }));
       if (labels.some((other) => Math.abs(other - top) <= 13)) continue;
       labels.push(top);

@@ -10,7 +10,10 @@ from .style import figure, readable, search_colour
 
 
 def plot_search(log, *files):
-    """Draw every candidate's score, the mean of each generation and the best so far (paper, Fig. 2) into files."""
+    """
+    Draw every candidate's score, the mean of each generation and the best so far (paper, Fig. 2) into files, and a line
+    for each known network that the first generation began with.
+    """
     with figure(files) as (fig, ax):
         scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
         ax.scatter([n for n, _ in scored], [c.score for _, c in scored], s=14, color="#9bb2cb", label="candidate")
@@ -20,7 +23,24 @@ def plot_search(log, *files):
             numbers = [number for number, c in scored if c.generation == generation]
             label = "mean of a generation" if index == 0 else None
             ax.plot([numbers[0], numbers[-1]], [mean, mean], color="#2c3e50", linewidth=2, label=label)
+        known = log.known
+        _draw_known(ax, [(c.score, known[c.path]) for _, c in scored if c.path in known])
         _finish(fig, ax, "candidates", metric_name(log), f'Search in space "{log.space.name}"', whole=True)
+
+
+def _draw_known(ax, known):
+    """Thin lines at (score, name), named to the right of the axes, where no name stands upon another."""
+    low, high = ax.get_ylim()
+    place = low
+    for score, name in sorted(known):
+        ax.axhline(score, color="#6b6b6b", linewidth=0.8, linestyle="--")
+        place = max(score, place)
+        arrow = {"arrowstyle": "-", "color": "#6b6b6b", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+        where = {"xycoords": ("axes fraction", "data"), "textcoords": ("axes fraction", "data"), "va": "center"}
+        words = f"{name} {score:.2f}"
+        ax.annotate(words, (1, score), (1.03, place), arrowprops=arrow, fontsize=8, color="#39434d", **where)
+        place += (high - low) / 18
+    ax.set_ylim(low, high)
 
 
 def plot_searches(logs, *files):

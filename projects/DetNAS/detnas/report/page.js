@@ -16,7 +16,7 @@ function drawBest() {
     const single = !group.bestBand.length;
     layers.push(band(g, stepped(group.bestBand)));
     for (const search of searchesOf(g)) {
-      if (!several) layers.push(...candidatesAndMeans(search));
+      if (!several) layers.push(...candidatesAndMeans(search), ...knownNetworks(search));
       const rises = search.best.filter(([, best], i) => !i || best > search.best[i - 1][1]);
       const risen = rises.map(([n, best]) => [n, best, search.candidates[n - 1]]);
       layers.push(line(g, stepped(search.best), weight(single)), dots(g, risen, { r: single ? 3.5 : 2.5 }));
@@ -33,6 +33,14 @@ function candidatesAndMeans(search) {
     return { kind: "line", colour: "var(--text)", width: 2.5, data: ends.map((x) => [x, mean]) };
   });
   return [dots(4, scored.map((c) => [c.number, c.score, c]), { opacity: 0.5 }), ...means];
+}
+
+function knownNetworks(search) {
+  const known = scoredOf(search).filter((c) => c.name).sort((a, b) => b.score - a.score);
+  return known.map((c) => {
+    const label = `${c.name}: ${score(c.score)}`;
+    return { kind: "rule", colour: "var(--soft)", data: [c.score], label, dash: "5 4", width: 1 };
+  });
 }
 
 function drawGenerations() {
@@ -73,7 +81,7 @@ function drawRandom() {
   const name = $("random-name").value, layers = [], rules = [];
   for (const [group, g] of shownGroups()) {
     for (const search of searchesOf(g)) {
-      const random = scoredOf(search).filter((c) => !c.parents.length && (!name || name in c.costs));
+      const random = scoredOf(search).filter((c) => !c.parents.length && !c.name && (!name || name in c.costs));
       layers.push(dots(g, random.map((c, i) => [name ? c.costs[name] : i + 1, c.score, c]), { opacity: 0.45 }));
     }
     const [winner] = best(g, 1), dash = ["none", "7 4", "2 3"][g % 3];
@@ -94,6 +102,7 @@ const COLUMNS = [
   column("score", (c) => c.score, (c) => score(c.score), { label: metric }),
   column("yaml", null, (c) => copyButton(c.path, "Copy"), { label: "", text: true }),
   column("arch", (c) => c.path, (c) => el("span", { class: "arch" }, c.path), { text: true, up: true }),
+  ...(SCORED.some((c) => c.name) ? [column("name", (c) => c.name, (c) => c.name, { text: true, up: true })] : []),
   ...(several ? [column("search", (c) => c.search.label, tag, { text: true, up: true })] : []),
   ...COSTS.map((name) => column(name, (c) => c.costs[name], (c) => cost(c.costs[name]), { up: true })),
   ...extra.map((name) => column(name, (c) => c.metrics[name], (c) => score(c.metrics[name]), { label: name })),
@@ -149,7 +158,7 @@ function drawArchs() {
     const found = best(g, D.groups.length > 1 ? 5 : 10);
     const rows = found.map((c) => {
       const arch = el("span", { class: "arch" }, c.path);
-      return archRow(arch, `${c.search.metric} ${score(c.score)}`, c.search, c.path);
+      return archRow(arch, `${c.search.metric} ${score(c.score)}${c.name ? `, ${c.name}` : ""}`, c.search, c.path);
     });
     $("archs").append(title(group, found), ...(found.length ? rows : [noScore()]));
   });
@@ -223,7 +232,8 @@ function drawLegend() {
 function drawNotes() {
   const seeds = D.groups.some((group) => group.bestBand.length), joint = D.searches.find((s) => s.jointFront);
   const bands = "Thick: mean of the seeds; band: lowest to highest, as far as all seeds have come; thin: each seed.";
-  const alone = "Dots: candidates; steps: best so far; bars: mean of each generation.";
+  const known = SCORED.some((c) => c.name) ? " Broken: networks that the first generation began with." : "";
+  const alone = `Dots: candidates; steps: best so far; bars: mean of each generation.${known}`;
   const objectives = joint && words(joint.header.objectives.join(", "));
   const notes = {
     best: seeds ? bands : several ? "A dot is a new best candidate." : alone,

@@ -53,7 +53,7 @@ def page_data(logs):
 def _search(label, log, group):
     history = log.history()
     number = {c.path: i for i, c in enumerate(history)}
-    costs = shown_costs(log)
+    costs, known = shown_costs(log), log.known
     return {
         "label": label,
         "group": group,
@@ -70,6 +70,7 @@ def _search(label, log, group):
             {
                 **dataclasses.asdict(c),
                 "path": log.space.format(c.path),
+                "name": known.get(c.path),
                 "generation": c.generation + 1,
                 "parents": [log.space.format(parent) for parent in c.parents],
             }

@@ -4,7 +4,7 @@ import heapq
 import itertools
 import random
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 from detnas.space import SearchSpace
 
@@ -44,6 +44,7 @@ class Searcher:
         num_mutate, num_cross: children by mutation and by crossover; the rest is drawn at random.
         mutate_prob: per block.
         seed: of all random draws.
+        initial: paths that come first of all, where they are legal.
         order: (candidates, count) -> the best of them, best first; see :func:`detnas.search.pareto.pareto_order`.
         repair: (path, rng) -> a path near it that may be legal; where legal paths are too rare to be drawn.
 
@@ -59,6 +60,7 @@ class Searcher:
     num_cross: int = 25
     mutate_prob: float = 0.1
     seed: int = 0
+    initial: Tuple[Tuple[int, ...], ...] = ()
     order: Callable = best_first
     repair: Optional[Callable] = None
 
@@ -86,6 +88,9 @@ class Searcher:
         earlier = [c for c in history if c.generation < generation]
         parents = self._parents(earlier)
         found = _Found(self.is_legal, {c.path for c in earlier}.__contains__)
+        if generation == 0:
+            for path in self.initial[: self.population]:
+                found.take(path, ())
         if parents:
             found.fill(self.num_mutate, lambda: self._mutant(parents, rng))
             if len(parents) > 1:
@@ -112,6 +117,9 @@ class Searcher:
         """
         rng = random.Random(f"search {self.seed} number {number}")
         found = _Found(self.is_legal, is_known)
+        for path in self.initial[: self.population]:
+            if found.take(path, ()):
+                return path, ()
         parents = self._parents(pool) if number >= self.population else []
         kind = rng.randrange(self.population)
         if parents and kind < self.num_mutate:

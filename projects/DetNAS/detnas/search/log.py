@@ -202,6 +202,11 @@ class SearchLog:
         return self._ranked[:count]
 
     @property
+    def known(self):
+        """Names of the paths that the first generation was given, by path."""
+        return {self.space.parse(arch): name for name, arch in self.header.get("initial", {}).items()}
+
+    @property
     def failures(self):
         """Number of candidates without a score."""
         return len(self._candidates) - len(self._ranked)

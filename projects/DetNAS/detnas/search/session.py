@@ -14,7 +14,9 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config import OWN_SPACE, config_space
 from detnas.data.datasets import register_dataset
+from detnas.engine.found import read_arch
 from detnas.modeling.weights import load_weights
+from detnas.space import uniform_paths
 
 from .evaluator import CandidateEvaluator
 from .evolution import Searcher, best_first
@@ -23,6 +25,10 @@ from .log import VERSIONS
 from .pareto import pareto_order
 from .ray_executor import OnRay
 
+logger = logging.getLogger(__name__)
+
+#: the word of SEARCH.INITIAL for the networks of a single op
+UNIFORM_OPS = "uniform_ops"
 #: settings without which two searches are the same one; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE
     NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
@@ -43,7 +49,35 @@ def check_counts(cfg):
             raise ValueError(f"SEARCH.{key} is {cfg.SEARCH[key]}; it must be at least 1")
 
 
-def search_header(cfg, limits, weights):
+def initial_paths(cfg, limits):
+    """
+    What the first generation begins with, ``SEARCH.INITIAL``. What breaks a limit, or finds no place in a generation,
+    is left out with a line in the log.
+
+    Returns:
+        dict: name -> path, no path twice; an arch is its own name.
+
+    Raises:
+        FileNotFoundError, ValueError: if one is no network of the space.
+    """
+    space, found = limits.space, {}
+    for word in cfg.SEARCH.INITIAL:
+        if not isinstance(word, str):
+            raise ValueError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
+        named = uniform_paths(space) if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
+        found.update({name: path for name, path in named.items() if path not in found.values()})
+    legal = {name: path for name, path in found.items() if limits(path)}
+    if len(legal) < len(found):
+        names = ", ".join(name for name in found if name not in legal)
+        logger.info(f"SEARCH.INITIAL: not within the limits, and left out: {names}")
+    names = list(legal)
+    taken, rest = names[: cfg.SEARCH.POPULATION], names[cfg.SEARCH.POPULATION :]
+    if rest:
+        logger.info(f"SEARCH.INITIAL: no place among SEARCH.POPULATION {len(taken)}, and left out: {', '.join(rest)}")
+    return {name: legal[name] for name in taken}
+
+
+def search_header(cfg, limits, weights, initial=None):
     """
     What makes two searches the same one, and the versions of what ran it.
 
@@ -51,6 +85,7 @@ def search_header(cfg, limits, weights):
         cfg: a supernet's config.
         limits: a :class:`detnas.limits.Limits`.
         weights: path of the supernet's checkpoint; None for random weights.
+        initial: of :func:`initial_paths`.
     """
     space = config_space(cfg)
     return {
@@ -63,6 +98,7 @@ def search_header(cfg, limits, weights):
         **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
         # Only where they are used, so that logs from before there was a choice can be continued.
         **{key.lower(): cfg.SEARCH[key] for key in _FASTER if cfg.SEARCH[key]},
+        **({"initial": {name: space.format(path) for name, path in initial.items()}} if initial else {}),
         **({"latency": limits.meter.settings} if limits.meter else {}),
         VERSIONS: {
             "python": platform.python_version(),
@@ -83,8 +119,13 @@ def weights_id(path):
     return digest.hexdigest()
 
 
-def build_searcher(cfg, limits):
+def build_searcher(cfg, limits, initial=None):
     """
+    Args:
+        cfg: a supernet's config.
+        limits: a :class:`detnas.limits.Limits`.
+        initial: of :func:`initial_paths`; None: the first generation is random.
+
     Raises:
         ValueError: if an objective is no known cost, or the numbers do not fit.
     """
@@ -105,6 +146,7 @@ def build_searcher(cfg, limits):
         num_cross=search.NUM_CROSS,
         mutate_prob=search.MUTATE_PROB,
         seed=max(cfg.SEED, 0),
+        initial=tuple((initial or {}).values()),
         order=pareto_order(search.OBJECTIVES) if search.OBJECTIVES else best_first,
         repair=limits.repair,
     )
@@ -135,7 +177,7 @@ def build_executor(cfg, weights, workers=1):
         # In a worker a mistake would come late, and once for each candidate.
         load_weights(build_model(cfg), weights)
     workers = workers if workers > 1 else search.WORKERS
-    logging.getLogger(__name__).info(f"Starting {workers} Ray workers.")
+    logger.info(f"Starting {workers} Ray workers.")
     gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0
     # A worker may have another working directory.
     weights = os.path.abspath(weights) if weights and "://" not in weights else weights

@@ -12,10 +12,13 @@ from .pareto import front_of
 
 
 def candidate_rows(log, candidates):
-    """One dict per candidate: arch, generation, score, costs, metrics, seconds, worker, tries, parents, error."""
+    """
+    One dict per candidate: arch, its name if any of them has one, generation, score, costs, metrics, seconds, worker,
+    tries, parents, error.
+    """
     return [
         {
-            "arch": log.space.format(c.path),
+            **names,
             "generation": c.generation,
             "score": c.score,
             **c.costs,
@@ -26,28 +29,47 @@ def candidate_rows(log, candidates):
             "parents": " ".join(map(log.space.format, c.parents)),
             "error": c.error,
         }
+        for c, names in zip(candidates, _names(log, candidates))
+    ]
+
+
+def _names(log, candidates):
+    """Arch and name of each candidate; no names where none has one."""
+    known = log.known
+    with_names = any(c.path in known for c in candidates)
+    return [
+        {"arch": log.space.format(c.path), **({"name": known.get(c.path, "")} if with_names else {})}
         for c in candidates
     ]
 
 
 def candidate_table(log, candidates):
-    """Candidates as text: arch, generation, score, costs (multiply-adds and parameters in millions), error."""
+    """
+    Candidates as text: arch, name if any of them has one, generation, score, costs (multiply-adds and parameters in
+    millions), error.
+    """
     rows = [
         {
-            "arch": log.space.format(c.path),
+            **names,
             "generation": c.generation + 1,
             log.header.get("metric", "score"): c.score,
             **dict(_in_its_unit(*cost) for cost in c.costs.items()),
             "seconds": c.seconds,
             **({"error": c.error} if c.error else {}),
         }
-        for c in candidates
+        for c, names in zip(candidates, _names(log, candidates))
     ]
     return tabulate(rows, headers="keys", floatfmt=".2f")
 
 
 def _in_its_unit(name, value):
     return (f"{name} (M)", value / 1e6) if METRICS.get(name) == "M" else (name, value)
+
+
+def to_beat(log):
+    """The scores of the known networks that the first generation began with, in one line; empty without any."""
+    named = [(log.known[c.path], c.score) for c in log.best(None) if c.path in log.known]
+    return ", ".join(f"{name} {score:.2f}" for name, score in named)
 
 
 def pareto_front(log, costs=()):
