@@ -1,17 +1,20 @@
 #!/usr/bin/env python
 """
-All four steps of DetNAS on generated data, on a laptop: about eleven minutes on 2 cores.
+A search on generated images, and whether it was worth it, on a laptop: minutes on 2 cores.
 
     python demo/run.py              start, or go on where the last run stopped
     python demo/run.py --restart    forget the last run
 
-Every step is a command line as a user would type it; it is shown, its full output goes to output/demo/demo.log.
+A supernet is trained from random weights and searched; then the winner, the best network of one op and three random
+ones are each trained alone by the same recipe. Every step is a command line as a user would type it; it is shown, its
+full output goes to output/demo/demo.log.
 """
 
 import argparse
 import json
 import os
 import shutil
+import statistics
 import sys
 import time
 
@@ -21,25 +24,21 @@ from detnas.engine.commands import StepFailed, run_step
 
 OUTPUT = "output/demo"
 LOG, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("demo.log", "steps.json", "results.md"))
-REPORT = os.path.join(OUTPUT, "2_supernet", "report.html")
-ALL_3X3 = "00-00-00-00"
+REPORT = os.path.join(OUTPUT, "supernet", "report.html")
+RANDOM = 3
+GENERATE = "generate the images"
 
-TRAIN = "train_net.py --config-file configs/demo/"
-SEARCH = "search_net.py --config-file configs/demo/toy_2_train_supernet.yaml"
-BASELINE = f"MODEL.DETNAS.ARCH {ALL_3X3} OUTPUT_DIR {OUTPUT}"
+SEARCH = "search_net.py --config-file configs/demo/outlines_2_train_supernet.yaml"
+ALONE = "train_net.py --config-file configs/demo/outlines_alone.yaml --resume MODEL.DETNAS.ARCH {arch} " \
+        f"OUTPUT_DIR {OUTPUT}/alone_{{arch}}"
+INHERITED = f"{SEARCH} --arch {{arch}} MODEL.WEIGHTS {OUTPUT}/supernet/model_final.pth OUTPUT_DIR {OUTPUT}/inherited " \
+            "DATASETS.TEST ('coco:datasets/outlines/test.json:datasets/outlines/test',)"
 #: name -> arguments of python
 STEPS = {
-    "generate the data": "-m detnas.data.toy",
-    "1 pre-train the supernet": TRAIN + "toy_1_pretrain_supernet.yaml --resume",
-    "2 train the supernet on detection": TRAIN + "toy_2_train_supernet.yaml --resume",
-    "3 search": SEARCH,
-    "3 report": SEARCH + " --report",
-    "3 the best path without recalibration": SEARCH + " --eval-only --no-recalibration",
-    "4 pre-train the winner": TRAIN + "toy_4_pretrain.yaml --resume",
-    "4 retrain the winner": TRAIN + "toy_4_retrain.yaml --resume",
-    "4 pre-train all-3x3": TRAIN + f"toy_4_pretrain.yaml --resume {BASELINE}/baseline_pretrain",
-    "4 retrain all-3x3": TRAIN + f"toy_4_retrain.yaml --resume {BASELINE}/baseline_retrain "
-    f"MODEL.WEIGHTS {OUTPUT}/baseline_pretrain/model_final.pth",
+    GENERATE: "-m detnas.data.outlines",
+    "train the supernet": "train_net.py --config-file configs/demo/outlines_2_train_supernet.yaml --resume",
+    "search": SEARCH,
+    "report": SEARCH + " --report",
 }
 
 
@@ -69,41 +68,53 @@ def read_lines(*path):
         return [json.loads(line) for line in f]
 
 
-def test_ap(folder):
-    """AP on the test images, from the last line that has one."""
-    return [line["bbox/AP"] for line in read_lines(folder, "metrics.json") if "bbox/AP" in line][-1]
+def found():
+    """
+    What the search tells: name -> (arch, score) of the winner, of the best network of one op, and of the first random
+    ones; one arch can have two names.
+    """
+    candidates = [c for c in read_lines("supernet", "search.jsonl")[1:] if c["score"] is not None]
+    plain = [c for c in candidates if len(set(c["path"].replace("-", ""))) == 1]
+    others = [c for c in candidates if c["generation"] == 0 and c not in plain]
+    winner, *_ = sorted(candidates, key=lambda c: (-c["score"], c["path"]))
+    chosen = {"the winner": winner, "the best of one op": max(plain, key=lambda c: c["score"])}
+    chosen.update({f"random {number}": c for number, c in enumerate(others[:RANDOM], 1)})
+    return {name: (c["path"], c["score"]) for name, c in chosen.items()}
+
+
+def test_ap(arch):
+    """AP on the test images of a network that was trained alone."""
+    return [line["bbox/AP"] for line in read_lines(f"alone_{arch}", "metrics.json") if "bbox/AP" in line][-1]
 
 
 def results(seconds):
     """The table at the end, as text."""
-    candidates = [c for c in read_lines("2_supernet", "search.jsonl")[1:] if c["score"] is not None]
-    best = max(candidates, key=lambda c: c["score"])
-    first = [c["score"] for c in candidates if c["generation"] == 0]
-    with open(os.path.join(OUTPUT, "2_supernet", "evaluation.json")) as f:
-        plain = json.load(f)["metrics"]["bbox/AP"]
+    networks = found()
+    with open(os.path.join(OUTPUT, "inherited", "evaluation.json")) as f:
+        inherited = json.load(f)["metrics"]["bbox/AP"]
+    rows = [[f"{name}, {arch}", score, test_ap(arch)] for name, (arch, score) in networks.items()]
+    first, one_op, *others = rows
+    mean = [statistics.mean(row[column] for row in others) for column in (1, 2)]
     scores = [
-        ["random first generation, mean", "supernet", sum(first) / len(first)],
-        [f"best candidate, {best['path']}", "supernet", best["score"]],
-        ["the same path without recalibration", "supernet", plain],
-        [f"winner, {best['path']}", "retrained", test_ap("4_retrain")],
-        [f"all 3x3 (ShuffleNetv2 style), {ALL_3X3}", "retrained", test_ap("baseline_retrain")],
+        first,
+        ["the winner without training of its own", first[1], inherited],
+        one_op,
+        [f"mean of {len(others)} random networks", *mean],
     ]
-    for row, images in zip(scores, ["val"] * 3 + ["test"] * 2):
-        row.insert(2, images)
-    times = [[name, seconds[name]] for name in STEPS] + [["all", sum(seconds.values())]]
+    times = [[name, taken] for name, taken in seconds.items()] + [["all", sum(seconds.values())]]
     files = [
-        ["every candidate of the search", f"{OUTPUT}/2_supernet/search.jsonl"],
-        ["picture of the search", f"{OUTPUT}/2_supernet/search.png"],
-        ["the winner's arch", f"{OUTPUT}/2_supernet/best.yaml"],
-        ["its detector with the supernet's weights", f"{OUTPUT}/2_supernet/best.pth"],
-        ["its detector, retrained", f"{OUTPUT}/4_retrain/model_final.pth"],
+        ["every candidate of the search", f"{OUTPUT}/supernet/search.jsonl"],
+        ["picture of the search", f"{OUTPUT}/supernet/search.png"],
+        ["the winner's arch", f"{OUTPUT}/supernet/best.yaml"],
+        ["its detector with the supernet's weights", f"{OUTPUT}/supernet/best.pth"],
+        ["its detector, trained alone", f"{OUTPUT}/alone_{networks['the winner'][0]}/model_final.pth"],
         ["output of all commands", LOG],
         ["this table", RESULTS_FILE],
     ]
     return "\n\n".join(
         tabulate(rows, headers, tablefmt="github", floatfmt=floats)
         for rows, headers, floats in (
-            (scores, ["network", "weights", "images", "AP"], ".1f"),
+            (scores, ["network", "AP in the search", "AP on the test images, trained alone"], ".1f"),
             (times, ["step", "seconds"], ".0f"),
             (files, ["what", "where"], "g"),
         )
@@ -122,14 +133,22 @@ def main():
     if os.path.isfile(STEPS_FILE):
         with open(STEPS_FILE) as f:
             seconds = json.load(f)
-    print(f"All four steps of DetNAS on generated data. Full output: {LOG}; Ctrl-C and start again to go on.")
-    for name, arguments in STEPS.items():
-        if name in seconds and (name != "generate the data" or os.path.isdir("datasets/toy")):
+    print(f"A search on generated images. Full output: {LOG}; Ctrl-C and start again to go on.")
+
+    def do(name, arguments):
+        if name in seconds and (name != GENERATE or os.path.isdir("datasets/outlines")):
             print(f"\n{name}: done before, in {seconds[name]:.0f} s")
-            continue
+            return
         seconds[name] = run(name, arguments)
         with open(STEPS_FILE, "w") as f:
             json.dump(seconds, f)
+
+    for name, arguments in STEPS.items():
+        do(name, arguments)
+    networks = found()
+    do("test the winner", INHERITED.format(arch=networks["the winner"][0]))
+    for name, (arch, _) in networks.items():
+        do(f"train {name} alone", ALONE.format(arch=arch))
     table = results(seconds)
     with open(RESULTS_FILE, "w") as f:
         f.write(table + "\n")
