@@ -43,7 +43,7 @@ def test_a_page_without_the_section_is_an_error(page):
 
 def test_the_page_has_a_place_for_every_benchmark():
     text = tables.DOC.read_text()
-    for name in ("candidate", "released", "options", "parts", "start", "step", "metric", "scale"):
+    for name in ("candidate", "released", "options", "parts", "start", "step", "training", "metric", "scale"):
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
 
 
