@@ -33,6 +33,8 @@ from detnas.limits import Limits
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
+#: a core has a training of its own to do; where the images are read changes no batch
+IN_ONE_PROCESS = ("DATALOADER.NUM_WORKERS", "0")
 
 
 def train(config_file, metric, arch, seed):
@@ -41,7 +43,7 @@ def train(config_file, metric, arch, seed):
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
-        opts = ["MODEL.DETNAS.ARCH", arch, "SEED", str(seed), "OUTPUT_DIR", folder]
+        opts = ["MODEL.DETNAS.ARCH", arch, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS]
         with contextlib.redirect_stdout(nowhere), without_log_files():
             train_net.main(argument_parser().parse_args(["--config-file", config_file, *opts]))
         with open(os.path.join(folder, "metrics.json")) as f:
@@ -180,7 +182,7 @@ def parser():
     parser.add_argument("--config-file", default=config, metavar="CONFIG", help="trains and tests a network alone")
     parser.add_argument("--data", default="python -m detnas.data.outlines", help="the command that makes the data")
     parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
-    parser.add_argument("--networks", type=int, default=64, metavar="N")
+    parser.add_argument("--networks", type=int, default=60, metavar="N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the trainings")
     parser.add_argument("--seed", type=int, default=0, help="of the random networks, or of those trained again")
     parser.add_argument("--again", type=int, default=0, metavar="N", help="train N entries again and compare")
