@@ -76,15 +76,20 @@ def test_the_ranking_of_each_supernet_is_compared_with_the_table(tmp_path, capsy
     capsys.readouterr()
 
     def judge(config_file, variant, length, seed, search, archs, folder):
-        return {arch: length / 1000 + figure("", "", arch, 0) * (1 if length > 400 else -1) for arch in archs}
+        sign = 1 if length > 400 else -1
+        fitness = {arch: length / 1000 + figure("", "", arch, 0) * sign for arch in archs}
+        return {"fitness": fitness, "agreement": 0.7 if length > 400 else 0.5}
 
     files = {"--table": "table.json", "--results": "all.json", "--output": "supernets"}
     words = [word for flag, name in files.items() for word in (flag, str(tmp_path / name))]
-    args = ranking.parser().parse_args([*words, "--lengths", "400", "800", "--seeds", "0", *MORE])
+    args = ranking.parser().parse_args([*words, "--lengths", "400", "800", "1600", "--seeds", "0", *MORE])
     ranking.main(args, judge, concurrent.futures.ThreadPoolExecutor)
-    first, *_ = capsys.readouterr().out.split("\n\n")
+    shown = capsys.readouterr().out
+    first, *_ = shown.split("\n\n")
     rows = [[cell.strip() for cell in line.split("|")] for line in first.splitlines()]
-    assert [(row[3], row[6]) for row in rows[2:]] == [("400", "-1.00"), ("800", "1.00")]
+    taus = [(row[3], row[7].split()[0]) for row in rows[2:]]
+    assert taus == [("400", "-1.00"), ("800", "1.00"), ("1600", "1.00")]
+    assert "1 with an agreement below 0.6 (mean tau -1.00) and 2 with an agreement of at least 0.6 (mean tau 1" in shown
     # What is known is not trained again.
     ranking.main(args, None, concurrent.futures.ThreadPoolExecutor)
 
@@ -94,20 +99,23 @@ def test_the_winners_of_several_seeds_are_compared_with_networks_that_need_no_se
     capsys.readouterr()
     trained = []
 
-    def search(config_file, seed, folder):
-        return {"winner": ["4441", "0001"][seed], "score": 50.0, "candidates": 4, "first generation": 40.0}
+    def search(config_file, alone, seed, folder):
+        score = {"score": 50.0, "on fresh images": 47.5, "first generation": 40.0}
+        return {"winner": ["4441", "0001"][seed], "random": "0111", "candidates": 4, **score}
 
     def train(config_file, metric, arch, seed):
         trained.append((arch, seed))
-        return {"4441": 1000.0, "0001": -1.0}[arch]
+        return {"4441": 1000.0, "0001": -1.0, "0111": 2.0}[arch]
 
     files = {"--table": "table.json", "--results": "searches.json", "--output": "searches"}
     words = [word for flag, name in files.items() for word in (flag, str(tmp_path / name))]
-    args = repeated.parser().parse_args([*words, "--seeds", "2", "--jobs", "1", "--random", "2"])
+    words += ["--config-file", CONFIG]
+    args = repeated.parser().parse_args([*words, "--seeds", "2", "--jobs", "1", "--count", "2"])
     repeated.main(args, search, train, concurrent.futures.ThreadPoolExecutor)
-    assert sorted(trained) == [("0001", "0"), ("0001", "1"), ("4441", "0"), ("4441", "1")]
+    assert sorted(trained) == [(arch, seed) for arch in ("0001", "0111", "4441") for seed in ("0", "1")]
     shown = capsys.readouterr().out
-    assert "beats 0000 in 1 of 2, and also the best of 2 random networks in 1" in shown
+    assert "beats 0000 in 1 of 2; 0000 and a random network in 1; 0000 and the best of 2 networks of the table" in shown
+    assert "A winner's score is 2.5 higher than its AP on fresh images" in shown
     # What is known is not run again.
     repeated.main(args, None, None, concurrent.futures.ThreadPoolExecutor)
     assert capsys.readouterr().out == shown

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """
 Is a search worth it? The same search is run with several seeds, from the supernet on; each winner is trained alone and
-compared with networks that need no search, out of a ground truth (tools/ground_truth.py):
+compared with networks that need no search, one drawn at random and those of a ground truth (tools/ground_truth.py):
 
     python tools/repeat_search.py                supernet, search and winner for 10 seeds; an hour on 2 cores
 
@@ -18,15 +18,16 @@ import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from ground_truth import ROOT, run_pool, train, without_log_files, workers
+from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, train, without_log_files, workers
 from tabulate import tabulate
 
 from detnas.config import config_space
 from detnas.engine.setup import argument_parser, load_config, user_errors
+from detnas.limits import Limits
 from detnas.search.log import SearchLog
 
 
-def search(config_file, seed, folder):
+def search(config_file, alone, seed, folder):
     """Train a supernet and search it in this process, both unless they are done; what the search found, as a dict."""
     sys.path.insert(0, ROOT)
     import search_net
@@ -34,76 +35,119 @@ def search(config_file, seed, folder):
 
     torch.set_num_threads(1)
     # What is evaluated on the way leaves no trace in a supernet.
-    words = ["--config-file", config_file, "SEED", str(seed), "OUTPUT_DIR", folder, "TEST.EVAL_PERIOD", "0"]
+    opts = ["SEED", str(seed), "OUTPUT_DIR", folder, "TEST.EVAL_PERIOD", "0", *IN_ONE_PROCESS]
+    words = ["--config-file", config_file, *opts]
     with contextlib.redirect_stdout(open(os.devnull, "w")), without_log_files():
         if not os.path.isfile(os.path.join(folder, "model_final.pth")):
             train_net.main(argument_parser().parse_args(["--resume", *words]))
         search_net.main(search_net.parser().parse_args(words))
     log = SearchLog(folder, config_space(load_config(config_file)))
     best, first = log.best()[0], [c.score for c in log.history() if c.generation == 0]
-    return {"winner": log.space.format(best.path), "score": best.score, "candidates": len(log),
+    winner, fresh = log.space.format(best.path), os.path.join(folder, "fresh")
+    weights = ["MODEL.WEIGHTS", os.path.join(folder, "model_final.pth"), "OUTPUT_DIR", fresh]
+    images = ["DATASETS.TEST", str(load_config(alone).DATASETS.TEST)]
+    with contextlib.redirect_stdout(open(os.devnull, "w")), without_log_files():
+        search_net.main(search_net.parser().parse_args(["--arch", winner, *words, *weights, *images]))
+    with open(os.path.join(fresh, "evaluation.json")) as f:
+        on_fresh_images = json.load(f)["metrics"][log.header["metric"]]
+    known = log.known
+    drawn = next(c.path for c in log.history() if c.path not in known)
+    return {"winner": winner, "random": log.space.format(drawn), "score": best.score, "candidates": len(log),
+            "on fresh images": on_fresh_images,
             "first generation": statistics.mean(score for score in first if score is not None)}
 
 
 class Searches:
-    """What each seed found, and the scores of its winner, in a file that is whole at any time."""
+    """What each seed found, and the scores of networks trained alone, in a file that is whole at any time."""
 
     def __init__(self, file):
-        self.file, self.rows = file, {}
+        self.file, self.rows, self.alone = file, {}, {}
         if os.path.isfile(file):
             with open(file) as f:
-                self.rows = {int(seed): row for seed, row in json.load(f).items()}
+                content = json.load(f)
+            self.rows = {int(seed): row for seed, row in content["searches"].items()}
+            self.alone = content["alone"]
 
     def write(self):
         with open(f"{self.file}.new", "w") as f:
-            json.dump(self.rows, f, indent=1)
+            json.dump({"searches": self.rows, "alone": self.alone}, f, indent=1)
         os.replace(f"{self.file}.new", self.file)
 
 
-def compare(rows, networks, plain, count):
-    """A row for each seed: the winner, the plain network, and the best of ``count`` random ones of the table."""
-    alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
-    others = [arch for arch in alone if len(set(arch.replace("-", ""))) > 1]
-    mean = statistics.mean(alone[arch] for arch in others)
-    lines, wins = [], [0, 0]
+def mixed(archs):
+    """Those of several ops."""
+    return [arch for arch in archs if len(set(arch.replace("-", ""))) > 1]
+
+
+def compare(rows, scores, table, plain, count):
+    """
+    A row for each seed: the winner, the plain network, the first network that the search drew at random, and the best
+    of ``count`` networks of the table.
+
+    Args:
+        rows: seed -> what its search found.
+        scores: arch -> {seed: score alone}.
+        table: archs of the ground truth that are within the search's limits.
+        plain: arch of the plain network.
+        count: number of networks of the table.
+    """
+    alone = {arch: statistics.mean(by_seed.values()) for arch, by_seed in scores.items()}
+    lines = []
     for seed, row in sorted(rows.items()):
-        score = statistics.mean(row["scores"].values())
-        rest = max(alone[a] for a in random.Random(f"random networks {seed}").sample(others, count))
-        wins = [wins[0] + (score > alone[plain]), wins[1] + (score > max(alone[plain], rest))]
-        place = 1 + sum(other > score for other in alone.values())
-        lines.append([seed, row["winner"], row["first generation"], row["score"], score, alone[plain], rest, place])
-    headers = ["seed", "winner", "first generation", "its score", "alone", plain, f"best of {count} random", "place"]
-    scores = [line[4] for line in lines]
+        winner = row["winner"]
+        best = max(alone[arch] for arch in random.Random(f"networks of the table {seed}").sample(mixed(table), count))
+        place = 1 + sum(alone[arch] > alone[winner] for arch in table)
+        found = [row[name] for name in ("winner", "first generation", "score", "on fresh images")]
+        lines.append([seed, *found, alone[winner], place, alone[plain], alone[row["random"]], best])
+    headers = ["seed", "winner", "first generation", "score", "on fresh images", "alone", "place", plain, "random",
+               f"best of {count}"]
+    score, fresh, winners, plains, drawn, several = (
+        [line[headers.index(name)] for line in lines]
+        for name in ("score", "on fresh images", "alone", plain, "random", f"best of {count}")
+    )
+
+    def wins(*rivals):
+        return sum(winner > max(rest) for winner, *rest in zip(winners, plains, *rivals))
+
+    mean = statistics.mean(drawn)
     text = (
-        f"The winner beats {plain} in {wins[0]} of {len(lines)}, and also the best of {count} random networks in "
-        f"{wins[1]}. Winners: mean {statistics.mean(scores):.1f}; random networks of the table: mean {mean:.1f}, so a "
-        f"search gains {100 * (statistics.mean(scores) / mean - 1):.1f}% over them."
+        f"{len(table)} networks of the table are within the limits. The winner beats {plain} in {wins()} of "
+        f"{len(lines)}; {plain} and a random network in {wins(drawn)}; {plain} and the best of {count} networks of the "
+        f"table in {wins(several)}. Winners: mean "
+        f"{statistics.mean(winners):.1f}; random networks: mean {mean:.1f}, so a search gains "
+        f"{100 * (statistics.mean(winners) / mean - 1):.1f}% over them. A winner's score is "
+        f"{statistics.mean(score) - statistics.mean(fresh):.1f} higher than its AP on fresh images, both with the "
+        "supernet's weights."
     )
     return f"{tabulate(lines, headers, tablefmt='github', floatfmt='.1f')}\n\n{text}"
 
 
 def main(args, search=search, train=train, workers=workers):
     with user_errors():
-        space = config_space(load_config(args.config_file))
+        cfg = load_config(args.config_file)
+        space = config_space(cfg)
+        limits = Limits(cfg, space)
         metric = load_config(args.alone).SEARCH.METRIC
         with open(args.table) as f:
             networks = [n for n in json.load(f)["networks"] if len(n["scores"]) > 1]
-    known = {n["arch"]: n["scores"] for n in networks}
-    searches, seeds = Searches(args.results), list(networks[0]["scores"])
+        table = {n["arch"]: n["scores"] for n in networks if limits(space.parse(n["arch"]))}
+        if len(mixed(table)) < args.count:
+            raise ValueError(f"--count {args.count}: {args.table} has {len(mixed(table))} networks of several ops "
+                             f"within the limits of {args.config_file}")
+    searches, seeds = Searches(args.results), list(next(iter(table.values())))
     with workers(args.jobs) as pool:
-        jobs = {seed: (args.config_file, seed, os.path.join(args.output, str(seed)))
+        jobs = {seed: (args.config_file, args.alone, seed, os.path.join(args.output, str(seed)))
                 for seed in range(args.seeds) if seed not in searches.rows}
         for seed, result in run_pool(pool, search, jobs):
-            searches.rows[seed] = {**result, "scores": dict(known.get(result["winner"], {}))}
+            searches.rows[seed] = result
             searches.write()
-        missing = {(row["winner"], s) for row in searches.rows.values() for s in seeds if s not in row["scores"]}
-        jobs = {job: (args.alone, metric, *job) for job in sorted(missing)}
-        for (winner, s), score in run_pool(pool, train, jobs):
-            for row in searches.rows.values():
-                if row["winner"] == winner:
-                    row["scores"][s] = score
+        archs = {row[name] for row in searches.rows.values() for name in ("winner", "random")} - table.keys()
+        missing = sorted((arch, s) for arch in archs for s in seeds if s not in searches.alone.get(arch, {}))
+        for (arch, s), score in run_pool(pool, train, {job: (args.alone, metric, *job) for job in missing}):
+            searches.alone.setdefault(arch, {})[s] = score
             searches.write()
-    print(compare(searches.rows, networks, space.format((0,) * space.num_blocks), args.random))
+    plain = space.format((0,) * space.num_blocks)
+    print(compare(searches.rows, {**searches.alone, **table}, table, plain, args.count))
 
 
 def parser():
@@ -117,7 +161,7 @@ def parser():
     parser.add_argument("--results", default=os.path.join("docs", "searches.json"), metavar="FILE")
     parser.add_argument("--output", default=os.path.join("output", "repeat_search"), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=10, metavar="N", help="searches")
-    parser.add_argument("--random", type=int, default=3, metavar="N", help="random networks that a winner must beat")
+    parser.add_argument("--count", type=int, default=3, metavar="N", help="networks of the table to beat")
     parser.add_argument("--jobs", type=int, default=2, help="at once, each on one thread")
     return parser
 

@@ -20,37 +20,46 @@ import sys
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
-from ground_truth import ROOT, run_pool, without_log_files, workers
+from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, without_log_files, workers
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
 from detnas.config import config_space
+from detnas.engine.readiness import AGREEMENT, LOW, read_evaluations
 from detnas.engine.setup import argument_parser, load_config, setup, user_errors
 from detnas.report.study import kendall
 
 
 def judge(config_file, variant, length, seed, search, archs, folder):
-    """Train a supernet in this process, unless it is there. Returns {arch: fitness}; {} where ``archs`` is empty."""
+    """
+    Train a supernet in this process, unless it is there.
+
+    Returns:
+        dict: "fitness": {arch: score}, and "agreement": that of its last two evaluations with each other.
+    """
     sys.path.insert(0, ROOT)
     import train_net
     from detnas.search.session import build_evaluator
 
     torch.set_num_threads(1)
-    opts = ["SOLVER.MAX_ITER", str(length), "SEED", str(seed), "OUTPUT_DIR", folder, *variant.split()]
+    # Evaluated at the quarters of any length, so that agreements can be compared.
+    length_opts = ["SOLVER.MAX_ITER", str(length), "TEST.EVAL_PERIOD", str(length // 4)]
+    opts = [*length_opts, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS, *variant.split()]
     weights = os.path.join(folder, "model_final.pth")
     with contextlib.redirect_stdout(open(os.devnull, "w")), without_log_files():
         if not os.path.isfile(weights):
             words = ["--config-file", config_file, "--resume", *opts]
             train_net.main(argument_parser().parse_args(words))
-        words = ["--config-file", config_file, *opts, *search.replace("--no-recalibration", "").split()]
+        words = ["--config-file", config_file, *opts, *search.replace("no-recalibration", "").split()]
         cfg = setup(argument_parser().parse_args(words))
-        evaluator = build_evaluator(cfg, weights, recalibrate="--no-recalibration" not in search)
+        evaluator = build_evaluator(cfg, weights, recalibrate="no-recalibration" not in search)
         space = config_space(cfg)
-        return {arch: round(evaluator(space.parse(arch))[cfg.SEARCH.METRIC], 3) for arch in archs}
+        fitness = {arch: round(evaluator(space.parse(arch))[cfg.SEARCH.METRIC], 3) for arch in archs}
+    return {"fitness": fitness, "agreement": read_evaluations(folder)[-1].get(AGREEMENT)}
 
 
 class Results:
-    """Fitness by (variant, search, length, seed), in a file that is whole at any time."""
+    """What :func:`judge` found by (variant, search, length, seed), in a file that is whole at any time."""
 
     def __init__(self, file):
         self.file, self.rows = file, []
@@ -61,8 +70,8 @@ class Results:
     def find(self, key):
         return next((row for row in self.rows if row["key"] == list(key)), None)
 
-    def add(self, key, fitness):
-        self.rows.append({"key": list(key), "fitness": fitness})
+    def add(self, key, found):
+        self.rows.append({"key": list(key), **found})
         lines = ",\n".join(json.dumps(row) for row in self.rows)
         with open(f"{self.file}.new", "w") as f:
             f.write(f"[\n{lines}\n]\n")
@@ -86,51 +95,62 @@ def ceiling(networks, draws=2_000):
 
 
 def table(results, networks):
-    """A line for each variant and length: tau of every seed, and of the seeds' mean fitness with its interval."""
+    """A line for each supernet and way to search it: mean fitness, agreement, and tau with the table's means."""
     alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
-    rows = {}
-    for row in results.rows:
-        variant, search, length, seed = row["key"]
-        rows.setdefault((variant, search, length), {})[seed] = row["fitness"]
     lines = []
-    for (variant, search, length), by_seed in sorted(rows.items()):
-        archs = [a for a in alone if all(a in fitness for fitness in by_seed.values())]
-        taus = {s: kendall([f[a] for a in archs], [alone[a] for a in archs]) for s, f in by_seed.items()}
-        mean = statistics.mean(tau for tau, _, _ in taus.values())
-        each = ", ".join(f"{tau:.2f} [{low:.2f}, {high:.2f}]" for _, (tau, low, high) in sorted(taus.items()))
-        fitness = statistics.mean(statistics.mean(f.values()) for f in by_seed.values())
-        lines.append([variant, search, length, len(archs), fitness, mean, each])
-    headers = ["training", "search", "iterations", "networks", "mean fitness", "tau", "tau of each seed"]
+    for row in sorted(results.rows, key=lambda row: row["key"]):
+        fitness = [row["fitness"][arch] for arch in alone]
+        tau, low, high = kendall(fitness, list(alone.values()))
+        lines.append([*row["key"], statistics.mean(fitness), row["agreement"], f"{tau:.2f} [{low:.2f}, {high:.2f}]"])
+    headers = ["training", "search", "iterations", "seed", "mean fitness", "agreement", "tau"]
     return tabulate(lines, headers, tablefmt="github", floatfmt=("", "", "", "", ".1f", ".2f", ""))
 
 
-def gains(results, networks, draws=2_000):
+def foretelling(results, networks):
+    """How the agreement of a supernet with itself goes with its tau, in words."""
+    alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
+    known = [row for row in results.rows if row["agreement"] is not None and not row["key"][1]]
+    taus = [kendalltau([row["fitness"][arch] for arch in alone], list(alone.values())).statistic for row in known]
+    if len(known) < 3:
+        return "Fewer than three supernets: too few to compare agreement and tau."
+    tau, low, high = kendall([row["agreement"] for row in known], taus)
+    halves = [[t for row, t in zip(known, taus) if (row["agreement"] < LOW) == is_low] for is_low in (True, False)]
+    words = [f"{len(half)} with an agreement {name} {LOW}{f' (mean tau {statistics.mean(half):.2f})' if half else ''}"
+             for half, name in zip(halves, ("below", "of at least"))]
+    return (f"Agreement and tau of {len(known)} supernets: Kendall's tau {tau:.2f} [{low:.2f}, {high:.2f}]; "
+            f"{' and '.join(words)}.")
+
+
+def gains(results, networks, base, draws=2_000):
     """
-    A line for each variant: its tau less that of the first one, for every length and seed that both have and for their
-    mean, with the 95% interval of the bootstrap over the networks.
+    What other settings gain: a line for each supernet that differs from another one in its training alone, against
+    that of the training ``base``, or in its search alone, against the one without settings. Its tau less that of the
+    other, with the 95% interval of the bootstrap over the networks; also the mean over lengths and seeds.
     """
     alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
-    fitness = {tuple(row["key"]): row["fitness"] for row in results.rows}
-    base, *others = dict.fromkeys(variant for variant, *_ in fitness)
-    samples = np.random.default_rng(0).integers(len(alone), size=(draws, len(alone)))
+    worth = np.array(list(alone.values()))
+    fitness = {tuple(row["key"]): np.array([row["fitness"][arch] for arch in alone]) for row in results.rows}
+    samples = [range(len(alone)), *np.random.default_rng(0).integers(len(alone), size=(draws, len(alone)))]
+
+    def against(key, other):
+        return [kendalltau(fitness[key][i], worth[i]).statistic - kendalltau(fitness[other][i], worth[i]).statistic
+                for i in samples]
+
     lines = []
-    for variant in others:
-        differences = {}
-        for key in sorted(key[1:] for key in fitness if key[0] == variant and (base, *key[1:]) in fitness):
-            new, old, worth = (
-                np.array([scores[arch] for arch in alone])
-                for scores in (fitness[variant, *key], fitness[base, *key], alone)
-            )
-            differences[key] = [
-                kendalltau(new[i], worth[i]).statistic - kendalltau(old[i], worth[i]).statistic
-                for i in (range(len(alone)), *samples)
-            ]
-        if len(differences) > 1:
-            differences["all", "mean", ""] = np.mean(list(differences.values()), axis=0)
-        for (search, length, seed), (difference, *drawn) in differences.items():
-            low, high = np.percentile(drawn, [2.5, 97.5])
-            lines.append([variant, search, length, seed, f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"])
-    return tabulate(lines, ["training", "search", "iterations", "seed", f"tau less that of {base}"], tablefmt="github")
+    for column, usual in ((0, base), (1, "")):
+        found = {}
+        for key in sorted(fitness):
+            other = (*key[:column], usual, *key[column + 1 :])
+            if key[column] != usual and other in fitness:
+                found.setdefault(key[column], {})[f"{key[2]}, seed {key[3]}"] = against(key, other)
+        for words, by_supernet in found.items():
+            if len(by_supernet) > 1:
+                by_supernet["mean"] = np.mean(list(by_supernet.values()), axis=0)
+            for name, (difference, *drawn) in by_supernet.items():
+                low, high = np.percentile(drawn, [2.5, 97.5])
+                versus = usual or "the search as it comes"
+                lines.append([words, versus, name, f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"])
+    return tabulate(lines, ["setting", "against", "iterations", "tau gained"], tablefmt="github")
 
 
 def main(args, judge=judge, workers=workers):
@@ -150,11 +170,12 @@ def main(args, judge=judge, workers=workers):
                         folder = os.path.join(args.output, name)
                         jobs[key] = (args.config_file, variant, length, seed, search, archs, folder)
     with workers(args.jobs) as pool:
-        for key, fitness in run_pool(pool, judge, jobs):
-            results.add(key, fitness)
+        for key, found in run_pool(pool, judge, jobs):
+            results.add(key, found)
     mean, low, high = ceiling(networks)
-    print(table(results, networks), gains(results, networks), sep="\n\n")
-    print(f"\nA perfect fitness would have a tau of {mean:.2f} [{low:.2f}, {high:.2f}].")
+    print(table(results, networks), gains(results, networks, args.variant[0]), sep="\n\n")
+    print(f"\n{foretelling(results, networks)}")
+    print(f"A perfect fitness would have a tau of {mean:.2f} [{low:.2f}, {high:.2f}].")
 
 
 def parser():
@@ -168,7 +189,7 @@ def parser():
     parser.add_argument("--variant", nargs="+", default=sampling, metavar='"KEY VALUE ..."',
                         help="settings of trainings")
     parser.add_argument("--search", nargs="+", default=[""], metavar='"KEY VALUE ..."',
-                        help='settings of the evaluation; also "--no-recalibration"')
+                        help='settings of the evaluation; also "no-recalibration"')
     parser.add_argument("--lengths", type=int, nargs="+", default=[400, 800, 1600, 3200], help="iterations")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="at once, each on one thread")
