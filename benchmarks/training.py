@@ -4,7 +4,7 @@ Where the time of a training goes, and how many images it takes a second, here a
 
     OMP_NUM_THREADS=1 python benchmarks/training.py [--against 9c4e382] [--rounds 3] [--write]
 
-Each turn is a process of its own that trains the demo's supernet of four steps from random weights; medians. The
+Each turn is a process of its own that trains the supernet of the generated shapes from random weights; medians. The
 earlier commit is checked out into a temporary folder and reads the same images.
 """
 
