@@ -134,6 +134,8 @@ def _check_python(words):
     assert script.is_file(), f"there is no {words[0]}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(script)])
+        # As Python does for a script.
+        patch.syspath_prepend(script.parent)
         parser = _parser(words[0])
     if parser is None:
         _check_flags(script, words)
