@@ -2,7 +2,7 @@
 """
 How good networks really are: random networks of a space, and those of one op, each trained alone with several seeds.
 
-    python tools/ground_truth.py                 trains what docs/ground_truth.json lacks; hours on 2 cores
+    python tools/ground_truth.py                 trains what docs/ground_truth.json lacks; 50 minutes on 2 cores
     python tools/ground_truth.py --again 3       trains 3 networks of it again and compares: the same figures
 
 A training is the command line that stands in the table as its recipe. Stopped or killed, it goes on when it is started

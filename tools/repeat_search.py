@@ -3,7 +3,7 @@
 Is a search worth it? The same search is run with several seeds, from the supernet on; each winner is trained alone and
 compared with networks that need no search, one drawn at random and those of a ground truth (tools/ground_truth.py):
 
-    python tools/repeat_search.py                supernet, search and winner for 10 seeds; an hour on 2 cores
+    python tools/repeat_search.py                supernet, search and winner for 10 seeds; 35 minutes on 2 cores
 
 Stopped or killed, it goes on when it is started again. Prints a table; all results are in docs/searches.json.
 """
