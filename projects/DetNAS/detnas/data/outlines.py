@@ -5,14 +5,12 @@ can tell, to be found and named wide, square or tall.
     python -m detnas.data.outlines [--root datasets/outlines] [--seed 0]
 """
 
-import argparse
 import math
 import os
-import shutil
 
 import numpy as np
 
-from .toy import background, save, write_coco
+from .toy import background, command_line, save, write_coco, write_once
 
 CLASSES = ("wide", "square", "tall")
 IMAGES = {"train": 1500, "val": 500, "test": 500}
@@ -59,14 +57,12 @@ def generate(root="datasets/outlines", seed=0):
     Returns:
         whether anything was written.
     """
-    if os.path.isdir(root):
-        return False
-    rng = np.random.default_rng(seed)
-    # Under another name until all is there, so that a killed run leaves nothing that looks complete.
-    partial = f"{root}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    return write_once(root, seed, _write)
+
+
+def _write(folder, rng):
     for split, count in IMAGES.items():
-        os.makedirs(os.path.join(partial, split))
+        os.makedirs(os.path.join(folder, split))
         images = []
         for number in range(1, count + 1):
             image, objects = background(SIZE, rng).astype(np.float32), []
@@ -78,16 +74,10 @@ def generate(root="datasets/outlines", seed=0):
                     objects.append((box, 0 if ratio > _LONG else 2 if ratio < -_LONG else 1))
             name = f"{number:05d}.jpg"
             image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
-            save(image, os.path.join(partial, split, name))
+            save(image, os.path.join(folder, split, name))
             images.append((name, objects))
-        write_coco(os.path.join(partial, f"{split}.json"), images, CLASSES, SIZE)
-    os.rename(partial, root)
-    return True
+        write_coco(os.path.join(folder, f"{split}.json"), images, CLASSES, SIZE)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Generate the outlines, unless they are there.")
-    parser.add_argument("--root", default="datasets/outlines", metavar="FOLDER", help="where to (datasets/outlines)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
-    args = parser.parse_args()
-    print(f"{args.root}: {'generated' if generate(args.root, args.seed) else 'there already'}")
+    command_line(generate, "datasets/outlines", "the outlines")

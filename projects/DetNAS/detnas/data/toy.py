@@ -137,6 +137,23 @@ def write_coco(file, images, classes, size):
         json.dump(content, f)
 
 
+def write_once(root, seed, write):
+    """
+    Call ``write(folder, rng)`` for a folder that becomes ``root``, unless that is there already.
+
+    Returns:
+        whether anything was written.
+    """
+    if os.path.isdir(root):
+        return False
+    # Under another name until all is there, so that a killed run leaves nothing that looks complete.
+    partial = f"{root}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    write(partial, np.random.default_rng(seed))
+    os.rename(partial, root)
+    return True
+
+
 def generate(root="datasets/toy", seed=0):
     """
     Write both data sets, equal for equal seeds, unless they are there already.
@@ -144,21 +161,22 @@ def generate(root="datasets/toy", seed=0):
     Returns:
         whether anything was written.
     """
-    if os.path.isdir(root):
-        return False
-    rng = np.random.default_rng(seed)
-    # Under another name until all is there, so that a killed run leaves nothing that looks complete.
-    partial = f"{root}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    generate_classification(os.path.join(partial, "classification"), rng)
-    generate_detection(os.path.join(partial, "detection"), rng)
-    os.rename(partial, root)
-    return True
+    return write_once(root, seed, _write)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Generate the demo's data sets, unless they are there.")
-    parser.add_argument("--root", default="datasets/toy", metavar="FOLDER", help="where to (default: datasets/toy)")
+def _write(folder, rng):
+    generate_classification(os.path.join(folder, "classification"), rng)
+    generate_detection(os.path.join(folder, "detection"), rng)
+
+
+def command_line(generate, root, what):
+    """The command ``python -m`` of a module with a function ``generate(root, seed)``."""
+    parser = argparse.ArgumentParser(description=f"Generate {what}, unless they are there.")
+    parser.add_argument("--root", default=root, metavar="FOLDER", help=f"where to (default: {root})")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     args = parser.parse_args()
     print(f"{args.root}: {'generated' if generate(args.root, args.seed) else 'there already'}")
+
+
+if __name__ == "__main__":
+    command_line(generate, "datasets/toy", "the shapes")
