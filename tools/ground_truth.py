@@ -42,9 +42,9 @@ def train(config_file, metric, arch, seed):
     import train_net  # not when this file is imported: a worker needs it, the first process does not
 
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+    with tempfile.TemporaryDirectory() as folder:
         opts = ["MODEL.DETNAS.ARCH", arch, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS]
-        with contextlib.redirect_stdout(nowhere), without_log_files():
+        with silent_run():
             train_net.main(argument_parser().parse_args(["--config-file", config_file, *opts]))
         with open(os.path.join(folder, "metrics.json")) as f:
             score = [json.loads(line)[metric] for line in f if f'"{metric}"' in line][-1]
@@ -52,13 +52,21 @@ def train(config_file, metric, arch, seed):
 
 
 @contextlib.contextmanager
-def without_log_files():
-    """Drop the loggers' files afterwards: the next run in this process has its own."""
+def silent_run():
+    """Print nothing, and drop the loggers' files afterwards: the next run in this process has its own."""
     try:
-        yield
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
     finally:
         for name in ("fvcore", "detectron2", "detnas"):
             logging.getLogger(name).handlers.clear()
+
+
+def write_whole(file, text):
+    """Write a file that is whole at any time: under another name until all of it is there."""
+    with open(f"{file}.new", "w") as f:
+        f.write(text)
+    os.replace(f"{file}.new", file)
 
 
 class Table:
@@ -89,9 +97,7 @@ class Table:
 
     def write(self):
         lines = ",\n".join(f"  {json.dumps(n)}" for n in self.networks.values())
-        with open(f"{self.file}.new", "w") as f:
-            f.write(f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
-        os.replace(f"{self.file}.new", self.file)
+        write_whole(self.file, f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
 
     def summary(self, seeds):
         """How far the seeds agree, in words; needs scipy."""

@@ -9,7 +9,6 @@ Stopped or killed, it goes on when it is started again. Prints a table; all resu
 """
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -18,7 +17,7 @@ import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, train, without_log_files, workers
+from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, workers, write_whole
 from tabulate import tabulate
 
 from detnas.config import config_space
@@ -37,7 +36,7 @@ def search(config_file, alone, seed, folder):
     # What is evaluated on the way leaves no trace in a supernet.
     opts = ["SEED", str(seed), "OUTPUT_DIR", folder, "TEST.EVAL_PERIOD", "0", *IN_ONE_PROCESS]
     words = ["--config-file", config_file, *opts]
-    with contextlib.redirect_stdout(open(os.devnull, "w")), without_log_files():
+    with silent_run():
         if not os.path.isfile(os.path.join(folder, "model_final.pth")):
             train_net.main(argument_parser().parse_args(["--resume", *words]))
         search_net.main(search_net.parser().parse_args(words))
@@ -46,7 +45,7 @@ def search(config_file, alone, seed, folder):
     winner, fresh = log.space.format(best.path), os.path.join(folder, "fresh")
     weights = ["MODEL.WEIGHTS", os.path.join(folder, "model_final.pth"), "OUTPUT_DIR", fresh]
     images = ["DATASETS.TEST", str(load_config(alone).DATASETS.TEST)]
-    with contextlib.redirect_stdout(open(os.devnull, "w")), without_log_files():
+    with silent_run():
         search_net.main(search_net.parser().parse_args(["--arch", winner, *words, *weights, *images]))
     with open(os.path.join(fresh, "evaluation.json")) as f:
         on_fresh_images = json.load(f)["metrics"][log.header["metric"]]
@@ -69,9 +68,7 @@ class Searches:
             self.alone = content["alone"]
 
     def write(self):
-        with open(f"{self.file}.new", "w") as f:
-            json.dump({"searches": self.rows, "alone": self.alone}, f, indent=1)
-        os.replace(f"{self.file}.new", self.file)
+        write_whole(self.file, json.dumps({"searches": self.rows, "alone": self.alone}, indent=1))
 
 
 def mixed(archs):

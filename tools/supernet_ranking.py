@@ -11,7 +11,6 @@ Stopped or killed, it goes on when it is started again. Prints a table; all fitn
 """
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -20,7 +19,7 @@ import sys
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, without_log_files, workers
+from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, workers, write_whole
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
@@ -46,7 +45,7 @@ def judge(config_file, variant, length, seed, search, archs, folder):
     length_opts = ["SOLVER.MAX_ITER", str(length), "TEST.EVAL_PERIOD", str(length // 4)]
     opts = [*length_opts, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS, *variant.split()]
     weights = os.path.join(folder, "model_final.pth")
-    with contextlib.redirect_stdout(open(os.devnull, "w")), without_log_files():
+    with silent_run():
         if not os.path.isfile(weights):
             words = ["--config-file", config_file, "--resume", *opts]
             train_net.main(argument_parser().parse_args(words))
@@ -73,9 +72,7 @@ class Results:
     def add(self, key, found):
         self.rows.append({"key": list(key), **found})
         lines = ",\n".join(json.dumps(row) for row in self.rows)
-        with open(f"{self.file}.new", "w") as f:
-            f.write(f"[\n{lines}\n]\n")
-        os.replace(f"{self.file}.new", self.file)
+        write_whole(self.file, f"[\n{lines}\n]\n")
 
 
 def ceiling(networks, draws=2_000):
