@@ -1,7 +1,8 @@
 """
 Pictures and a report page from search logs; pictures of archs without any log.
 
-    python -m detnas.report FOLDER [FOLDER ...] --out curves.png     best so far of several searches over each other
+    python -m detnas.report FOLDER [FOLDER ...] --out FILE           best so far of several searches over each other
+    python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture of them (paper, Fig. 2)
     python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
     python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
 """
@@ -12,10 +13,19 @@ import sys
 from tabulate import tabulate
 
 from .archs import named_archs, plot_archs
-from .curves import plot_searches
+from .curves import plot_costs, plot_generations, plot_random, plot_searches, plot_top
 from .page import write_page
 from .searches import read_log, search_labels
 from .style import picture_format
+
+#: --figure -> what draws it
+FIGURES = {
+    "best": plot_searches,
+    "top": plot_top,
+    "generations": plot_generations,
+    "cost": plot_costs,
+    "random": plot_random,
+}
 
 
 def main(argv=None):
@@ -28,7 +38,7 @@ def main(argv=None):
             return
         logs = {label: read_log(folder) for folder, label in search_labels(args.folders).items()}
         if args.out:
-            plot_searches(logs, args.out)
+            FIGURES[args.figure or "best"](logs, args.out)
         if args.html:
             write_page(logs, args.html)
     except (OSError, ValueError, KeyError) as e:
@@ -45,6 +55,8 @@ def _check(args):
         raise ValueError("--archs needs --out FILE, and has no --html")
     if args.space and not args.archs:
         raise ValueError("--space goes with --archs; a log knows its space")
+    if args.figure and (args.archs or not args.out):
+        raise ValueError("--figure goes with folders and --out FILE; --html has every picture")
     if not (args.out or args.html):
         raise ValueError("give --out FILE for a picture, --html FILE for a page, or both")
     if args.out:
@@ -57,6 +69,7 @@ def parser():
     )
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="with a search.jsonl; finished or not")
     parser.add_argument("--out", metavar="FILE", help="picture to write: .png, .svg or .pdf")
+    parser.add_argument("--figure", choices=FIGURES, help="which picture of the searches; best without it")
     parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
     parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
     parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
