@@ -1,4 +1,4 @@
-"""Pictures of scores: over candidates, generations, costs; random networks beside the winner."""
+"""Pictures of scores in the supernet: over candidates, generations, costs; random candidates beside the winner."""
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -137,7 +137,8 @@ def _draw_cost(ax, log, cost, colour, label):
 
 def plot_random(logs, *files, cost=None):
     """
-    Draw random candidates and the winner of each kind of search as a horizontal line (paper, Fig. 3) into files.
+    Draw random candidates, and the winner of each kind of search as a horizontal line, into files: scores in the
+    supernet, where the paper's Fig. 3 has trained networks (``tools/study.py``).
 
     Args:
         logs: label -> :class:`detnas.search.log.SearchLog`.
@@ -157,7 +158,7 @@ def plot_random(logs, *files, cost=None):
         if cost:
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
         label = cost_label(cost) if cost else "random candidate"
-        _finish(fig, ax, label, _metrics(logs), "Random networks and the winner", whole=cost is None)
+        _finish(fig, ax, label, _metrics(logs), "Random candidates and the winner, in the supernet", whole=cost is None)
 
 
 def default_cost(logs):

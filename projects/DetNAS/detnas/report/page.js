@@ -252,7 +252,7 @@ function drawNotes() {
       : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.",
     cost: joint ? `Large: Pareto front of score and all objectives (${objectives}).`
       : "Large: Pareto front, no other has a better score at lower cost.",
-    random: "Dots: candidates drawn at random; line: the best one found.",
+    random: "Dots: candidates drawn at random; line: the best one found. Scores in the supernet.",
     settings: D.groups.length > 1 ? "Marked: what differs." : "",
   };
   document.querySelectorAll("[data-note]").forEach((node) => { node.textContent = notes[node.dataset.note]; });
