@@ -4,6 +4,7 @@ from .archs import named_archs, op_frequencies, plot_archs, plot_frequencies
 from .command import main
 from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
 from .page import page_data, write_page
+from .results import results_table
 from .searches import (best_so_far, generation_means, group_searches, metrics_table, read_log, search_labels, top_means,
                        top_so_far)
 
@@ -25,6 +26,7 @@ __all__ = [
     "plot_searches",
     "plot_top",
     "read_log",
+    "results_table",
     "search_labels",
     "top_means",
     "top_so_far",

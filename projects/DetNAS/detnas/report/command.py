@@ -1,10 +1,11 @@
 """
-Pictures and a report page from search logs; pictures of archs without any log.
+Pictures and a report page from search logs; pictures of archs without any log; tables of finished trainings.
 
     python -m detnas.report FOLDER [FOLDER ...] --out FILE           best so far of several searches over each other
     python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture of them (paper, Fig. 2)
     python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
     python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
+    python -m detnas.report --table FOLDER [FOLDER ...]              multiply-adds and AP of trained networks
 """
 
 import argparse
@@ -15,6 +16,7 @@ from tabulate import tabulate
 from .archs import named_archs, plot_archs
 from .curves import plot_costs, plot_generations, plot_random, plot_searches, plot_top
 from .page import write_page
+from .results import results_table
 from .searches import read_log, search_labels
 from .style import picture_format
 
@@ -33,6 +35,9 @@ def main(argv=None):
     args = parser().parse_args(argv)
     try:
         _check(args)
+        if args.table:
+            print(results_table(args.table))
+            return
         if args.archs:
             plot_archs(named_archs(args.archs, args.space), args.out)
             return
@@ -49,14 +54,18 @@ def main(argv=None):
 
 def _check(args):
     """Before anything is written."""
-    if bool(args.archs) == bool(args.folders):
-        raise ValueError("give either folders with a search.jsonl or --archs")
-    if args.archs and (args.html or not args.out):
-        raise ValueError("--archs needs --out FILE, and has no --html")
+    if sum(map(bool, (args.folders, args.archs, args.table))) != 1:
+        raise ValueError("give one of these: folders with a search.jsonl, --archs, --table")
     if args.space and not args.archs:
         raise ValueError("--space goes with --archs; a log knows its space")
-    if args.figure and (args.archs or not args.out):
+    if args.figure and not (args.folders and args.out):
         raise ValueError("--figure goes with folders and --out FILE; --html has every picture")
+    if args.table:
+        if args.out or args.html:
+            raise ValueError("--table prints a table, and has no --out or --html")
+        return
+    if args.archs and (args.html or not args.out):
+        raise ValueError("--archs needs --out FILE, and has no --html")
     if not (args.out or args.html):
         raise ValueError("give --out FILE for a picture, --html FILE for a page, or both")
     if args.out:
@@ -72,5 +81,6 @@ def parser():
     parser.add_argument("--figure", choices=FIGURES, help="which picture of the searches; best without it")
     parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
     parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
+    parser.add_argument("--table", nargs="+", metavar="FOLDER", help="of finished trainings (paper, Tables 2 and 3)")
     parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
     return parser
