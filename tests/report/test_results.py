@@ -99,9 +99,10 @@ def test_a_folder_without_a_config_and_a_damaged_one_are_named(tmp_path):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--out", "a.png"], "has no --out or --html"),
+        (["--out", "a.png"], "have no --out or --html"),
         (["--figure", "top"], "--figure goes with folders"),
         (["--archs", "DetNASNet-1.3G"], "give one of these"),
+        (["--times", "a"], "give one of these"),
     ],
 )
 def test_one_kind_of_output_at_a_time(flags, words, tmp_path, monkeypatch):

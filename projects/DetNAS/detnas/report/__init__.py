@@ -7,6 +7,7 @@ from .page import page_data, write_page
 from .results import results_table
 from .searches import (best_so_far, generation_means, group_searches, metrics_table, read_log, search_labels, top_means,
                        top_so_far)
+from .times import times_table
 
 __all__ = [
     "best_so_far",
@@ -28,6 +29,7 @@ __all__ = [
     "read_log",
     "results_table",
     "search_labels",
+    "times_table",
     "top_means",
     "top_so_far",
     "write_page",

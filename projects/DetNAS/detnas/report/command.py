@@ -1,11 +1,12 @@
 """
-Pictures and a report page from search logs; pictures of archs without any log; tables of finished trainings.
+Pictures and a report page from search logs; pictures of archs without any log; tables of output folders.
 
     python -m detnas.report FOLDER [FOLDER ...] --out FILE           best so far of several searches over each other
     python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture of them (paper, Fig. 2)
     python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
     python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
     python -m detnas.report --table FOLDER [FOLDER ...]              multiply-adds and AP of trained networks
+    python -m detnas.report --times FOLDER [FOLDER ...]              what each training and search took
 """
 
 import argparse
@@ -19,6 +20,7 @@ from .page import write_page
 from .results import results_table
 from .searches import read_log, search_labels
 from .style import picture_format
+from .times import times_table
 
 #: --figure -> what draws it
 FIGURES = {
@@ -35,8 +37,8 @@ def main(argv=None):
     args = parser().parse_args(argv)
     try:
         _check(args)
-        if args.table:
-            print(results_table(args.table))
+        if args.table or args.times:
+            print(results_table(args.table) if args.table else times_table(args.times))
             return
         if args.archs:
             plot_archs(named_archs(args.archs, args.space), args.out)
@@ -54,15 +56,15 @@ def main(argv=None):
 
 def _check(args):
     """Before anything is written."""
-    if sum(map(bool, (args.folders, args.archs, args.table))) != 1:
-        raise ValueError("give one of these: folders with a search.jsonl, --archs, --table")
+    if sum(map(bool, (args.folders, args.archs, args.table, args.times))) != 1:
+        raise ValueError("give one of these: folders with a search.jsonl, --archs, --table, --times")
     if args.space and not args.archs:
         raise ValueError("--space goes with --archs; a log knows its space")
     if args.figure and not (args.folders and args.out):
         raise ValueError("--figure goes with folders and --out FILE; --html has every picture")
-    if args.table:
+    if args.table or args.times:
         if args.out or args.html:
-            raise ValueError("--table prints a table, and has no --out or --html")
+            raise ValueError("--table and --times print a table, and have no --out or --html")
         return
     if args.archs and (args.html or not args.out):
         raise ValueError("--archs needs --out FILE, and has no --html")
@@ -82,5 +84,6 @@ def parser():
     parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
     parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
     parser.add_argument("--table", nargs="+", metavar="FOLDER", help="of finished trainings (paper, Tables 2 and 3)")
+    parser.add_argument("--times", nargs="+", metavar="FOLDER", help="of trainings and searches (paper, Table 4)")
     parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
     return parser
