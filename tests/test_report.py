@@ -1,9 +1,9 @@
-import contextlib
 import dataclasses
 import json
 import re
 
 import pytest
+from drawn_axes import drawn_axes
 
 from detnas import SearchSpace, get_space, report
 from detnas.report import curves, style
@@ -42,25 +42,9 @@ def test_the_top_so_far_is_of_all_generations_up_to_each_one(tmp_path):
     assert report.top_means(log, 3) == {1: 2.0, 2: 3.0, 3: 4.0}
 
 
-@contextlib.contextmanager
-def drawn_axes(patch):
-    """A list to which the axes of every picture of ``curves`` are added."""
-    axes, figure = [], style.figure
-
-    @contextlib.contextmanager
-    def recorded(*args, **kwargs):
-        with figure(*args, **kwargs) as (fig, ax):
-            axes.append(ax)
-            yield fig, ax
-
-    with patch.context() as own:
-        own.setattr(curves, "figure", recorded)
-        yield axes
-
-
 def test_the_picture_of_the_top_has_their_mean_and_each_of_them(tmp_path, monkeypatch):
     log = write_log(tmp_path, [2.0, 4.0, 6.0, 1.0], generation=2, population=2)
-    with drawn_axes(monkeypatch) as axes:
+    with drawn_axes(monkeypatch, curves) as axes:
         report.plot_top({"run": log}, str(tmp_path / "top.png"))
     (ax,) = axes
     assert [list(line.get_ydata()) for line in ax.lines] == [[3.0, 5.0]]
@@ -74,7 +58,7 @@ def test_kinds_of_search_have_a_colour_each_and_seeds_their_mean(tmp_path, monke
         "evolution_1": write_log(tmp_path / "1", [3.0, 5.0], generation=1, seed=1),
         "random": write_log(tmp_path / "r", [2.0], generation=1, num_mutate=0),
     }
-    with drawn_axes(monkeypatch) as axes:
+    with drawn_axes(monkeypatch, curves) as axes:
         report.plot_top(logs, str(tmp_path / "top.svg"), count=5)
     named = {line.get_label(): line for line in axes[0].lines if not line.get_label().startswith("_")}
     assert [list(line.get_ydata()) for line in named.values()] == [[2.0, 3.0], [2.0]]
@@ -86,7 +70,7 @@ def test_the_command_draws_the_picture_that_is_asked_for(tmp_path, monkeypatch):
     write_log(tmp_path, [1.0, 2.0])
     titles = {}
     for name in ("best", "top", "generations", "cost", "random"):
-        with drawn_axes(monkeypatch) as axes:
+        with drawn_axes(monkeypatch, curves) as axes:
             report.main([str(tmp_path), "--figure", name, "--out", str(tmp_path / f"{name}.pdf")])
         titles[name] = axes[0].get_title(loc="left")
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
