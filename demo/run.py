@@ -7,15 +7,17 @@ A search on generated images, and whether it was worth it, on a laptop: ten minu
 
 A supernet is trained from random weights and searched; then the winner, the best network of one op and three random
 ones are each trained alone by the same recipe. Every step is a command line as a user would type it; it is shown, its
-full output goes to output/demo/demo.log.
+full output goes to output/demo/log/.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import shutil
 import statistics
 import sys
+import threading
 import time
 
 from tabulate import tabulate
@@ -23,10 +25,12 @@ from tabulate import tabulate
 from detnas.engine.commands import StepFailed, run_step
 
 OUTPUT = "output/demo"
-LOG, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("demo.log", "steps.json", "results.md"))
+LOGS, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("log", "steps.json", "results.md"))
 REPORT = os.path.join(OUTPUT, "supernet", "report.html")
 RANDOM = 3
 GENERATE = "generate the images"
+#: steps at once after the search; for networks this small a second thread costs more time than it saves
+JOBS = min(2, os.cpu_count() or 1)
 
 SEARCH = "search_net.py --config-file configs/demo/outlines_2_train_supernet.yaml"
 ALONE = "train_net.py --config-file configs/demo/outlines_alone.yaml --resume MODEL.DETNAS.ARCH {arch} " \
@@ -38,12 +42,11 @@ STEPS = {
     GENERATE: "-m detnas.data.outlines",
     "train the supernet": "train_net.py --config-file configs/demo/outlines_2_train_supernet.yaml --resume",
     "search": SEARCH,
-    "report": SEARCH + " --report",
 }
 
 
 def run(name, arguments):
-    """Run a step, show its progress on one line. Returns its seconds; ends the demo if it fails."""
+    """Run a step, show its progress on one line. Returns its seconds; exits if it fails."""
     print(f"\n{name}\n  $ python {arguments}", flush=True)
     on_terminal, shown = sys.stdout.isatty(), 0.0
 
@@ -52,14 +55,14 @@ def run(name, arguments):
         # A terminal gets one line that changes, a file a line every ten seconds.
         if on_terminal or time.perf_counter() - shown > 10:
             shown = time.perf_counter()
-            print(f"\r  {progress}\033[K" if on_terminal else f"  {progress}\n", end="", flush=True)
+            line = f"  {name}: {progress}"
+            print(f"\r{line}\033[K" if on_terminal else f"{line}\n", end="", flush=True)
 
     try:
-        # For networks this small a second thread costs more time than it saves.
-        seconds = run_step(arguments.split(), LOG, say, threads=1)
+        seconds = run_step(arguments.split(), os.path.join(LOGS, f"{name.replace(' ', '_')}.log"), say, threads=1)
     except StepFailed as e:
         sys.exit(f"\n{name} {e}. Start again to go on from here.")
-    print(f"\r  done in {seconds:.0f} s\033[K" if on_terminal else f"  done in {seconds:.0f} s", flush=True)
+    print(f"{chr(13) if on_terminal else ''}  {name}: done in {seconds:.0f} s", flush=True)
     return seconds
 
 
@@ -101,14 +104,14 @@ def results(seconds):
         one_op,
         [f"mean of {len(others)} random networks, trained alone", *mean],
     ]
-    times = [[name, taken] for name, taken in seconds.items()] + [["all", sum(seconds.values())]]
+    times = list(seconds.items()) + [(f"sum; those after the search ran {JOBS} at a time", sum(seconds.values()))]
     files = [
         ["every candidate of the search", f"{OUTPUT}/supernet/search.jsonl"],
         ["picture of the search", f"{OUTPUT}/supernet/search.png"],
         ["the winner's arch", f"{OUTPUT}/supernet/best.yaml"],
         ["its detector with the supernet's weights", f"{OUTPUT}/supernet/best.pth"],
         ["its detector, trained alone", f"{OUTPUT}/alone_{networks['the winner'][0]}/model_final.pth"],
-        ["output of all commands", LOG],
+        ["output of all commands", LOGS],
         ["this table", RESULTS_FILE],
     ]
     return "\n\n".join(
@@ -128,27 +131,33 @@ def main():
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if parser.parse_args().restart:
         shutil.rmtree(OUTPUT, ignore_errors=True)
-    os.makedirs(OUTPUT, exist_ok=True)
-    seconds = {}
+    os.makedirs(LOGS, exist_ok=True)
+    seconds, writing = {}, threading.Lock()
     if os.path.isfile(STEPS_FILE):
         with open(STEPS_FILE) as f:
             seconds = json.load(f)
-    print(f"A search on generated images. Full output: {LOG}; Ctrl-C and start again to go on.")
+    print(f"A search on generated images. Full output: {LOGS}; Ctrl-C and start again to go on.")
 
     def do(name, arguments):
         if name in seconds and (name != GENERATE or os.path.isdir("datasets/outlines")):
             print(f"\n{name}: done before, in {seconds[name]:.0f} s")
             return
-        seconds[name] = run(name, arguments)
-        with open(STEPS_FILE, "w") as f:
+        taken = run(name, arguments)
+        with writing, open(STEPS_FILE, "w") as f:
+            seconds[name] = taken
             json.dump(seconds, f)
 
     for name, arguments in STEPS.items():
         do(name, arguments)
     networks = found()
-    do("test the winner", INHERITED.format(arch=networks["the winner"][0]))
-    for name, (arch, _) in networks.items():
-        do(f"train {name} alone", ALONE.format(arch=arch))
+    # One arch can have two names.
+    names = {arch: name for name, (arch, _) in reversed(networks.items())}
+    rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
+    rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
+    rest["report"] = f"{SEARCH} --report"
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        # A step that failed is told when the others have ended.
+        list(pool.map(do, rest, rest.values()))
     table = results(seconds)
     with open(RESULTS_FILE, "w") as f:
         f.write(table + "\n")

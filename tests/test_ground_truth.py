@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import sys
+import time
 
 import pytest
 from scripts import ROOT, script
@@ -33,12 +34,16 @@ def test_the_table_holds_plain_networks_and_random_ones_within_the_limits(tmp_pa
 
 
 def test_a_table_that_was_interrupted_is_completed(tmp_path):
+    file, trained = tmp_path / "table.json", []
+
     def dies(config_file, metric, arch, seed):
         if seed == 1:
+            # Results that are there at once are taken in any order; one of them is to be written before.
+            while not file.exists():
+                time.sleep(0.01)
             raise RuntimeError("killed")
         return figure(config_file, metric, arch, seed)
 
-    file, trained = tmp_path / "table.json", []
     with pytest.raises(RuntimeError):
         run(file, train=dies)
     known = {(n["arch"], int(s)) for n in json.loads(file.read_text())["networks"] for s in n["scores"]}

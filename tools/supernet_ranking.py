@@ -3,8 +3,8 @@
 Which supernet ranks right? Supernets are trained with several settings, lengths and seeds, and the fitness of the
 networks of a ground truth (tools/ground_truth.py) in each is compared with what these reach alone:
 
-    python tools/supernet_ranking.py --seeds 0                     uniform and fair paths, four lengths
-    python tools/supernet_ranking.py --variant "SUPERNET.PATH_SAMPLING balanced" --lengths 1600
+    python tools/supernet_ranking.py                  uniform, fair and balanced paths, four lengths, two seeds
+    python tools/supernet_ranking.py --variant "SOLVER.BASE_LR 0.05" --lengths 1600
     python tools/supernet_ranking.py --search "SEARCH.RECALIBRATION_IMAGES 20"     judge those that are there anew
 
 Stopped or killed, it goes on when it is started again. Prints a table; all fitness is in docs/supernet_ranking.json.
@@ -182,7 +182,7 @@ def parser():
     parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
     parser.add_argument("--results", default=os.path.join("docs", "supernet_ranking.json"), metavar="FILE")
     parser.add_argument("--output", default=os.path.join("output", "supernet_ranking"), metavar="FOLDER")
-    sampling = [f"SUPERNET.PATH_SAMPLING {kind}" for kind in ("uniform", "fair")]
+    sampling = [f"SUPERNET.PATH_SAMPLING {kind}" for kind in ("uniform", "fair", "balanced")]
     parser.add_argument("--variant", nargs="+", default=sampling, metavar='"KEY VALUE ..."',
                         help="settings of trainings")
     parser.add_argument("--search", nargs="+", default=[""], metavar='"KEY VALUE ..."',

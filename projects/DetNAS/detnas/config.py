@@ -68,10 +68,6 @@ def add_detnas_config(cfg):
     # Images of each of DATASETS.TEST that they are judged by, spread evenly over it, always the same ones; 0: all.
     cfg.SUPERNET.EVAL_IMAGES = 500
 
-    # A trial: a rate by a path's parameters, and a momentum by its first op (engine/subnet_aware.py).
-    cfg.SUPERNET.CALR = False
-    cfg.SUPERNET.SEPARATE_MOMENTUM = False
-
     cfg.SEARCH = CN()
     # Result that is maximised: task/name as the evaluator reports it.
     cfg.SEARCH.METRIC = "bbox/AP"

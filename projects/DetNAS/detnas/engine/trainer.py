@@ -17,7 +17,6 @@ from .progress import ProgressLine
 from .sampling import SetPath, build_sampler
 from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
-from .subnet_aware import SubnetAware
 
 
 def build_trainer(cfg, resume=False):
@@ -63,7 +62,6 @@ def build_trainer(cfg, resume=False):
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
             set_path,
-            SubnetAware(cfg, model, optimizer) if supernet else None,
             KeepSmoothedValues(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             _evaluation(cfg, model, supernet) if cfg.DATASETS.TEST else None,
