@@ -32,8 +32,8 @@ from detnas.search.executor import SearchImpossible
 from detnas.search.inherit import write_best
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.session import (build_evaluator, build_executor, build_searcher, check_counts, initial_paths,
-                                   search_header)
+from detnas.search.session import (build_evaluator, build_executor, build_searcher, check_counts, check_metric,
+                                   initial_paths, search_header)
 from detnas.search.tables import candidate_table, pareto_front, to_beat, write_csv
 
 logger = logging.getLogger("detnas.search_net")
@@ -125,6 +125,7 @@ def show(args):
 
 def prepare(cfg, args, space):
     """Everything that can go wrong goes wrong here, before the first evaluation."""
+    check_metric(cfg)
     limits = Limits(cfg, space)
     initial = initial_paths(cfg, limits)
     searcher = build_searcher(cfg, limits, initial)

@@ -150,7 +150,7 @@ def test_a_detector_starts_from_a_network_of_its_own_kind(name):
         assert {**pretrained.MODEL.RESNETS, "OUT_FEATURES": 0} == {**cfg.MODEL.RESNETS, "OUT_FEATURES": 0}
 
 
-@pytest.mark.parametrize("name", [name for name in recipes() if not name.startswith("ImageNet/")])
+@pytest.mark.parametrize("name", [name for name in recipes() if "supernet" in name or not name.startswith("ImageNet/")])
 def test_the_search_never_sees_the_test_images_and_the_winner_all_training_images(name):
     cfg = load(name)
     names = {
@@ -158,8 +158,12 @@ def test_the_search_never_sees_the_test_images_and_the_winner_all_training_image
         ("COCO", False): (("coco_2017_train",), ("coco_2017_val",)),
         ("VOC", True): (("voc_0712_trainval_search",), ("voc_0712_trainval_holdout",)),
         ("VOC", False): (("voc_2007_trainval", "voc_2012_trainval"), ("voc_2007_test",)),
+        ("ImageNet", True): (("imagenet_train_search",), ("imagenet_train_holdout",)),
+        ("ImageNet", False): (("imagenet_train",), ("imagenet_val",)),
     }
-    expected = names[name.split("/")[0], "supernet" in name]
+    # A supernet that is only pre-trained on ImageNet is searched on detection.
+    is_searched = "supernet" in name if not name.startswith("ImageNet/") else name.endswith("_cls.yaml")
+    expected = names[name.split("/")[0], is_searched]
     assert (tuple(cfg.DATASETS.TRAIN), tuple(cfg.DATASETS.TEST)) == expected
 
 

@@ -3,16 +3,19 @@
 import json
 
 import pytest
+import yaml
 from scripts import ROOT, script
 from stand_in import use_root, write_coco, write_imagenet, write_voc
 from toy_runs import command, own_loggers
 
+import search_net
 import train_net
 from detnas.engine.setup import load_config
 
 pytest_plugins = ["toy_fixtures"]
 FAMILIES = [
     "ImageNet/supernet_300M",
+    "ImageNet/supernet_300M_cls",
     "ImageNet/supernet_1.3G",
     "ImageNet/detnas_300M",
     "ImageNet/shufflenetv2_20",
@@ -55,7 +58,7 @@ def root(tmp_path_factory):
             write(root)
         use_root(patch, root)
         split_dataset = script("tools", "split_dataset")
-        for what in ("coco", "voc"):
+        for what in ("imagenet", "coco", "voc"):
             split_dataset.main([what, "--images", "4"])
         yield root
 
@@ -91,3 +94,26 @@ def test_a_missing_split_names_the_command_that_makes_it(tmp_path, monkeypatch, 
     assert caught.value.code == 2
     assert "make it with: python tools/split_dataset.py coco" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_clsnasnet_is_found_on_images_held_out_of_imagenets_training_set_and_trained_as_a_detector(root, monkeypatch):
+    use_root(monkeypatch, root)
+    supernet = load_config(f"{ROOT}/configs/ImageNet/supernet_300M_cls.yaml").OUTPUT_DIR
+    if not (root / supernet / "model_final.pth").is_file():
+        run(root, "ImageNet/supernet_300M_cls")
+    few = {
+        "POPULATION": 2, "NUM_PARENTS": 1, "NUM_MUTATE": 1, "NUM_CROSS": 1, "GENERATIONS": 1, "RECALIBRATION_IMAGES": 2,
+    }
+    overrides = {**TINY, "OUTPUT_DIR": root / supernet, **{f"SEARCH.{key}": value for key, value in few.items()}}
+    config = f"{ROOT}/configs/ImageNet/supernet_300M_cls.yaml"
+    log = search_net.main(command(config, overrides, parser=search_net.parser()))
+    assert log.header["metric"] == "classification/top1" and log.header["held_out"] == ["imagenet_train_holdout"]
+    held_out = (root / "imagenet" / "train_holdout.txt").read_text().split()
+    trained_on = (root / "imagenet" / "train_search.txt").read_text().split()
+    assert len(held_out) == 4 and len(trained_on) == 8 and not set(held_out) & set(trained_on)
+
+    monkeypatch.chdir(root)
+    for name in ("ImageNet/clsnas_300M", "COCO/clsnas_fpn_300M_1x"):
+        assert run(root, name)["total_loss"] > 0
+        made = yaml.safe_load((root / "output" / name / "config.yaml").read_text())["MODEL"]["DETNAS"]["ARCH"]
+        assert made == log.space.format(log.best()[0].path)

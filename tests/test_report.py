@@ -3,6 +3,7 @@ import json
 import re
 
 import pytest
+from drawn_axes import drawn_axes
 
 from detnas import SearchSpace, get_space, report
 from detnas.report import curves, style
@@ -13,12 +14,14 @@ from detnas.search.log import Candidate, SearchLog
 TINY = get_space("tiny")
 
 
-def write_log(folder, scores, space=TINY, **header):
+def write_log(folder, scores, space=TINY, generation=None, **header):
+    """A log with these scores, None for a failure, ``generation`` candidates a generation."""
     own = {"own_space": dataclasses.asdict(space)} if space.name == "own" else {}
     log = SearchLog(str(folder), space, {"space": space.name, "metric": "bbox/AP", **own, **header})
     for number, score in enumerate(scores):
         path = tuple(number // 4**i % 4 for i in range(space.num_blocks))
-        log.append(Candidate(path, score=score, error=None if score is not None else "it failed"))
+        error = None if score is not None else "it failed"
+        log.append(Candidate(path, number // (generation or len(scores)), score, error=error))
     log.close()
     return log
 
@@ -26,6 +29,61 @@ def write_log(folder, scores, space=TINY, **header):
 def test_the_best_so_far_never_falls_and_passes_over_failures(tmp_path):
     log = write_log(tmp_path, [None, 3.0, 1.0, None, 5.0, 4.0])
     assert report.best_so_far(log) == [None, 3.0, 3.0, 3.0, 5.0, 5.0]
+
+
+def test_the_top_so_far_is_of_all_generations_up_to_each_one(tmp_path):
+    log = write_log(tmp_path, [None, None, 3.0, 1.0, None, 5.0, 4.0, 2.0], generation=2)
+    tops = report.top_so_far(log, 3)
+    assert {g: [c.score for c in best] for g, best in tops.items()} == {
+        1: [3.0, 1.0],
+        2: [5.0, 3.0, 1.0],
+        3: [5.0, 4.0, 3.0],
+    }
+    assert report.top_means(log, 3) == {1: 2.0, 2: 3.0, 3: 4.0}
+
+
+def test_the_picture_of_the_top_has_their_mean_and_each_of_them(tmp_path, monkeypatch):
+    log = write_log(tmp_path, [2.0, 4.0, 6.0, 1.0], generation=2, population=2)
+    with drawn_axes(monkeypatch, curves) as axes:
+        report.plot_top({"run": log}, str(tmp_path / "top.png"))
+    (ax,) = axes
+    assert [list(line.get_ydata()) for line in ax.lines] == [[3.0, 5.0]]
+    assert ax.collections[0].get_offsets().tolist() == [[1, 4.0], [1, 2.0], [2, 6.0], [2, 4.0]]
+    assert ax.get_title(loc="left") == "Top 2 so far"
+
+
+def test_kinds_of_search_have_a_colour_each_and_seeds_their_mean(tmp_path, monkeypatch):
+    logs = {
+        "evolution_0": write_log(tmp_path / "0", [1.0, 3.0], generation=1, seed=0),
+        "evolution_1": write_log(tmp_path / "1", [3.0, 5.0], generation=1, seed=1),
+        "random": write_log(tmp_path / "r", [2.0], generation=1, num_mutate=0),
+    }
+    with drawn_axes(monkeypatch, curves) as axes:
+        report.plot_top(logs, str(tmp_path / "top.svg"), count=5)
+    named = {line.get_label(): line for line in axes[0].lines if not line.get_label().startswith("_")}
+    assert [list(line.get_ydata()) for line in named.values()] == [[2.0, 3.0], [2.0]]
+    assert list(named) == ["evolution (2 seeds)", "random"]
+    assert len({line.get_color() for line in axes[0].lines}) == 2
+
+
+def test_the_command_draws_the_picture_that_is_asked_for(tmp_path, monkeypatch):
+    write_log(tmp_path, [1.0, 2.0])
+    titles = {}
+    for name in ("best", "top", "generations", "cost", "random"):
+        with drawn_axes(monkeypatch, curves) as axes:
+            report.main([str(tmp_path), "--figure", name, "--out", str(tmp_path / f"{name}.pdf")])
+        titles[name] = axes[0].get_title(loc="left")
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert len(set(titles.values())) == 5 and titles["top"] == "Top 50 so far"
+
+
+@pytest.mark.parametrize("flags", [["--html", "a.html"], ["--archs", "DetNASNet-1.3G", "--out", "a.png"]])
+def test_a_choice_of_picture_that_would_choose_nothing_is_refused(flags, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [] if "--archs" in flags else ["."]
+    with pytest.raises(SystemExit, match="error: --figure goes with folders and --out FILE"):
+        report.main([*folders, "--figure", "top", *flags])
+    assert list(tmp_path.iterdir()) == []
 
 
 OWN = SearchSpace("own", 4, (8, 16), (2, 1), ops=("shufflenet_3x3", "xception_3x3"))

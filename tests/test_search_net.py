@@ -286,7 +286,9 @@ def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_
     with pytest.raises(SystemExit) as caught:
         run(tmp_path, data, "--random-weights", SEARCH__METRIC="bbox/AP77")
     assert caught.value.code == 2
-    assert 'error: SEARCH.METRIC "bbox/AP77" is not reported; there are: bbox/AP, ' in capsys.readouterr().err
+    assert 'error: SEARCH.METRIC "bbox/AP77" is not reported for coco:' in capsys.readouterr().err
+    # Before the first candidate was evaluated.
+    assert not (tmp_path / "search.jsonl").exists()
     log = run(tmp_path, data, "--random-weights", SEARCH__GENERATIONS=1)
     assert len(log.history()) == 4 and log.header["metric"] == "bbox/AP50"
 

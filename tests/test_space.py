@@ -100,7 +100,7 @@ def test_format_refuses_a_path_of_another_space():
 def test_an_unknown_space_is_refused_with_the_known_ones():
     with pytest.raises(KeyError) as e:
         get_space("400M")
-    assert e.value.args[0] == 'unknown space "400M"; there are: 300M, 1.3G, 3.8G, tiny'
+    assert e.value.args[0] == 'unknown space "400M"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny'
 
 
 def test_random_paths_repeat_with_the_generators_seed():

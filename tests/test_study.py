@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def test_a_study_compares_inherited_weights_with_random_ones(whole):
 
 def test_a_study_leaves_tables_and_a_picture(whole):
     folder, _, _ = whole
+    assert not (folder / "trained.png").exists() and not (folder / "pretrained").exists()
     text = (folder / "study.md").read_text()
     assert "fitness, recalibrated" in text and "2 random networks" in text and "all 5" in text
     assert (folder / "study.png").stat().st_size > 1000
@@ -157,8 +159,9 @@ def test_a_study_that_fails_goes_on_where_it_stopped(whole, configs, tmp_path, c
 
 
 def test_other_settings_need_another_folder(whole, configs, capsys):
-    with pytest.raises((SystemExit, ValueError), match="holds another study"):
+    with pytest.raises(SystemExit, match="^2$"):
         run_study(configs, whole[0], "--random", "2", "SOLVER.BASE_LR", "0.5")
+    assert "holds another study" in capsys.readouterr().err
 
 
 def test_two_studies_cannot_share_a_folder(configs, tmp_path):
@@ -166,6 +169,65 @@ def test_two_studies_cannot_share_a_folder(configs, tmp_path):
     with pytest.raises(ValueError, match="is in use by a study"):
         study.Steps(str(tmp_path), 1)
     steps.close()
+
+
+@pytest.fixture(scope="module")
+def pretrain(configs, toy_root):
+    """A classifier's config that trains one network, as an argument."""
+    folder = Path(configs[1]).parent
+    settings = {**SHORT, **SOLVER, **classification(toy_root), "MODEL.DETNAS.ARCH": "some/best.yaml"}
+    return ["--pretrain", write_config(folder, "pretrain", "toy_4_pretrain", settings)]
+
+
+def test_each_network_is_trained_from_a_pretraining_of_its_own(configs, pretrain, tmp_path):
+    # As a recipe of step 4 says it; each network has weights of its own instead.
+    retrain = Path(configs[-1])
+    config = yaml.safe_load(retrain.read_text())
+    config["MODEL"]["WEIGHTS"] = "gone.pth"
+    (retrain.parent / "pretrained.yaml").write_text(yaml.safe_dump(config))
+    words = [*configs[:-1], str(retrain.parent / "pretrained.yaml"), *pretrain]
+    folder, ran = tmp_path / "study", []
+
+    def run(arguments, *args):
+        ran.append(arguments)
+        return run_here(arguments, *args)
+
+    networks = run_study(words, folder, "--random", "2", "--seeds", "3", run=run)
+    # Each of the five networks, and the winner from the supernet's weights.
+    trained = [r[r.index("OUTPUT_DIR") + 1] for r in ran if str(retrain.parent / "pretrained.yaml") in r]
+    assert len(trained) == 6
+    for n in networks:
+        name = f"{n.name} 3".replace(" ", "_")
+        files = (folder / step / name / "config.yaml" for step in ("pretrained", "alone"))
+        before, after = (yaml.safe_load(file.read_text()) for file in files)
+        assert before["MODEL"]["META_ARCHITECTURE"] == "ImageClassifier" and before["SEED"] == 3
+        assert before["MODEL"]["DETNAS"]["ARCH"] == after["MODEL"]["DETNAS"]["ARCH"] == n.arch
+        assert after["MODEL"]["WEIGHTS"] == str(folder / "pretrained" / name / "model_final.pth")
+    found = json.loads((folder / "study.json").read_text())
+    assert found["top1"].keys() == {n.name for n in networks}
+    assert "pre-trained, then trained alone" in found["winner"]
+    text = (folder / "study.md").read_text()
+    assert re.search(r"\| 2 random networks +\| [0-9.]+ ± [0-9.]+ +\| [0-9.]+ ± [0-9.]+ ", text)
+    assert "Pre-trained before: 2 iterations, batch 4." in text
+    assert (folder / "trained.png").stat().st_size > 1000
+
+    def never(*args):
+        raise AssertionError("a step ran again")
+
+    assert run_study(words, folder, "--random", "2", "--seeds", "3", run=never) == networks
+
+
+@pytest.mark.parametrize(
+    "given, opts, words",
+    [
+        (None, ["MODEL.WEIGHTS", "some.pth"], "MODEL.WEIGHTS some.pth: with --pretrain each network starts from"),
+        ("--retrain", [], "must be a classifier's config with one set to test on"),
+    ],
+)
+def test_a_pretraining_that_is_none_or_is_not_used_is_refused(configs, pretrain, tmp_path, given, opts, words):
+    flags = ["--pretrain", configs[configs.index(given) + 1]] if given else pretrain
+    with pytest.raises(ValueError, match=words):
+        run_study(configs, tmp_path, *flags, *opts)
 
 
 def test_a_recipe_that_starts_from_weights_is_refused(configs, tmp_path):

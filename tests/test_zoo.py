@@ -16,6 +16,8 @@ FACTS = {
     "ShuffleNetv2-20": ("300M", "0" * 20),
     "ShuffleNetv2-40": ("1.3G", "0" * 40),
     "ShuffleNetv2-40-3.8G": ("3.8G", "0" * 40),
+    "ShuffleNetv2-40-wide": ("1.3G-wide", "0" * 40),
+    "ShuffleNetv2-40-3.8G-wide": ("3.8G-wide", "0" * 40),
 }
 
 
@@ -62,6 +64,17 @@ def test_the_counted_figures_of_a_network_are_those_of_the_cost_table(name):
     space = get_space(network.space)
     costs, path = CostTable.measure(space), space.parse(network.arch)
     assert (network.flops, network.params) == (costs.flops(path), costs.params(path))
+
+
+@pytest.mark.parametrize("size", ["1.3G", "3.8G"])
+def test_the_wide_baseline_has_the_multiply_adds_of_detnasnet(size):
+    """Paper, Table 2; the widths are ours, in the proportions of DetNASNet's."""
+    baseline = PUBLISHED["ShuffleNetv2-40-wide" if size == "1.3G" else "ShuffleNetv2-40-3.8G-wide"]
+    assert baseline.flops == pytest.approx(PUBLISHED[f"DetNASNet-{size}"].flops, rel=2e-3)
+    narrow, wide = get_space(size), get_space(baseline.space)
+    widths = [(space.stem_channels, *space.stage_channels) for space in (narrow, wide)]
+    factors = [b / a for a, b in zip(*widths)]
+    assert max(factors) / min(factors) < 1.03
 
 
 def test_the_table_of_the_zoo_says_whose_every_figure_is():

@@ -26,6 +26,21 @@ BASES = {
     "faster_rcnn": "COCO/Base-FPN.yaml",
     "retinanet": "COCO/Base-RetinaNet.yaml",
 }
+#: where the released code places, pools or selects boxes otherwise than the configs here
+SETTINGS = {
+    "classifier": {},
+    "faster_rcnn": {
+        "MODEL.ANCHOR_GENERATOR.NAME": "ReleasedAnchorGenerator",
+        "MODEL.ROI_HEADS.NAME": "ReleasedROIHeads",
+        "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlign",
+        "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": "2",
+    },
+    "retinanet": {
+        "MODEL.META_ARCHITECTURE": "ReleasedRetinaNet",
+        "MODEL.ANCHOR_GENERATOR.NAME": "ReleasedAnchorGenerator",
+        "MODEL.RETINANET.NMS_THRESH_TEST": "0.4",
+    },
+}
 
 
 def settings(result):
@@ -33,7 +48,8 @@ def settings(result):
     classes = {"classifier": "CLASSIFIER", "faster_rcnn": "ROI_HEADS", "retinanet": "RETINANET"}[result.kind]
     detnas_keys = {"SPACE": result.space, "ARCH": result.arch, "SHUFFLE": result.shuffle}
     opts = [word for key, value in detnas_keys.items() for word in (f"MODEL.DETNAS.{key}", value)]
-    return [*opts, f"MODEL.{classes}.NUM_CLASSES", str(result.num_classes)]
+    boxes = [word for pair in SETTINGS[result.kind].items() for word in pair]
+    return [*opts, f"MODEL.{classes}.NUM_CLASSES", str(result.num_classes), *boxes]
 
 
 def expected_state(result):

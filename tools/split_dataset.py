@@ -4,8 +4,10 @@ Hold images out of a training set, to choose networks by in the search; and chec
 
     python tools/split_dataset.py coco                  # 5000 images of train2017, below $DETECTRON2_DATASETS
     python tools/split_dataset.py voc                   # 5000 images of trainval 2007 and 2012 together
+    python tools/split_dataset.py imagenet              # 50000 images of its training set
     python tools/split_dataset.py own --json boxes.json --image-root images --images 100
     python tools/split_dataset.py own --voc-root VOC2007 --split trainval --images 100
+    python tools/split_dataset.py own --folder CLASSES --images 100
     python tools/split_dataset.py check coco_2017_train_search coco_2017_train_holdout coco_2017_val
 
 NAME becomes NAME_search and NAME_holdout beside it, equal for equal images and seed. A check reads every image file
@@ -16,7 +18,8 @@ import argparse
 import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detnas.data.split import check_leaks, split_coco, split_table, split_voc, write_split
+from detnas.data.leaks import check_leaks
+from detnas.data.split import split_coco, split_folder, split_table, split_voc, write_split
 from detnas.engine.setup import user_errors
 
 #: leaks of a pair of data sets that are printed
@@ -28,6 +31,10 @@ def split(args):
         files = split_coco(args.images, args.seed)
     elif args.command == "voc":
         files = split_voc(args.images, args.seed)
+    elif args.command == "imagenet":
+        files = split_folder(args.images, args.seed)
+    elif args.folder:
+        files = split_folder(args.images, args.seed, args.folder)
     elif args.json:
         files = split_coco(args.images, args.seed, args.json, args.image_root, args.out_dir)
     else:
@@ -35,8 +42,10 @@ def split(args):
     equal = write_split(files, args.overwrite)
     for file in files:
         there = " (was there already)" if file.path in equal else ""
-        print(f"{file.path}: {file.num_images} images, {sum(file.boxes.values())} boxes{there}")
-    print(f"\n{split_table(files)}")
+        boxes = f", {sum(file.boxes.values())} boxes" if file.boxes else ""
+        print(f"{file.path}: {file.num_images} images{boxes}{there}")
+    if any(file.boxes for file in files):
+        print(f"\n{split_table(files)}")
     return 0
 
 
@@ -56,16 +65,19 @@ def parser():
     commands = parser.add_subparsers(dest="command", required=True)
     coco = commands.add_parser("coco", help="hold out images of COCO's train2017")
     voc = commands.add_parser("voc", help="hold out images of VOC's trainval 2007 and 2012")
+    imagenet = commands.add_parser("imagenet", help="hold out images of ImageNet's training set")
     own = commands.add_parser("own", help="hold out images of your own data")
     for command in (coco, voc):
         command.add_argument("--images", type=int, default=5000, help="to hold out (default: 5000)")
+    imagenet.add_argument("--images", type=int, default=50000, help="to hold out (default: 50000, 50 a class)")
     own.add_argument("--images", type=int, required=True, help="to hold out")
     own.add_argument("--json", metavar="FILE", help="own data in COCO form: the annotations")
     own.add_argument("--image-root", metavar="FOLDER", help="and its images")
     own.add_argument("--out-dir", metavar="FOLDER", help="where to write, if not beside FILE")
     own.add_argument("--voc-root", metavar="ROOT", help="own data in VOC form: folder of Annotations, JPEGImages")
     own.add_argument("--split", metavar="NAME", help="and ROOT/ImageSets/Main/NAME.txt")
-    for command in (coco, voc, own):
+    own.add_argument("--folder", metavar="ROOT", help="images to classify: a folder for each class")
+    for command in (coco, voc, imagenet, own):
         command.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
         command.add_argument("--overwrite", action="store_true", help="replace files that have other content")
     check = commands.add_parser("check", help="look for images that are in two data sets")
@@ -77,10 +89,10 @@ def main(argv=None):
     """Returns the exit code."""
     args = parser().parse_args(argv)
     if args.command == "own":
-        forms = (args.json, args.image_root), (args.voc_root, args.split)
+        forms = (args.json, args.image_root), (args.voc_root, args.split), (args.folder,)
         given = [any(form) for form in forms]
         if sum(given) != 1 or given != [all(form) for form in forms]:
-            parser().error("own data is named by --json and --image-root, or by --voc-root and --split")
+            parser().error("own data is named by --json and --image-root, by --voc-root and --split, or by --folder")
         if args.out_dir and not args.json:
             parser().error("--out-dir is for --json; a VOC split lies in its ROOT")
     with user_errors():

@@ -6,117 +6,44 @@ their fitness in the supernet, with and without recalibration:
 
     python tools/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; hours on 2 cores
     python tools/study.py --supernet CONFIG --classifier CONFIG --retrain CONFIG --output FOLDER
+    python tools/study.py --pretrain CONFIG --retrain CONFIG --output FOLDER    each network is pre-trained first
 
 Every step is a command line as a user would type it. Stopped or killed, it goes on when it is started again. Writes
-study.md (tables), study.png and study.json; what the steps said is in the folder's log/.
+study.md (tables), study.png and study.json, and with --pretrain trained.png (paper, Fig. 3 and Table 5); what the steps
+said is in the folder's log/.
 """
 
 import argparse
 import concurrent.futures
 import contextlib
-import dataclasses
-import fcntl
 import json
 import os
 import random
 import sys
-import threading
-import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.file_io import PathManager
-from tabulate import tabulate
 
 from detnas.config import config_space
 from detnas.cost import CostTable
+from detnas.data.mapper import is_classifier
 from detnas.engine.commands import StepFailed, run_step
 from detnas.engine.setup import load_config, user_errors
+from detnas.engine.steps import Steps, read_json
 from detnas.limits import Limits
 from detnas.modeling.weights import read_checkpoint, select_path
+from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog
 
 try:
-    from detnas.report.study import Network, correlation_table, correlations, plot_study, study_table
+    from detnas.report.study import Network, write_study
 except ModuleNotFoundError as e:
     sys.exit(f"error: {e}; a study needs scipy: pip install scipy")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TRAIN, SEARCH = (os.path.join(ROOT, name) for name in ("train_net.py", "search_net.py"))
 SHUFFLENET, WINNER, CLASSIFICATION = "ShuffleNetv2 style", "winner", "classification winner"
-
-
-class Steps:
-    """
-    Command lines that are run once; which of them were is kept in a folder.
-
-    Args:
-        folder: only one study can use it at a time.
-        threads: of torch for each step.
-        run: a function like :func:`detnas.engine.commands.run_step`.
-
-    Raises:
-        ValueError: if the folder is in use.
-    """
-
-    def __init__(self, folder, threads, run=run_step):
-        self.folder, self.threads, self.run_one = folder, threads, run
-        os.makedirs(os.path.join(folder, "log"), exist_ok=True)
-        # The steps inherit it: one that outlives a killed study keeps the next study out.
-        self.lock = open(os.path.join(folder, "lock"), "w")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"{folder} is in use by a study, or by a step of one that was killed") from None
-        self.file = os.path.join(folder, "steps.json")
-        self.done = read_json(self.file) if os.path.isfile(self.file) else {}
-        self.mutex, self.ended = threading.Lock(), None
-
-    def __call__(self, name, *arguments):
-        """
-        Run ``python ARGUMENTS``, unless it was done before.
-
-        Raises:
-            ValueError: if a step of this name was done with other arguments.
-            StepFailed: if it ends with an error, or no more steps are to be run because another one did.
-        """
-        # Where the project lies does not make another step.
-        command = " ".join(arguments).replace(ROOT + os.sep, "")
-        if name in self.done:
-            before = self.done[name]["command"]
-            if before != command:
-                raise ValueError(f"{self.folder} holds another study; remove it or give another --output: "
-                                 f"{name} was `python {before}` there and is `python {command}` now")
-            return
-        if self.ended:
-            raise StepFailed(self.ended)
-        print(f"{name} ...", flush=True)
-        log = os.path.join(self.folder, "log", f"{name.replace(' ', '_')}.txt")
-        last = time.perf_counter()
-
-        def say(progress):
-            nonlocal last
-            if time.perf_counter() - last > 60:
-                last = time.perf_counter()
-                print(f"    {name}: {progress}", flush=True)
-
-        try:
-            seconds = self.run_one(list(arguments), log, say, self.threads, (self.lock.fileno(),))
-        except StepFailed as e:
-            self.end(f"{name} {e}")
-            raise StepFailed(self.ended) from None
-        with self.mutex:
-            self.done[name] = {"command": command, "seconds": seconds}
-            write_json(self.file, self.done)
-            print(f"{name}: done in {seconds:.0f} s ({len(self.done)} steps done)", flush=True)
-
-    def end(self, reason):
-        """No step is begun from now on."""
-        self.ended = self.ended or reason
-
-    def close(self):
-        """Let another study have the folder."""
-        self.lock.close()
 
 
 class Study:
@@ -130,16 +57,31 @@ class Study:
         self.supernet = load_config(args.supernet)
         self.classifier = load_config(args.classifier)
         self.alone = load_config(args.retrain, args.opts)
+        self.pretrain = load_config(args.pretrain) if args.pretrain else None
         self.space = config_space(self.supernet)
-        for cfg, file in ((self.classifier, args.classifier), (self.alone, args.retrain)):
+        others = [(self.classifier, args.classifier), (self.alone, args.retrain)]
+        for cfg, file in others + ([(self.pretrain, args.pretrain)] if args.pretrain else []):
             found = config_space(cfg)
             if found != self.space:
                 raise ValueError(f'{file} is of space "{found.name}"; {args.supernet} of "{self.space.name}"')
-        if self.alone.MODEL.WEIGHTS:
-            given = self.alone.MODEL.WEIGHTS
-            raise ValueError(f"{args.retrain}: MODEL.WEIGHTS is {given}; a study trains from random ones")
+        self.check_weights()
         self.limits = Limits(self.supernet, self.space)
-        self.steps = Steps(self.folder, max(1, (os.cpu_count() or 1) // args.jobs), run)
+        self.steps = Steps(self.folder, max(1, (os.cpu_count() or 1) // args.jobs), run, ROOT)
+
+    def check_weights(self):
+        """
+        Raises:
+            ValueError: if what the networks start from is said twice, or not as a classifier that is tested.
+        """
+        given, args = self.alone.MODEL.WEIGHTS, self.args
+        if self.pretrain is None:
+            if given:
+                raise ValueError(f"{args.retrain}: MODEL.WEIGHTS is {given}; a study trains from random ones, or from "
+                                 "those of --pretrain CONFIG")
+        elif "MODEL.WEIGHTS" in args.opts:
+            raise ValueError(f"MODEL.WEIGHTS {given}: with --pretrain each network starts from weights of its own")
+        elif not is_classifier(self.pretrain) or len(self.pretrain.DATASETS.TEST) != 1:
+            raise ValueError(f"--pretrain {args.pretrain}: it must be a classifier's config with one set to test on")
 
     def known(self):
         """name -> path of the networks that need no search: random ones within the search's limits, all 3x3."""
@@ -171,9 +113,22 @@ class Study:
         self.steps(f"{name} {kind}", *command, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", folder, *opts)
         return read_json(os.path.join(folder, "evaluation.json"))["metrics"][self.supernet.SEARCH.METRIC]
 
+    def pretrained(self, name, seed):
+        """Weights of the pre-training of a network, which :meth:`train_alone` makes."""
+        return os.path.join(self.folder, "pretrained", f"{name} {seed}".replace(" ", "_"), "model_final.pth")
+
+    def train_alone(self, name, path, seed):
+        """Score of a path that was trained alone, from random weights or, with --pretrain, from those of its own."""
+        if self.pretrain is None:
+            return self.train(name, path, seed)
+        weights = self.pretrained(name, seed)
+        command = [TRAIN, "--config-file", self.args.pretrain, "--resume", "MODEL.DETNAS.ARCH", self.space.format(path)]
+        command += ["SEED", str(seed), "OUTPUT_DIR", os.path.dirname(weights)]
+        self.steps(f"{name} pre-training seed {seed}", *command)
+        return self.train(name, path, seed, weights)
+
     def train(self, name, path, seed, weights=None):
         """Score of a path that was trained alone, from random weights or those of a file."""
-        name = f"{name} inherited" if weights else name
         folder = os.path.join(self.folder, "alone", f"{name} {seed}".replace(" ", "_"))
         command = [TRAIN, "--config-file", self.args.retrain, "--resume", "MODEL.DETNAS.ARCH", self.space.format(path)]
         command += ["SEED", str(seed), "OUTPUT_DIR", folder, *self.args.opts]
@@ -203,7 +158,7 @@ def compare(study, pool):
     classification = pool.submit(study.search, "classification", args.classifier, study.classifier, *opts)
 
     def alone(name):
-        return {seed: pool.submit(study.train, name, paths[name], seed) for seed in args.seeds}
+        return {seed: pool.submit(study.train_alone, name, paths[name], seed) for seed in args.seeds}
 
     def fitness(name):
         return {kind: pool.submit(study.fitness, name, paths[name], kind) for kind in ("recalibrated", "plain")}
@@ -211,14 +166,15 @@ def compare(study, pool):
     trained = {name: alone(name) for name in paths}
     paths[WINNER] = detection.result()
     file = study.inherited(paths[WINNER])
-    inherited = {seed: pool.submit(study.train, WINNER, paths[WINNER], seed, file) for seed in args.seeds}
+    again = f"{WINNER} inherited"
+    inherited = {seed: pool.submit(study.train, again, paths[WINNER], seed, file) for seed in args.seeds}
     tested = pool.submit(study.fitness, WINNER, paths[WINNER], "tested")
     trained[WINNER] = alone(WINNER)
     judged = {name: fitness(name) for name in paths}
     paths[CLASSIFICATION] = classification.result()
     trained[CLASSIFICATION], judged[CLASSIFICATION] = alone(CLASSIFICATION), fitness(CLASSIFICATION)
 
-    table = CostTable.measure(study.space)
+    table, start = CostTable.measure(study.space), "random" if study.pretrain is None else "pre-trained"
     networks = [
         Network(
             name,
@@ -231,45 +187,24 @@ def compare(study, pool):
     ]
     weights = {
         "the supernet's, recalibrated, not trained on": [tested.result()],
-        "random, then trained alone": [score.result() for score in trained[WINNER].values()],
+        f"{start}, then trained alone": [score.result() for score in trained[WINNER].values()],
         "the supernet's, then trained alone": [score.result() for score in inherited.values()],
     }
     return networks, weights
 
 
 def report(study, networks, weights):
-    """Write study.json, study.md and study.png; returns the text of study.md."""
-    metric, folder = study.alone.SEARCH.METRIC, study.folder
-    random_ones = [n for n in networks if n.is_random]
-    groups = {f"{len(random_ones)} random networks": correlations(random_ones)}
-    groups[f"all {len(networks)}"] = correlations(networks)
-    of_winner = [[name, ", ".join(f"{score:.1f}" for score in scores)] for name, scores in weights.items()]
-    text = "\n\n".join(
-        (
-            f"{metric}; alone: {study.alone.SOLVER.MAX_ITER} iterations, batch {study.alone.SOLVER.IMS_PER_BATCH}.",
-            study_table(networks),
-            correlation_table(groups),
-            tabulate(of_winner, ["the winner's weights", f"{metric} on the test images"], tablefmt="github"),
-        )
-    )
-    raw = [dataclasses.asdict(n) for n in networks]
-    content = {"metric": metric, "networks": raw, "kendall": groups, "winner": weights}
-    write_json(os.path.join(folder, "study.json"), content)
-    with open(os.path.join(folder, "study.md"), "w") as f:
-        f.write(text + "\n")
-    plot_study(networks, metric, os.path.join(folder, "study.png"))
-    return text
+    """Write what was found into the study's folder; returns the text of study.md."""
+    recipe, top1 = f"alone: {in_words(study.alone)}.", None
+    if study.pretrain is not None:
+        recipe += f" Pre-trained before: {in_words(study.pretrain)}."
+        top1 = {n.name: {seed: pretrained_top1(study.pretrained(n.name, seed)) for seed in n.alone} for n in networks}
+    return write_study(study.folder, networks, study.alone.SEARCH.METRIC, recipe, weights, top1)
 
 
-def read_json(file):
-    with open(file) as f:
-        return json.load(f)
-
-
-def write_json(file, content):
-    with open(f"{file}.new", "w") as f:
-        json.dump(content, f, indent=1)
-    os.replace(f"{file}.new", file)
+def in_words(cfg):
+    """A training recipe."""
+    return f"{cfg.SOLVER.MAX_ITER} iterations, batch {cfg.SOLVER.IMS_PER_BATCH}"
 
 
 def main(args, run=run_step, executor=concurrent.futures.ThreadPoolExecutor):
@@ -287,7 +222,8 @@ def main(args, run=run_step, executor=concurrent.futures.ThreadPoolExecutor):
                 sys.exit(f"error: {e}; start again to go on from here")
             finally:
                 study.steps.end("the study has ended")
-    print(f"\n{report(study, networks, weights)}\n\nAlso in {args.output}: study.md, study.png, study.json")
+    files = "study.md, study.png, study.json" + (", trained.png" if args.pretrain else "")
+    print(f"\n{report(study, networks, weights)}\n\nAlso in {args.output}: {files}")
     return networks
 
 
@@ -300,6 +236,7 @@ def parser():
         ("--retrain", "bccd_study.yaml", "step 4: trains one network; tested on DATASETS.TEST"),
     ):
         parser.add_argument(flag, default=os.path.join(demo, file), metavar="CONFIG", help=what)
+    parser.add_argument("--pretrain", metavar="CONFIG", help="a classifier's: pre-trains each network first")
     parser.add_argument("--output", default=os.path.join("output", "study"), metavar="FOLDER")
     parser.add_argument("--random", type=int, default=12, metavar="N", help="random networks")
     parser.add_argument("--seed", type=int, default=0, help="of the random networks")

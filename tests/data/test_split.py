@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog
-from stand_in import use_root, write_coco, write_voc
+from stand_in import use_root, write_coco, write_imagenet, write_voc
 from toy_runs import tree
 
 from detnas.data.datasets import register_dataset
-from detnas.data.split import check_leaks, find_leaks, hold_out, split_coco, split_voc, write_split
+from detnas.data.leaks import check_leaks, find_leaks
+from detnas.data.split import hold_out, split_coco, split_voc, write_split
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "split_dataset.py"
 
@@ -306,3 +307,38 @@ def test_a_mistake_is_one_sentence_from_the_command_line(root, monkeypatch, caps
         runpy.run_path(str(TOOL), run_name="__main__")
     assert caught.value.code == 2
     assert capsys.readouterr().err == f"error: {root}/ImageSets/Main does not exist\n"
+
+
+def test_a_folder_of_classes_is_split_into_lists_that_are_data_sets(root, run):
+    write_imagenet(root)
+    code, out, _ = run("imagenet", "--images", 5)
+    assert code == 0 and f"{root}/imagenet/train_holdout.txt: 5 images\n" in out and "boxes" not in out
+    sets = {}
+    for part, count in (("search", 7), ("holdout", 5)):
+        assert register_dataset(f"imagenet_train_{part}") == register_dataset("imagenet_train")
+        dicts = DatasetCatalog.get(f"imagenet_train_{part}")
+        listed = (root / "imagenet" / f"train_{part}.txt").read_text().split()
+        assert [str(Path(d["file_name"]).relative_to(root / "imagenet" / "train")) for d in dicts] == listed
+        assert all(Path(d["file_name"]).parent.name == register_dataset("imagenet_train")[d["label"]] for d in dicts)
+        assert len(dicts) == count
+        sets[part] = {d["file_name"] for d in dicts}
+    assert not sets["search"] & sets["holdout"]
+    assert sets["search"] | sets["holdout"] == {d["file_name"] for d in DatasetCatalog.get("imagenet_train")}
+    # The same for a folder of one's own.
+    code, out, _ = run("own", "--folder", root / "imagenet" / "train", "--images", 5)
+    assert code == 0 and out.count("(was there already)") == 2
+
+
+@pytest.mark.parametrize("text, words", [("", "it names no image"), ("n1/none.JPEG\n", "n1/none.JPEG is not in")])
+def test_a_list_of_images_that_is_wrong_is_named(root, text, words):
+    write_imagenet(root)
+    listing = root / "list.txt"
+    listing.write_text(text)
+    with pytest.raises(ValueError, match=f"list.txt: {words}"):
+        register_dataset(f"folder:{root}/imagenet/train:{listing}")
+
+
+def test_imagenets_parts_say_what_makes_them(root):
+    write_imagenet(root)
+    with pytest.raises(FileNotFoundError, match="make it with: python tools/split_dataset.py imagenet"):
+        register_dataset("imagenet_train_holdout")

@@ -104,7 +104,7 @@ def test_the_page_needs_nothing_else(page):
 
 def test_every_picture_lies_beside_the_page_as_png_and_svg(page):
     figures = data(page)["figures"]
-    assert set(figures) == {"best", "generations", "cost", "random", "archs", "frequencies"}
+    assert set(figures) == {"best", "top", "generations", "cost", "random", "archs", "frequencies"}
     for file in figures.values():
         assert (page.parent / f"{file}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (page.parent / f"{file}.svg").read_text()
@@ -130,6 +130,26 @@ def test_seeds_of_one_search_form_a_band_as_far_as_all_have_come(tmp_path):
         ("random_0", []),
     ]
     assert [search["group"] for search in found["searches"]] == [0, 1, 0, 0]
+
+
+def test_the_page_has_the_top_so_far_of_each_generation(tmp_path):
+    log = write_log(tmp_path / "0", [1.0, None, 3.0, 2.0, 5.0], population=3)
+    found = report.page_data({"run": log})
+    (search,) = found["searches"]
+    assert found["topCount"] == 3
+    assert search["tops"] == [(1, [2, 3, 0]), (2, [4, 2, 3])] and search["topMeans"] == [(1, 2.0), (2, 10 / 3)]
+    other = write_log(tmp_path / "1", [3.0], seed=1, population=3)
+    (group,) = report.page_data({"run_0": log, "run_1": other})["groups"]
+    assert group["topMeansBand"] == [(1, 2.0, 2.5, 3.0)]
+
+
+def test_a_browser_draws_the_top_so_far(tmp_path):
+    page = write(tmp_path, run=write_log(tmp_path, population=4))
+    dom, console = browse(page, tmp_path / "profile")
+    chart = re.search(r'id="top-so-far">(.*?)</svg>', dom)[1]
+    # Three of the first four have a score, four are the top of all; a dot for each mean, one that follows the mouse.
+    assert console == [] and "Top 4 so far (paper, Fig. 2)" in dom
+    assert len(re.findall("<circle", chart)) == 3 + 4 + 2 + 1
 
 
 def test_a_page_is_written_while_the_search_holds_its_folder(tmp_path):

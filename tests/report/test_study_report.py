@@ -1,8 +1,11 @@
 import math
 
 import pytest
+from drawn_axes import drawn_axes
 
-from detnas.report.study import Network, correlation_table, correlations, kendall, plot_study, study_table
+from detnas.report import study
+from detnas.report.study import (Network, correlation_table, correlations, kendall, plot_study, study_table,
+                                 trained_table)
 
 NETWORKS = [
     Network("random 1", "00-11", 280e6, 30.0, 4.0, {0: 40.0, 1: 42.0}),
@@ -49,6 +52,30 @@ def test_the_correlations_stand_beside_each_other():
     rows = correlation_table({"all": correlations(NETWORKS), "random": correlations(NETWORKS[:3])}).splitlines()
     assert len(rows) == 2 + 4 and "all" in rows[0] and "random" in rows[0]
     assert "+0.67  [" in rows[2]
+
+
+TOP1 = {f"random {i}": {0: 70.0 + i, 1: 72.0 + i} for i in (1, 2, 3)} | {"winner": {0: 75.0, 1: 76.0}}
+
+
+def test_random_networks_are_a_mean_and_a_deviation_beside_the_others():
+    rows = trained_table(NETWORKS, "bbox/AP", TOP1).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0] == ["network", "bbox/AP, trained", "top-1"] and len(cells) == 4
+    # Of 41, 40.5 and 44.5: 42, and the square root of (1 + 2.25 + 6.25) / 2.
+    assert cells[2] == ["3 random networks", "42.0 ± 2.2", "73.0 ± 1.0"]
+    assert cells[3] == ["winner", "46.5", "75.5"]
+
+
+def test_the_picture_of_trained_networks_has_the_band_of_the_random_ones(tmp_path, monkeypatch):
+    with drawn_axes(monkeypatch, study) as drawn:
+        study.plot_trained(NETWORKS, "bbox/AP", TOP1, str(tmp_path / "a.png"))
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    for ax, xs in zip(drawn[0], ([280, 270, 260, 250], [72, 73, 74, 75.5])):
+        low, high = ax.patches[0].get_extents().transformed(ax.transData.inverted()).intervaly
+        assert (low, high) == pytest.approx((42 - 4.75**0.5, 42 + 4.75**0.5))
+        dots = [line for line in ax.lines if line.get_marker() == "o"]
+        assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == list(zip(xs, [41, 40.5, 44.5, 46.5]))
+        assert [text.get_text() for text in ax.texts] == ["winner"]
 
 
 def test_the_picture_is_written(tmp_path):

@@ -8,7 +8,7 @@ from . import compat  # isort: skip  # noqa: F401  before anything of Detectron2
 from .config import add_detnas_config, config_space
 from .cost import Constraint, CostTable
 from .engine.bn import recalibrate_bn
-from .modeling import classifier  # noqa: F401  registers ImageClassifier
+from .modeling import classifier, released_boxes  # noqa: F401  registered with Detectron2
 from .modeling.backbone import DetNASNet, DetNASSupernet, find_supernet
 from .modeling.builders import build_published
 from .modeling.released import from_released

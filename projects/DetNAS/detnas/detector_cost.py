@@ -63,7 +63,7 @@ def _run_heads(cfg, model, features):
     if arch == "ImageClassifier":
         model.linear(features["last"].mean(dim=(2, 3)))
         yield "linear layer", [model.linear]
-    elif arch == "RetinaNet":
+    elif arch in ("RetinaNet", "ReleasedRetinaNet"):
         model.head([features[name] for name in model.head_in_features])
         yield "head", [model.head]
     elif arch in ("GeneralizedRCNN", "PanopticFPN"):

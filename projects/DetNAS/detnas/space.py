@@ -127,13 +127,16 @@ class SearchSpace:
         return tuple(rng.randrange(len(self.ops)) for _ in range(self.num_blocks))
 
 
-#: The paper's small space, its large one, the large one widened 1.8 times, and a tenth of the small one for the demo.
+#: The paper's small space, its large one, the large one widened 1.8 times; the two large ones, widened by us until all
+#: 3x3 has the multiply-adds of DetNASNet; and a tenth of the small one for the demo.
 SPACES = {
     space.name: space
     for space in (
         SearchSpace("300M", 16, (64, 160, 320, 640), (4, 4, 8, 4)),
         SearchSpace("1.3G", 48, (96, 240, 480, 960), (8, 8, 16, 8)),
         SearchSpace("3.8G", 72, (172, 432, 864, 1728), (8, 8, 16, 8), last_channels=1728),
+        SearchSpace("1.3G-wide", 54, (106, 266, 532, 1066), (8, 8, 16, 8)),
+        SearchSpace("3.8G-wide", 80, (190, 474, 950, 1900), (8, 8, 16, 8), last_channels=1728),
         SearchSpace("tiny", 16, (32, 64, 96, 128), (2, 2, 2, 2), last_channels=256),
     )
 }

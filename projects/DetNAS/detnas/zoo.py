@@ -75,8 +75,10 @@ PUBLISHED = {
         "300M", "0000-0000-00000000-0000", 262705856, 1473488,
         {COCO_FPN: {"P": 34.8}, COCO_RETINANET: {"P": 32.1}, VOC_FPN: {"P": 80.6}, VOC_RETINANET: {"P": 79.4}},
     ),
-    "ShuffleNetv2-40": Network("1.3G", _ALL_3X3, 1036681632, 6244464, {COCO_FPN: {"P": 39.2}}),
-    "ShuffleNetv2-40-3.8G": Network("3.8G", _ALL_3X3, 3265452512, 20014520, {COCO_FPN: {"P": 40.8}}),
+    "ShuffleNetv2-40": Network("1.3G", _ALL_3X3, 1036681632, 6244464),
+    "ShuffleNetv2-40-3.8G": Network("3.8G", _ALL_3X3, 3265452512, 20014520),
+    "ShuffleNetv2-40-wide": Network("1.3G-wide", _ALL_3X3, 1268531600, 7669764, {COCO_FPN: {"P": 39.2}}),
+    "ShuffleNetv2-40-3.8G-wide": Network("3.8G-wide", _ALL_3X3, 3942736294, 24165168, {COCO_FPN: {"P": 40.8}}),
 }
 
 
@@ -119,7 +121,9 @@ def table():
             tabulate(rows, headers, disable_numparse=True),
             "P: the paper, R: the model table of the released code; neither was measured here.\n"
             "flops are multiply-adds for a 224x224 image; flops and params are those of the backbone, counted here.\n"
-            "Faster R-CNN has FPN and the 4conv1fc head.",
+            "Faster R-CNN has FPN and the 4conv1fc head.\n"
+            "The paper scales ShuffleNetv2-40 to the multiply-adds of DetNASNet and gives no widths: those of\n"
+            "ShuffleNetv2-40-wide and ShuffleNetv2-40-3.8G-wide are ours. Without -wide it has DetNASNet's widths.",
             tabulate(archs, ["MODEL.DETNAS.ARCH", "arch"], disable_numparse=True),
         )
     )

@@ -6,6 +6,7 @@ Detectron2 knows (``coco_2017_train``, ``voc_2007_test``), one of ``standard.py`
     coco:ANNOTATIONS.json:IMAGE_FOLDER    COCO form
     voc:ROOT:SPLIT                        VOC form: ROOT/Annotations, ROOT/JPEGImages, ROOT/ImageSets/Main/SPLIT.txt
     folder:ROOT                           classification: ROOT/CLASS/IMAGE
+    folder:ROOT:LIST.txt                  the same, only the images of LIST.txt, a line CLASS/IMAGE each
 
 ``$VARIABLES`` in it are taken from the environment.
 """
@@ -23,7 +24,7 @@ from torchvision.datasets import ImageFolder
 from .standard import image_folder, register_standard
 from .voc import read_ids, split_file
 
-FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT or folder:ROOT"
+FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT, folder:ROOT or folder:ROOT:LIST.txt"
 
 
 def register_dataset(name):
@@ -39,11 +40,11 @@ def register_dataset(name):
     """
     register_standard(name)
     if name not in DatasetCatalog.list() and image_folder(name):
-        _register_folder(name, image_folder(name))
+        _register_folder(name, *image_folder(name))
     elif name not in DatasetCatalog.list():
         # "://" belongs to a path of PathManager, not to the form.
         form, *parts = re.split(r":(?!//)", name)
-        if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1)):
+        if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
             raise ValueError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
         _REGISTER[form](name, *(_expand(part, name) for part in parts))
     metadata = MetadataCatalog.get(name)
@@ -193,17 +194,38 @@ def _check_voc_xml(file):
     return [class_name for class_name, _ in objects]
 
 
-def _register_folder(name, root):
+def _register_folder(name, root, listing=""):
     _require(root, name)
-    try:
-        folder = ImageFolder(PathManager.get_local_path(root))
-    except FileNotFoundError as e:
-        raise ValueError(f'data set "{name}": {e}; a folder of images for each class is expected') from None
-    samples = [
-        {"file_name": file, "image_id": index, "label": label} for index, (file, label) in enumerate(folder.samples)
-    ]
+    folder, files = read_image_folder(root, f'data set "{name}"')
+    if listing:
+        _require(listing, name)
+        with PathManager.open(listing) as f:
+            names = f.read().split("\n")
+        wanted = [file for file in names if file]
+        missing = next((file for file in wanted if file not in files), None)
+        if missing or not wanted:
+            what = f"{missing} is not in {root}" if missing else "it names no image"
+            raise ValueError(f'data set "{name}": {listing}: {what}; a line CLASS/IMAGE is expected for each image')
+        files = {file: files[file] for file in sorted(wanted)}
+    samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(files.values())]
     DatasetCatalog.register(name, lambda: samples)
     MetadataCatalog.get(name).set(classes=folder.classes, evaluator_type="classification")
+
+
+def read_image_folder(root, source):
+    """
+    Returns:
+        torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images.
+
+    Raises:
+        ValueError: naming ``source``, if it has no such form.
+    """
+    try:
+        local = PathManager.get_local_path(root)
+        folder = ImageFolder(local)
+    except FileNotFoundError as e:
+        raise ValueError(f"{source}: {e}; a folder of images for each class is expected") from None
+    return folder, {os.path.relpath(file, local): (file, label) for file, label in folder.samples}
 
 
 _REGISTER = {"coco": _register_coco, "voc": _register_voc, "folder": _register_folder}

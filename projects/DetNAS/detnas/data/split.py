@@ -1,12 +1,11 @@
 """
-Hold-out splits for the search, and the check that no image is in two splits.
+Hold-out splits for the search.
 
 A search chooses networks by images on which neither the supernet was trained nor the final figures are measured. So a
 part of the training set is held out: NAME becomes NAME_search, to train the supernet on, and NAME_holdout. Equal data
 and seed give equal files, byte for byte.
 """
 
-import hashlib
 import itertools
 import json
 import os
@@ -14,11 +13,10 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
-from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
-from .datasets import check_coco_json, read_coco_json, register_dataset
+from .datasets import check_coco_json, read_coco_json, read_image_folder
 from .standard import VOC_FOLDERS, datasets_root, require_standard
 from .voc import count_boxes, read_ids, require_split, split_file
 
@@ -34,15 +32,6 @@ class SplitFile:
     text: str
     num_images: int
     boxes: Counter
-
-
-@dataclass(frozen=True)
-class Leak:
-    """An image of one data set that is in another: how that shows ("file", "image id" or "content"), and both files."""
-
-    kind: str
-    a: str
-    b: str
 
 
 def hold_out(ids, count, seed, source):
@@ -140,6 +129,32 @@ def _voc_part(folder, split, part, ids):
     return SplitFile(part, path, "".join(f"{image_id}\n" for image_id in ids), len(ids), count_boxes(folder, ids))
 
 
+def split_folder(count, seed=0, folder=None):
+    """
+    Split the images of ImageNet's training set, or of another folder with a folder of images for each class, into the
+    lists FOLDER_search.txt and FOLDER_holdout.txt.
+
+    Returns:
+        list of two :class:`SplitFile`, without boxes.
+
+    Raises:
+        FileNotFoundError, ValueError: as for :func:`split_coco`.
+    """
+    if folder is None:
+        folder = os.path.join(datasets_root(), "imagenet", "train")
+        require_standard(folder, "imagenet", "nothing to split")
+    elif not PathManager.isdir(folder):
+        raise FileNotFoundError(f"{folder} does not exist")
+    folder = folder.rstrip("/")
+    names = list(read_image_folder(folder, folder)[1])
+    held_out = hold_out(names, count, seed, folder)
+    parts = {"search": sorted(set(names) - held_out), "holdout": sorted(held_out)}
+    return [
+        SplitFile(part, f"{folder}_{part}.txt", "".join(f"{name}\n" for name in drawn), len(drawn), Counter())
+        for part, drawn in parts.items()
+    ]
+
+
 def write_split(files, overwrite=False):
     """
     Write the files of a split, each under another name until it is complete.
@@ -177,73 +192,3 @@ def split_table(files):
     cells = [(name, boxes["search"][name], boxes["holdout"][name]) for name in names]
     rows = [list(itertools.chain(*cells[i : i + 3])) for i in range(0, len(cells), 3)]
     return tabulate(rows, headers=["class", *PARTS] * min(3, len(cells)))
-
-
-def find_leaks(a_dicts, b_dicts, same_source=False):
-    """
-    Find images of one data set in another: by file, and by content, whatever the files' names.
-
-    Args:
-        a_dicts, b_dicts: lists of dataset dicts with "file_name" and "image_id".
-        same_source: whether equal image ids mean equal images, as among COCO's own sets; own data mostly counts anew
-            in every set.
-
-    Returns:
-        list of :class:`Leak`, at most one for each image of ``a_dicts``.
-
-    Raises:
-        FileNotFoundError: if an image is not there.
-    """
-    b_ids = {d["image_id"]: d["file_name"] for d in b_dicts} if same_source else {}
-    b_files = {_place(d["file_name"]): d["file_name"] for d in b_dicts}
-    leaks, others = [], []
-    for d in a_dicts:
-        file = d["file_name"]
-        if _place(file) in b_files:
-            leaks.append(Leak("file", file, b_files[_place(file)]))
-        elif d["image_id"] in b_ids:
-            leaks.append(Leak("image id", file, b_ids[d["image_id"]]))
-        else:
-            others.append(file)
-
-    # Files of different size differ, so that most are never read.
-    a_sizes, b_sizes = ({file: _size(file) for file in files} for files in (others, b_files.values()))
-    common = set(a_sizes.values()) & set(b_sizes.values())
-    contents = {_digest(file): file for file, size in b_sizes.items() if size in common}
-    for file, size in a_sizes.items():
-        same = contents.get(_digest(file)) if size in common else None
-        if same:
-            leaks.append(Leak("content", file, same))
-    return leaks
-
-
-def check_leaks(names):
-    """
-    :func:`find_leaks` between any two of the named data sets: {(name, name): leaks}.
-
-    Raises:
-        FileNotFoundError, ValueError: if a data set is not there or not sound, or fewer than two are named.
-    """
-    if len(set(names)) < max(2, len(names)):
-        raise ValueError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
-    for name in names:
-        register_dataset(name)
-    dicts = {name: DatasetCatalog.get(name) for name in names}
-    return {
-        (a, b): find_leaks(dicts[a], dicts[b], same_source=a.startswith("coco_20") and b.startswith("coco_20"))
-        for a, b in itertools.combinations(names, 2)
-    }
-
-
-def _place(file):
-    return file if "://" in file else os.path.realpath(file)
-
-
-def _size(file):
-    if not PathManager.isfile(file):
-        raise FileNotFoundError(f"{file} does not exist, though its data set names it")
-    return os.path.getsize(PathManager.get_local_path(file))
-
-
-def _digest(file):
-    return hashlib.sha256(_read(file)).digest()

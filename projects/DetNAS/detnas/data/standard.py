@@ -3,6 +3,7 @@ The standard data by name: Detectron2's names and, of the same files, those that
 folder that the environment variable ``DETECTRON2_DATASETS`` names, "datasets" if it is not set:
 
     imagenet_train, imagenet_val                        imagenet/train, imagenet/val: a folder of images for each class
+    imagenet_train_search, imagenet_train_holdout       imagenet_train in two parts
     coco_2017_train_search, coco_2017_train_holdout     coco_2017_train in two parts
     voc_0712_trainval                                   voc_2007_trainval and voc_2012_trainval joined
     voc_0712_trainval_search, voc_0712_trainval_holdout the same in two parts
@@ -28,8 +29,16 @@ LAYOUTS = {
     "voc": "VOC2007 and VOC2012, each with Annotations, ImageSets/Main and JPEGImages",
 }
 
-#: name -> folder
-_FOLDERS = {"imagenet_train": "imagenet/train", "imagenet_val": "imagenet/val"}
+#: what final figures are measured on
+TEST_SETS = ("imagenet_val", "coco_2017_val", "voc_2007_test")
+
+#: name -> folder, and the file that lists the images, if they are not all of it
+_FOLDERS = {
+    "imagenet_train": ("imagenet/train", ""),
+    "imagenet_val": ("imagenet/val", ""),
+    "imagenet_train_search": ("imagenet/train", "imagenet/train_search.txt"),
+    "imagenet_train_holdout": ("imagenet/train", "imagenet/train_holdout.txt"),
+}
 #: name -> json file and image folder, in "coco"
 _COCO = {
     "coco_2017_train_search": ("annotations/instances_train2017_search.json", "train2017"),
@@ -70,16 +79,18 @@ def require_standard(path, layout, wanted):
 
 def image_folder(name):
     """
-    Folder of a standard classification set, None for other names.
+    Folder of a standard classification set, and the file that lists its images ("": all of them); None for other names.
 
     Raises:
         FileNotFoundError: if it is not there.
     """
     if name not in _FOLDERS:
         return None
-    path = os.path.join(datasets_root(), _FOLDERS[name])
-    require_standard(path, "imagenet", f'data set "{name}"')
-    return path
+    folder, listing = (os.path.join(datasets_root(), path) if path else "" for path in _FOLDERS[name])
+    require_standard(folder, "imagenet", f'data set "{name}"')
+    if listing:
+        _require_split(name, listing, "imagenet")
+    return folder, listing
 
 
 def register_standard(name):

@@ -27,6 +27,13 @@ except ImportError:
 
 logger = logging.getLogger(__name__)
 
+#: form of a data set -> what its evaluator reports
+_REPORTED = {
+    "classification": ("classification/top1", "classification/top5"),
+    "coco": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+    "pascal_voc": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75")),
+}
+
 
 class ClassificationEvaluator(DatasetEvaluator):
     """Top-1 and top-5 accuracy in percent, over all ranks."""
@@ -94,6 +101,21 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=N
     if form == "pascal_voc":
         return VOCEvaluator(dataset_name, distributed, image_ids)
     raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
+
+
+def reported_metrics(dataset_name):
+    """
+    Names of what the evaluator of a registered data set reports, as "task/metric". Those of single classes come last.
+
+    Raises:
+        ValueError: if its form has none here.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    form = metadata.get("evaluator_type")
+    if form not in _REPORTED:
+        raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
+    classes = metadata.get("thing_classes", ()) if form == "coco" else ()
+    return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
 
 
 def read_test_images(dataset_name, count=0, seed=0):

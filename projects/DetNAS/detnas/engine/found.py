@@ -1,5 +1,6 @@
-"""What earlier steps have left: weights, the arch of a search, the config of a run."""
+"""What earlier steps have left: weights, the arch of a search, the config of a run and what it has measured."""
 
+import json
 import os
 
 import yaml
@@ -85,6 +86,23 @@ def read_detnas(path):
     add_detnas_config(default)
     own = {**default.MODEL.DETNAS.OWN_SPACE, **detnas.get("OWN_SPACE", {})}
     return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {**detnas, "OWN_SPACE": own}}}))
+
+
+def read_metrics(folder):
+    """The lines of ``metrics.json`` of a folder, a dict each, in the order in which they were written; none: empty."""
+    file = os.path.join(folder, "metrics.json")
+    if not PathManager.isfile(file):
+        return []
+    with PathManager.open(file) as f:
+        return [line for line in map(_parse, f) if line]
+
+
+def _parse(line):
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        # A process that was killed while writing leaves half a line.
+        return {}
 
 
 def describe(space):

@@ -1,11 +1,10 @@
 """Whether a supernet still changes its mind: how alike two evaluations rank the same paths."""
 
 import itertools
-import json
 import math
 import os
 
-from detectron2.utils.file_io import PathManager
+from .found import read_metrics
 
 #: what an evaluation of a supernet leaves in metrics.json beside the results of each path
 MEAN, AGREEMENT = "supernet/mean", "supernet/agreement"
@@ -34,19 +33,7 @@ def read_evaluations(folder):
     Returns:
         list of dicts, the lines of that file; empty if there are none.
     """
-    file = os.path.join(folder, "metrics.json")
-    if not PathManager.isfile(file):
-        return []
-    with PathManager.open(file) as f:
-        return [line for line in map(_parse, f) if MEAN in line]
-
-
-def _parse(line):
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        # A process that was killed while writing leaves half a line.
-        return {}
+    return [line for line in read_metrics(folder) if MEAN in line]
 
 
 def readiness_warning(weights):

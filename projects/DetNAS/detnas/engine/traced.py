@@ -63,7 +63,7 @@ def whole_part(cfg):
     arch = cfg.MODEL.META_ARCHITECTURE
     if arch == "ImageClassifier":
         return CLASSIFIER, None
-    if arch not in ("GeneralizedRCNN", "RetinaNet"):
+    if arch not in ("GeneralizedRCNN", "RetinaNet", "ReleasedRetinaNet"):
         return None, f"a {arch} gives more than boxes"
     for key in ("MASK_ON", "KEYPOINT_ON"):
         if arch == "GeneralizedRCNN" and cfg.MODEL[key]:

@@ -14,8 +14,12 @@ from detnas.zoo import SUPERNET
 
 from .backbone import SPLIT_KEY
 from .blocks import SPLITS
+from .released_boxes import RELEASED_KEY
 from .released_names import HEAD_RENAMES, RENAMES, block_name, identify, read_names, rename
 from .weights import BODY
+
+#: what the released RetinaNet multiplies the offsets of a box by: x, y, width, height
+_BOX_CODE = (10.0, 10.0, 5.0, 5.0)
 
 
 @dataclass
@@ -89,7 +93,10 @@ def from_released(released, shuffle=None):
             result.state[ours] = released[key]
 
     _fold_biases(result)
-    {"classifier": _count_classes, "faster_rcnn": _move_background, "retinanet": _reorder_anchors}[result.kind](result)
+    {"classifier": _count_classes, "faster_rcnn": _move_background, "retinanet": _convert_anchors}[result.kind](result)
+    anchors = {"faster_rcnn": "proposal_generator.anchor_generator", "retinanet": "anchor_generator"}.get(result.kind)
+    if anchors:
+        result.state[f"{anchors}.{RELEASED_KEY}"] = torch.ones((), dtype=torch.uint8)
     result.state[BODY + SPLIT_KEY] = torch.tensor(list(SPLITS).index(result.shuffle), dtype=torch.uint8)
     return result
 
@@ -129,8 +136,12 @@ def _move_background(result):
     result.changes.append("the background moved from the first class to the last; its box regression was dropped")
 
 
-def _reorder_anchors(result, sizes=3, ratios=3):
-    """At each place the released anchors run over ratios, then sizes; Detectron2's over sizes, then ratios."""
+def _convert_anchors(result, sizes=3, ratios=3):
+    """
+    At each place the released anchors run over ratios, then sizes; Detectron2's over sizes, then ratios. Released box
+    offsets are coded as 10 times the shift of the centre, in sizes of the anchor, and 5 times the logarithm of the
+    growth; those of our configs as once both.
+    """
     for name in ("cls_score", "bbox_pred"):
         for what in ("weight", "bias"):
             key = f"head.{name}.{what}"
@@ -140,8 +151,11 @@ def _reorder_anchors(result, sizes=3, ratios=3):
                 found = "is missing" if value is None else f"has {rows} rows"
                 raise ValueError(f"{key} {found}; {sizes} sizes and {ratios} ratios of anchors were expected")
             per_anchor = rows // (sizes * ratios)
-            grid = value.reshape(ratios, sizes, per_anchor, *value.shape[1:])
-            result.state[key] = grid.transpose(0, 1).reshape(value.shape).contiguous()
+            grid = value.reshape(ratios, sizes, per_anchor, *value.shape[1:]).transpose(0, 1)
             if name == "cls_score":
                 result.num_classes = per_anchor
+            else:
+                grid = grid / value.new_tensor(_BOX_CODE).view(4, *[1] * (value.dim() - 1))
+            result.state[key] = grid.reshape(value.shape).contiguous()
     result.changes.append("the anchors of a place were put into Detectron2's order: sizes, then ratios")
+    result.changes.append("box offsets were divided by 10, 10, 5 and 5, the factors of their code")

@@ -2,9 +2,12 @@
 
 from .archs import named_archs, op_frequencies, plot_archs, plot_frequencies
 from .command import main
-from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches
+from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
 from .page import page_data, write_page
-from .searches import best_so_far, generation_means, group_searches, metrics_table, read_log, search_labels
+from .results import results_table
+from .searches import (best_so_far, generation_means, group_searches, metrics_table, read_log, search_labels, top_means,
+                       top_so_far)
+from .times import times_table
 
 __all__ = [
     "best_so_far",
@@ -22,7 +25,12 @@ __all__ = [
     "plot_random",
     "plot_search",
     "plot_searches",
+    "plot_top",
     "read_log",
+    "results_table",
     "search_labels",
+    "times_table",
+    "top_means",
+    "top_so_far",
     "write_page",
 ]

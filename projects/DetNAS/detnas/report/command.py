@@ -1,9 +1,12 @@
 """
-Pictures and a report page from search logs; pictures of archs without any log.
+Pictures and a report page from search logs; pictures of archs without any log; tables of output folders.
 
-    python -m detnas.report FOLDER [FOLDER ...] --out curves.png     best so far of several searches over each other
+    python -m detnas.report FOLDER [FOLDER ...] --out FILE           best so far of several searches over each other
+    python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture of them (paper, Fig. 2)
     python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
     python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
+    python -m detnas.report --table FOLDER [FOLDER ...]              multiply-adds and AP of trained networks
+    python -m detnas.report --times FOLDER [FOLDER ...]              what each training and search took
 """
 
 import argparse
@@ -12,10 +15,21 @@ import sys
 from tabulate import tabulate
 
 from .archs import named_archs, plot_archs
-from .curves import plot_searches
+from .curves import plot_costs, plot_generations, plot_random, plot_searches, plot_top
 from .page import write_page
+from .results import results_table
 from .searches import read_log, search_labels
 from .style import picture_format
+from .times import times_table
+
+#: --figure -> what draws it
+FIGURES = {
+    "best": plot_searches,
+    "top": plot_top,
+    "generations": plot_generations,
+    "cost": plot_costs,
+    "random": plot_random,
+}
 
 
 def main(argv=None):
@@ -23,12 +37,15 @@ def main(argv=None):
     args = parser().parse_args(argv)
     try:
         _check(args)
+        if args.table or args.times:
+            print(results_table(args.table) if args.table else times_table(args.times))
+            return
         if args.archs:
             plot_archs(named_archs(args.archs, args.space), args.out)
             return
         logs = {label: read_log(folder) for folder, label in search_labels(args.folders).items()}
         if args.out:
-            plot_searches(logs, args.out)
+            FIGURES[args.figure or "best"](logs, args.out)
         if args.html:
             write_page(logs, args.html)
     except (OSError, ValueError, KeyError) as e:
@@ -39,12 +56,18 @@ def main(argv=None):
 
 def _check(args):
     """Before anything is written."""
-    if bool(args.archs) == bool(args.folders):
-        raise ValueError("give either folders with a search.jsonl or --archs")
-    if args.archs and (args.html or not args.out):
-        raise ValueError("--archs needs --out FILE, and has no --html")
+    if sum(map(bool, (args.folders, args.archs, args.table, args.times))) != 1:
+        raise ValueError("give one of these: folders with a search.jsonl, --archs, --table, --times")
     if args.space and not args.archs:
         raise ValueError("--space goes with --archs; a log knows its space")
+    if args.figure and not (args.folders and args.out):
+        raise ValueError("--figure goes with folders and --out FILE; --html has every picture")
+    if args.table or args.times:
+        if args.out or args.html:
+            raise ValueError("--table and --times print a table, and have no --out or --html")
+        return
+    if args.archs and (args.html or not args.out):
+        raise ValueError("--archs needs --out FILE, and has no --html")
     if not (args.out or args.html):
         raise ValueError("give --out FILE for a picture, --html FILE for a page, or both")
     if args.out:
@@ -57,7 +80,10 @@ def parser():
     )
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="with a search.jsonl; finished or not")
     parser.add_argument("--out", metavar="FILE", help="picture to write: .png, .svg or .pdf")
+    parser.add_argument("--figure", choices=FIGURES, help="which picture of the searches; best without it")
     parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
     parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
+    parser.add_argument("--table", nargs="+", metavar="FOLDER", help="of finished trainings (paper, Tables 2 and 3)")
+    parser.add_argument("--times", nargs="+", metavar="FOLDER", help="of trainings and searches (paper, Table 4)")
     parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
     return parser

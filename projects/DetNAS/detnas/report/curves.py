@@ -1,18 +1,18 @@
-"""Pictures of scores: over candidates, generations, costs; random networks beside the winner."""
+"""Pictures of scores in the supernet: over candidates, generations, costs; random candidates beside the winner."""
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from detnas.search.pareto import front_of
 
 from .searches import (band, best_so_far, drawn_at_random, generation_means, group_searches, metric_name, numbered,
-                       shown_costs)
+                       shown_costs, top_count, top_means, top_so_far)
 from .style import figure, readable, search_colour
 
 
 def plot_search(log, *files):
     """
-    Draw every candidate's score, the mean of each generation and the best so far (paper, Fig. 2) into files, and a line
-    for each known network that the first generation began with.
+    Draw every candidate's score, the mean of each generation and the best so far into files, and a line for each known
+    network that the first generation began with.
     """
     with figure(files) as (fig, ax):
         scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
@@ -63,6 +63,27 @@ def plot_generations(logs, *files):
         # Generations count from 1 for readers.
         _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in generation_means(log).items()})
         _finish(fig, ax, "generation", f"mean {_metrics(logs)}", "Mean of each generation", whole=True)
+
+
+def plot_top(logs, *files, count=None):
+    """
+    Draw the mean score of the best candidates found up to each generation (paper, Fig. 2), as :func:`plot_searches`
+    draws the best; of a search without other seeds every one of these candidates is a point.
+
+    Args:
+        logs: label -> :class:`detnas.search.log.SearchLog`.
+        count: how many are the best; None: as many as a generation has, 50 in the paper.
+    """
+    count, groups = count or top_count(logs), group_searches(logs)
+    with figure(files) as (fig, ax):
+        for index, group in enumerate(groups):
+            if len(group.logs) == 1:
+                shift = 0.25 * (index - (len(groups) - 1) / 2)
+                (log,) = group.logs.values()
+                points = [(g + 1 + shift, c.score) for g, best in top_so_far(log, count).items() for c in best]
+                ax.scatter(*_columns(points), s=8, color=search_colour(index), alpha=0.3, linewidth=0)
+        _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in top_means(log, count).items()})
+        _finish(fig, ax, "generation", f"mean {_metrics(logs)} of the top {count}", f"Top {count} so far", whole=True)
 
 
 def _draw_bands(ax, logs, curve_of, step=None):
@@ -116,7 +137,8 @@ def _draw_cost(ax, log, cost, colour, label):
 
 def plot_random(logs, *files, cost=None):
     """
-    Draw random candidates and the winner of each kind of search as a horizontal line (paper, Fig. 3) into files.
+    Draw random candidates, and the winner of each kind of search as a horizontal line, into files: scores in the
+    supernet, where the paper's Fig. 3 has trained networks (``tools/study.py``).
 
     Args:
         logs: label -> :class:`detnas.search.log.SearchLog`.
@@ -136,7 +158,7 @@ def plot_random(logs, *files, cost=None):
         if cost:
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
         label = cost_label(cost) if cost else "random candidate"
-        _finish(fig, ax, label, _metrics(logs), "Random networks and the winner", whole=cost is None)
+        _finish(fig, ax, label, _metrics(logs), "Random candidates and the winner, in the supernet", whole=cost is None)
 
 
 def default_cost(logs):

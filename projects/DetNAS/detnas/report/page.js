@@ -43,25 +43,33 @@ function knownNetworks(search) {
   });
 }
 
-function drawGenerations() {
+/* Means of candidates over generations; "means" and "topMeans" name them in a search, with Band in a group. */
+function drawMeans(id, key, candidatesOf, what) {
   const layers = [];
   for (const [group, g] of shownGroups()) {
-    const single = !group.meansBand.length, shift = (g - (D.groups.length - 1) / 2) * 0.16;
+    const bands = group[`${key}Band`], single = !bands.length, shift = (g - (D.groups.length - 1) / 2) * 0.16;
     const about = (value, text) => () => [el("div", {}, el("b", {}, `${score(value)} · ${group.label}`)), soft(text)];
-    layers.push(band(g, group.meansBand));
+    layers.push(band(g, bands));
     for (const search of searchesOf(g)) {
-      const candidates = scoredOf(search).map((c) => [c.generation + shift, c.score, c]);
-      const means = search.means.map(([x, mean]) => [x, mean, about(mean, `mean of generation ${x}`)]);
+      const candidates = candidatesOf(search).map(([x, c]) => [x + shift, c.score, c]);
+      const means = search[key].map(([x, mean]) => [x, mean, about(mean, `${what} generation ${x}`)]);
       if (single) layers.push(dots(g, candidates, { opacity: 0.3 }));
-      layers.push(line(g, search.means, weight(single)));
+      layers.push(line(g, search[key], weight(single)));
       if (single) layers.push(dots(g, means, { r: 4 }));
     }
-    const seeds = group.meansBand.map(([x, low, mean, high]) => {
+    const seeds = bands.map(([x, low, mean, high]) => {
       return [x, mean, about(mean, `generation ${x}: mean of the seeds, ${score(low)} to ${score(high)}`)];
     });
-    layers.push(line(g, middle(group.meansBand), { width: 2.6 }), dots(g, seeds, { r: 4 }));
+    layers.push(line(g, middle(bands), { width: 2.6 }), dots(g, seeds, { r: 4 }));
   }
-  chart("generations", layers, { x: "generation", whole: true });
+  chart(id, layers, { x: "generation", whole: true });
+}
+const drawGenerations = () => {
+  drawMeans("generations", "means", (search) => scoredOf(search).map((c) => [c.generation, c]), "mean of");
+};
+function drawTop() {
+  const tops = (search) => search.tops.flatMap(([x, top]) => top.map((i) => [x, search.candidates[i]]));
+  drawMeans("top-so-far", "topMeans", tops, `mean of the top ${D.topCount} up to`);
 }
 
 function drawCost() {
@@ -92,7 +100,7 @@ function drawRandom() {
   const byCost = { x: costLabel(name), format: (value) => cost(value, true) };
   chart("random", [...layers, ...rules], name ? byCost : { x: "random candidate", whole: true });
 }
-const drawCharts = () => [drawBest, drawGenerations, drawCost, drawRandom].forEach((draw) => draw());
+const drawCharts = () => [drawBest, drawTop, drawGenerations, drawCost, drawRandom].forEach((draw) => draw());
 
 /* ---- the table ---- */
 const extra = union(SCORED.map((c) => Object.keys(c.metrics))).filter((name) => name !== metric);
@@ -237,11 +245,14 @@ function drawNotes() {
   const objectives = joint && words(joint.header.objectives.join(", "));
   const notes = {
     best: seeds ? bands : several ? "A dot is a new best candidate." : alone,
+    topTitle: `Top ${D.topCount} so far (paper, Fig. 2)`,
+    top: `Mean score of the best ${D.topCount} candidates found up to each generation. `
+      + (seeds ? bands : "Line: mean; dots: these candidates."),
     generations: seeds ? `Mean score of a generation's candidates. ${bands}`
       : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.",
     cost: joint ? `Large: Pareto front of score and all objectives (${objectives}).`
       : "Large: Pareto front, no other has a better score at lower cost.",
-    random: "Dots: candidates drawn at random; line: the best one found.",
+    random: "Dots: candidates drawn at random; line: the best one found. Scores in the supernet.",
     settings: D.groups.length > 1 ? "Marked: what differs." : "",
   };
   document.querySelectorAll("[data-note]").forEach((node) => { node.textContent = notes[node.dataset.note]; });

@@ -16,8 +16,9 @@ from detnas.zoo import PUBLISHED
 
 from .archs import plot_archs, plot_frequencies
 from .curves import (cost_label, default_cost, front_costs, plot_costs, plot_generations, plot_random, plot_search,
-                     plot_searches)
-from .searches import band, best_so_far, generation_means, group_searches, metric_name, numbered, shown_costs
+                     plot_searches, plot_top)
+from .searches import (band, best_so_far, generation_means, group_searches, metric_name, numbered, shown_costs,
+                       top_count, top_means, top_so_far)
 from .style import OP_COLOURS, SEARCH_COLOURS
 
 #: candidates in the pictures of the best
@@ -34,13 +35,14 @@ def page_data(logs):
     Returns:
         dict of lists and numbers; scores and costs as in the logs, flops in multiply-adds, generations from 1.
     """
-    groups = group_searches(logs)
+    groups, count = group_searches(logs), top_count(logs)
     return {
         "searches": [
-            _search(label, log, next(i for i, group in enumerate(groups) if label in group.logs))
+            _search(label, log, next(i for i, group in enumerate(groups) if label in group.logs), count)
             for label, log in logs.items()
         ],
-        "groups": [_group(group) for group in groups],
+        "groups": [_group(group, count) for group in groups],
+        "topCount": count,
         "published": [
             {"name": name, "space": network.space, "arch": network.arch}
             for name, network in PUBLISHED.items()
@@ -50,7 +52,7 @@ def page_data(logs):
     }
 
 
-def _search(label, log, group):
+def _search(label, log, group, count):
     history = log.history()
     number = {c.path: i for i, c in enumerate(history)}
     costs, known = shown_costs(log), log.known
@@ -65,7 +67,9 @@ def _search(label, log, group):
         "jointFront": len(front_costs(log, None)) > 1,
         "fronts": {name: [number[c.path] for c in front_of(history, front_costs(log, name))] for name in costs},
         "best": list(numbered(best_so_far(log)).items()),
-        "means": [(generation + 1, mean) for generation, mean in generation_means(log).items()],
+        "means": list(_from_1(generation_means(log)).items()),
+        "topMeans": list(_from_1(top_means(log, count)).items()),
+        "tops": [(g, [number[c.path] for c in best]) for g, best in _from_1(top_so_far(log, count)).items()],
         "candidates": [
             {
                 **dataclasses.asdict(c),
@@ -79,14 +83,19 @@ def _search(label, log, group):
     }
 
 
-def _group(group):
-    several = len(group.logs) > 1
-    means = [{g + 1: mean for g, mean in generation_means(log).items()} for log in group.logs.values()]
+def _from_1(by_generation):
+    """Generations count from 1 for readers."""
+    return {generation + 1: value for generation, value in by_generation.items()}
+
+
+def _group(group, count):
+    logs = group.logs.values() if len(group.logs) > 1 else ()
     return {
         "label": group.label,
         "metric": group.metric,
-        "bestBand": band([numbered(best_so_far(log)) for log in group.logs.values()]) if several else [],
-        "meansBand": band(means) if several else [],
+        "bestBand": band([numbered(best_so_far(log)) for log in logs]),
+        "meansBand": band([_from_1(generation_means(log)) for log in logs]),
+        "topMeansBand": band([_from_1(top_means(log, count)) for log in logs]),
     }
 
 
@@ -131,6 +140,7 @@ def write_figures(logs, folder):
     ]
     draw = {
         "best": lambda *files: plot_searches(logs, *files),
+        "top": lambda *files: plot_top(logs, *files),
         "generations": lambda *files: plot_generations(logs, *files),
         "random": lambda *files: plot_random(logs, *files),
     }

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Dict
 
 from detectron2.utils.file_io import PathManager
@@ -11,6 +12,9 @@ from tabulate import tabulate
 from detnas.config import OWN_SPACE
 from detnas.search.log import VERSIONS, SearchLog
 from detnas.space import SearchSpace, get_space
+
+#: candidates of a generation in the paper
+PAPER_POPULATION = 50
 
 
 def metrics_table(metrics, logged=None):
@@ -118,6 +122,26 @@ def generation_means(log):
         if candidate.score is not None:
             scores.setdefault(candidate.generation, []).append(candidate.score)
     return {generation: sum(values) / len(values) for generation, values in sorted(scores.items())}
+
+
+def top_so_far(log, count):
+    """
+    The best ``count`` candidates found up to each generation, best first, by its number from 0; fewer where there are
+    fewer, and no generation before the first candidate with a score.
+    """
+    ranked = log.best(None)
+    found = {g: [c for c in ranked if c.generation <= g] for g in sorted({c.generation for c in log.history()})}
+    return {generation: best[:count] for generation, best in found.items() if best}
+
+
+def top_means(log, count):
+    """The mean score of the best ``count`` candidates found up to each generation (paper, Fig. 2), by its number."""
+    return {generation: fmean(c.score for c in best) for generation, best in top_so_far(log, count).items()}
+
+
+def top_count(logs):
+    """How many the top so far are: as many as a generation has, 50 in the paper; the fewest of several searches."""
+    return min((log.header.get("population", PAPER_POPULATION) for log in logs.values()), default=PAPER_POPULATION)
 
 
 def band(curves):

@@ -1,12 +1,15 @@
 """Does the fitness in the supernet tell how good a network is alone? Rank correlations, a table and a picture."""
 
 import dataclasses
+import os
 import statistics
 
 import numpy as np
 from matplotlib.patheffects import withStroke
 from scipy.stats import kendalltau
 from tabulate import tabulate
+
+from detnas.engine.steps import write_json
 
 from .style import figure, search_colour
 
@@ -102,6 +105,32 @@ def study_table(networks):
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
+def trained_table(networks, metric, top1):
+    """
+    Markdown: what pre-trained networks reach, mean and standard deviation over the random ones, and the others beside
+    them (paper, Table 5); of a network its mean over the seeds.
+
+    Args:
+        networks: list of :class:`Network`, of which two at least are random.
+        metric: name of the score.
+        top1: name -> {seed: top-1 of the pre-training, in percent}.
+    """
+    columns = [{n.name: n.mean for n in networks}, _means(top1)]
+    random = [n.name for n in networks if n.is_random]
+    spreads = [_mean_and_sd([values[name] for name in random]) for values in columns]
+    rows = [[f"{len(random)} random networks", *(f"{mean:.1f} ± {sd:.1f}" for mean, sd in spreads)]]
+    rows += [[n.name, *(f"{values[n.name]:.1f}" for values in columns)] for n in networks if not n.is_random]
+    return tabulate(rows, ["network", f"{metric}, trained", "top-1"], tablefmt="github", disable_numparse=True)
+
+
+def _means(by_seed):
+    return {name: statistics.mean(values.values()) for name, values in by_seed.items()}
+
+
+def _mean_and_sd(values):
+    return statistics.mean(values), statistics.stdev(values)
+
+
 def correlation_table(groups):
     """Markdown: a row for each comparison, a column for each group of networks (name -> :func:`correlations`)."""
     names = list(next(iter(groups.values())))
@@ -123,19 +152,76 @@ def plot_study(networks, metric, *files):
         metric: name of the score, for the axes.
     """
     with figure(files, 9.0, 4.2, ncols=2, sharey=True) as (fig, axes):
-        for ax, attribute in zip(axes, ("recalibrated", "plain")):
-            for n in networks:
-                x, colour = getattr(n, attribute), search_colour(4 if n.is_random else 0)
-                ax.plot([x, x], [min(n.alone.values()), max(n.alone.values())], color=colour, linewidth=1, alpha=0.6)
-                ax.plot(x, n.mean, "o", color=colour, markersize=5)
-            left, right = ax.get_xlim()
-            for n in networks:
-                if n.is_random:
-                    continue
-                x = getattr(n, attribute)
-                # A name stays inside the axes, and can be read above the lines.
-                shift, side = ((-6, 4), "right") if (x - left) / (right - left) > 0.75 else ((6, 4), "left")
-                text = ax.annotate(n.name, (x, n.mean), shift, textcoords="offset points", ha=side, fontsize=8)
-                text.set(color=search_colour(0), path_effects=[withStroke(linewidth=2.5, foreground="white")])
+        _draw_alone(axes[0], networks, {n.name: n.recalibrated for n in networks})
+        _draw_alone(axes[1], networks, {n.name: n.plain for n in networks})
         axes[0].set(xlabel=f"{metric} in the supernet, recalibrated", ylabel=f"{metric} trained alone")
         axes[1].set(xlabel=f"{metric} in the supernet, not recalibrated")
+
+
+def plot_trained(networks, metric, top1, *files):
+    """
+    Draw scores of pre-trained networks over their multiply-adds and their top-1 into files, with a band of one standard
+    deviation around the mean of the random ones (paper, Fig. 3). Dots are as in :func:`plot_study`.
+
+    Args:
+        networks, metric, top1: as for :func:`trained_table`.
+    """
+    mean, sd = _mean_and_sd([n.mean for n in networks if n.is_random])
+    with figure(files, 9.0, 4.2, ncols=2, sharey=True) as (fig, axes):
+        for ax, xs in zip(axes, ({n.name: n.flops / 1e6 for n in networks}, _means(top1))):
+            ax.axhspan(mean - sd, mean + sd, color=search_colour(4), alpha=0.15, linewidth=0)
+            ax.axhline(mean, color=search_colour(4), linewidth=1, linestyle="--")
+            _draw_alone(ax, networks, xs, edge=0.6)
+        axes[0].set(xlabel="M multiply-adds of the backbone", ylabel=f"{metric}, pre-trained and trained")
+        axes[1].set(xlabel="top-1 of the pre-training")
+
+
+def _draw_alone(ax, networks, xs, edge=0.75):
+    """A dot and a line for each network at its place, name -> x; to the right of the edge names stand on the left."""
+    for n in networks:
+        x, colour = xs[n.name], search_colour(4 if n.is_random else 0)
+        ax.plot([x, x], [min(n.alone.values()), max(n.alone.values())], color=colour, linewidth=1, alpha=0.6)
+        ax.plot(x, n.mean, "o", color=colour, markersize=5)
+    left, right = ax.get_xlim()
+    for n in networks:
+        if n.is_random:
+            continue
+        x = xs[n.name]
+        # A name stays inside the axes, and can be read above the lines.
+        shift, side = ((-6, 4), "right") if (x - left) / (right - left) > edge else ((6, 4), "left")
+        text = ax.annotate(n.name, (x, n.mean), shift, textcoords="offset points", ha=side, fontsize=8)
+        text.set(color=search_colour(0), path_effects=[withStroke(linewidth=2.5, foreground="white")])
+
+
+def write_study(folder, networks, metric, recipe, weights, top1=None):
+    """
+    Write study.json, study.md and study.png, and trained.png if the networks are pre-trained.
+
+    Args:
+        folder: of this machine.
+        networks, metric: as for :func:`plot_study`.
+        recipe: how the networks were trained, in words.
+        weights: what the winner starts from -> list of its scores on the test images.
+        top1: as for :func:`trained_table`; None if the networks start from random weights.
+
+    Returns:
+        the text of study.md.
+    """
+    random_ones = [n for n in networks if n.is_random]
+    groups = {f"{len(random_ones)} random networks": correlations(random_ones)}
+    groups[f"all {len(networks)}"] = correlations(networks)
+    of_winner = [[name, ", ".join(f"{score:.1f}" for score in scores)] for name, scores in weights.items()]
+    headers = ["the winner's weights", f"{metric} on the test images"]
+    tables = [study_table(networks), correlation_table(groups), tabulate(of_winner, headers, tablefmt="github")]
+    content = {"metric": metric, "networks": [dataclasses.asdict(n) for n in networks]}
+    content.update({"kendall": groups, "winner": weights})
+    if top1 is not None:
+        tables.insert(0, trained_table(networks, metric, top1))
+        content["top1"] = top1
+        plot_trained(networks, metric, top1, os.path.join(folder, "trained.png"))
+    text = "\n\n".join([f"{metric}; {recipe}", *tables])
+    write_json(os.path.join(folder, "study.json"), content)
+    with open(os.path.join(folder, "study.md"), "w") as f:
+        f.write(text + "\n")
+    plot_study(networks, metric, os.path.join(folder, "study.png"))
+    return text

@@ -14,6 +14,8 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config import OWN_SPACE, config_space
 from detnas.data.datasets import register_dataset
+from detnas.data.standard import TEST_SETS
+from detnas.engine.evaluation import reported_metrics
 from detnas.engine.found import read_arch
 from detnas.modeling.weights import load_weights
 from detnas.space import uniform_paths
@@ -47,6 +49,25 @@ def check_counts(cfg):
     for key in _COUNTS:
         if cfg.SEARCH[key] < 1:
             raise ValueError(f"SEARCH.{key} is {cfg.SEARCH[key]}; it must be at least 1")
+
+
+def check_metric(cfg):
+    """
+    Also warns of a search on test images.
+
+    Raises:
+        ValueError: if the held-out set has no ``SEARCH.METRIC``, before a candidate is evaluated.
+    """
+    for name in cfg.DATASETS.TEST:
+        reported = reported_metrics(name)
+        if cfg.SEARCH.METRIC not in reported:
+            there = ", ".join(metric for metric in reported if "/AP-" not in metric)
+            raise ValueError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
+        if name in TEST_SETS:
+            logger.warning(
+                f"This search chooses networks by {name}, whose figures are then worth nothing: hold training images "
+                "out with tools/split_dataset.py"
+            )
 
 
 def initial_paths(cfg, limits):

@@ -1,0 +1,73 @@
+"""A converted detector finds the boxes that the released code would, from the image on."""
+
+import pytest
+import released_boxes_reference as reference
+import released_reference as released
+import torch
+from detectron2.modeling import build_model
+from scripts import ROOT
+from test_released_outputs import TINY, convert, loaded, tool
+
+import detnas
+from detnas.engine.setup import load_config
+
+CLASSES = 5
+
+
+def image(seed, height, width):
+    """A smooth random image, so that features differ from place to place."""
+    rng = torch.Generator().manual_seed(seed)
+    small = torch.rand(1, 3, height // 16, width // 16, generator=rng) * 255
+    return torch.nn.functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 255)[0].round()
+
+
+IMAGES = [image(1, 160, 224), image(2, 200, 136)]
+
+
+def tame(state, heads, factor):
+    """Offsets of a trained detector are small; random ones throw boxes out of the image."""
+    for name in heads:
+        state[f"{name}.weight"] *= factor
+        state[f"{name}.bias"] *= factor
+    # The image enters as 0 to 255.
+    state["backbone.body.first_conv.conv.weight"] /= 128
+    return state
+
+
+def assert_same_boxes(model, state, detect):
+    for x in IMAGES:
+        with torch.no_grad():
+            ours = model([{"image": x, "height": x.shape[1], "width": x.shape[2]}])[0]["instances"]
+            boxes, scores, classes = detect(state, "tiny", TINY, x)
+        assert len(ours) == len(boxes) and len(boxes) > 20
+        torch.testing.assert_close(ours.scores.double(), scores, rtol=0, atol=1e-4)
+        assert torch.equal(ours.pred_classes, classes)
+        # Their last pixel is one before our edge.
+        boxes = boxes + torch.tensor([0, 0, 1, 1])
+        torch.testing.assert_close(ours.pred_boxes.tensor.double(), boxes, rtol=0, atol=0.01)
+
+
+def test_a_converted_retinanet_finds_the_released_boxes(tmp_path):
+    state = tame(released.retinanet("tiny", TINY, CLASSES), ["rpn.head.bbox_pred"], 0.5)
+    state["rpn.head.cls_logits.bias"] -= 3
+    _, model = loaded(tmp_path, state)
+    assert_same_boxes(model, state, reference.retinanet)
+
+
+def test_a_converted_faster_rcnn_finds_the_released_boxes(tmp_path):
+    heads = ["rpn.head.bbox_pred", "roi_heads.box.predictor.bbox_pred"]
+    state = tame(released.faster_rcnn("tiny", TINY, CLASSES), heads, 0.1)
+    _, model = loaded(tmp_path, state)
+    assert_same_boxes(model, state, reference.faster_rcnn)
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "faster_rcnn"])
+def test_a_converted_detector_is_not_evaluated_with_other_anchors(tmp_path, kind, caplog):
+    result, file = convert(tmp_path, getattr(released, kind)("tiny", TINY, CLASSES))
+    opts = [*tool.settings(result), "MODEL.ANCHOR_GENERATOR.NAME", "DefaultAnchorGenerator", "MODEL.DEVICE", "cpu"]
+    model = build_model(load_config(str(ROOT / "configs" / tool.BASES[kind]), opts))
+    with pytest.raises(ValueError, match="misplace: add the settings .* MODEL.ANCHOR_GENERATOR.NAME Released"):
+        detnas.load_weights(model, file)
+    # A training may have anchors of its own.
+    detnas.load_weights(model, file, new_heads=True)
+    assert "misplace" in caplog.text

@@ -1,0 +1,162 @@
+"""
+From an image to boxes with a released detector, a second time: as the released code does it, with boxes (x1, y1, x2,
+y2) whose x2 and y2 are the last pixel. Nothing of detnas or Detectron2.
+"""
+
+import math
+
+import released_reference as released
+import torch
+import torch.nn.functional as F
+from torchvision.ops import nms, roi_align
+
+RATIOS = (0.5, 1.0, 2.0)
+
+
+def anchors(stride, sizes, height, width):
+    """(height * width * 9 or 3, 4): places row by row, at each the ratios, for each the sizes."""
+    shapes = []
+    for ratio in RATIOS:
+        w = round(math.sqrt(stride * stride / ratio))
+        h = round(w * ratio)
+        shapes += [(w * size / stride, h * size / stride) for size in sizes]
+    middle = (stride - 1) / 2
+    boxes = [
+        (
+            x * stride + middle - (w - 1) / 2,
+            y * stride + middle - (h - 1) / 2,
+            x * stride + middle + (w - 1) / 2,
+            y * stride + middle + (h - 1) / 2,
+        )
+        for y in range(height)
+        for x in range(width)
+        for w, h in shapes
+    ]
+    return torch.tensor(boxes, dtype=torch.float64)
+
+
+def decode(offsets, boxes, code):
+    offsets = offsets.double() / torch.tensor(code, dtype=torch.float64)
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    middle = boxes[:, :2] + size / 2 + offsets[:, :2] * size
+    size = size * offsets[:, 2:].clamp(max=math.log(1000 / 16)).exp()
+    return torch.cat([middle - size / 2, middle + size / 2 - 1], 1)
+
+
+def clip(boxes, height, width):
+    last = torch.tensor([width - 1, height - 1] * 2, dtype=boxes.dtype)
+    return boxes.clamp(min=0).minimum(last)
+
+
+def suppress(boxes, scores, threshold):
+    """The released suppression counts the last pixel."""
+    return nms(boxes + torch.tensor([0, 0, 1, 1]), scores, threshold)
+
+
+def by_place(x, values):
+    """(anchors * values, H, W) -> (H * W * anchors, values)."""
+    return x.unflatten(0, (-1, values)).permute(2, 3, 0, 1).reshape(-1, values)
+
+
+def best(boxes, scores, classes, count=100):
+    order = scores.argsort(descending=True)[:count]
+    return boxes[order], scores[order], classes[order]
+
+
+def by_class(boxes, scores, threshold, overlap):
+    """Boxes (N, classes, 4) and scores (N, classes) after the suppression within each class."""
+    found = []
+    for label in range(scores.shape[1]):
+        keep = scores[:, label] > threshold
+        b, s = boxes[keep, label], scores[keep, label]
+        keep = suppress(b, s, overlap)
+        found.append((b[keep], s[keep], torch.full((len(keep),), label)))
+    return best(*(torch.cat(parts) for parts in zip(*found)))
+
+
+def features(state, space, path, shuffle, image):
+    body, fpn = "backbone.body.", "backbone.fpn."
+    height, width = image.shape[1:]
+    padded = F.pad(image, (0, -width % 32, 0, -height % 32))[None]
+    return released.run_fpn(state, released.run_body(state, body, space, path, shuffle, padded), fpn)
+
+
+def retinanet(state, space, path, image):
+    """(boxes, scores, classes) in the image (3, H, W); score 0.05, overlap 0.4, 1000 a level, 100 an image."""
+    levels = features(state, space, path, "even_odd", image)
+    levels["p6"] = released.conv(state, "backbone.fpn.top_blocks.p6", levels["p5"], 2)
+    levels["p7"] = released.conv(state, "backbone.fpn.top_blocks.p7", levels["p6"].relu(), 2)
+    boxes, scores, classes = [], [], []
+    for k, name in enumerate(("p3", "p4", "p5", "p6", "p7")):
+        outputs = []
+        for tower, last in (("cls_tower", "cls_logits"), ("bbox_tower", "bbox_pred")):
+            x = levels[name]
+            for layer in range(4):
+                x = released.conv(state, f"rpn.head.{tower}.{2 * layer}", x).relu()
+            outputs.append(released.conv(state, f"rpn.head.{last}", x)[0])
+        logits, offsets = outputs
+        places = anchors(8 * 2**k, [32 * 2**k * 2 ** (octave / 3) for octave in range(3)], *logits.shape[1:])
+        probability = by_place(logits, len(logits) // 9).sigmoid()
+        found = (probability > 0.05).nonzero()
+        order = probability[found[:, 0], found[:, 1]].argsort(descending=True)[:1000]
+        place, label = found[order].T
+        boxes.append(decode(by_place(offsets, 4)[place], places[place], (10, 10, 5, 5)))
+        scores.append(probability[place, label].double())
+        classes.append(label)
+    boxes, scores, classes = clip(torch.cat(boxes), *image.shape[1:]), torch.cat(scores), torch.cat(classes)
+    kept = []
+    for label in classes.unique():
+        members = (classes == label).nonzero()[:, 0]
+        kept.append(members[suppress(boxes[members], scores[members], 0.4)])
+    kept = torch.cat(kept)
+    return best(boxes[kept], scores[kept], classes[kept])
+
+
+def proposals(state, levels, height, width):
+    """1000 boxes at most; 1000 a level before and after a suppression at 0.7."""
+    boxes, scores = [], []
+    for k, name in enumerate(("p2", "p3", "p4", "p5", "p6")):
+        x = released.conv(state, "rpn.head.conv", levels[name]).relu()
+        logits = by_place(released.conv(state, "rpn.head.cls_logits", x)[0], 1)[:, 0]
+        offsets = by_place(released.conv(state, "rpn.head.bbox_pred", x)[0], 4)
+        places = anchors(4 * 2**k, [32 * 2**k], *x.shape[2:])
+        order = logits.argsort(descending=True)[:1000]
+        found = clip(decode(offsets[order], places[order], (1, 1, 1, 1)), height, width)
+        keep = suppress(found, logits[order].double(), 0.7)[:1000]
+        boxes.append(found[keep])
+        scores.append(logits[order][keep])
+    order = torch.cat(scores).argsort(descending=True)[:1000]
+    return torch.cat(boxes)[order]
+
+
+def pool(levels, boxes):
+    """(N, 256, 7, 7): two samples an edge of a bin, no shift by half a pixel, up to the last pixel."""
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    level = (4 + torch.log2(size.prod(1).sqrt() / 224 + 1e-6)).floor().clamp(2, 5)
+    pooled = torch.zeros(len(boxes), 256, 7, 7)
+    for k in (2, 3, 4, 5):
+        members = level == k
+        pooled[members] = roi_align(levels[f"p{k}"], [boxes[members].float()], 7, 1 / 2**k, 2, aligned=False)
+    return pooled
+
+
+def faster_rcnn(state, space, path, image):
+    """(boxes, scores, classes) in the image (3, H, W); score 0.05, overlap 0.5, 100 an image."""
+    height, width = image.shape[1:]
+    levels = features(state, space, path, "even_odd", image)
+    levels["p6"] = F.max_pool2d(levels["p5"], 1, 2)
+    regions = proposals(state, levels, height, width)
+    x = pool(levels, regions)
+    extractor = "roi_heads.box.feature_extractor."
+    for k in range(4):
+        x = released.conv(state, f"{extractor}xconvs.{3 * k}", x)
+        x = released.norm(state, f"{extractor}xconvs.{3 * k + 1}", x).relu()
+    x = F.linear(x.flatten(1), state[f"{extractor}fc6.weight"], state[f"{extractor}fc6.bias"]).relu()
+    logits, offsets = (
+        F.linear(x, state[f"roi_heads.box.predictor.{name}.weight"], state[f"roi_heads.box.predictor.{name}.bias"])
+        for name in ("cls_score", "bbox_pred")
+    )
+    scores = logits.softmax(1).double()[:, 1:]
+    offsets = offsets.unflatten(1, (-1, 4))[:, 1:]
+    boxes = torch.stack([decode(offsets[:, c], regions, (10, 10, 5, 5)) for c in range(scores.shape[1])], 1)
+    return by_class(clip(boxes, height, width), scores, 0.05, 0.5)
