@@ -189,7 +189,7 @@ def test_an_arch_that_does_not_fit_is_named_with_its_key(overrides, arch, tmp_pa
 
 
 def test_an_unknown_space_is_an_error_that_lists_the_spaces(overrides):
-    with pytest.raises(KeyError, match="300G.*300M, 1.3G, 3.8G, tiny"):
+    with pytest.raises(KeyError, match="300G.*300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny"):
         setup(command("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.SPACE": "300G"}))
 
 
@@ -237,7 +237,7 @@ def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(capsys):
         get_space("300G")
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == 'error: unknown space "300G"; there are: 300M, 1.3G, 3.8G, tiny'
+    assert line == 'error: unknown space "300G"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny'
 
 
 def test_what_a_library_raises_keeps_its_traceback():
