@@ -31,6 +31,7 @@ SETTINGS = {
     "classifier": {},
     "faster_rcnn": {
         "MODEL.ANCHOR_GENERATOR.NAME": "ReleasedAnchorGenerator",
+        "MODEL.PROPOSAL_GENERATOR.NAME": "ReleasedRPN",
         "MODEL.ROI_HEADS.NAME": "ReleasedROIHeads",
         "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlign",
         "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": "2",

@@ -21,7 +21,7 @@ def image(seed, height, width):
     return torch.nn.functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 255)[0].round()
 
 
-IMAGES = [image(1, 160, 224), image(2, 200, 136)]
+IMAGES = [image(1, 96, 144), image(2, 120, 88)]
 
 
 def tame(state, heads, factor):

@@ -9,6 +9,8 @@ import torch
 from detectron2.layers import ROIAlign
 from detectron2.modeling import ANCHOR_GENERATOR_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY, RetinaNet
 from detectron2.modeling.anchor_generator import BufferList, DefaultAnchorGenerator
+from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY, RPN
+from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.modeling.roi_heads import StandardROIHeads
 from torch import nn
 
@@ -65,11 +67,42 @@ class ReleasedROIHeads(StandardROIHeads):
         return made
 
 
+def _clip_to_pixels(boxes, image_size):
+    """Boxes (N, 4) within the image (H, W); one outside stays at its edge, a pixel wide."""
+    height, width = image_size
+    last = boxes.new_tensor([width - 1, height - 1, width, height])
+    first = boxes.new_tensor([0, 0, 1, 1])
+    return torch.minimum(torch.maximum(boxes, first), last)
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class ReleasedRPN(RPN):
+    """Keeps proposals outside the image as a pixel at its edge; Detectron2 drops them."""
+
+    def predict_proposals(self, anchors, pred_objectness_logits, pred_anchor_deltas, image_sizes):
+        with torch.no_grad():
+            levels = self._decode_proposals(anchors, pred_anchor_deltas)
+            proposals = [
+                torch.stack([_clip_to_pixels(boxes, size) for boxes, size in zip(level, image_sizes)])
+                for level in levels
+            ]
+            return find_top_rpn_proposals(
+                proposals,
+                pred_objectness_logits,
+                image_sizes,
+                self.nms_thresh,
+                self.pre_nms_topk[self.training],
+                self.post_nms_topk[self.training],
+                self.min_box_size,
+                self.training,
+            )
+
+
 @META_ARCH_REGISTRY.register()
 class ReleasedRetinaNet(RetinaNet):
     """Clips boxes to the image before the suppression of overlapping ones; Detectron2 does so at the very end."""
 
     def _decode_multi_level_predictions(self, *args):
         found = super()._decode_multi_level_predictions(*args)
-        found.pred_boxes.clip(found.image_size)
+        found.pred_boxes.tensor = _clip_to_pixels(found.pred_boxes.tensor, found.image_size)
         return found
