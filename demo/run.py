@@ -150,8 +150,10 @@ def main():
     for name, arguments in STEPS.items():
         do(name, arguments)
     networks = found()
-    # One arch can have two names.
-    names = {arch: name for name, (arch, _) in reversed(networks.items())}
+    names = {}
+    for name, (arch, _) in networks.items():
+        # One arch can have two names.
+        names.setdefault(arch, name)
     rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
     rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
     rest["report"] = f"{SEARCH} --report"
