@@ -88,13 +88,7 @@ def retinanet(state, space, path, image):
     levels["p7"] = released.conv(state, "backbone.fpn.top_blocks.p7", levels["p6"].relu(), 2)
     boxes, scores, classes = [], [], []
     for k, name in enumerate(("p3", "p4", "p5", "p6", "p7")):
-        outputs = []
-        for tower, last in (("cls_tower", "cls_logits"), ("bbox_tower", "bbox_pred")):
-            x = levels[name]
-            for layer in range(4):
-                x = released.conv(state, f"rpn.head.{tower}.{2 * layer}", x).relu()
-            outputs.append(released.conv(state, f"rpn.head.{last}", x)[0])
-        logits, offsets = outputs
+        logits, offsets = (x[0] for x in released.run_retinanet_head(state, levels[name]))
         places = anchors(8 * 2**k, [32 * 2**k * 2 ** (octave / 3) for octave in range(3)], *logits.shape[1:])
         probability = by_place(logits, len(logits) // 9).sigmoid()
         found = (probability > 0.05).nonzero()
@@ -146,16 +140,7 @@ def faster_rcnn(state, space, path, image):
     levels = features(state, space, path, "even_odd", image)
     levels["p6"] = F.max_pool2d(levels["p5"], 1, 2)
     regions = proposals(state, levels, height, width)
-    x = pool(levels, regions)
-    extractor = "roi_heads.box.feature_extractor."
-    for k in range(4):
-        x = released.conv(state, f"{extractor}xconvs.{3 * k}", x)
-        x = released.norm(state, f"{extractor}xconvs.{3 * k + 1}", x).relu()
-    x = F.linear(x.flatten(1), state[f"{extractor}fc6.weight"], state[f"{extractor}fc6.bias"]).relu()
-    logits, offsets = (
-        F.linear(x, state[f"roi_heads.box.predictor.{name}.weight"], state[f"roi_heads.box.predictor.{name}.bias"])
-        for name in ("cls_score", "bbox_pred")
-    )
+    logits, offsets = released.run_box_head(state, pool(levels, regions))
     scores = logits.softmax(1).double()[:, 1:]
     offsets = offsets.unflatten(1, (-1, 4))[:, 1:]
     boxes = torch.stack([decode(offsets[:, c], regions, (10, 10, 5, 5)) for c in range(scores.shape[1])], 1)

@@ -198,3 +198,26 @@ def run_fpn(state, stages, prefix):
         above = lateral if above is None else lateral + F.interpolate(above, scale_factor=2, mode="nearest")
         outputs[f"p{level + 1}"] = block("layer", level, above)
     return outputs
+
+
+def run_box_head(state, pooled):
+    """Class logits (N, classes + 1) and offsets (N, 4 * (classes + 1)) of pooled boxes (N, 256, 7, 7)."""
+    x, extractor = pooled, "roi_heads.box.feature_extractor."
+    for k in range(4):
+        x = norm(state, f"{extractor}xconvs.{3 * k + 1}", conv(state, f"{extractor}xconvs.{3 * k}", x)).relu()
+    x = F.linear(x.flatten(1), state[f"{extractor}fc6.weight"], state[f"{extractor}fc6.bias"]).relu()
+    return [
+        F.linear(x, state[f"roi_heads.box.predictor.{name}.weight"], state[f"roi_heads.box.predictor.{name}.bias"])
+        for name in ("cls_score", "bbox_pred")
+    ]
+
+
+def run_retinanet_head(state, feature):
+    """Class logits and offsets of a level (N, 256, H, W)."""
+    outputs = []
+    for tower, last in (("cls_tower", "cls_logits"), ("bbox_tower", "bbox_pred")):
+        x = feature
+        for k in range(4):
+            x = conv(state, f"rpn.head.{tower}.{2 * k}", x).relu()
+        outputs.append(conv(state, f"rpn.head.{last}", x))
+    return outputs

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from detnas.config import config_space
 from detnas.engine.sampling import BalancedSampler
 from detnas.engine.setup import argument_parser, load_config, user_errors
+from detnas.engine.steps import write_whole
 from detnas.limits import Limits
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -60,13 +61,6 @@ def silent_run():
     finally:
         for name in ("fvcore", "detectron2", "detnas"):
             logging.getLogger(name).handlers.clear()
-
-
-def write_whole(file, text):
-    """Write a file that is whole at any time: under another name until all of it is there."""
-    with open(f"{file}.new", "w") as f:
-        f.write(text)
-    os.replace(f"{file}.new", file)
 
 
 class Table:

@@ -17,11 +17,12 @@ import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, workers, write_whole
+from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, workers
 from tabulate import tabulate
 
 from detnas.config import config_space
 from detnas.engine.setup import argument_parser, load_config, user_errors
+from detnas.engine.steps import write_whole
 from detnas.limits import Limits
 from detnas.search.log import SearchLog
 

@@ -19,13 +19,14 @@ import sys
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, workers, write_whole
+from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, workers
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
 from detnas.config import config_space
 from detnas.engine.readiness import AGREEMENT, LOW, read_evaluations
 from detnas.engine.setup import argument_parser, load_config, setup, user_errors
+from detnas.engine.steps import write_whole
 from detnas.report.study import kendall
 
 

@@ -109,15 +109,7 @@ def test_a_converted_faster_rcnn_gives_the_released_outputs(tmp_path, path):
 
     pooled = torch.randn(5, 256, 7, 7)
     scores, boxes = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
-    x, extractor = pooled, "roi_heads.box.feature_extractor."
-    for k in range(4):
-        x = released.conv(state, f"{extractor}xconvs.{3 * k}", x)
-        x = released.norm(state, f"{extractor}xconvs.{3 * k + 1}", x).relu()
-    x = F.linear(x.flatten(1), state[f"{extractor}fc6.weight"], state[f"{extractor}fc6.bias"]).relu()
-    their_scores, their_boxes = (
-        F.linear(x, state[f"roi_heads.box.predictor.{name}.weight"], state[f"roi_heads.box.predictor.{name}.bias"])
-        for name in ("cls_score", "bbox_pred")
-    )
+    their_scores, their_boxes = released.run_box_head(state, pooled)
     # The released background is class 0, Detectron2's the last one, without a box.
     close(scores[:, :80], their_scores[:, 1:])
     close(scores[:, 80], their_scores[:, 0])
@@ -142,21 +134,16 @@ def test_a_converted_retinanet_gives_the_released_outputs(tmp_path, path):
             close(ours[name], feature)
 
     logits, boxes = model.head([ours[name] for name in ("p3", "p4", "p5", "p6", "p7")])
-    for tower, last, values, ours in (
-        ("cls_tower", "cls_logits", 80, logits[0]),
-        ("bbox_tower", "bbox_pred", 4, boxes[0]),
-    ):
-        x = theirs["p3"]
-        for k in range(4):
-            x = released.conv(state, f"rpn.head.{tower}.{2 * k}", x).relu()
-        x = released.conv(state, f"rpn.head.{last}", x)
+    theirs = released.run_retinanet_head(state, theirs["p3"])
+    # Released offsets are 10, 10, 5 and 5 times ours.
+    codes = torch.ones(80), torch.tensor([10.0, 10.0, 5.0, 5.0])
+    for x, ours, code in zip(theirs, (logits[0], boxes[0]), codes):
+        values = len(code)
         for size in range(3):
             for ratio in range(3):
                 # The released anchors of a place run over ratios, then sizes; Detectron2's over sizes, then ratios.
                 mine, other = 3 * size + ratio, 3 * ratio + size
-                wanted = x[:, other * values : (other + 1) * values]
-                if last == "bbox_pred":
-                    wanted = wanted / torch.tensor([10.0, 10.0, 5.0, 5.0]).view(4, 1, 1)
+                wanted = x[:, other * values : (other + 1) * values] / code.view(values, 1, 1)
                 close(ours[:, mine * values : (mine + 1) * values], wanted)
 
 

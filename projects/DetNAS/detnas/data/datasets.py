@@ -39,8 +39,8 @@ def register_dataset(name):
         FileNotFoundError: if the data is not there.
     """
     register_standard(name)
-    if name not in DatasetCatalog.list() and image_folder(name):
-        _register_folder(name, *image_folder(name))
+    if name not in DatasetCatalog.list() and (standard := image_folder(name)):
+        _register_folder(name, *standard)
     elif name not in DatasetCatalog.list():
         # "://" belongs to a path of PathManager, not to the form.
         form, *parts = re.split(r":(?!//)", name)

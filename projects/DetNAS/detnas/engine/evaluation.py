@@ -93,14 +93,19 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=N
     Raises:
         ValueError: if its form has none here.
     """
-    form = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    form = _form(dataset_name)
     if form == "classification":
         return ClassificationEvaluator()
     if form == "coco":
         return BoxEvaluator(dataset_name, distributed, output_dir, image_ids)
-    if form == "pascal_voc":
-        return VOCEvaluator(dataset_name, distributed, image_ids)
-    raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
+    return VOCEvaluator(dataset_name, distributed, image_ids)
+
+
+def _form(dataset_name):
+    form = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if form not in _REPORTED:
+        raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
+    return form
 
 
 def reported_metrics(dataset_name):
@@ -110,11 +115,8 @@ def reported_metrics(dataset_name):
     Raises:
         ValueError: if its form has none here.
     """
-    metadata = MetadataCatalog.get(dataset_name)
-    form = metadata.get("evaluator_type")
-    if form not in _REPORTED:
-        raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
-    classes = metadata.get("thing_classes", ()) if form == "coco" else ()
+    form = _form(dataset_name)
+    classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()
     return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
 
 

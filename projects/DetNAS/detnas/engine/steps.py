@@ -89,6 +89,11 @@ def read_json(file):
 
 
 def write_json(file, content):
+    write_whole(file, json.dumps(content, indent=1))
+
+
+def write_whole(file, text):
+    """Write a file that is whole at any time: under another name until all of it is there."""
     with open(f"{file}.new", "w") as f:
-        json.dump(content, f, indent=1)
+        f.write(text)
     os.replace(f"{file}.new", file)
