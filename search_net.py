@@ -12,185 +12,18 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
-import functools
-import json
-import logging
-import os
-import sys
-
-from detnas.limits import Limits  # isort: skip  # first: it mends Detectron2 0.6
-from detectron2.utils.file_io import PathManager
-from torch.utils.tensorboard import SummaryWriter
-
-from detnas.config import config_space
-from detnas.data.mapper import is_classifier
-from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
-from detnas.engine.readiness import readiness_warning
-from detnas.engine.setup import argument_parser, check_processes, load_config, register_datasets, setup, user_errors
-from detnas.report import metrics_table, plot_search, write_page
-from detnas.search.executor import SearchImpossible
-from detnas.search.inherit import write_best
-from detnas.search.log import SearchLog
-from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.session import (build_evaluator, build_executor, build_searcher, check_counts, check_metric,
-                                   initial_paths, search_header)
-from detnas.search.tables import candidate_table, pareto_front, to_beat, write_csv
-
-logger = logging.getLogger("detnas.search_net")
-
-
-def save_best(args, folder, space, candidate):
-    """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
-    cfg = load_config(args.config_file, args.opts)
-    cfg.MODEL.DETNAS.ARCH = space.format(candidate.path)
-    # Both files together are all that the detector needs, without its data.
-    cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())
-    cfg.MODEL.WEIGHTS = BEST_WEIGHTS
-    cfg.SEARCH.WINNER = True
-    cfg.OUTPUT_DIR = os.path.join(folder, "best")
-    with PathManager.open(os.path.join(folder, BEST_CONFIG), "w") as f:
-        f.write(
-            f"# {cfg.SEARCH.METRIC} {candidate.score:.2f} in the search, with the supernet's weights.\n"
-            f"# They are in {BEST_WEIGHTS} when the search has ended; train_net.py --eval-only with this config then\n"
-            "# gives that figure again. Step 4 has its own config, with MODEL.DETNAS.ARCH THIS, and MODEL.WEIGHTS\n"
-            f"# {BEST_WEIGHTS} to go on from these weights, or the file of a pre-training, or none.\n"
-        )
-        f.write(cfg.dump())
-
-
-def show_result(cfg, log):
-    """Where the winner is, and what can be done with it."""
-    best = log.best()[0]
-    config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
-    print(f"\nBest: {log.space.format(best.path)}, {cfg.SEARCH.METRIC} {best.score:.2f}, with the supernet's weights")
-    print(f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}")
-    if not is_classifier(cfg):
-        print(f"See what it finds:  demo/predict.py --config-file {config} --input IMAGES --output FOLDER")
-    print(f"Train it (step 4):  train_net.py --config-file CONFIG MODEL.DETNAS.ARCH {config} MODEL.WEIGHTS {weights}")
-
-
-def find_weights(cfg, args):
-    """The supernet's checkpoint, or None for random weights."""
-    if not args.random_weights:
-        return trained_weights(cfg, args.opts)
-    logger.warning("--random-weights: the supernet is untrained; its scores say nothing about trained networks.")
-
-
-def evaluate_only(cfg, args, space):
-    if args.arch:
-        logged, path = None, read_arch(args.arch, space, "--arch")
-    else:
-        best = SearchLog(cfg.OUTPUT_DIR, space).best()
-        if not best:
-            raise ValueError(f"{cfg.OUTPUT_DIR}: the log holds no finished candidate yet")
-        logged, path = best[0].metrics, best[0].path
-    evaluator = build_evaluator(cfg, find_weights(cfg, args), recalibrate=not args.no_recalibration)
-    metrics = evaluator(path)
-    print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
-    print(metrics_table(metrics, logged))
-    with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "evaluation.json"), "w") as f:
-        result = {"path": space.format(path), "recalibrated": not args.no_recalibration, "metrics": metrics}
-        json.dump(result, f, indent=2)
-    return metrics
-
-
-def show(args):
-    """Tables of a log that is there, finished or not; needs neither weights nor data."""
-    if args.best is not None and args.best < 1:
-        raise ValueError(f"--best {args.best}: at least 1 candidate can be shown")
-    cfg = load_config(args.config_file, args.opts)
-    log = SearchLog(cfg.OUTPUT_DIR, config_space(cfg))
-    chosen = log.history()
-    if args.report:
-        file = os.path.join(cfg.OUTPUT_DIR, "report.html")
-        write_page({os.path.basename(os.path.normpath(cfg.OUTPUT_DIR)): log}, file)
-        print(f"Report of {len(log)} candidates: {file}")
-        if not (args.list or args.best or args.front or args.csv):
-            return log
-    if args.best:
-        chosen = log.best(args.best)
-    elif args.front:
-        chosen = pareto_front(log, cfg.SEARCH.OBJECTIVES)
-        file = os.path.join(cfg.OUTPUT_DIR, "front.csv")
-        write_csv(log, chosen, file)
-        costs = ", ".join(cfg.SEARCH.OBJECTIVES or ["backbone_flops"])
-        print(f"Pareto front of {cfg.SEARCH.METRIC} and {costs}, also in {file}")
-    print(candidate_table(log, chosen))
-    if args.best and to_beat(log):
-        print(f"\nTo beat: {to_beat(log)}")
-    if args.csv:
-        write_csv(log, chosen, args.csv)
-    return log
-
-
-def prepare(cfg, args, space):
-    """Everything that can go wrong goes wrong here, before the first evaluation."""
-    check_metric(cfg)
-    limits = Limits(cfg, space)
-    initial = initial_paths(cfg, limits)
-    searcher = build_searcher(cfg, limits, initial)
-    weights = find_weights(cfg, args)
-    if weights and (warning := readiness_warning(weights)):
-        logger.warning(warning)
-    log = SearchLog(cfg.OUTPUT_DIR, space, search_header(cfg, limits, weights, initial))
-    executor = build_executor(cfg, weights, workers=max(args.num_gpus, args.cpu_processes))
-    board = SummaryWriter(cfg.OUTPUT_DIR)
-
-    def on_candidate(candidate, is_best):
-        if is_best:
-            save_best(args, cfg.OUTPUT_DIR, space, candidate)
-        if candidate.score is not None:
-            board.add_scalar("search/score", candidate.score, len(log))
-            board.add_scalar("search/best", log.best()[0].score, len(log))
-
-    steps, count = run_search, cfg.SEARCH.GENERATIONS
-    if cfg.SEARCH.ASYNCHRONOUS:
-        steps, count = run_asynchronous, cfg.SEARCH.GENERATIONS * cfg.SEARCH.POPULATION
-    return log, executor, functools.partial(steps, searcher, executor, log, count, limits.costs, on_candidate)
-
-
-def check_workers(cfg, args):
-    """
-    Raises:
-        ValueError: if the machine has not got the workers that are asked for; a Ray cluster says so itself.
-    """
-    if args.num_machines > 1:
-        raise ValueError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
-    if not cfg.SEARCH.RAY_ADDRESS:
-        check_processes(args)
+from detnas.command_line import argument_parser, check_command_line, user_errors
+from detnas.commands.show import is_asked_for, show
 
 
 def main(args):
-    with user_errors():
-        if args.report or args.list or args.best is not None or args.front or args.csv:
-            return show(args)
-        check_workers(load_config(args.config_file, args.opts), args)
-        cfg = setup(args)
-        check_counts(cfg)
-        space = config_space(cfg)
-        if args.eval_only or args.arch:
-            return evaluate_only(cfg, args, space)
-        log, executor, run = prepare(cfg, args, space)
-    try:
-        run()
-        plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
-        write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
-        # Workers that hold memory, or a GPU, end before another evaluator is built.
-        executor.close()
-        if write_best(log, executor.evaluator):
-            show_result(cfg, log)
-    except SearchImpossible:
+    if is_asked_for(args):
         with user_errors():
-            raise
-    except KeyboardInterrupt:
-        sys.exit(f"Stopped; {len(log)} candidates are in {log.path}. Start again to continue.")
-    except OSError as e:
-        # A full disk, most likely; nothing that is in the log is lost.
-        sys.exit(f"error: {e}")
-    finally:
-        executor.close()
-        log.close()
-    return log
+            return show(args)
+    # Not above: a mistake, and a table, should not wait for torch.
+    from detnas.commands.search import search
+
+    return search(args)
 
 
 def parser():
@@ -211,4 +44,6 @@ def parser():
 
 
 if __name__ == "__main__":
-    main(parser().parse_args())
+    args = parser().parse_args()
+    check_command_line(args)
+    main(args)

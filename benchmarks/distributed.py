@@ -20,8 +20,9 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
+from detnas.config_file import load_config
 from detnas.engine.sampling import UniformSampler
-from detnas.engine.setup import launch, load_config
+from detnas.engine.setup import launch
 from detnas.engine.step import average_gradients
 from detnas.modeling.backbone import find_supernet
 

@@ -13,8 +13,9 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.events import EventStorage
 
+from detnas.command_line import argument_parser, user_errors
 from detnas.data.loader import TrainingData
-from detnas.engine.setup import argument_parser, setup, user_errors
+from detnas.engine.setup import setup
 from detnas.engine.trainer import build_trainer
 
 WARM_UP = 3

@@ -20,7 +20,7 @@ import time
 import detnas  # isort: skip  # first: it mends Detectron2 0.6
 from tables import parser, publish, table
 
-from detnas.engine.setup import load_config
+from detnas.config_file import load_config
 from detnas.limits import Limits
 from detnas.search.executor import run_all
 from detnas.search.log import Candidate, SearchLog

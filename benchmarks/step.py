@@ -18,7 +18,7 @@ from detectron2.modeling import build_model
 from tables import in_turns, parser, publish, table
 from torch import nn
 
-from detnas.engine.setup import load_config
+from detnas.config_file import load_config
 from detnas.engine.solver import build_optimizer
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.blocks import ShuffleUnit

@@ -8,8 +8,9 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.events import EventStorage
 
+from detnas.command_line import argument_parser
 from detnas.engine import solver
-from detnas.engine.setup import argument_parser, setup
+from detnas.engine.setup import setup
 from detnas.engine.trainer import build_trainer
 
 #: iterations before those that count: data workers start, memory is found

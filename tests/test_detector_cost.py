@@ -5,8 +5,8 @@ from fvcore.nn import FlopCountAnalysis
 from scripts import ROOT, script
 
 import detnas
+from detnas.config_file import load_config
 from detnas.detector_cost import cost_table, detector_costs
-from detnas.engine.setup import load_config
 
 CONFIGS = ROOT / "configs"
 ARCH = "2120-2112-33130031-3132"

@@ -29,8 +29,9 @@ from stand_in import use_root
 from toy_runs import SHORT, own_loggers
 
 import search_net
+from detnas.command_line import argument_parser
 from detnas.config import add_detnas_config
-from detnas.engine.setup import argument_parser, load_config
+from detnas.config_file import load_config
 from detnas.report.command import parser as report_parser
 
 pytest_plugins = ["toy_fixtures"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from detnas import CostTable, get_space
+from detnas.config_file import load_config
 from detnas.detector_cost import detector_costs
-from detnas.engine.setup import load_config
 from detnas.limits import Limits
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

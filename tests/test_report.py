@@ -9,7 +9,7 @@ from detnas import SearchSpace, get_space, report
 from detnas.report import curves, style
 from detnas.report.searches import drawn_at_random
 from detnas.search import tables
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.log import Candidate, SearchLog, read_log
 
 TINY = get_space("tiny")
 
@@ -92,7 +92,7 @@ OWN = SearchSpace("own", 4, (8, 16), (2, 1), ops=("shufflenet_3x3", "xception_3x
 @pytest.mark.parametrize("space", [TINY, OWN])
 def test_a_log_is_read_with_the_space_of_its_header(tmp_path, space):
     write_log(tmp_path, [1.0], space)
-    assert report.read_log(str(tmp_path)).space == space
+    assert read_log(str(tmp_path)).space == space
 
 
 def test_several_searches_are_drawn_into_one_picture_and_listed(tmp_path, capsys):
@@ -157,4 +157,4 @@ def test_names_of_known_networks_do_not_stand_upon_each_other():
 
 def test_a_header_may_hold_more_than_is_known(tmp_path):
     write_log(tmp_path, [1.0], more={"than": ["is", "known"]})
-    assert json.dumps(report.read_log(str(tmp_path)).header["more"]) == '{"than": ["is", "known"]}'
+    assert json.dumps(read_log(str(tmp_path)).header["more"]) == '{"than": ["is", "known"]}'

@@ -248,14 +248,6 @@ def test_a_published_network_of_another_space_is_an_error(toy_root, tmp_path, ca
     assert '--arch "DetNAS-COCO-FPN-300M" is a network of space "300M"' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", ["TRIES", "RECALIBRATION_BATCH"])
-def test_a_count_of_nothing_is_an_error_that_names_it(toy_root, tmp_path, capsys, key):
-    with pytest.raises(SystemExit) as caught:
-        run(tmp_path, detection(toy_root), "--random-weights", **{f"SEARCH__{key}": 0})
-    assert caught.value.code == 2
-    assert f"error: SEARCH.{key} is 0; it must be at least 1" in capsys.readouterr().err
-
-
 def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):
     data = {**classification(toy_root), "SEARCH.CONSTRAINTS": "('backbone_params <= 1e6',)"}
     config, metric = "toy_1_pretrain_supernet", "classification/top1"
@@ -297,7 +289,6 @@ def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_
     "key, value, words",
     [
         ("SEARCH.OBJECTIVES", '["latency_ms"]', 'unknown cost "latency_ms"; there are: backbone_flops'),
-        ("SEARCH.EXECUTOR", "slurm", 'unknown SEARCH.EXECUTOR "slurm"; there are: here, ray'),
         ("SEARCH.CONSTRAINTS", '["detector_flops <= 3"]', "no path of"),
     ],
 )

@@ -14,8 +14,8 @@ from toy_runs import DEMO, SHORT, classification, detection, own_loggers
 import search_net
 import train_net
 from detnas import get_space
+from detnas.command_line import argument_parser
 from detnas.engine.commands import StepFailed
-from detnas.engine.setup import argument_parser
 
 pytest_plugins = ["toy_fixtures"]
 TINY = get_space("tiny")

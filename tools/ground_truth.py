@@ -26,9 +26,10 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from tqdm import tqdm
 
+from detnas.command_line import argument_parser, user_errors
 from detnas.config import config_space
+from detnas.config_file import load_config
 from detnas.engine.sampling import BalancedSampler
-from detnas.engine.setup import argument_parser, load_config, user_errors
 from detnas.engine.steps import write_whole
 from detnas.limits import Limits
 

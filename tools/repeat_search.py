@@ -20,8 +20,9 @@ import torch
 from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, workers
 from tabulate import tabulate
 
+from detnas.command_line import argument_parser, user_errors
 from detnas.config import config_space
-from detnas.engine.setup import argument_parser, load_config, user_errors
+from detnas.config_file import load_config
 from detnas.engine.steps import write_whole
 from detnas.limits import Limits
 from detnas.search.log import SearchLog

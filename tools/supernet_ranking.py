@@ -23,9 +23,11 @@ from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, workers
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
+from detnas.command_line import argument_parser, user_errors
 from detnas.config import config_space
+from detnas.config_file import load_config
 from detnas.engine.readiness import AGREEMENT, LOW, read_evaluations
-from detnas.engine.setup import argument_parser, load_config, setup, user_errors
+from detnas.engine.setup import setup
 from detnas.engine.steps import write_whole
 from detnas.report.study import kendall
 

@@ -1,7 +1,7 @@
 import pytest
 
+from detnas.config_file import load_config
 from detnas.engine.fit import fit_to_device, fit_to_processes
-from detnas.engine.setup import load_config
 
 
 def solver(*overrides):
@@ -27,7 +27,6 @@ def test_without_a_reference_the_numbers_are_those_of_the_config():
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["SOLVER.ACCUMULATE", "0"], "ACCUMULATE is 0"),
         (["SOLVER.ACCUMULATE", "3"], r"1024 cannot be divided by 1 process\(es\) times SOLVER.ACCUMULATE 3"),
         (["SOLVER.REFERENCE_WORLD_SIZE", "7"], "1024 cannot be divided by SOLVER.REFERENCE_WORLD_SIZE 7"),
     ],

@@ -196,9 +196,3 @@ def test_eval_only_of_a_supernet_shows_the_fixed_paths_of_what_was_trained_and_t
         assert any(line.split()[0] == name and f"{top1:.2f}" in line for line in shown.splitlines() if line)
     assert f"Supernet: mean classification/top1 {last['supernet/mean']:.2f} over 6 paths" in shown
     assert tree(tmp_path)["metrics.json"] == before
-
-
-@pytest.mark.parametrize("key", ["EVAL_RANDOM_PATHS", "EVAL_IMAGES"])
-def test_negative_numbers_are_one_sentence(toy_root, tmp_path, key):
-    with pytest.raises(ValueError, match=f"SUPERNET.{key} is -1; it must be at least 0"):
-        trainer_of("classifier", toy_root, tmp_path, **{f"SUPERNET__{key}": -1})

@@ -7,7 +7,9 @@ import yaml
 from toy_runs import DEMO, TASKS, classification, command, detection, own_loggers, toy_setup, tree
 
 from detnas import get_space
-from detnas.engine.setup import argument_parser, launch, load_config, save_config, setup, user_errors
+from detnas.command_line import argument_parser, user_errors
+from detnas.config_file import load_config
+from detnas.engine.setup import launch, save_config, setup
 
 pytest_plugins = ["toy_fixtures"]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from detnas.engine.setup import load_config
+from detnas.config_file import load_config
 from detnas.engine.solver import build_optimizer, build_schedule
 
 

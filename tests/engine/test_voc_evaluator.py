@@ -14,8 +14,9 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from stand_in import use_root, write_voc
 
+from detnas.command_line import argument_parser
 from detnas.data.datasets import register_dataset
-from detnas.engine.setup import argument_parser, launch
+from detnas.engine.setup import launch
 from detnas.engine.voc_evaluator import VOCEvaluator
 
 pytest_plugins = ["toy_fixtures"]

@@ -218,9 +218,3 @@ def test_a_candidate_that_fails_within_a_pass_does_not_change_the_next_one(run, 
     evaluator(A)
     assert all(torch.equal(value, expected[name]) for name, value in buffers(evaluator).items() if "head" in name)
     assert torch.equal(scores(evaluator), detected)
-
-
-def test_an_unknown_autocast_is_refused(run):
-    cfg, weights, _ = run
-    with pytest.raises(ValueError, match='unknown SEARCH.AUTOCAST "fp8"; there are: bf16'):
-        CandidateEvaluator(changed(cfg, AUTOCAST="fp8"), weights)

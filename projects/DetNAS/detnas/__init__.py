@@ -1,39 +1,47 @@
 """
 DetNAS: backbone search for object detection (Chen et al., NeurIPS 2019), on Detectron2.
 
-Importing the package registers its backbones and its classifier with Detectron2.
+Importing the package registers its networks with Detectron2, at once or, where Detectron2 is not imported yet, as soon
+as it is. What is slow to import is imported when it is used.
 """
 
-from . import compat  # isort: skip  # noqa: F401  before anything of Detectron2
-from .config import add_detnas_config, config_space
-from .cost import Constraint, CostTable
-from .engine.bn import recalibrate_bn
-from .modeling import classifier, released_boxes  # noqa: F401  registered with Detectron2
-from .modeling.backbone import DetNASNet, DetNASSupernet, find_supernet
-from .modeling.builders import build_published
-from .modeling.released import from_released
-from .modeling.weights import insert_path, load_weights, select_path
-from .space import OPS, SPACES, SearchSpace, get_space
-from .zoo import PUBLISHED, resolve_arch
+import importlib
 
-__all__ = [
-    "OPS",
-    "PUBLISHED",
-    "SPACES",
-    "Constraint",
-    "CostTable",
-    "DetNASNet",
-    "DetNASSupernet",
-    "SearchSpace",
-    "add_detnas_config",
-    "build_published",
-    "config_space",
-    "find_supernet",
-    "from_released",
-    "get_space",
-    "insert_path",
-    "load_weights",
-    "recalibrate_bn",
-    "resolve_arch",
-    "select_path",
-]
+from .registration import register_with_detectron2
+
+#: public name -> module that has it
+_MODULES = {
+    "OPS": "space",
+    "PUBLISHED": "zoo",
+    "SPACES": "space",
+    "Constraint": "constraint",
+    "CostTable": "cost",
+    "DetNASNet": "modeling.backbone",
+    "DetNASSupernet": "modeling.backbone",
+    "SearchSpace": "space",
+    "add_detnas_config": "config",
+    "build_published": "modeling.builders",
+    "config_space": "config",
+    "find_supernet": "modeling.backbone",
+    "from_released": "modeling.released",
+    "get_space": "space",
+    "insert_path": "modeling.weights",
+    "load_weights": "modeling.weights",
+    "recalibrate_bn": "engine.bn",
+    "resolve_arch": "zoo",
+    "select_path": "modeling.weights",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *_MODULES]
+
+
+register_with_detectron2()

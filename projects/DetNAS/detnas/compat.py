@@ -1,9 +1,9 @@
 """
 Lets Detectron2 0.6, as the package index has it, run on a current Python stack.
 
-Imported before anything of Detectron2. Every fix is named after the symptom it removes and is applied only where the
-symptom would show; with Detectron2's main branch, built with its extension, none of them applies. What our own code
-can avoid (model_zoo, launch and DDP on CPU) is avoided there instead of being patched here.
+Imported before anything of Detectron2 but its ``__init__.py``. Every fix is named after the symptom it removes and is
+applied only where the symptom would show; with Detectron2's main branch, built with its extension, none of them
+applies. What our own code can avoid (model_zoo, launch and DDP on CPU) is avoided there instead of being patched here.
 """
 
 import functools
@@ -16,19 +16,6 @@ import warnings
 
 import numpy as np
 import PIL.Image
-
-_INSTALL = (
-    "detnas needs Detectron2, which is not installed: either `make setup` or `uv pip install -e '.[detectron2]'` in a "
-    "clone of this project (Detectron2 0.6 from the package index, no compiler needed), or build the main branch with "
-    "`pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/detectron2'`; "
-    "docs/install.md says more."
-)
-
-
-def _no_detectron2():
-    """ModuleNotFoundError without a word on where Detectron2 is to be had."""
-    if importlib.util.find_spec("detectron2") is None:
-        raise ModuleNotFoundError(_INSTALL, name="detectron2")
 
 
 def _cannot_import_name_C():
@@ -125,7 +112,6 @@ def _torch_warns_on_every_start():
     warnings.filterwarnings("ignore", message=r"torch\.meshgrid: in an upcoming release", category=UserWarning)
 
 
-_no_detectron2()
 _torch_warns_on_every_start()
 _cannot_import_name_C()
 _pil_image_has_no_attribute_LINEAR()

@@ -1,7 +1,5 @@
 """Every config key that DetNAS adds to Detectron2's, with its default."""
 
-from detectron2.config import CfgNode as CN
-
 from .space import PAPER_OPS, SPACES, SearchSpace
 
 OWN_SPACE = "own"
@@ -9,6 +7,7 @@ OWN_SPACE = "own"
 
 def add_detnas_config(cfg):
     """Add the keys of DetNAS to a Detectron2 config, in place."""
+    CN = type(cfg)
     cfg.MODEL.DETNAS = CN()
     # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened), "tiny" (demo) or "own".
     cfg.MODEL.DETNAS.SPACE = "300M"

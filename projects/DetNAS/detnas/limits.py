@@ -4,7 +4,8 @@ import dataclasses
 import os
 import random
 
-from .cost import Constraint, CostTable, describe
+from .constraint import Constraint, describe
+from .cost import CostTable
 from .detector_cost import detector_costs
 from .latency import LatencyMeter
 

@@ -21,8 +21,6 @@ def fit_to_processes(cfg):
         ValueError: if the batch cannot be divided.
     """
     solver, world = cfg.SOLVER, comm.get_world_size()
-    if solver.ACCUMULATE < 1:
-        raise ValueError(f"SOLVER.ACCUMULATE is {solver.ACCUMULATE}; a batch has at least 1 part")
     if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
         raise ValueError(
             f"SOLVER.IMS_PER_BATCH {solver.IMS_PER_BATCH} cannot be divided by SOLVER.REFERENCE_WORLD_SIZE "
@@ -48,8 +46,11 @@ def fit_to_device(cfg):
     Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place.
 
     Raises:
-        ValueError: if there is no such norm.
+        ValueError: if there is no such norm, or no such GPU.
     """
+    kind, _, number = cfg.MODEL.DEVICE.partition(":")
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise ValueError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: this machine has {torch.cuda.device_count()} GPUs")
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         logger.info("No GPU: running on the CPU.")
         cfg.MODEL.DEVICE = "cpu"

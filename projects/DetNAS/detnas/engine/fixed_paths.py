@@ -52,15 +52,9 @@ class FixedPaths:
     Args:
         cfg: a supernet's config.
         model: with the supernet; may be in training.
-
-    Raises:
-        ValueError: if a number of paths or images is negative.
     """
 
     def __init__(self, cfg, model):
-        for key in ("EVAL_RANDOM_PATHS", "EVAL_IMAGES"):
-            if cfg.SUPERNET[key] < 0:
-                raise ValueError(f"SUPERNET.{key} is {cfg.SUPERNET[key]}; it must be at least 0")
         self.cfg, self.model, self.supernet = cfg, model, find_supernet(model)
         self.paths = fixed_paths(self.supernet.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
         self.up_to_last_norm, self.batches = UpToLastNorm(model), None

@@ -95,20 +95,13 @@ class FairSampler:
 
 
 def build_sampler(cfg, space):
-    """
-    The sampler that ``SUPERNET.PATH_SAMPLING`` names.
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
-    name, seed = cfg.SUPERNET.PATH_SAMPLING, max(cfg.SEED, 0)
-    if name == "uniform":
-        return UniformSampler(space, seed)
-    if name == "balanced":
-        return BalancedSampler(space, seed, tuple(cfg.SUPERNET.BALANCED_FLOPS), cfg.SUPERNET.BALANCED_BINS)
-    if name == "fair":
+    """The sampler that ``SUPERNET.PATH_SAMPLING`` names."""
+    supernet, seed = cfg.SUPERNET, max(cfg.SEED, 0)
+    if supernet.PATH_SAMPLING == "balanced":
+        return BalancedSampler(space, seed, tuple(supernet.BALANCED_FLOPS), supernet.BALANCED_BINS)
+    if supernet.PATH_SAMPLING == "fair":
         return FairSampler(space, seed, cfg.SOLVER.ACCUMULATE)
-    raise ValueError(f'unknown SUPERNET.PATH_SAMPLING "{name}"; there are: uniform, balanced, fair')
+    return UniformSampler(space, seed)
 
 
 class SetPath(HookBase):

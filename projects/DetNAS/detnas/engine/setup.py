@@ -1,68 +1,31 @@
-"""From a command line to a config that fits this machine and its data; one process or several; user errors."""
+"""From a command line to a config that fits this machine and its data; one process or several."""
 
-import contextlib
 import logging
 import os
 import socket
 import sys
-import traceback
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import yaml
-from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import default_argument_parser
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
-from detnas.config import add_detnas_config, config_space, quote_arch
+from detnas.command_line import user_errors
+from detnas.config import config_space
+from detnas.config_file import load_config
 from detnas.data.datasets import register_dataset
+from detnas.settings import check_settings
 from detnas.zoo import resolve_arch
 
 from .fit import fit_to_device, fit_to_processes
 from .found import describe, read_arch, read_detnas
 
 logger = logging.getLogger(__name__)
-
-
-#: what runs when no config is named; found beside the scripts, wherever they are started
-DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
-#: where an error that is raised is a check of our own
-_OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
-
-
-def argument_parser(epilog=None):
-    """
-    Detectron2's arguments, and ``--cpu-processes`` for several processes without a GPU. Without ``--config-file``, the
-    paper's small supernet with FPN on COCO.
-    """
-    parser = default_argument_parser(epilog)
-    parser.set_defaults(config_file=os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), DEFAULT_CONFIG))
-    # A free port each time, so that two runs on one machine do not clash; several machines need a URL anyway.
-    parser.set_defaults(dist_url="auto")
-    parser.add_argument(
-        "--cpu-processes", type=int, default=1, metavar="N", help="processes (gloo) on a machine without a GPU"
-    )
-    return parser
-
-
-@contextlib.contextmanager
-def user_errors():
-    """Turn what a user got wrong, and our own checks found, into one line and exit code 2."""
-    try:
-        yield
-    except (ValueError, KeyError, FileNotFoundError) as e:
-        *_, (frame, _) = traceback.walk_tb(e.__traceback__)
-        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback.
-        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES:
-            raise
-        if comm.is_main_process():
-            print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
-        sys.exit(2)
 
 
 def check_processes(args):
@@ -123,45 +86,6 @@ def _cpu_process(rank, main, args, url):
         dist.destroy_process_group()
 
 
-def load_config(config_file, opts=()):
-    """
-    The config of a file with overrides, as written: nothing is fitted to this machine yet.
-
-    Raises:
-        FileNotFoundError, KeyError, ValueError: naming what is wrong.
-    """
-    cfg = get_cfg()
-    add_detnas_config(cfg)
-    if config_file:
-        if not PathManager.isfile(config_file):
-            raise FileNotFoundError(f"config file {config_file} does not exist")
-        try:
-            # Not merge_from_file: that falls back to loading yaml which can run code.
-            settings = cfg.load_yaml_with_base(config_file)
-            quote_arch(settings)
-            cfg.merge_from_other_cfg(CfgNode(settings))
-        except yaml.YAMLError as e:
-            raise ValueError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
-        except (TypeError, AttributeError):
-            raise ValueError(f"{config_file}: not a yaml file of settings") from None
-        except (KeyError, ValueError, AssertionError, OSError) as e:
-            raise ValueError(f"{config_file}: {e.args[0] if isinstance(e, KeyError) else e}") from None
-    opts = list(opts)
-    for word in opts[::2]:
-        if word.startswith("--"):
-            raise ValueError(f"{word} stands among the KEY VALUE overrides; options go before them")
-    if len(opts) % 2:
-        raise ValueError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
-    for key, value in zip(opts[::2], opts[1::2]):
-        # An arch of digits alone must not be read as a number.
-        value = repr(value) if key == "MODEL.DETNAS.ARCH" else value
-        try:
-            cfg.merge_from_list([key, value])
-        except (KeyError, ValueError, AssertionError, TypeError, AttributeError) as e:
-            raise ValueError(f"{key} {value}: {e.args[0]}") from None
-    return cfg
-
-
 def setup(args):
     """
     The config of a run, fitted to machine and data and frozen; logger and seeds set.
@@ -170,12 +94,14 @@ def setup(args):
         FileNotFoundError, KeyError, ValueError: for :func:`user_errors`.
     """
     cfg = load_config(args.config_file, args.opts)
+    check_settings(cfg)
     detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
     if detnas.ARCH.endswith((".yaml", ".yml")):
         detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
     resolve_arch(detnas.ARCH, space)
     _check_output_folder(cfg, space)
     register_datasets(cfg)
+    _make_output_folder(cfg.OUTPUT_DIR)
 
     rank = comm.get_rank()
     for name in ("fvcore", "detectron2", "detnas"):
@@ -208,6 +134,19 @@ def _check_output_folder(cfg, space):
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe(there)}; this one is of {describe(space)}: "
             "give another OUTPUT_DIR, or remove it"
         )
+
+
+def _make_output_folder(folder):
+    try:
+        PathManager.mkdirs(folder)
+    except OSError as e:
+        raise ValueError(f"OUTPUT_DIR {folder} cannot be made: {e.strerror}") from None
+    if "://" in folder:
+        return
+    if not os.path.isdir(folder):
+        raise ValueError(f"OUTPUT_DIR {folder} is a file")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"OUTPUT_DIR {folder} cannot be written to")
 
 
 def register_datasets(cfg):

@@ -5,8 +5,7 @@ from .command import main
 from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
 from .page import page_data, write_page
 from .results import results_table
-from .searches import (best_so_far, generation_means, group_searches, metrics_table, read_log, search_labels, top_means,
-                       top_so_far)
+from .searches import best_so_far, generation_means, group_searches, metrics_table, search_labels, top_means, top_so_far
 from .times import times_table
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "plot_search",
     "plot_searches",
     "plot_top",
-    "read_log",
     "results_table",
     "search_labels",
     "times_table",

@@ -14,11 +14,13 @@ import sys
 
 from tabulate import tabulate
 
+from detnas.search.log import read_log
+
 from .archs import named_archs, plot_archs
 from .curves import plot_costs, plot_generations, plot_random, plot_searches, plot_top
 from .page import write_page
 from .results import results_table
-from .searches import read_log, search_labels
+from .searches import search_labels
 from .style import picture_format
 from .times import times_table
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Dict
 
-from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
-from detnas.config import OWN_SPACE
 from detnas.search.log import VERSIONS, SearchLog
-from detnas.space import SearchSpace, get_space
 
 #: candidates of a generation in the paper
 PAPER_POPULATION = 50
@@ -22,29 +19,6 @@ def metrics_table(metrics, logged=None):
     headers = ["metric", "value"] + (["logged"] if logged else [])
     rows = [[name, value] + ([logged.get(name)] if logged else []) for name, value in metrics.items()]
     return tabulate(rows, headers, floatfmt=".6f")
-
-
-def read_log(folder):
-    """
-    The log of a search, with the space that its header names; also while the search runs.
-
-    Raises:
-        FileNotFoundError, ValueError: if there is none, or it is damaged.
-    """
-    path = os.path.join(folder, "search.jsonl")
-    if not PathManager.isfile(path):
-        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
-    with PathManager.open(path) as f:
-        line = f.readline()
-    try:
-        header = json.loads(line)
-        own = header.get("own_space")
-        name = header["space"]
-    except (json.JSONDecodeError, KeyError, AttributeError):
-        raise ValueError(f"{path} is damaged: its first line is no header") from None
-    if name == OWN_SPACE:
-        return SearchLog(folder, SearchSpace(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}))
-    return SearchLog(folder, get_space(name))
 
 
 def search_labels(folders):

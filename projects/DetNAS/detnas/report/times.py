@@ -5,8 +5,10 @@ import os
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
+from detnas.search.log import read_log
+
 from .runs import read_run
-from .searches import read_log, search_labels
+from .searches import search_labels
 
 UNKNOWN = "unknown"
 HEADERS = ("folder", "step", "done", "seconds", "devices", "device hours")

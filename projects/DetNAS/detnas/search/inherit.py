@@ -6,9 +6,10 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.config import config_space
+from detnas.config_file import load_config
 from detnas.engine.fit import fit_to_device
 from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch
-from detnas.engine.setup import load_config, register_datasets
+from detnas.engine.setup import register_datasets
 from detnas.zoo import SUPERNET
 
 from .log import SearchLog

@@ -10,6 +10,9 @@ from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
 
+from detnas.config import OWN_SPACE
+from detnas.space import SearchSpace, get_space
+
 #: part of the header that may differ when a search is continued
 VERSIONS = "versions"
 
@@ -210,6 +213,29 @@ class SearchLog:
     def failures(self):
         """Number of candidates without a score."""
         return len(self._candidates) - len(self._ranked)
+
+
+def read_log(folder):
+    """
+    The log of a search, with the space that its header names; also while the search runs.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, or it is damaged.
+    """
+    path = os.path.join(folder, "search.jsonl")
+    if not g_pathmgr.isfile(path):
+        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
+    with g_pathmgr.open(path) as f:
+        line = f.readline()
+    try:
+        header = json.loads(line)
+        own = header.get("own_space")
+        name = header["space"]
+    except (json.JSONDecodeError, KeyError, AttributeError):
+        raise ValueError(f"{path} is damaged: its first line is no header") from None
+    if name == OWN_SPACE:
+        return SearchLog(folder, SearchSpace(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}))
+    return SearchLog(folder, get_space(name))
 
 
 #: open lock files of this process

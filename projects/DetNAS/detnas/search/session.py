@@ -34,21 +34,8 @@ UNIFORM_OPS = "uniform_ops"
 #: settings without which two searches are the same one; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE
     NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
-#: settings that are at least 1
-_COUNTS = """POPULATION NUM_PARENTS GENERATIONS RECALIBRATION_IMAGES RECALIBRATION_BATCH EVALUATION_BATCH LATENCY_BATCH
-    TRIES WORKERS""".split()
 #: settings that change scores a little
 _FASTER = ("CHANNELS_LAST", "AUTOCAST")
-
-
-def check_counts(cfg):
-    """
-    Raises:
-        ValueError: if there is nothing of what a setting counts.
-    """
-    for key in _COUNTS:
-        if cfg.SEARCH[key] < 1:
-            raise ValueError(f"SEARCH.{key} is {cfg.SEARCH[key]}; it must be at least 1")
 
 
 def check_metric(cfg):
@@ -192,8 +179,6 @@ def build_executor(cfg, weights, workers=1):
     settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
     if search.EXECUTOR == "here" and workers == 1:
         return Here(build_evaluator(cfg, weights), **settings)
-    if search.EXECUTOR not in ("here", "ray"):
-        raise ValueError(f'unknown SEARCH.EXECUTOR "{search.EXECUTOR}"; there are: here, ray')
     if weights:
         # In a worker a mistake would come late, and once for each candidate.
         load_weights(build_model(cfg), weights)

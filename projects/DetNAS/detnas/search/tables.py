@@ -3,10 +3,9 @@
 import csv
 import os
 
-from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
-from detnas.cost import METRICS
+from detnas.constraint import METRICS
 
 from .pareto import front_of
 
@@ -94,6 +93,9 @@ def pareto_front(log, costs=()):
 
 def write_csv(log, candidates, file):
     """Everything about the candidates, a line each, into a file of PathManager, whose folder is made."""
+    # A table on the screen should not wait for Detectron2.
+    from detectron2.utils.file_io import PathManager
+
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))
     PathManager.mkdirs(os.path.dirname(file) or ".")

@@ -1,0 +1,66 @@
+"""The arguments of the scripts, and how a user's mistake ends; nothing here is slow to import."""
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+
+#: what runs when no config is named; found beside the scripts, wherever they are started
+DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+#: where an error that is raised is a check of our own
+_OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
+
+
+def argument_parser(description=None):
+    """
+    Detectron2's arguments (``default_argument_parser``), and ``--cpu-processes`` for several processes without a GPU.
+    Without ``--config-file``, the paper's small supernet with FPN on COCO.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    config = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), DEFAULT_CONFIG)
+    parser.add_argument("--config-file", default=config, metavar="FILE", help=f"by default {DEFAULT_CONFIG}")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate, train and search nothing")
+    parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs of each machine")
+    parser.add_argument("--num-machines", type=int, default=1, metavar="N")
+    parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="number of this machine, from 0")
+    # A free port each time, so that two runs on one machine do not clash; several machines need a URL anyway.
+    parser.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://HOST:PORT, for several machines")
+    parser.add_argument(
+        "--cpu-processes", type=int, default=1, metavar="N", help="processes (gloo) on a machine without a GPU"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over those of the config")
+    return parser
+
+
+@contextlib.contextmanager
+def user_errors():
+    """Turn what a user got wrong, and our own checks found, into one line and exit code 2."""
+    try:
+        yield
+    except (ValueError, KeyError, FileNotFoundError) as e:
+        *_, (frame, _) = traceback.walk_tb(e.__traceback__)
+        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback.
+        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES:
+            raise
+        if _is_main_process():
+            print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _is_main_process():
+    # Who has not imported it has started no others.
+    comm = sys.modules.get("detectron2.utils.comm")
+    return comm is None or comm.is_main_process()
+
+
+def check_command_line(args):
+    """What is wrong with config and overrides ends a script here, before torch and Detectron2 are imported."""
+    with user_errors():
+        # A file from elsewhere needs Detectron2's PathManager.
+        if "://" not in args.config_file:
+            from .config_file import load_config, quick_default
+            from .settings import check_settings
+
+            check_settings(load_config(args.config_file, args.opts, quick_default()))

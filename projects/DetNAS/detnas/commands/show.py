@@ -1,0 +1,58 @@
+"""``search_net.py --list`` and the like: what a log holds, finished or not; needs neither weights nor data."""
+
+import os
+
+from detnas.config_file import load_config, quick_default
+from detnas.search.log import read_log
+from detnas.search.tables import candidate_table, pareto_front, to_beat, write_csv
+
+
+def is_asked_for(args):
+    """Whether the arguments ask for a look at a log and nothing else."""
+    return args.report or args.list or args.best is not None or args.front or args.csv
+
+
+def show(args):
+    """
+    Raises:
+        FileNotFoundError, ValueError: if there is no log, or it is damaged.
+    """
+    if args.best is not None and args.best < 1:
+        raise ValueError(f"--best {args.best}: at least 1 candidate can be shown")
+    # The folder is all that is taken from the config; the log says what was searched.
+    quick = "://" not in args.config_file
+    cfg = load_config(args.config_file, args.opts, quick_default() if quick else None)
+    log = read_log(cfg.OUTPUT_DIR)
+    chosen = log.history()
+    if args.report:
+        _write_report(cfg.OUTPUT_DIR, log)
+        if not (args.list or args.best or args.front or args.csv):
+            return log
+    if args.best:
+        chosen = log.best(args.best)
+    elif args.front:
+        chosen = _show_front(cfg, log)
+    print(candidate_table(log, chosen))
+    if args.best and to_beat(log):
+        print(f"\nTo beat: {to_beat(log)}")
+    if args.csv:
+        write_csv(log, chosen, args.csv)
+    return log
+
+
+def _write_report(folder, log):
+    # Its pictures are slow to import.
+    from detnas.report import write_page
+
+    file = os.path.join(folder, "report.html")
+    write_page({os.path.basename(os.path.normpath(folder)): log}, file)
+    print(f"Report of {len(log)} candidates: {file}")
+
+
+def _show_front(cfg, log):
+    costs = cfg.SEARCH.OBJECTIVES or log.header.get("objectives")
+    chosen, file = pareto_front(log, costs), os.path.join(cfg.OUTPUT_DIR, "front.csv")
+    write_csv(log, chosen, file)
+    metric = log.header.get("metric", "score")
+    print(f"Pareto front of {metric} and {', '.join(costs or ['backbone_flops'])}, also in {file}")
+    return chosen

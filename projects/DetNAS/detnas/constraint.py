@@ -1,0 +1,69 @@
+"""A limit on what a path may cost, as a config writes it."""
+
+import re
+from dataclasses import dataclass
+
+#: what a constraint may limit, with its unit
+METRICS = {
+    "backbone_flops": "M",
+    "backbone_params": "M",
+    "detector_flops": "M",
+    "detector_params": "M",
+    "latency_ms": "ms",
+}
+
+
+def describe(metric, value):
+    """A value of one of ``METRICS`` with its unit, such as 300.0M."""
+    return f"{value:.1f} ms" if METRICS[metric] == "ms" else f"{value / 1e6:.1f}M"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Keep a metric of the path between ``min`` and ``max``, both included."""
+
+    metric: str
+    max: float
+    min: float = 0
+
+    @classmethod
+    def parse(cls, text):
+        """
+        Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``.
+
+        Raises:
+            ValueError: if it reads otherwise or the metric is unknown.
+        """
+        match = re.fullmatch(r"\s*(?:(\S+)\s*<=\s*)?([a-z_]+)\s*<=\s*(\S+)\s*", text)
+        try:
+            low, metric, high = match.groups()
+            low, high = float(low or 0), float(high)
+            if not low <= high:
+                raise ValueError
+        except (AttributeError, ValueError):
+            raise ValueError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None
+        if metric not in METRICS:
+            raise ValueError(f'constraint "{text}": unknown metric "{metric}"; there are: {", ".join(METRICS)}')
+        return cls(metric, high, low)
+
+    def __str__(self):
+        low = f"{describe(self.metric, self.min)} <= " if self.min else ""
+        return f"{low}{self.metric} <= {describe(self.metric, self.max)}"
+
+    def allows(self, value) -> bool:
+        """Whether a cost keeps to the limit."""
+        return self.min <= value <= self.max
+
+    def check_reachable(self, table):
+        """
+        Raises:
+            ValueError: if no path of the space can meet the constraint.
+        """
+        low, high = table.bounds(self.metric)
+        for wrong, words, limit, bound in (
+            (self.max < low, "at most", self.max, f"smallest has {describe(self.metric, low)}"),
+            (self.min > high, "at least", self.min, f"largest has {describe(self.metric, high)}"),
+        ):
+            if wrong:
+                limit = describe(self.metric, limit)
+                raise ValueError(f'no path of "{table.space.name}" has {words} {limit} {self.metric}; the {bound}')

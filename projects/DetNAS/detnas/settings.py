@@ -1,0 +1,163 @@
+"""What a setting may be: one table for the keys of this project and those of Detectron2 that it uses."""
+
+import functools
+import operator
+import re
+from dataclasses import dataclass
+from typing import Callable
+
+from .constraint import Constraint
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``words`` goes on after "it must be"."""
+
+    words: str
+    test: Callable
+
+    def holds(self, value):
+        try:
+            return bool(self.test(value))
+        except TypeError:
+            # Of a list, whose values a config does not judge by their type.
+            return False
+
+
+def at_least(low):
+    return Rule(f"at least {low}", lambda value: value >= low)
+
+
+def one_of(*values):
+    words = ", ".join(f'"{value}"' for value in values[:-1])
+    return Rule(f'{words} or "{values[-1]}"', lambda value: value in values)
+
+
+def each(rule):
+    """Of a list, which may not be empty."""
+    return Rule(f"a list of values, each {rule.words}", lambda values: bool(values) and all(map(rule.holds, values)))
+
+
+POSITIVE = Rule("more than 0", lambda value: value > 0)
+SHARE = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
+BELOW_1 = Rule("from 0 to below 1", lambda value: 0 <= value < 1)
+COUNT, SIZE = at_least(1), at_least(0)
+RESOLUTION = Rule("two sides, (height, width), each at least 1", lambda v: len(v) == 2 and min(v) >= 1)
+RANGE = Rule("two shares above 0 and up to 1, the smaller one first",
+             lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1)
+FLOPS_RANGE = Rule("empty, or two numbers of multiply-adds, the smaller one first",
+                   lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1])
+DEVICE = Rule('"cuda", "cuda:NUMBER", "cpu" or another device of torch',
+              lambda v: re.fullmatch(r"(cpu|cuda|mps|xpu|meta)(:\d+)?", v))
+#: a learning rate above is one in which a digit too many was typed
+LEARNING_RATE = Rule("more than 0 and at most 100", lambda value: 0 < value <= 100)
+
+RULES = {
+    "SEED": Rule("a whole number below 2 ** 31, negative for another one each time", lambda value: value < 2**31),
+    "MODEL.DEVICE": DEVICE,
+    "MODEL.PIXEL_STD": each(POSITIVE),
+    "MODEL.ANCHOR_GENERATOR.SIZES": each(each(POSITIVE)),
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": each(each(POSITIVE)),
+    "MODEL.DETNAS.SHUFFLE": one_of("even_odd", "interleave"),
+    "MODEL.DETNAS.FREEZE_AT": SIZE,
+    "MODEL.CLASSIFIER.NUM_CLASSES": COUNT,
+    "MODEL.CLASSIFIER.DROPOUT": BELOW_1,
+    "MODEL.CLASSIFIER.LABEL_SMOOTHING": BELOW_1,
+    "MODEL.FPN.OUT_CHANNELS": COUNT,
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": COUNT,
+    "MODEL.RPN.POSITIVE_FRACTION": SHARE,
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": COUNT,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": COUNT,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": COUNT,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": COUNT,
+    "MODEL.RPN.NMS_THRESH": SHARE,
+    "MODEL.ROI_HEADS.NUM_CLASSES": COUNT,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": COUNT,
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": SHARE,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": SHARE,
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": SHARE,
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": SIZE,
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": COUNT,
+    "MODEL.ROI_BOX_HEAD.NUM_FC": SIZE,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": COUNT,
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": COUNT,
+    "MODEL.RETINANET.NUM_CLASSES": COUNT,
+    "MODEL.RETINANET.NUM_CONVS": SIZE,
+    "MODEL.RETINANET.SCORE_THRESH_TEST": SHARE,
+    "MODEL.RETINANET.NMS_THRESH_TEST": SHARE,
+    "MODEL.RETINANET.TOPK_CANDIDATES_TEST": COUNT,
+    "INPUT.FORMAT": one_of("BGR", "RGB", "YUV-BT.601"),
+    "INPUT.MIN_SIZE_TRAIN": each(COUNT),
+    "INPUT.MAX_SIZE_TRAIN": COUNT,
+    "INPUT.MIN_SIZE_TEST": SIZE,
+    "INPUT.MAX_SIZE_TEST": COUNT,
+    "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),
+    "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
+    "INPUT.CLASSIFIER.SIZE": COUNT,
+    "INPUT.CLASSIFIER.CROP_AREA": RANGE,
+    "INPUT.CLASSIFIER.COLOR_JITTER": SHARE,
+    "DATALOADER.NUM_WORKERS": SIZE,
+    "DATALOADER.IMAGE_CACHE_GB": SIZE,
+    "DATALOADER.REPEAT_THRESHOLD": SIZE,
+    "DATALOADER.SAMPLER_TRAIN": one_of("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"),
+    "SOLVER.IMS_PER_BATCH": COUNT,
+    "SOLVER.REFERENCE_WORLD_SIZE": SIZE,
+    "SOLVER.ACCUMULATE": COUNT,
+    "SOLVER.BASE_LR": LEARNING_RATE,
+    "SOLVER.MOMENTUM": BELOW_1,
+    "SOLVER.WEIGHT_DECAY": SIZE,
+    "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
+    "SOLVER.MAX_ITER": COUNT,
+    "SOLVER.GAMMA": POSITIVE,
+    "SOLVER.WARMUP_ITERS": SIZE,
+    "SOLVER.WARMUP_FACTOR": SHARE,
+    "SOLVER.WARMUP_METHOD": one_of("linear", "constant"),
+    "SOLVER.CHECKPOINT_PERIOD": COUNT,
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": POSITIVE,
+    "SOLVER.CLIP_GRADIENTS.NORM_TYPE": POSITIVE,
+    "SUPERNET.PATH_SAMPLING": one_of("uniform", "balanced", "fair"),
+    "SUPERNET.BALANCED_FLOPS": FLOPS_RANGE,
+    "SUPERNET.BALANCED_BINS": COUNT,
+    "SUPERNET.EVAL_RANDOM_PATHS": SIZE,
+    "SUPERNET.EVAL_IMAGES": SIZE,
+    "SEARCH.FLOPS_RESOLUTION": RESOLUTION,
+    "SEARCH.DETECTOR_RESOLUTION": RESOLUTION,
+    "SEARCH.LATENCY_RESOLUTION": RESOLUTION,
+    "SEARCH.LATENCY_BATCH": COUNT,
+    "SEARCH.POPULATION": COUNT,
+    "SEARCH.NUM_PARENTS": COUNT,
+    "SEARCH.GENERATIONS": COUNT,
+    "SEARCH.NUM_MUTATE": SIZE,
+    "SEARCH.NUM_CROSS": SIZE,
+    "SEARCH.MUTATE_PROB": SHARE,
+    "SEARCH.EXECUTOR": one_of("here", "ray"),
+    "SEARCH.WORKERS": COUNT,
+    "SEARCH.TRIES": COUNT,
+    "SEARCH.TIMEOUT": SIZE,
+    "SEARCH.RECALIBRATION_IMAGES": COUNT,
+    "SEARCH.RECALIBRATION_BATCH": COUNT,
+    "SEARCH.EVALUATION_BATCH": COUNT,
+    "SEARCH.IMAGE_CACHE_GB": SIZE,
+    "SEARCH.AUTOCAST": one_of("", "bf16"),
+}
+
+
+def check_settings(cfg):
+    """
+    Raises:
+        ValueError: naming the first setting that cannot be, what it is and what it may be.
+    """
+    for key, rule in RULES.items():
+        value = functools.reduce(operator.getitem, key.split("."), cfg)
+        if not rule.holds(value):
+            shown = f'"{value}"' if isinstance(value, str) else value
+            raise ValueError(f"{key} is {shown}; it must be {rule.words}")
+    search = cfg.SEARCH
+    if search.NUM_MUTATE + search.NUM_CROSS > search.POPULATION:
+        raise ValueError(
+            f"{search.NUM_MUTATE} children by mutation and {search.NUM_CROSS} by crossover do not fit into a "
+            f"population of {search.POPULATION} (SEARCH.NUM_MUTATE, NUM_CROSS, POPULATION)"
+        )
+    for text in search.CONSTRAINTS:
+        Constraint.parse(text)

@@ -1,0 +1,73 @@
+"""What the scripts can say without torch, and when the package tells Detectron2 of itself."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from detectron2.config import get_cfg
+from detectron2.engine import default_argument_parser
+from scripts import ROOT
+
+from detnas import add_detnas_config, get_space
+from detnas.command_line import argument_parser
+from detnas.config_file import quick_default
+from detnas.search.log import Candidate, SearchLog
+from detnas.settings import RULES, check_settings
+
+QUICK = """
+import sys
+import search_net, train_net
+from detnas.command_line import check_command_line
+for words in (["--help"], ["--config-file", sys.argv[1], "SOLVER.MAXITER", "5"], ["--config-file", "", "SEED", "x"]):
+    try:
+        check_command_line(search_net.parser().parse_args(words))
+    except SystemExit as e:
+        print("exit code", e.code)
+for flags in (["--list"], ["--best", "1"]):
+    search_net.main(search_net.parser().parse_args([*flags, "--config-file", sys.argv[1], "OUTPUT_DIR", sys.argv[2]]))
+print("slow", sorted({"torch", "torchvision", "detectron2", "numpy", "matplotlib"} & set(sys.modules)))
+"""
+#: what a project may import first
+FIRST = ["import detectron2, detnas", "from detnas.modeling.weights import select_path", "from detnas import CostTable"]
+
+
+def test_help_a_log_and_a_wrong_setting_do_not_wait_for_torch(tmp_path):
+    log = SearchLog(str(tmp_path), get_space("tiny"), {"space": "tiny", "metric": "bbox/AP"})
+    log.append(Candidate((0,) * 8, score=12.5, costs={"backbone_flops": 1e6}))
+    log.close()
+    config = "configs/demo/toy_2_train_supernet.yaml"
+    run = subprocess.run([sys.executable, "-c", QUICK, config, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    lines = run.stdout.splitlines()
+    said = [line for line in lines if line.startswith(("exit", "slow"))]
+    assert said == ["exit code 0", "exit code 2", "exit code 2", "slow []"]
+    assert sum("00-00-00-00" in line and "12.5" in line for line in lines) == 2
+    assert run.stderr.splitlines() == [
+        "error: SOLVER.MAXITER is no setting; did you mean SOLVER.MAX_ITER?",
+        "error: SEED x: a value such as -1 is expected",
+    ]
+
+
+def test_the_quick_default_is_detectron2s():
+    assert json.dumps(quick_default()) == json.dumps(get_cfg())
+
+
+def test_the_parser_has_detectron2s_options_and_defaults():
+    own, theirs = vars(argument_parser().parse_args([])), vars(default_argument_parser().parse_args([]))
+    assert {name: own[name] for name in theirs if name not in ("config_file", "dist_url")} == {
+        name: value for name, value in theirs.items() if name not in ("config_file", "dist_url")
+    }
+
+
+def test_every_setting_of_the_table_has_a_default_that_it_allows():
+    cfg = get_cfg()
+    add_detnas_config(cfg)
+    check_settings(cfg)
+    assert len(RULES) > 60
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_whatever_is_imported_first_detectron2_knows_the_networks(first):
+    code = "from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model\n" \
+           "assert 'build_detnas_fpn_backbone' in BACKBONE_REGISTRY and 'ImageClassifier' in META_ARCH_REGISTRY"
+    subprocess.run([sys.executable, "-c", f"{first}\n{code}"], check=True)
