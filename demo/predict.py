@@ -30,6 +30,8 @@ from detnas.engine.fit import fit_to_device
 from detnas.modeling.weights import load_weights
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+#: pixels of the longer side below which a copy is drawn larger: labels need some to be read
+SMALLEST_COPY = 800
 
 
 def find_images(inputs, output):
@@ -39,9 +41,15 @@ def find_images(inputs, output):
         if PathManager.isdir(path):
             if os.path.abspath(path) == os.path.abspath(output):
                 raise ValueError(f"--output {output} is the folder of the images, which would be overwritten")
-            found = sorted(name for name in PathManager.ls(path) if name.lower().endswith(ENDINGS))
+            names = sorted(PathManager.ls(path))
+            found = [name for name in names if name.lower().endswith(ENDINGS)]
             if not found:
                 raise ValueError(f"--input {path} holds no image ({', '.join(ENDINGS)})")
+            others = [name for name in names if name not in found]
+            if others:
+                # A folder may hold an annotation for each image.
+                more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+                print(f"{path}: skipped {', '.join(others[:3])}{more}: no image by the name ({', '.join(ENDINGS)})")
             files += [os.path.join(path, name) for name in found]
         elif PathManager.isfile(path):
             files.append(path)
@@ -76,8 +84,12 @@ def build_predictor(config_file, opts, threshold):
 
 
 def draw(image, instances, metadata, path):
-    """Write a copy of an image, (H, W, 3) BGR uint8, with boxes, classes and scores."""
-    drawn = Visualizer(image[:, :, ::-1], metadata).draw_instance_predictions(instances).get_image()
+    """Write a copy of an image, (H, W, 3) BGR uint8, with boxes, classes and scores; enlarged if it is small."""
+    height, width = image.shape[:2]
+    visualizer = Visualizer(image[:, :, ::-1], metadata, scale=max(1.0, SMALLEST_COPY / max(height, width)))
+    # By default one font fits images of 900 pixels: it covers smaller ones, and is hardly seen on photos of a camera.
+    visualizer._default_font_size = (height * width) ** 0.5 / 60
+    drawn = visualizer.draw_instance_predictions(instances).get_image()
     with PathManager.open(path, "wb") as f:
         Image.fromarray(drawn).save(f, format=Image.registered_extensions()[os.path.splitext(path)[1].lower()])
 

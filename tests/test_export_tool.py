@@ -15,7 +15,7 @@ from toy_runs import DEMO, RETINANET, SHORT, classification, command, detection,
 
 import detnas
 import train_net
-from detnas.engine import traced
+from detnas.engine import traced, traced_check
 from detnas.engine.export import load_network_config
 from detnas.search.log import SearchLog
 
@@ -138,7 +138,8 @@ def test_retinanet_is_exported_whole(retinanet, tmp_path, capsys):
     export_config(retinanet, folder, *BOTH, overrides={"DATASETS.TRAIN": "()", "DATASETS.TEST": "()"})
     out = capsys.readouterr().out
     assert "detector.ts: the detector; images of any size" in out and "detector.onnx: the detector;" in out
-    assert "run on noise" in out and "detections compared: 100" in out
+    assert "run on noise, mirrored and at another size (" in out
+    assert len(re.findall(r"detections compared: 2\d\d; left out as ties: \d+[; ]", out)) == 2
     assert yaml.safe_load((folder / "model.yaml").read_text())["MODEL"]["RETINANET"]["NORM"] == "BN"
 
 
@@ -246,6 +247,24 @@ def test_bad_input_is_one_sentence(fails, tmp_path, searched_supernet, exported)
     wrong = {"MODEL.WEIGHTS": exported / "model.pth"}
     assert "the search ran with other weights" in fails("--log", searched_supernet, overrides=wrong)
     assert f"weights {exported}/model.pth do not match" in fails(*model, overrides={**wrong, "MODEL.FPN.NORM": ""})
+
+
+def test_a_file_that_differs_keeps_a_name_that_says_so(fails, exported, toy_root, tmp_path, monkeypatch):
+    for name in ("model.yaml", "model.pth", "detector.ts"):
+        shutil.copy(exported / name, tmp_path)
+    config = ("--config-file", tmp_path / "model.yaml")
+    images = [word for n in (1, 2) for word in ("--image", toy_root / "detection" / "val" / f"0000{n}.jpg")]
+    open_file = traced.open_file
+    without_first = lambda path: lambda image: [values[1:] for values in open_file(path)(image)]  # noqa: E731
+    monkeypatch.setattr(traced_check, "open_file", without_first)
+    sentence = fails(*config, "--format", "torchscript", *images)
+    assert sentence.startswith(f"{tmp_path}/detector.in_doubt.ts keeps this name, as it differs from the network on 4 ")
+    assert "on 00001.jpg (" in sentence and "it lacks 1 of" in sentence
+    # Nor is one of an earlier export left, which would be taken for it.
+    assert {f.name for f in tmp_path.iterdir()} == {"model.yaml", "model.pth", "detector.in_doubt.ts"}
+    monkeypatch.undo()
+    export(*config, "--format", "torchscript")
+    assert {f.name for f in tmp_path.iterdir()} == {"model.yaml", "model.pth", "detector.ts"}
 
 
 def test_missing_onnx_packages_are_named_before_anything_is_written(fails, exported, tmp_path, monkeypatch):

@@ -6,11 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from detectron2.config import get_cfg
+from detectron2.data.catalog import Metadata
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
-from export_runs import predict
+from detectron2.structures import Boxes, Instances
+from export_runs import demo, predict
 from PIL import Image
 from scripts import ROOT
 from toy_runs import DEMO
@@ -55,7 +58,8 @@ def test_an_exported_network_draws_its_detections(exported, photos, tmp_path, ca
     assert json.loads((output / "detections.json").read_text()) == detections
     assert f"2 images, {len(detections)} objects with a score of 0.05 and more" in capsys.readouterr().out
     drawn, image = (np.asarray(Image.open(folder / "b.png"), dtype=int) for folder in (output, photos))
-    assert drawn.shape == image.shape and (drawn != image).any()
+    # A small image is drawn larger.
+    assert max(drawn.shape[:2]) == 800 and drawn.shape[0] / drawn.shape[1] == image.shape[0] / image.shape[1]
 
 
 def test_a_winner_draws_with_its_two_files_alone(searched_supernet, exported, photos, tmp_path, monkeypatch):
@@ -100,6 +104,32 @@ def test_a_training_is_drawn_with_its_final_weights(exported, photos, toy_root, 
     config = ("--config-file", DEMO / "toy_4_retrain.yaml", "--input", photos, "--output", tmp_path / "out")
     assert predict(*config, "MODEL.DETNAS.ARCH", arch, "OUTPUT_DIR", tmp_path) is not None
     assert (tmp_path / "out" / "00001.jpg").is_file()
+
+
+def test_boxes_and_labels_cover_a_small_share_of_an_image_of_any_size(tmp_path):
+    shares = []
+    for width, height in ((120, 90), (640, 480), (2400, 1800)):
+        instances = Instances((height, width))
+        instances.pred_boxes = Boxes(torch.tensor([[0.2 * width, 0.2 * height, 0.7 * width, 0.8 * height]]))
+        instances.scores, instances.pred_classes = torch.tensor([0.9]), torch.tensor([0])
+        gray = np.full((height, width, 3), 128, dtype=np.uint8)
+        demo.draw(gray, instances, Metadata().set(thing_classes=["cell"]), str(tmp_path / "a.png"))
+        drawn = np.asarray(Image.open(tmp_path / "a.png"), dtype=int)
+        assert drawn.shape[1] == max(width, 800)
+        shares.append((abs(drawn - 128).max(axis=2) > 20).mean())
+    # The line of a box is at least as wide as a pixel of the image.
+    assert 0.01 < min(shares) and max(shares) < 0.04 and shares[2] == pytest.approx(shares[1], rel=0.1)
+    # The copy of a large image has its size.
+    assert drawn.shape == (1800, 2400, 3)
+
+
+def test_files_of_a_folder_that_are_no_images_are_named(exported, photos, tmp_path, capsys):
+    predict("--config-file", exported / "model.yaml", "--input", photos, "--output", tmp_path / "drawn")
+    assert f"{photos}: skipped notes.txt: no image by the name (.jpg" in capsys.readouterr().out
+    for number in range(4):
+        (photos / f"{number}.xml").write_text("")
+    predict("--config-file", exported / "model.yaml", "--input", photos, "--output", tmp_path / "drawn")
+    assert f"{photos}: skipped 0.xml, 1.xml, 2.xml and 2 more: no image" in capsys.readouterr().out
 
 
 def test_a_broken_image_is_named_and_skipped(exported, photos, tmp_path, capsys):

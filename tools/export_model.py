@@ -61,25 +61,29 @@ def export_part(cfg, model, form, folder, images, backbone_only):
     part, reason = (None, "--backbone") if backbone_only else whole_part(cfg)
     if part:
         try:
-            return write_part(model, part, form, folder, images[0]), part, ""
+            return write_part(model, part, form, folder, images[0][1]), part, ""
         except (RuntimeError, ValueError) as e:
             reason = f"torch cannot write the whole {part.name}: {str(e).strip().splitlines()[0]}"
     part = backbone_part(model)
-    return write_part(model, part, form, folder, images[0]), part, f", and not the whole network ({reason})"
+    return write_part(model, part, form, folder, images[0][1]), part, f", and not the whole network ({reason})"
 
 
-def describe_part(file, part, reason, results, shown):
+def describe_part(file, part, reason, results):
     """Lines about an exported file and its check."""
     yield f"{file}: the {part.name}{reason}; images of any size"
-    sizes = ", ".join("x".join(map(str, r["size"])) for r in results)
+    sizes = ", ".join(dict.fromkeys("x".join(map(str, r["size"])) for r in results))
+    more = f", and {len(results) - 3} others" if len(results) > 3 else ""
     differences = {name: max(r["differences"][name] for r in results) for name in results[0]["differences"]}
     greatest = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
-    yield f"  run on {shown}, mirrored and at another size ({sizes}); greatest differences: {greatest}"
-    counts = [r["detections"] for r in results]
-    if any(counts):
-        yield f"  detections compared: {', '.join(map(str, counts))}; boxes in pixels"
-    elif counts[0] is not None:
-        yield "  nothing was detected there, so little was compared: --image FILE with objects says more"
+    shown = f"{results[0]['image']}, mirrored and at another size{more}"
+    yield f"  run on {shown} ({sizes}); greatest differences: {greatest}"
+    if "ties" in results[0]:
+        tied = [r["image"] for r in results if r["ties"]]
+        where = f" (first on {tied[0]})" if tied else ""
+        count, ties = (sum(r[key] for r in results) for key in ("detections", "ties"))
+        yield f"  detections compared: {count}; left out as ties: {ties}{where}; boxes in pixels"
+        if not count:
+            yield "  nothing was detected there, so little was compared: --image FILE with objects says more"
 
 
 def describe_interface(cfg, parts):
@@ -108,14 +112,14 @@ def main(args):
         cfg, state, about = (from_log if args.log else from_training)(args)
         beside = os.path.dirname(args.config_file) or "."
         folder = args.output or (beside if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export"))
-        images, shown = check_images(cfg, args.image) if args.format else ([], "")
+        images = check_images(cfg, args.image) if args.format else []
         cfg, model = write_network(folder, cfg, state, about)
         print(f"{os.path.join(folder, CONFIG)} and model.pth: {about}")
         parts = {}
         for form in dict.fromkeys(args.format):
             file, part, reason = export_part(cfg, model, form, folder, images, args.backbone)
-            results = check_file(file, part, model, images)
-            print("\n".join(describe_part(file, part, reason, results, shown)), flush=True)
+            file, results = check_file(file, part, model, images)
+            print("\n".join(describe_part(file, part, reason, results)), flush=True)
             parts[part.name] = part
         if parts:
             print("\n".join(describe_interface(cfg, parts.values())))
@@ -132,7 +136,10 @@ def parser():
     parser.add_argument("--output", default="", metavar="FOLDER", help="by default OUTPUT_DIR/export")
     parser.add_argument("--format", action="append", default=[], choices=FORMATS, help="may be given twice")
     parser.add_argument("--backbone", action="store_true", help="with --format, the backbone with its FPN alone")
-    parser.add_argument("--image", default="", metavar="FILE", help="to check the files on; a test image by default")
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="FILE",
+        help="to check the files on; may be given several times; some test images by default"
+    )
     parser.add_argument("--random-weights", action="store_true", help="export an untrained network")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
     return parser

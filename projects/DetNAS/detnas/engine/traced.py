@@ -14,6 +14,8 @@ from detectron2.utils.file_io import PathManager
 
 #: format -> end of the file's name
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
+#: in the name of a file that is not compared with its network yet, or differs from it
+IN_DOUBT = ".in_doubt"
 _ONNX_OPSET = 17  # from 16 on, RoiAlign is Detectron2's
 
 
@@ -83,7 +85,7 @@ def require_format(form):
 
 def write_part(model, part, form, folder, image):
     """
-    Trace a part of a model and write the file.
+    Trace a part of a model and write the file, under a name that says that it is in doubt.
 
     Args:
         form: one of :data:`FORMATS`.
@@ -95,7 +97,10 @@ def write_part(model, part, form, folder, image):
     Raises:
         RuntimeError, ValueError: if torch cannot trace it.
     """
-    path = os.path.join(folder, part.name + FORMATS[form])
+    checked, path = (os.path.join(folder, part.name + doubt + FORMATS[form]) for doubt in ("", IN_DOUBT))
+    # One of an earlier export would be taken for this one.
+    if PathManager.exists(checked):
+        PathManager.rm(checked)
     adapter = TracingAdapter(model, [{"image": image}], part.run).eval()
     data = io.BytesIO()
     with warnings.catch_warnings():
@@ -108,6 +113,13 @@ def write_part(model, part, form, folder, image):
     with PathManager.open(path, "wb") as f:
         f.write(data.getvalue())
     return path
+
+
+def accept_file(path):
+    """Take the doubt out of a file's name. Returns the new path."""
+    checked = "".join(path.rsplit(IN_DOUBT, 1))
+    PathManager.mv(path, checked)
+    return checked
 
 
 def _to_onnx(adapter, image, part, data):
