@@ -60,8 +60,8 @@ def main(args):
             return evaluate_only(cfg, args)
         refuse_winner(cfg, args.config_file)
         trainer = build_trainer(cfg, args.resume)
-    save_config(cfg)
-    trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
+        save_config(cfg)
+        trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from detectron2.utils.logger import setup_logger
 
 from detnas.config import add_detnas_config, config_space, quote_arch
 from detnas.data.datasets import register_dataset
+from detnas.data.reading import UnreadableImage
 from detnas.zoo import resolve_arch
 
 from .fit import fit_to_device, fit_to_processes
@@ -57,10 +58,13 @@ def user_errors():
         yield
     except (ValueError, KeyError, FileNotFoundError) as e:
         *_, (frame, _) = traceback.walk_tb(e.__traceback__)
-        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback.
-        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES:
+        unreadable = isinstance(e, UnreadableImage)
+        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback. But torch
+        # raises what a data worker has raised.
+        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES and not unreadable:
             raise
-        if comm.is_main_process():
+        # A config is wrong for all processes, an image for the one that reads it.
+        if comm.is_main_process() or unreadable:
             print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
         sys.exit(2)
 
