@@ -21,7 +21,7 @@ from detnas.engine.export import network_weights
 from detnas.engine.fixed_paths import FixedPaths
 from detnas.engine.found import BEST_WEIGHTS
 from detnas.engine.setup import argument_parser, launch, save_config, setup, user_errors
-from detnas.engine.trainer import build_trainer
+from detnas.engine.trainer import build_trainer, only_run
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
 
@@ -59,9 +59,10 @@ def main(args):
         if args.eval_only:
             return evaluate_only(cfg, args)
         refuse_winner(cfg, args.config_file)
-        trainer = build_trainer(cfg, args.resume)
-        save_config(cfg)
-        trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
+        with only_run(cfg.OUTPUT_DIR):
+            trainer = build_trainer(cfg, args.resume)
+            save_config(cfg)
+            trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
 
 #: Each layer may import from itself and from those before it.
 LAYERS = [
-    {"space", "zoo", "config", "compat"},
+    {"space", "zoo", "config", "compat", "files"},
     {"modeling"},
     {"cost", "detector_cost", "latency", "limits"},
     {"data"},
@@ -19,7 +19,9 @@ LAYERS = [
 #: Stand above the package: nothing in it imports them.
 SCRIPTS = {"train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
 #: Pure Python, so that they are read, run and tested without the framework.
-WITHOUT_TORCH = ["space.py", "zoo.py", "search/evolution.py", "search/log.py", "search/loop.py", "search/pareto.py"]
+WITHOUT_TORCH = ["space.py", "zoo.py", "files.py"] + [
+    f"search/{name}.py" for name in ("evolution", "log", "loop", "pareto")
+]
 FRAMEWORK = {"torch", "torchvision", "detectron2", "fvcore"}
 
 # The package's table of contents imports from all layers.

@@ -39,7 +39,7 @@ def damage_all(folder, damage):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("damage, reason", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_training_image_is_one_sentence_with_its_file_and_annotations(root, tmp_path, damage, reason, workers):
+def test_a_damaged_training_image_is_one_sentence_with_file_and_annotations(root, tmp_path, damage, reason, workers):
     overrides = {**detection(root), "DATALOADER.NUM_WORKERS": workers, "OUTPUT_DIR": tmp_path}
     cfg = toy_setup("toy_2_train_supernet", overrides)
     data = TrainingData(cfg)
