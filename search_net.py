@@ -12,8 +12,9 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
-from detnas.command_line import argument_parser, check_command_line, user_errors
+from detnas.command_line import argument_parser, check_command_line
 from detnas.commands.show import is_asked_for, show
+from detnas.errors import user_errors
 
 
 def main(args):

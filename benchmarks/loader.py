@@ -13,10 +13,11 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.events import EventStorage
 
-from detnas.command_line import argument_parser, user_errors
+from detnas.command_line import argument_parser
 from detnas.data.loader import TrainingData
 from detnas.engine.setup import setup
 from detnas.engine.trainer import build_trainer
+from detnas.errors import user_errors
 
 WARM_UP = 3
 

@@ -19,12 +19,13 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from tables import publish, table, with_write
 
-from detnas.command_line import argument_parser, user_errors
+from detnas.command_line import argument_parser
 from detnas.config import config_space
 from detnas.data.fixed_batches import in_batches
 from detnas.engine.evaluation import quiet
 from detnas.engine.found import trained_weights
 from detnas.engine.setup import setup
+from detnas.errors import user_errors
 from detnas.search.evaluator import CandidateEvaluator
 
 OPTIONS = {

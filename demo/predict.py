@@ -22,11 +22,11 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 from tqdm import tqdm
 
-from detnas.command_line import user_errors
 from detnas.data.mapper import is_classifier
 from detnas.engine.evaluation import quiet
 from detnas.engine.export import load_network_config, network_weights
 from detnas.engine.fit import fit_to_device
+from detnas.errors import user_errors
 from detnas.modeling.weights import load_weights
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

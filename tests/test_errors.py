@@ -188,7 +188,7 @@ def test_a_training_that_cannot_start_leaves_nothing_but_its_log(fails, run, toy
         (run / "config.yaml").write_text('MODEL: {DETNAS: {SPACE: "tiny"}}\n')
         (run / "model_final.pth").write_bytes(b"weights of days")
     overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": tmp_path / "gone.pth"}
-    fails(train_net, DETECTOR, overrides, leaves=["log.txt"])
+    fails(train_net, DETECTOR, overrides, leaves=["log.txt", "run.lock"])
 
 
 def test_an_output_folder_of_a_training_in_another_space_is_refused(fails, run, toy_root):

@@ -8,7 +8,8 @@ PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
 
 #: Each layer may import from itself and from those before it.
 LAYERS = [
-    {"space", "zoo", "config", "config_file", "constraint", "settings", "command_line", "registration", "compat"},
+    {"space", "zoo", "config", "config_file", "constraint", "settings", "command_line",
+     "errors", "files", "registration", "compat"},
     {"modeling"},
     {"cost", "detector_cost", "latency", "limits"},
     {"data"},
@@ -20,8 +21,10 @@ LAYERS = [
 #: Stand above the package: nothing in it imports them.
 SCRIPTS = {"train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
 #: Pure Python, so that they are read, run and tested without the framework.
-WITHOUT_TORCH = ["space.py", "zoo.py", "config.py", "constraint.py", "settings.py", "command_line.py",
-                 "search/evolution.py", "search/log.py", "search/loop.py", "search/pareto.py"]
+WITHOUT_TORCH = [
+    *("space.py", "zoo.py", "config.py", "constraint.py", "settings.py", "command_line.py", "errors.py", "files.py"),
+    *("search/evolution.py", "search/log.py", "search/loop.py", "search/pareto.py"),
+]
 FRAMEWORK = {"torch", "torchvision", "detectron2", "fvcore"}
 
 # The package's table of contents imports from all layers.

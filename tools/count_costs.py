@@ -10,11 +10,11 @@ long the backbone takes here.
 import argparse
 
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
-from detnas.command_line import user_errors
 from detnas.config import config_space
 from detnas.config_file import load_config
 from detnas.detector_cost import cost_table, detector_costs
 from detnas.engine.found import read_arch
+from detnas.errors import user_errors
 from detnas.latency import LatencyMeter
 
 

@@ -26,11 +26,12 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from tqdm import tqdm
 
-from detnas.command_line import argument_parser, user_errors
+from detnas.command_line import argument_parser
 from detnas.config import config_space
 from detnas.config_file import load_config
 from detnas.engine.sampling import BalancedSampler
 from detnas.engine.steps import write_whole
+from detnas.errors import user_errors
 from detnas.limits import Limits
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -20,10 +20,11 @@ import torch
 from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, workers
 from tabulate import tabulate
 
-from detnas.command_line import argument_parser, user_errors
+from detnas.command_line import argument_parser
 from detnas.config import config_space
 from detnas.config_file import load_config
 from detnas.engine.steps import write_whole
+from detnas.errors import user_errors
 from detnas.limits import Limits
 from detnas.search.log import SearchLog
 

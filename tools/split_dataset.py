@@ -18,9 +18,9 @@ import argparse
 import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detnas.command_line import user_errors
 from detnas.data.leaks import check_leaks
 from detnas.data.split import split_coco, split_folder, split_table, split_voc, write_split
+from detnas.errors import user_errors
 
 #: leaks of a pair of data sets that are printed
 SHOWN = 20

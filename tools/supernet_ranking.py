@@ -23,12 +23,13 @@ from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, workers
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
-from detnas.command_line import argument_parser, user_errors
+from detnas.command_line import argument_parser
 from detnas.config import config_space
 from detnas.config_file import load_config
 from detnas.engine.readiness import AGREEMENT, LOW, read_evaluations
 from detnas.engine.setup import setup
 from detnas.engine.steps import write_whole
+from detnas.errors import user_errors
 from detnas.report.study import kendall
 
 

@@ -330,3 +330,21 @@ def test_real_classification_images_are_found(data_dir):
     assert register_dataset(train) == register_dataset(val)
     samples = DatasetCatalog.get(train)
     assert {d["label"] for d in samples} == set(range(len(register_dataset(train))))
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_a_json_with_an_empty_part_is_an_error(tmp_path, key):
+    words = message(ValueError, write_coco(tmp_path, lambda data: data.update({key: []})))
+    assert f'{tmp_path}/boxes.json: "{key}" is empty' in words
+
+
+def test_boxes_without_a_width_are_a_warning_with_their_number(tmp_path, caplog):
+    # COCO's own train2017 has two.
+    def flatten(data):
+        data["annotations"][0]["bbox"][2] = 0
+        data["annotations"].append({**data["annotations"][1], "id": 23, "bbox": [5.0, 5.0, 3.0, 0.0]})
+
+    assert register_dataset(write_coco(tmp_path, flatten)) == ["dog", "cat"]
+    (record,) = [record for record in caplog.records if "width or height of 0" in record.getMessage()]
+    words = record.getMessage()
+    assert words.startswith(f"{tmp_path}/boxes.json: 2 boxes have") and "annotation 21" in words

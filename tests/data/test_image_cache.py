@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from detectron2.data import detection_utils
 from PIL import Image
 
-from detnas.data.image_cache import CachingMapper, ImageCache
+from detnas.data.image_cache import ImageCache
 
 BYTES = 4 * 6 * 3
 
@@ -48,20 +47,3 @@ def test_an_image_is_kept_for_each_format(files):
         assert cache.read_image(files[0], "RGB")[0, 0].tolist() == [255, 0, 0]
         assert cache.read_image(files[0], "BGR")[0, 0].tolist() == [0, 0, 255]
         assert cache.read_image(files[0], "L").shape == (4, 6, 1)
-
-
-def test_a_mapper_reads_through_its_cache_and_nothing_else_does(files):
-    def mapper(dataset_dict):
-        return detection_utils.read_image(dataset_dict["file_name"], "BGR").max()
-
-    caching = CachingMapper(mapper, 10**6)
-    assert caching({"file_name": files[0]}) == 0
-    whiten(files)
-    assert caching({"file_name": files[0]}) == 0 and mapper({"file_name": files[0]}) == 255
-
-
-def test_reading_is_as_before_after_a_mapper_that_failed(files):
-    before = detection_utils.read_image
-    with pytest.raises(FileNotFoundError):
-        CachingMapper(lambda x: detection_utils.read_image(x["file_name"], "BGR"), 10**6)({"file_name": "no.png"})
-    assert detection_utils.read_image is before

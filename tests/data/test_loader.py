@@ -5,9 +5,10 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from detectron2.data import build, samplers
 from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils.env import seed_all_rng
-from toy_runs import TASKS, classification, toy_setup
+from toy_runs import TASKS, classification, detection, toy_setup
 
 from detnas.data.loader import TrainingData, _Order, seed_from
 from detnas.data.mapper import build_mapper
@@ -110,3 +111,38 @@ def test_wide_and_high_images_are_grouped_as_detectron2_groups_them_wherever_the
     batches = AspectRatioGroupedDataset(draws, 3) if grouped else [draws[i : i + 3] for i in range(0, 60, 3)]
     whole = [[x["draw"] for x in batch] for batch in batches]
     assert list(_Order(order, dicts, 3, grouped, start)) == whole[start:]
+
+
+#: the first draws of eight images, as they were when there was Detectron2 0.6 alone
+ORDERS = {
+    "TrainingSampler": [1, 7, 5, 4, 0, 2, 3, 6, 6, 7, 5, 1, 2, 4, 3, 0],
+    "RepeatFactorTrainingSampler": [3, 6, 1, 2, 7, 4, 6, 5, 7, 5, 1, 0, 0, 2, 4, 5],
+}
+
+
+class SeededRepeatFactorSampler(samplers.RepeatFactorTrainingSampler):
+    def __init__(self, repeat_factors):
+        super().__init__(repeat_factors, seed=5)
+
+
+SEEDED = {
+    "TrainingSampler": lambda size: samplers.TrainingSampler(size, seed=5),
+    "RepeatFactorTrainingSampler": SeededRepeatFactorSampler,
+}
+
+
+def order(root, folder, sampler):
+    overrides = {"DATALOADER.SAMPLER_TRAIN": sampler, "DATALOADER.REPEAT_THRESHOLD": 0.9, "SEED": 5}
+    cfg = toy_setup("toy_2_train_supernet", {**detection(root), **overrides, "OUTPUT_DIR": folder})
+    return list(itertools.islice(TrainingData(cfg)._settings["sampler"], 16))
+
+
+@pytest.mark.parametrize("sampler", ORDERS)
+@pytest.mark.parametrize("seeded", [False, True])
+def test_the_order_is_that_of_our_seed_whichever_seed_detectron2_gives_its_samplers(
+    toy_root, tmp_path, monkeypatch, sampler, seeded
+):
+    if seeded:
+        # What its main branch does.
+        monkeypatch.setattr(build, sampler, SEEDED[sampler])
+    assert order(toy_root, tmp_path, sampler) == ORDERS[sampler]

@@ -7,9 +7,10 @@ import yaml
 from toy_runs import DEMO, TASKS, classification, command, detection, own_loggers, toy_setup, tree
 
 from detnas import get_space
-from detnas.command_line import argument_parser, user_errors
+from detnas.command_line import argument_parser
 from detnas.config_file import load_config
 from detnas.engine.setup import launch, save_config, setup
+from detnas.errors import user_errors
 
 pytest_plugins = ["toy_fixtures"]
 

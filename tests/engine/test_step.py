@@ -139,3 +139,42 @@ def test_the_step_leaves_the_batch_as_it_was():
     with EventStorage():
         trainer.run_step()
     assert batch == before
+
+
+def failing(error, iteration):
+    """A trainer whose data fails at an iteration, and what its hooks did."""
+    done = []
+
+    def data(start):
+        yield from [[{"x": 1.0, "y": 1.0}]] * iteration
+        raise error
+
+    def miss():
+        done.append("hook")
+        raise KeyError("total_loss")
+
+    model = Line()
+    trainer = StepTrainer(model, data, torch.optim.SGD(model.parameters(), lr=0.01))
+    trainer.register_hooks(
+        [
+            hooks.EvalHook(0, lambda: done.append("evaluated")),
+            hooks.CallbackHook(after_train=lambda _: miss()),
+            hooks.CallbackHook(after_train=lambda _: done.append("last")),
+        ]
+    )
+    return trainer, done
+
+
+@pytest.mark.parametrize("iteration", [0, 1])
+def test_a_step_that_fails_ends_the_training_with_its_own_error_after_all_hooks_have_ended(iteration):
+    trainer, done = failing(OSError("the disk is gone"), iteration)
+    with pytest.raises(OSError, match="the disk is gone"):
+        trainer.train(0, 2)
+    assert done == ["hook", "last"]
+
+
+def test_an_error_of_a_hook_at_the_end_of_a_sound_training_is_raised():
+    trainer, done = failing(OSError("not reached"), 2)
+    with pytest.raises(KeyError, match="total_loss"):
+        trainer.train(0, 2)
+    assert done == ["evaluated", "hook"]

@@ -15,8 +15,9 @@ import train_net
 from detnas import get_space
 from detnas.engine.sampling import UniformSampler
 from detnas.engine.setup import launch
-from detnas.engine.trainer import build_trainer
+from detnas.engine.trainer import build_trainer, only_run
 from detnas.modeling.backbone import find_supernet
+from detnas.search.log import SearchLog
 
 pytest_plugins = ["toy_fixtures"]
 SPACE = get_space("tiny")
@@ -272,3 +273,29 @@ def test_a_mistake_in_two_cpu_processes_is_one_line_and_exit_code_2(toy_root, tm
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert errors == ['error: MODEL.DETNAS.ARCH "2120": 4 blocks; space "tiny" has 8 (2-2-2-2)']
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_second_training_in_a_folder_is_one_sentence_and_leaves_it_as_it_is(toy_root, tmp_path, capfd, processes):
+    folder = tmp_path / "run"
+    overrides = {**classification(toy_root), "OUTPUT_DIR": folder}
+    flags = ["--cpu-processes", "2"] if processes == 2 else []
+    with only_run(str(folder)), pytest.raises(SystemExit) as caught:
+        launch(train_net.main, command("toy_1_pretrain_supernet", overrides, *flags))
+    assert caught.value.code == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert errors == [f"error: another training is running in {folder}: give another OUTPUT_DIR, or wait for it"]
+    assert not {file.name for file in folder.iterdir()} - {"run.lock", "log.txt", "log.txt.rank1"}
+
+
+def test_a_training_in_the_folder_of_a_running_search_is_refused_and_the_other_way_round(tmp_path):
+    log = SearchLog(str(tmp_path), SPACE, {"space": "tiny"})
+    with pytest.raises(ValueError, match="^a search is running in"), only_run(str(tmp_path)):
+        pass
+    log.close()
+    with only_run(str(tmp_path)):
+        with pytest.raises(ValueError, match="^a training is running in"):
+            SearchLog(str(tmp_path), SPACE, {"space": "tiny"})
+        # Reading is no writing.
+        assert SearchLog(str(tmp_path), SPACE).history() == []
+    SearchLog(str(tmp_path), SPACE, {"space": "tiny"}).close()

@@ -7,7 +7,8 @@ import torch
 from detectron2.modeling import build_model
 
 from detnas import load_weights
-from detnas.modeling.weights import BODY, SafeCheckpointer, read_checkpoint
+from detnas.engine.checkpoints import SafeCheckpointer
+from detnas.modeling.weights import BODY, read_checkpoint
 
 ARCH = ("MODEL.DETNAS.ARCH", "30-12-21-03")
 

@@ -1,15 +1,13 @@
-"""The arguments of the scripts, and how a user's mistake ends; nothing here is slow to import."""
+"""The arguments of the scripts; nothing here is slow to import."""
 
 import argparse
-import contextlib
 import os
 import sys
-import traceback
+
+from .errors import user_errors
 
 #: what runs when no config is named; found beside the scripts, wherever they are started
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
-#: where an error that is raised is a check of our own
-_OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
 
 
 def argument_parser(description=None):
@@ -32,27 +30,6 @@ def argument_parser(description=None):
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over those of the config")
     return parser
-
-
-@contextlib.contextmanager
-def user_errors():
-    """Turn what a user got wrong, and our own checks found, into one line and exit code 2."""
-    try:
-        yield
-    except (ValueError, KeyError, FileNotFoundError) as e:
-        *_, (frame, _) = traceback.walk_tb(e.__traceback__)
-        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback.
-        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES:
-            raise
-        if _is_main_process():
-            print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _is_main_process():
-    # Who has not imported it has started no others.
-    comm = sys.modules.get("detectron2.utils.comm")
-    return comm is None or comm.is_main_process()
 
 
 def check_command_line(args):

@@ -5,7 +5,6 @@ import os
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
-from detnas.command_line import user_errors
 from detnas.config import config_space
 from detnas.data.mapper import is_classifier
 from detnas.engine.evaluation import evaluate
@@ -13,7 +12,8 @@ from detnas.engine.export import network_weights
 from detnas.engine.fixed_paths import FixedPaths
 from detnas.engine.found import BEST_WEIGHTS
 from detnas.engine.setup import save_config, setup
-from detnas.engine.trainer import build_trainer
+from detnas.engine.trainer import build_trainer, only_run
+from detnas.errors import user_errors
 from detnas.limits import LATENCY, Limits
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
@@ -32,9 +32,10 @@ def train(args):
             raise ValueError("DATASETS.TRAIN is empty: name what to train on")
         if cfg.MODEL.DETNAS.ARCH == SUPERNET and cfg.DATASETS.TEST and not is_classifier(cfg):
             check_search(cfg)
-        trainer = build_trainer(cfg, args.resume)
-    save_config(cfg)
-    trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
+        with only_run(cfg.OUTPUT_DIR):
+            trainer = build_trainer(cfg, args.resume)
+            save_config(cfg)
+            trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
 
 
 def evaluate_only(cfg, args):

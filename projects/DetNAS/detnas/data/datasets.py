@@ -11,16 +11,17 @@ Detectron2 knows (``coco_2017_train``, ``voc_2007_test``), one of ``standard.py`
 ``$VARIABLES`` in it are taken from the environment.
 """
 
-import json
+import logging
 import os
 import re
-import xml.etree.ElementTree as ET
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json, load_voc_instances
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from torchvision.datasets import ImageFolder
 
+from .checks import coco_problems, read_coco_json, read_voc_xml
 from .standard import image_folder, register_standard
 from .voc import read_ids, split_file
 
@@ -42,13 +43,24 @@ def register_dataset(name):
     if name not in DatasetCatalog.list() and (standard := image_folder(name)):
         _register_folder(name, *standard)
     elif name not in DatasetCatalog.list():
-        # "://" belongs to a path of PathManager, not to the form.
-        form, *parts = re.split(r":(?!//)", name)
-        if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
-            raise ValueError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
-        _REGISTER[form](name, *(_expand(part, name) for part in parts))
+        form, *parts = split_name(name)
+        _REGISTER[form](name, *parts)
     metadata = MetadataCatalog.get(name)
     return metadata.get("thing_classes") or metadata.get("classes")
+
+
+def split_name(name):
+    """
+    The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT].
+
+    Raises:
+        ValueError: if it has none, or a variable in it is not set.
+    """
+    # "://" belongs to a path of PathManager, not to the form.
+    form, *parts = re.split(r":(?!//)", name)
+    if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
+        raise ValueError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
+    return [form, *(_expand(part, name) for part in parts)]
 
 
 def _expand(path, name):
@@ -59,7 +71,8 @@ def _expand(path, name):
     return expanded
 
 
-def _require(path, name):
+def require(path, name):
+    """FileNotFoundError, naming the data set, if a path of it does not exist."""
     if PathManager.exists(path):
         return
     hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
@@ -67,26 +80,13 @@ def _require(path, name):
 
 
 def _register_coco(name, json_file, image_root):
-    _require(json_file, name)
-    _require(image_root, name)
+    require(json_file, name)
+    require(image_root, name)
     classes = check_coco_json(json_file, image_root)
     DatasetCatalog.register(name, lambda: _load_coco(json_file, image_root, name))
     MetadataCatalog.get(name).set(
         json_file=json_file, image_root=image_root, thing_classes=classes, evaluator_type="coco"
     )
-
-
-def read_coco_json(json_file):
-    """Content of a COCO annotation file; ValueError, naming it, if it is none."""
-    with PathManager.open(json_file) as f:
-        try:
-            data = json.load(f)
-        except json.JSONDecodeError as e:
-            raise ValueError(f"{json_file}: not a JSON file: {e}") from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(data, dict) or key not in data:
-            raise ValueError(f'{json_file}: no "{key}"; this is not a COCO annotation file')
-    return data
 
 
 def check_coco_json(json_file, image_root):
@@ -100,49 +100,16 @@ def check_coco_json(json_file, image_root):
         ValueError: naming the file and the id of the first image or annotation that is not sound.
     """
     data = read_coco_json(json_file)
-    images, categories = {}, {}
-    there = set(PathManager.ls(image_root))
-    for image in data["images"]:
-        where = f'{json_file}: image {image.get("id")}'
-        _require_keys(image, ("id", "file_name", "width", "height"), where)
-        # One listing of the folder answers for all images that lie in it directly.
-        if image["file_name"] not in there and not PathManager.isfile(os.path.join(image_root, image["file_name"])):
-            raise ValueError(f'{where}: {image["file_name"]} is not in {image_root}')
-        images[image["id"]] = image
-    for category in data["categories"]:
-        _require_keys(category, ("id", "name"), f"{json_file}: a category")
-        categories[category["id"]] = category["name"]
-
-    ids = set()
-    for ann in data["annotations"]:
-        where = f'{json_file}: annotation {ann.get("id")}'
-        _require_keys(ann, ("id", "image_id", "category_id", "bbox", "area", "iscrowd"), where)
-        if ann["id"] in ids:
-            raise ValueError(f"{where}: another annotation has the same id")
-        ids.add(ann["id"])
-        if ann["image_id"] not in images:
-            raise ValueError(f'{where}: image {ann["image_id"]} is not among the images')
-        if ann["category_id"] not in categories:
-            raise ValueError(f'{where}: category {ann["category_id"]} is not among the categories')
-        box, image = ann["bbox"], images[ann["image_id"]]
-        if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, (int, float)) for side in box)):
-            raise ValueError(f"{where}: box {box} is not four numbers (x, y, w, h)")
-        x, y, w, h = box
-        if not _inside(x, y, x + w, y + h, image["width"], image["height"]):
-            size = f'{image["width"]}x{image["height"]}'
-            raise ValueError(f'{where}: box {box} (x, y, w, h) is outside its image {image["id"]} ({size})')
-    return [categories[i] for i in sorted(categories)]
-
-
-def _require_keys(record, keys, where):
-    for key in keys:
-        if key not in record:
-            raise ValueError(f'{where}: no "{key}"')
-
-
-def _inside(x0, y0, x1, y1, width, height):
-    """Whether a box lies in its image; false for NaN. One pixel of grace: COCO's own boxes pass the border by less."""
-    return -1 <= x0 <= x1 <= width + 1 and -1 <= y0 <= y1 <= height + 1
+    for problem in coco_problems(data, json_file, image_root):
+        raise ValueError(problem)
+    flat = [ann for ann in data["annotations"] if 0 in ann["bbox"][2:]]
+    if flat and comm.is_main_process():
+        logging.getLogger(__name__).warning(
+            f"{json_file}: {len(flat)} boxes have a width or height of 0, annotation {flat[0]['id']} the first: a "
+            "training leaves them out, and an evaluation counts them as missed"
+        )
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    return [names[i] for i in sorted(names)]
 
 
 def _load_coco(json_file, image_root, name):
@@ -155,9 +122,9 @@ def _load_coco(json_file, image_root, name):
 
 def _register_voc(name, root, split):
     images = split_file(root, split)
-    _require(images, name)
+    require(images, name)
     folder = PathManager.get_local_path(os.path.join(root, "Annotations"))
-    _require(folder, name)
+    require(folder, name)
     ids = read_ids(root, split)
     if len(ids) < 2:
         raise ValueError(f"{images} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
@@ -178,27 +145,17 @@ def _register_voc(name, root, split):
 
 def _check_voc_xml(file):
     """Class names of an annotation file; ValueError, naming it, if it is not sound."""
-    try:
-        tree = ET.parse(file)
-        size = [float(tree.findtext(f"size/{side}")) for side in ("width", "height")]
-        objects = [
-            (obj.findtext("name"), [float(obj.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")])
-            for obj in tree.findall("object")
-        ]
-    except (ET.ParseError, TypeError, ValueError) as e:
-        kind = "not an XML file" if isinstance(e, ET.ParseError) else "a size or a box is missing or no number"
-        raise ValueError(f"{file}: {kind}: {e}") from None
-    for class_name, box in objects:
-        if not _inside(*box, *size):
-            raise ValueError(f"{file}: box {box} of {class_name} (xmin, ymin, xmax, ymax) is outside its image {size}")
-    return [class_name for class_name, _ in objects]
+    class_names, _, problems = read_voc_xml(file)
+    for problem in problems:
+        raise ValueError(problem)
+    return class_names
 
 
 def _register_folder(name, root, listing=""):
-    _require(root, name)
+    require(root, name)
     folder, files = read_image_folder(root, f'data set "{name}"')
     if listing:
-        _require(listing, name)
+        require(listing, name)
         with PathManager.open(listing) as f:
             names = f.read().split("\n")
         wanted = [file for file in names if file]
@@ -209,7 +166,7 @@ def _register_folder(name, root, listing=""):
         files = {file: files[file] for file in sorted(wanted)}
     samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(files.values())]
     DatasetCatalog.register(name, lambda: samples)
-    MetadataCatalog.get(name).set(classes=folder.classes, evaluator_type="classification")
+    MetadataCatalog.get(name).set(classes=folder.classes, root=folder.root, evaluator_type="classification")
 
 
 def read_image_folder(root, source):

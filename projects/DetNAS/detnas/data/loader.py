@@ -35,9 +35,12 @@ class TrainingData:
 
     def __init__(self, cfg):
         self._seed = max(cfg.SEED, 0)
-        # Detectron2's samplers draw their own seed.
+        # Detectron2 0.6 lets its samplers draw their own seed, its main branch gives them SEED: both get what is drawn.
+        seed_from("order", self._seed)
+        drawn = comm.shared_random_seed()
         seed_from("order", self._seed)
         self._settings = _train_loader_from_config(cfg, build_training_mapper(cfg))
+        self._settings["sampler"]._seed = drawn
 
     def batches(self, start_iter=0):
         """

@@ -7,7 +7,8 @@ import torch
 from detectron2.data import DatasetMapper, detection_utils
 from torchvision.transforms import v2
 
-from .image_cache import CachingMapper
+from .image_cache import ImageCache
+from .reading import ReadingMapper, read_image
 
 
 class ClassificationMapper:
@@ -47,19 +48,20 @@ def is_classifier(cfg):
     return cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
 
 
-def build_mapper(cfg, is_train):
-    """The mapper of a config: classification or Detectron2's own for detection."""
-    if is_classifier(cfg):
-        return ClassificationMapper.from_config(cfg, is_train)
-    return DatasetMapper(cfg, is_train)
+def build_mapper(cfg, is_train, read=read_image):
+    """The mapper of a config: classification or Detectron2's own for detection; images are read by ``read``."""
+    mapper = ClassificationMapper.from_config(cfg, is_train) if is_classifier(cfg) else DatasetMapper(cfg, is_train)
+    return ReadingMapper(mapper, cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST, read)
 
 
 def build_recalibration_mapper(cfg):
     """Test-time geometry, no augmentation, with the labels that a forward pass in training mode needs."""
     if is_classifier(cfg):
-        return ClassificationMapper.from_config(cfg, is_train=False)
-    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-    return DatasetMapper(is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
+        mapper = ClassificationMapper.from_config(cfg, is_train=False)
+    else:
+        resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        mapper = DatasetMapper(is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
+    return ReadingMapper(mapper, cfg.DATASETS.TRAIN)
 
 
 def build_training_mapper(cfg):
@@ -68,4 +70,4 @@ def build_training_mapper(cfg):
     ``DATALOADER.NUM_WORKERS``: each has its share of ``DATALOADER.IMAGE_CACHE_GB``.
     """
     budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
-    return CachingMapper(build_mapper(cfg, is_train=True), budget)
+    return build_mapper(cfg, is_train=True, read=ImageCache(budget).read_image)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
-from .datasets import check_coco_json, read_coco_json, read_image_folder
+from .checks import read_coco_json
+from .datasets import check_coco_json, read_image_folder
 from .standard import VOC_FOLDERS, datasets_root, require_standard
 from .voc import count_boxes, read_ids, require_split, split_file
 

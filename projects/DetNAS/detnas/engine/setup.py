@@ -15,10 +15,10 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
-from detnas.command_line import user_errors
 from detnas.config import config_space
 from detnas.config_file import load_config
 from detnas.data.datasets import register_dataset
+from detnas.errors import user_errors
 from detnas.settings import check_settings
 from detnas.zoo import resolve_arch
 

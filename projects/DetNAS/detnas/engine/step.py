@@ -1,13 +1,22 @@
 """One training step of a classifier, a detector or a path of a supernet, in one process or many."""
 
+import contextlib
+import logging
+import sys
 import time
 
 import torch
 import torch.distributed as dist
-from detectron2.engine import SimpleTrainer
+from detectron2.engine import SimpleTrainer, hooks, train_loop
 from detectron2.utils import comm
 
 from detnas.data.loader import seed_from
+from detnas.errors import UnreadableImage
+
+# Detectron2 logs the traceback of whatever ends a training; of a damaged image one sentence says enough.
+logging.getLogger(train_loop.__name__).addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], UnreadableImage))
+)
 
 
 def _raise(losses):
@@ -77,7 +86,14 @@ class StepTrainer(SimpleTrainer):
         self.scaler.update()
 
     def after_train(self):
-        super().after_train()
+        error = sys.exc_info()[1]
+        self.storage.iter = self.iter
+        for hook in self._hooks:
+            # After an error nothing is to be evaluated, and what a hook then misses must not take the error's place.
+            if isinstance(error, Exception) and isinstance(hook, hooks.EvalHook):
+                continue
+            with contextlib.suppress(*([Exception] if error else [])):
+                hook.after_train()
         if self.batches is not None:
             # A garbage collection would close the queues of torch's data workers before it tells them to end; each one
             # then takes 5 seconds.

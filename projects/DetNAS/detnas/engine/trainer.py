@@ -1,5 +1,7 @@
 """One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
 
+import contextlib
+
 import torch
 from detectron2.engine import hooks
 from detectron2.modeling import build_model
@@ -7,9 +9,11 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from detnas.data.loader import TrainingData
+from detnas.files import lock_folder
 from detnas.modeling.backbone import find_supernet
-from detnas.modeling.weights import SafeCheckpointer, load_weights
+from detnas.modeling.weights import load_weights
 
+from .checkpoints import SafeCheckpointer
 from .evaluation import evaluate, finite
 from .fixed_paths import EvaluateFixedPaths, FixedPaths
 from .hooks import Diverged, KeepSmoothedValues, StopWhenAsked
@@ -29,7 +33,7 @@ def build_trainer(cfg, resume=False):
     ``MODEL.WEIGHTS``.
 
     Raises:
-        ValueError, FileNotFoundError: if weights do not match or are not there.
+        ValueError, FileNotFoundError: if weights do not match or are not there, or no checkpoint is whole.
     """
     model = build_model(cfg)
     if cfg.MODEL.DEVICE == "cpu":
@@ -40,9 +44,9 @@ def build_trainer(cfg, resume=False):
     supernet = find_supernet(model)
     set_path = SetPath(model, build_sampler(cfg, supernet.space)) if supernet else None
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
-    resume = resume and checkpointer.has_checkpoint()
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
-    if cfg.MODEL.WEIGHTS and not resume:
+    checkpoint = resume and checkpointer.find_whole()
+    if cfg.MODEL.WEIGHTS and not checkpoint:
         load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
 
     trainer = StepTrainer(
@@ -69,10 +73,35 @@ def build_trainer(cfg, resume=False):
             StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
-    if resume:
-        checkpointer.load(checkpointer.get_checkpoint_file())
+    if checkpoint:
+        checkpointer.load(checkpoint)
         trainer.start_iter = trainer.iter + 1
     return trainer
+
+
+@contextlib.contextmanager
+def only_run(folder):
+    """
+    While it lasts no other training, nor a search, runs in an output folder. The main process holds the lock; all
+    processes raise.
+
+    Raises:
+        ValueError: if one runs there already, naming it.
+    """
+    lock = problem = None
+    if comm.is_main_process():
+        try:
+            lock = lock_folder(folder, "training")
+        except ValueError as e:
+            problem = str(e)
+    problem = comm.all_gather(problem)[0]
+    if problem:
+        raise ValueError(problem)
+    try:
+        yield
+    finally:
+        if lock:
+            lock.close()
 
 
 def _evaluation(cfg, model, supernet):

@@ -4,7 +4,6 @@ import logging
 import re
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 
 from .backbone import SPLIT_KEY
@@ -186,10 +185,3 @@ def _describe(missing, unexpected, shapes):
 
 def _some(keys):
     return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-
-
-class SafeCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer for resuming; it reads only what torch can load without running code."""
-
-    def _load_file(self, filename):
-        return torch.load(filename, map_location="cpu", weights_only=True)

@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 
+from detnas.errors import UnreadableImage
+
 from .log import Candidate
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,9 @@ class Here:
                     result = result_of(self.evaluate(path), self.metric)
             except SearchImpossible:
                 raise
+            except UnreadableImage as e:
+                # All candidates need the same images.
+                raise SearchImpossible(str(e)) from None
             except Exception as e:
                 # The first line is enough in the log of the search; the rest is in the log of the process.
                 logger.exception(f"Candidate {path} failed, try {number} of {self.tries}:")

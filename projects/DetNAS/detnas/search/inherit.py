@@ -1,5 +1,6 @@
 """A path of a search as a network of its own, with the weights it was evaluated with."""
 
+import functools
 import os
 
 import torch
@@ -10,6 +11,7 @@ from detnas.config_file import load_config
 from detnas.engine.fit import fit_to_device
 from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch
 from detnas.engine.setup import register_datasets
+from detnas.files import write_whole
 from detnas.zoo import SUPERNET
 
 from .log import SearchLog
@@ -99,7 +101,7 @@ def write_best(log, evaluator):
         return file
     try:
         state = {name: value.cpu() for name, value in evaluator().inherit(best.path).items()}
-        _write_whole(file, {"model": state, "found": about})
+        write_whole(PathManager, file, functools.partial(torch.save, {"model": state, "found": about}))
     except (OSError, RuntimeError) as e:
         reason = (str(e) or type(e).__name__).splitlines()[0]
         raise OSError(f"{file} cannot be written: {reason}; the log is whole, so start the search again for it") from e
@@ -113,16 +115,3 @@ def _found_as(file):
             return torch.load(f, map_location="cpu", weights_only=True)["found"]
     except Exception:  # torch raises many kinds for broken files
         return None
-
-
-def _write_whole(file, data):
-    """Save, on a disk under another name until it is complete: it may be full, or the process be killed."""
-    partial = file if "://" in file else f"{file}.partial"
-    try:
-        with PathManager.open(partial, "wb") as f:
-            torch.save(data, f)
-        if partial != file:
-            os.replace(partial, file)
-    finally:
-        if partial != file and os.path.exists(partial):
-            os.remove(partial)

@@ -5,12 +5,12 @@ import dataclasses
 import json
 import logging
 import os
-import weakref
 from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
 
 from detnas.config import OWN_SPACE
+from detnas.files import lock_folder
 from detnas.space import SearchSpace, get_space
 
 #: part of the header that may differ when a search is continued
@@ -67,7 +67,7 @@ class SearchLog:
 
     Raises:
         ValueError: if the log there was written with other settings, which are named, if it is damaged, or if another
-            search is running in the folder.
+            search, or a training, is running in the folder.
         FileNotFoundError: if there is no log and no header.
     """
 
@@ -76,7 +76,7 @@ class SearchLog:
         self.space = space
         self._candidates = {}
         self._ranked = []  # those with a score, best first
-        self._lock = _lock(folder) if header is not None else None
+        self._lock = lock_folder(folder, "search") if header is not None else None
         try:
             self._open(header)
         except BaseException:
@@ -236,36 +236,3 @@ def read_log(folder):
     if name == OWN_SPACE:
         return SearchLog(folder, SearchSpace(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}))
     return SearchLog(folder, get_space(name))
-
-
-#: open lock files of this process
-_locks = weakref.WeakSet()
-
-
-def _let_go():
-    for file in list(_locks):
-        file.close()
-
-
-# A data loader's worker that outlives a killed search would keep the lock.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
-
-
-def _lock(folder):
-    """An open file with a lock on it, which the system lifts when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    if "://" in folder:
-        return None
-    os.makedirs(folder, exist_ok=True)
-    file = open(os.path.join(folder, "search.lock"), "a")
-    _locks.add(file)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ValueError(f"another search is running in {folder}: give another OUTPUT_DIR, or wait for it") from None
-    return file

@@ -6,6 +6,8 @@ import os
 import socket
 import time
 
+from detnas.errors import UnreadableImage
+
 from .executor import SearchImpossible, result_of, run_all
 from .log import Candidate
 
@@ -115,6 +117,8 @@ class OnRay:
             self.idle.append(worker)
             # Ray wraps what was raised in the worker.
             cause = getattr(e, "cause", None) or e
+            if isinstance(cause, UnreadableImage):
+                raise SearchImpossible(str(cause)) from None
             return self._failed(path, f"{type(cause).__name__}: {_first_line(cause)}", start)
         self.idle.append(worker)
         if "error" in result:

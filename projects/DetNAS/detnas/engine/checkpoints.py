@@ -1,0 +1,68 @@
+"""Checkpoints to resume from."""
+
+import logging
+import os
+import re
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+
+from detnas.files import write_whole
+
+
+class SafeCheckpointer(DetectionCheckpointer):
+    """
+    Detectron2's checkpointer for resuming; it reads only what torch can load without running code, and a checkpoint
+    has its name once all of it lies on the disk.
+    """
+
+    def save(self, name, **kwargs):
+        if not self.save_dir or not self.save_to_disk:
+            return
+        parts = {key: part.state_dict() for key, part in {"model": self.model, **self.checkpointables}.items()}
+        file = os.path.join(self.save_dir, f"{name}.pth")
+        self.logger.info(f"Saving checkpoint to {file}")
+        write_whole(self.path_manager, file, lambda f: torch.save({**parts, **kwargs}, f))
+        self.tag_last_checkpoint(f"{name}.pth")
+
+    def tag_last_checkpoint(self, last_filename_basename):
+        file = os.path.join(self.save_dir, "last_checkpoint")
+        write_whole(self.path_manager, file, lambda f: f.write(last_filename_basename.encode()))
+
+    def find_whole(self):
+        """
+        The checkpoint to resume from: the last one or, with a warning, the newest whole one where that is damaged.
+
+        Returns:
+            a file; "" if there is none yet.
+
+        Raises:
+            ValueError: if there are checkpoints and none is whole.
+        """
+        if not self.has_checkpoint():
+            return ""
+        last = self.get_checkpoint_file()
+        if self._iteration(last) is not None:
+            return last
+        there = self.path_manager.ls(self.save_dir)
+        files = [os.path.join(self.save_dir, name) for name in there if re.fullmatch(r"model_(\d+|final)\.pth", name)]
+        whole = {file: iteration for file in files if (iteration := self._iteration(file)) is not None}
+        if not whole:
+            raise ValueError(
+                f"checkpoint {last} cannot be read, and {self.save_dir} has no other: train without --resume"
+            )
+        newest = max(whole, key=whole.get)
+        logging.getLogger(__name__).warning(
+            f"Checkpoint {last} cannot be read: going on from {newest}, the newest that is whole."
+        )
+        return newest
+
+    def _iteration(self, file):
+        """What a checkpoint was saved after; None if it is not whole, or none of a training."""
+        try:
+            return self._load_file(self.path_manager.get_local_path(file), mmap=True)["trainer"]["iteration"]
+        except Exception:  # torch raises many kinds for broken files
+            return None
+
+    def _load_file(self, filename, mmap=False):
+        return torch.load(filename, map_location="cpu", weights_only=True, mmap=mmap)

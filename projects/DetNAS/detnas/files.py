@@ -1,0 +1,78 @@
+"""Files that are written whole or not at all, and folders that one process at a time writes into."""
+
+import os
+import weakref
+
+#: open lock files of this process
+_locks = weakref.WeakSet()
+
+
+def write_whole(path_manager, file, write):
+    """
+    Write a file, on a disk under another name until all of it lies there: the disk may be full, the process be killed.
+
+    Args:
+        path_manager: opens the file; what lies elsewhere, such as ``s3://...``, it writes as it does.
+        write: function of the open binary file.
+    """
+    if "://" in file:
+        with path_manager.open(file, "wb") as f:
+            write(f)
+        return
+    partial = f"{file}.partial"
+    try:
+        with path_manager.open(partial, "wb") as f:
+            write(f)
+            f.flush()
+            # Else the machine could stop with the new name and without the content.
+            os.fsync(f.fileno())
+        os.replace(partial, file)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def lock_folder(folder, what):
+    """
+    An open file with a lock on a folder, which the system lifts when it is closed or the process ends, however it ends.
+
+    Args:
+        what: runs there: "training" or "search"; said to those who come later.
+
+    Returns:
+        the file; None where there are no locks.
+
+    Raises:
+        ValueError: if another process, or another file of this one, has the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    if "://" in folder:
+        return None
+    os.makedirs(folder, exist_ok=True)
+    file = open(os.path.join(folder, "run.lock"), "a+")
+    _locks.add(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read() or what
+        file.close()
+        other = "another" if holder == what else "a"
+        raise ValueError(f"{other} {holder} is running in {folder}: give another OUTPUT_DIR, or wait for it") from None
+    file.truncate(0)
+    file.write(what)
+    file.flush()
+    return file
+
+
+def _let_go():
+    for file in list(_locks):
+        file.close()
+
+
+# A data loader's worker that outlives a killed process would keep its lock.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

@@ -1,0 +1,89 @@
+import multiprocessing
+import os
+import time
+
+import pytest
+from iopath.common.file_io import PathHandler, PathManager
+
+from detnas.files import lock_folder, write_whole
+
+
+def test_a_file_is_written_with_its_content_alone_in_its_folder(tmp_path):
+    for content in (b"first", b"second"):
+        write_whole(PathManager(), str(tmp_path / "a.pth"), lambda f: f.write(content))
+        assert (tmp_path / "a.pth").read_bytes() == content and os.listdir(tmp_path) == ["a.pth"]
+
+
+def test_what_stood_there_stays_until_the_new_file_is_whole_and_on_the_disk(tmp_path, monkeypatch):
+    file, order = tmp_path / "a.pth", []
+    file.write_bytes(b"before")
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: order.append(("fsync", file.read_bytes())) or fsync(number))
+    monkeypatch.setattr(os, "replace", lambda a, b: order.append(("replace", file.read_bytes())) or replace(a, b))
+    write_whole(PathManager(), str(file), lambda f: order.append(("write", file.read_bytes())) or f.write(b"after"))
+    assert order == [("write", b"before"), ("fsync", b"before"), ("replace", b"before")]
+    assert file.read_bytes() == b"after"
+
+
+def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"before")
+
+    def fail(f):
+        f.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(PathManager(), str(tmp_path / "a.pth"), fail)
+    assert os.listdir(tmp_path) == ["a.pth"] and (tmp_path / "a.pth").read_bytes() == b"before"
+
+
+def test_a_path_that_cannot_be_renamed_is_written_as_it_is(tmp_path):
+    class Store(PathHandler):
+        def _get_supported_prefixes(self):
+            return ["store://"]
+
+        def _open(self, path, mode="r", buffering=-1, **kwargs):
+            opened.append(path)
+            return open(tmp_path / "stored", mode)
+
+    opened, manager = [], PathManager()
+    manager.register_handler(Store())
+    write_whole(manager, "store://folder/a.pth", lambda f: f.write(b"content"))
+    assert opened == ["store://folder/a.pth"] and (tmp_path / "stored").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("first, second, words", [
+    ("training", "training", "another training is running in"),
+    ("search", "search", "another search is running in"),
+    ("training", "search", "a training is running in"),
+    ("search", "training", "a search is running in"),
+])
+def test_who_comes_second_is_told_who_is_there(tmp_path, first, second, words):
+    lock = lock_folder(str(tmp_path), first)
+    with pytest.raises(ValueError, match=f"^{words} {tmp_path}: give another OUTPUT_DIR, or wait for it$"):
+        lock_folder(str(tmp_path), second)
+    lock.close()
+    lock_folder(str(tmp_path), second).close()
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path):
+    def hold():
+        lock = lock_folder(str(tmp_path), "training")
+        ready.set()
+        time.sleep(60)
+        lock.close()
+
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    process = fork.Process(target=hold)
+    process.start()
+    assert ready.wait(30)
+    with pytest.raises(ValueError, match="another training is running"):
+        lock_folder(str(tmp_path), "training")
+    process.kill()
+    process.join()
+    lock_folder(str(tmp_path), "training").close()
+
+
+def test_a_folder_that_is_no_place_on_a_disk_has_no_lock():
+    assert lock_folder("store://folder", "training") is None
