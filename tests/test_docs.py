@@ -366,6 +366,14 @@ def test_the_yaml_of_a_page_is_a_config(page, tmp_path):
             load_config(str(tmp_path / "snippet.yaml"))
 
 
+def test_the_supernet_for_own_data_is_evaluated_before_its_end_too(tmp_path):
+    # Else the search warns that nobody knows whether the ranking of paths had settled.
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    doc_pages.write_yaml("docs/own_data.md", tmp_path)
+    cfg = load_config(str(tmp_path / "my_supernet.yaml"))
+    assert 0 < cfg.TEST.EVAL_PERIOD < cfg.SOLVER.MAX_ITER
+
+
 def texts(source):
     """The strings of a Python source, with ... where something is filled in."""
     for node in ast.walk(ast.parse(source)):

@@ -125,6 +125,14 @@ def seeded(seed):
     yield
 
 
+def test_an_evaluation_does_not_speak_of_augmentation(toy_root, tmp_path):
+    trainer = trainer_of("faster", toy_root, tmp_path)
+    said = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "used in training" in line]
+    assert len(said) == 1 and "RandomFlip" in said[0]
+    evaluation_of(trainer)()
+    assert (tmp_path / "log.txt").read_text().count("used in training") == 1
+
+
 def test_a_supernet_says_its_mean_and_how_far_the_ranking_changed(toy_root, tmp_path):
     trainer = trainer_of("classifier", toy_root, tmp_path)
     evaluation = evaluation_of(trainer)

@@ -14,7 +14,7 @@ from detnas.report.style import SEARCH_COLOURS
 from detnas.search.log import Candidate, SearchLog
 from detnas.search.tables import pareto_front
 
-TINY = get_space("tiny")
+TINY, LARGE = get_space("tiny"), get_space("1.3G")
 ERROR = "RuntimeError: </script><b>bold</b> <!-- {{data}} $x & \"quoted\" \u2028"
 SCORES = [30.0, None, 33.5, 29.0, 36.0, 31.0, 36.5, 35.0]
 
@@ -25,7 +25,8 @@ def write_log(folder, scores=SCORES, **header):
     for number, score in enumerate(scores):
         path = tuple(number // 4**i % 4 for i in range(TINY.num_blocks))
         costs = {"backbone_flops": 30_000_000 - 1_000_000 * (number * 5 % 8), "latency_ms": 3.0 + number % 3}
-        metrics = {} if score is None else {"bbox/AP": score, "bbox/AP50": 100 - score}
+        # No object was small.
+        metrics = {} if score is None else {"bbox/AP": score, "bbox/AP50": 100 - score, "bbox/APs": None}
         parents = ((0,) * 8,) if number >= 4 else ()
         error = ERROR if score is None else None
         log.append(Candidate(path, number // 4, score, metrics, costs, 2.0, error=error, parents=parents))
@@ -89,6 +90,11 @@ def test_a_browser_draws_the_networks_that_were_known_as_named_lines(tmp_path):
     page = write(tmp_path, run=write_log(tmp_path, initial={"all <3x3>": "00-00-00-00"}))
     dom, console = browse(page, tmp_path / "profile")
     assert console == [] and "all &lt;3x3&gt;: 30.00" in dom and 'data-key="name"' in dom
+
+
+def test_a_metric_that_no_candidate_has_is_null_in_the_page(page):
+    (search,) = data(page)["searches"]
+    assert all(c["metrics"]["bbox/APs"] is None for c in search["candidates"] if c["score"] is not None)
 
 
 def test_nothing_in_a_log_can_end_the_script_or_become_markup(page):
@@ -219,6 +225,43 @@ def test_the_table_sorts_by_the_address_and_by_a_click(log, page, tmp_path):
     latencies = [costs[arch] for arch in shown_archs(dom)]
     assert latencies == sorted(latencies) != [costs[arch] for arch in by(log, lambda c: c.score)]
     assert re.search(r'<th data-key="latency_ms"[^>]*aria-sort="ascending"', dom)
+
+
+def test_the_table_leaves_out_columns_that_are_empty_in_every_row_it_shows(tmp_path):
+    # The worst of all has a name.
+    scores = [1.0, *range(10, 30)]
+    page = write(tmp_path, run=write_log(tmp_path, scores, initial={"all 3x3": "00-00-00-00"}))
+    columns = "[...document.querySelectorAll('#candidates th')].map((th) => th.dataset.key)"
+    show = "(() => { const rows = document.querySelector('#rows'); rows.value = %d;"
+    show += f" rows.dispatchEvent(new Event('change')); return {columns}; }})()"
+    with Browser(tmp_path / "profile", page.as_uri()) as browser:
+        few, all_rows = browser.run(show % 20), browser.run(show % 21)
+    assert few == ["score", "yaml", "arch", "backbone_flops", "latency_ms", "bbox/AP50", "generation", "seconds"]
+    assert all_rows == [*few[:3], "name", *few[3:]]
+
+
+def test_a_table_without_a_row_has_no_columns(tmp_path):
+    dom, console = browse(write(tmp_path, run=write_log(tmp_path, [None])), tmp_path / "profile")
+    table = re.search('<table id="candidates">(.*?)</table>', dom)[1]
+    assert console == [] and "<th " not in table and table.count("<td") == 1
+    assert "No candidate with a score yet." in table
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_arch_stays_in_view_while_the_table_scrolls_sideways(tmp_path, width):
+    log = SearchLog(str(tmp_path), LARGE, {"space": "1.3G", "metric": "bbox/AP"})
+    metrics = {f"bbox/AP-{name}": 1.0 for name in "abcdefghijklmnopqrstuvwxyz"}
+    log.append(Candidate((0,) * LARGE.num_blocks, score=1.0, metrics=metrics))
+    log.close()
+    place = "(() => { const box = document.querySelector('#top .scroll'); box.scrollLeft = 9999;"
+    place += " const arch = box.querySelector('td.stays').getBoundingClientRect(), view = box.getBoundingClientRect();"
+    place += " return [box.scrollLeft, arch.left - view.left, arch.width / view.width]; })()"
+    with Browser(tmp_path / "profile", write(tmp_path, run=log).as_uri()) as browser:
+        browser("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        scrolled, left, share = browser.run(place)
+    assert scrolled > 0 and abs(left) <= 1
+    # Room is left for what is scrolled to.
+    assert share < 0.6
 
 
 @pytest.mark.parametrize("refused", [False, True])

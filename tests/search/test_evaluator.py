@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -128,13 +130,15 @@ def test_recalibration_uses_no_held_out_image(run):
     assert all("/train/" in x["file_name"] for batch in batches for x in batch)
 
 
-def test_more_recalibration_images_than_there_are_is_a_warning(run, caplog):
+def test_fewer_training_images_than_recalibration_asks_for_are_all_taken_without_a_warning(run, caplog):
     cfg = run[0].clone()
     cfg.defrost()
     cfg.SEARCH.RECALIBRATION_IMAGES = 1000
-    images = sum(map(len, build_recalibration_batches(cfg)))
-    assert images in (8, 32)
-    assert f"SEARCH.RECALIBRATION_IMAGES is 1000; the training set has {images}" in caplog.text
+    with caplog.at_level(logging.INFO):
+        images = [x["image_id"] for batch in build_recalibration_batches(cfg) for x in batch]
+    assert len(images) == len(set(images)) and len(images) in (8, 32)
+    assert f"takes all {len(images)} training images; SEARCH.RECALIBRATION_IMAGES is 1000" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_single_network_cannot_be_searched(run):

@@ -75,13 +75,13 @@ def restart_level_norms(model):
 
 def build_recalibration_batches(cfg):
     """
-    ``SEARCH.RECALIBRATION_IMAGES`` training images, drawn once by the seed, as :class:`FixedBatches` of
-    ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.
+    ``SEARCH.RECALIBRATION_IMAGES`` training images, or all where there are fewer, drawn once by the seed, as
+    :class:`FixedBatches` of ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.
     """
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
     count = cfg.SEARCH.RECALIBRATION_IMAGES
     if count > len(dicts):
-        logger.warning(f"SEARCH.RECALIBRATION_IMAGES is {count}; the training set has {len(dicts)}: using them all.")
+        logger.info(f"Recalibration takes all {len(dicts)} training images; SEARCH.RECALIBRATION_IMAGES is {count}.")
         count = len(dicts)
     dicts = random.Random(f"recalibration {max(cfg.SEED, 0)}").sample(dicts, count)
     if not is_classifier(cfg):

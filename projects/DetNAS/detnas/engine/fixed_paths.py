@@ -67,7 +67,9 @@ class FixedPaths:
         results = {}
         with _as_it_was(self.model, self.supernet):
             if self.batches is None:
-                self.batches = build_recalibration_batches(self.cfg)
+                # Detectron2's mapper speaks of augmentations used in training, where nothing is augmented.
+                with quiet("detectron2"):
+                    self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
                 self.supernet.path = path
                 with quiet("detectron2", "fvcore", "detnas.engine.evaluation"):

@@ -108,10 +108,10 @@ const tag = (c) => el("span", { class: "tag" }, swatch(c.search.group), c.search
 const column = (key, value, show, rest) => ({ key, label: words(key), value, show, ...rest });
 const COLUMNS = [
   column("score", (c) => c.score, (c) => score(c.score), { label: metric }),
-  column("yaml", null, (c) => copyButton(c.path, "Copy"), { label: "", text: true }),
-  column("arch", (c) => c.path, (c) => el("span", { class: "arch" }, c.path), { text: true, up: true }),
-  ...(SCORED.some((c) => c.name) ? [column("name", (c) => c.name, (c) => c.name, { text: true, up: true })] : []),
-  ...(several ? [column("search", (c) => c.search.label, tag, { text: true, up: true })] : []),
+  column("yaml", null, (c) => copyButton(c.path, "Copy"), { label: "", cls: "text" }),
+  column("arch", (c) => c.path, (c) => el("span", { class: "arch" }, c.path), { cls: "text stays", up: true }),
+  column("name", (c) => c.name, (c) => c.name, { cls: "text", up: true }),
+  ...(several ? [column("search", (c) => c.search.label, tag, { cls: "text", up: true })] : []),
   ...COSTS.map((name) => column(name, (c) => c.costs[name], (c) => cost(c.costs[name]), { up: true })),
   ...extra.map((name) => column(name, (c) => c.metrics[name], (c) => score(c.metrics[name]), { label: name })),
   column("generation", (c) => c.generation, (c) => c.generation, { up: true }),
@@ -128,11 +128,11 @@ function headCell(c) {
   const next = order ? (order === "asc" ? "desc" : "asc") : c.up ? "asc" : "desc";
   const click = () => location.replace(`#sort=${encodeURIComponent(c.key)}&order=${next}`);
   const sorted = order ? `${order}ending` : undefined;
-  const cell = { "data-key": c.key, class: c.text && "text", scope: "col", "aria-sort": sorted };
+  const cell = { "data-key": c.key, class: c.cls, scope: "col", "aria-sort": sorted };
   return el("th", cell, c.value ? el("button", { on: { click } }, c.label) : c.label);
 }
-function bodyRow(c) {
-  const cells = COLUMNS.map((column) => el("td", { class: column.text && "text" }, column.show(c)));
+function bodyRow(c, columns) {
+  const cells = columns.map((column) => el("td", { class: column.cls }, column.show(c)));
   const badge = () => el("span", { class: "badge", title: "on the Pareto front of its search" }, "front");
   if (onFront(c, $("cost-name").value)) cells[0].prepend(badge(), " ");
   return el("tr", { "data-arch": c.path }, ...cells);
@@ -145,9 +145,10 @@ function drawTable() {
     if (missing(x) || missing(y)) return missing(x) - missing(y);
     return sign * (x < y ? -1 : x > y ? 1 : 0);
   });
-  const none = el("tr", {}, el("td", { class: "text", colspan: COLUMNS.length }, "No candidate with a score yet."));
-  $("candidates").tHead.replaceChildren(el("tr", {}, ...COLUMNS.map(headCell)));
-  $("candidates").tBodies[0].replaceChildren(...(rows.length ? rows.map(bodyRow) : [none]));
+  const columns = COLUMNS.filter((c) => rows.length && (!c.value || rows.some((row) => !missing(c.value(row)))));
+  const none = el("tr", {}, el("td", { class: "text" }, "No candidate with a score yet."));
+  $("candidates").tHead.replaceChildren(el("tr", {}, ...columns.map(headCell)));
+  $("candidates").tBodies[0].replaceChildren(...(rows.length ? rows.map((c) => bodyRow(c, columns)) : [none]));
 }
 
 /* ---- archs and ops ---- */
