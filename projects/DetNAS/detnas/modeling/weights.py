@@ -1,7 +1,10 @@
 """State dicts: reading, checking, and cutting a path out of a supernet's."""
 
 import logging
+import os
+import pickle
 import re
+import warnings
 
 import torch
 from detectron2.utils.file_io import PathManager
@@ -81,20 +84,37 @@ def read_checkpoint(path):
     """
     try:
         local = PathManager.get_local_path(path)
-        with open(local, "rb") as f:
+        with open(local, "rb") as f, warnings.catch_warnings():
+            # On pickles of another version, which are refused.
+            warnings.simplefilter("ignore", UserWarning)
             data = torch.load(f, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(
             f'weights {path} do not exist; the step before writes them, and MODEL.WEIGHTS "" starts from random ones'
         ) from None
     except Exception as e:  # torch raises many kinds for broken files and for forbidden pickles
-        reason = (str(e) or type(e).__name__).splitlines()[0]
-        raise ValueError(f"weights {path} cannot be read as a checkpoint: {reason}") from None
+        raise ValueError(f"weights {path} cannot be read as a checkpoint: {_why_unreadable(local, e)}") from None
     data = data.get("model", data.get("state_dict", data)) if isinstance(data, dict) else None
     named = isinstance(data, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in data.items())
     if not (named and data):
         raise ValueError(f"weights {path} are no state dict: expected names with tensors")
     return {key.removeprefix("module."): value for key, value in data.items()}
+
+
+def _why_unreadable(path, error):
+    if os.path.isdir(path):
+        return "it is a folder"
+    with open(path, "rb") as f:
+        start = f.read(2)
+    # torch's files are zips, its older ones and Detectron2's .pkl are pickles.
+    if not start or start != b"PK" and start[:1] != b"\x80":
+        return "it is no file of torch.save" if start else "it is empty"
+    if isinstance(error, pickle.UnpicklingError) and "truncated" not in str(error):
+        return (
+            "it holds more than tensors, pickled Python objects which could run code and are therefore not read; load "
+            "it where you trust it, and save its state dict alone with torch.save"
+        )
+    return "it is damaged, or was cut off when it was written or copied"
 
 
 def load_weights(model, path, new_heads=False):
