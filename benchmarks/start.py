@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """
-From the start of search_net.py to its first evaluated candidate, without the evaluation itself, on blood cells:
+What the scripts take before they answer, and search_net.py from its start to its first evaluated candidate, without the
+evaluation itself, on blood cells; beside those of another clone:
 
-    python benchmarks/start.py [--rounds 3] [--write]
+    python benchmarks/start.py [--rounds 3] [--before FOLDER] [--write]
 """
 
 import os
@@ -12,41 +13,71 @@ import sys
 import tempfile
 import time
 
-import detnas  # isort: skip  # first: it mends Detectron2 0.6
-from tables import need_real_images, parser, publish
+from tables import need_real_images, parser, publish, table
 
-from detnas.search.log import SearchLog
+from detnas.search.log import read_log
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONFIG = "configs/demo/bccd_2_scratch.yaml"
 ONE = ["SEARCH.POPULATION", "1", "SEARCH.NUM_MUTATE", "0", "SEARCH.NUM_CROSS", "0", "SEARCH.GENERATIONS", "1"]
+#: what is run -> its words; the log is that of a search of one candidate
+ANSWERS = {
+    "`search_net.py --help`": ["search_net.py", "--help"],
+    "`search_net.py --list`": ["search_net.py", "--config-file", CONFIG, "--list", "OUTPUT_DIR", "LOG"],
+    "`search_net.py` with a key that is none": ["search_net.py", "--config-file", CONFIG, "SEARCH.POPULATIONS", "5"],
+    "`train_net.py` with a value that cannot be": ["train_net.py", "--config-file", CONFIG, "SOLVER.MAX_ITER", "0"],
+}
 
 
-def start():
+def run(root, words):
+    """A process of a clone's script."""
+    env = {**os.environ, "PYTHONPATH": os.path.join(root, "projects", "DetNAS")}
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def first_candidate(root, folder):
+    """Seconds to the first candidate's line in the log, without its evaluation."""
+    begin, log = time.perf_counter(), os.path.join(folder, "search.jsonl")
+    process = run(root, ["search_net.py", "--config-file", CONFIG, "--random-weights", "OUTPUT_DIR", folder, *ONE])
+    # The header is the first line, the candidate the second one.
+    while process.poll() is None and not (os.path.exists(log) and open(log).read().count("\n") > 1):
+        time.sleep(0.02)
+    took = time.perf_counter() - begin
+    process.wait()
+    return took - read_log(folder).history()[0].seconds
+
+
+def answer(root, words, folder):
+    begin = time.perf_counter()
+    run(root, [folder if word == "LOG" else word for word in words]).wait()
+    return time.perf_counter() - begin
+
+
+def measure(root):
+    """{what is run: seconds}, once."""
     with tempfile.TemporaryDirectory() as folder:
-        script = [sys.executable, "search_net.py", "--config-file", CONFIG, "--random-weights"]
-        begin, log = time.perf_counter(), os.path.join(folder, "search.jsonl")
-        command = [*script, "OUTPUT_DIR", folder, *ONE]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # The header is the first line, the candidate the second one.
-        while process.poll() is None and not (os.path.exists(log) and open(log).read().count("\n") > 1):
-            time.sleep(0.02)
-        took = time.perf_counter() - begin
-        process.wait()
-        return took - SearchLog(folder, detnas.get_space("300M")).history()[0].seconds
+        first = first_candidate(root, folder)
+        return {**{name: answer(root, words, folder) for name, words in ANSWERS.items()}, "first candidate": first}
 
 
 def main(args):
     need_real_images()
-    seconds = [start() for _ in range(args.rounds)]
-    text = (
-        f"    python benchmarks/start.py --rounds {args.rounds}\n\n"
-        f"`search_net.py` on {CONFIG}: **{statistics.median(seconds):.1f} s** from its start to the first candidate's "
-        f"line in the log, without the evaluation ({', '.join(f'{value:.1f}' for value in seconds)} s)."
-    )
-    publish("start", text, args.write)
+    roots = {**({"before": args.before} if args.before else {}), "now": ROOT}
+    rounds = [{name: measure(root) for name, root in roots.items()} for _ in range(args.rounds)]
+    rows = []
+    for what in rounds[0]["now"]:
+        seconds = {name: statistics.median(each[name][what] for each in rounds) for name in roots}
+        ratio = [f'{seconds["now"] / seconds["before"]:.2f}'] if args.before else []
+        rows.append([what, *(f"{value:.2f}" for value in seconds.values()), *ratio])
+    headers = ["median seconds", *roots, *(["now / before"] if args.before else [])]
+    options = f"--rounds {args.rounds}{' --before FOLDER' if args.before else ''}"
+    publish("start", f"    python benchmarks/start.py {options}\n\n{table(rows, headers)}", args.write)
 
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=3, help="searches")
+    arguments.add_argument("--rounds", type=int, default=3, help="of everything")
+    arguments.add_argument("--before", default="", metavar="FOLDER", help="a clone of an earlier commit")
     main(arguments.parse_args())
