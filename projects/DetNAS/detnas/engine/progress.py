@@ -1,47 +1,78 @@
-"""What a training says while it runs: one line every few iterations."""
+"""What a training says while it runs: a line now and then."""
 
 import datetime
 import logging
+import time
 
 import torch
-from detectron2.utils.events import EventWriter, get_event_storage
+from detectron2.engine import HookBase
 
+#: iterations whose median is said
 WINDOW = 20
+#: a line at least so often: every so many iterations, and so many seconds
+ITERATIONS, SECONDS = 20, 30
+#: seconds of a step on a CPU from which on it is said what makes it smaller
+SLOW_STEP = 5
+#: these settings do
+SMALLER = (
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
+    "MODEL.ROI_BOX_HEAD.CONV_DIM",
+    "MODEL.FPN.OUT_CHANNELS",
+    "MODEL.DETNAS.SPACE tiny",
+)
+
+logger = logging.getLogger(__name__)
 
 
-class ProgressLine(EventWriter):
+class ProgressLine(HookBase):
     """
     Logs iteration, path, losses (medians of the last 20), images per second, learning rate, time left and, where they
-    say something, the share of time spent waiting for data and the memory of the GPU.
+    say something, the share of time spent waiting for data and the memory of the GPU: after the first iteration, so
+    that it is seen to run, then every 20 iterations and at least every 30 seconds.
 
     Args:
-        max_iter: iterations of the whole training.
         images: images per iteration, over all processes.
         supernet: of which the path is said; None if there is none.
+        on_cpu: whether to say, once, what makes a slow step smaller.
     """
 
-    def __init__(self, max_iter, images, supernet=None):
-        self.max_iter, self.images, self.supernet = max_iter, images, supernet
-        self.logger = logging.getLogger(__name__)
+    def __init__(self, images, supernet=None, on_cpu=False):
+        self.images, self.supernet, self.on_cpu = images, supernet, on_cpu
+        self.said = self.began = 0.0
 
-    def write(self):
-        storage = get_event_storage()
-        if storage.iter == self.max_iter:
-            return
-        histories = storage.histories()
+    def before_step(self):
+        self.began = time.perf_counter()
+
+    def after_step(self):
+        trainer, now = self.trainer, time.perf_counter()
+        data_time = trainer.storage.histories()["data_time"].latest()
+        if self.on_cpu and now - self.began - data_time > SLOW_STEP:
+            self.on_cpu = False
+            logger.info(
+                f"A step takes {now - self.began - data_time:.0f} s on this CPU; smaller {', '.join(SMALLER[:3])}, or "
+                f"{SMALLER[3]}, make it shorter (docs/training.md)"
+            )
+        number = trainer.iter + 1
+        ends = number in (trainer.start_iter + 1, trainer.max_iter) or number % ITERATIONS == 0
+        if ends or now - self.said >= SECONDS:
+            self.said = now
+            logger.info(self._line(trainer.storage, number))
+
+    def _line(self, storage, number):
+        histories, total = storage.histories(), self.trainer.max_iter
         losses = {name: history.median(WINDOW) for name, history in histories.items() if "loss" in name}
-        words = [f"iteration {storage.iter + 1}/{self.max_iter}"]
+        words = [f"iteration {number}/{total}"]
         if self.supernet is not None:
             words.append(f"path {self.supernet.space.format(self.supernet.path)}")
         parts = [f"{name.removeprefix('loss_')} {loss:.3g}" for name, loss in losses.items() if name != "total_loss"]
         words.append(f"loss {losses['total_loss']:.4g}" + (f" ({', '.join(parts)})" if len(parts) > 1 else ""))
         if "time" in histories:
             seconds = histories["time"].median(WINDOW)
-            left = datetime.timedelta(seconds=round(seconds * (self.max_iter - storage.iter - 1)))
+            left = datetime.timedelta(seconds=round(seconds * (total - number)))
             words.append(f"{self.images / seconds:.1f} img/s  lr {histories['lr'].latest():.4g}  eta {left}")
             waiting = histories["data_time"].median(WINDOW) / seconds
             if waiting > 0.1:
                 words.append(f"{waiting:.0%} of it waiting for data")
         if torch.cuda.is_available():
             words.append(f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-        self.logger.info("  ".join(words))
+        return "  ".join(words)

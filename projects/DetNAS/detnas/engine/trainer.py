@@ -61,15 +61,18 @@ def build_trainer(cfg, resume=False):
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
+    writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)] if is_main else []
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
             set_path,
+            # Before what takes time of its own.
+            ProgressLine(cfg.SOLVER.IMS_PER_BATCH, supernet, cfg.MODEL.DEVICE == "cpu") if is_main else None,
             KeepSmoothedValues(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             _evaluation(cfg, model, supernet) if cfg.DATASETS.TEST else None,
-            hooks.PeriodicWriter(_writers(cfg, supernet)) if is_main else None,
+            hooks.PeriodicWriter(writers) if is_main else None,
             StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
@@ -108,11 +111,3 @@ def _evaluation(cfg, model, supernet):
     if supernet:
         return EvaluateFixedPaths(cfg.TEST.EVAL_PERIOD, FixedPaths(cfg, model), cfg.OUTPUT_DIR)
     return hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluate(cfg, model)))
-
-
-def _writers(cfg, supernet):
-    return [
-        ProgressLine(cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH, supernet),
-        JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"),
-        TensorboardXWriter(cfg.OUTPUT_DIR),
-    ]
