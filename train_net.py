@@ -23,6 +23,6 @@ def main(args):
 if __name__ == "__main__":
     args = argument_parser(__doc__).parse_args()
     check_command_line(args)
-    from detnas.engine.setup import launch
+    from detnas.launch.setup import launch
 
     launch(main, args)

@@ -29,7 +29,7 @@ import torch
 from detectron2.modeling import build_model
 from tables import need_real_images, parser, publish, table
 
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 PARTS = Path(__file__).with_name("candidate_parts.py")
 CONFIGS = {

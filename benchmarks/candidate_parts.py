@@ -23,12 +23,12 @@ from detectron2.modeling import build_model  # noqa: E402
 from detectron2.utils.events import EventStorage  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
+from detnas.batch_norm.recalibration import build_recalibration_batches  # noqa: E402
 from detnas.command_line import argument_parser  # noqa: E402
 from detnas.data.fixed_batches import in_batches  # noqa: E402
 from detnas.data.mapper import build_mapper, build_recalibration_mapper  # noqa: E402
-from detnas.engine.bn import build_recalibration_batches  # noqa: E402
-from detnas.engine.evaluation import BoxEvaluator  # noqa: E402
-from detnas.engine.setup import setup  # noqa: E402
+from detnas.evaluation.evaluators import BoxEvaluator  # noqa: E402
+from detnas.launch.setup import setup  # noqa: E402
 from detnas.modeling.backbone import find_supernet  # noqa: E402
 from detnas.modeling.weights import load_weights  # noqa: E402
 from detnas.search.evaluator import CandidateEvaluator, flatten  # noqa: E402

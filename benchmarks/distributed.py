@@ -20,11 +20,11 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
-from detnas.config_file import load_config
-from detnas.engine.sampling import UniformSampler
-from detnas.engine.setup import launch
-from detnas.engine.step import average_gradients
+from detnas.config.load import load_config
+from detnas.launch.setup import launch
 from detnas.modeling.backbone import find_supernet
+from detnas.training.sampling import UniformSampler
+from detnas.training.step import average_gradients
 
 
 def seconds(function):

@@ -15,9 +15,9 @@ from detectron2.utils.events import EventStorage
 
 from detnas.command_line import argument_parser
 from detnas.data.loader import TrainingData
-from detnas.engine.setup import setup
-from detnas.engine.trainer import build_trainer
 from detnas.errors import user_errors
+from detnas.launch.setup import setup
+from detnas.training.trainer import build_trainer
 
 WARM_UP = 3
 

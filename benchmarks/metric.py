@@ -25,8 +25,8 @@ from detectron2.structures import Boxes, Instances
 from tables import parser, publish, table
 
 from detnas.data.datasets import register_dataset
-from detnas.engine.evaluation import BoxEvaluator, quiet
-from detnas.engine.voc_evaluator import VOCEvaluator
+from detnas.evaluation.evaluators import BoxEvaluator, quiet
+from detnas.evaluation.voc import VOCEvaluator
 
 DETECTIONS, HEIGHT, WIDTH = 100, 480, 640
 

@@ -20,12 +20,12 @@ import torch
 from tables import publish, table, with_write
 
 from detnas.command_line import argument_parser
-from detnas.config import config_space
+from detnas.config.keys import config_space
 from detnas.data.fixed_batches import in_batches
-from detnas.engine.evaluation import quiet
-from detnas.engine.found import trained_weights
-from detnas.engine.setup import setup
 from detnas.errors import user_errors
+from detnas.evaluation.evaluators import quiet
+from detnas.launch.earlier_steps import trained_weights
+from detnas.launch.setup import setup
 from detnas.search.evaluator import CandidateEvaluator
 
 OPTIONS = {

@@ -20,12 +20,12 @@ import time
 import detnas  # isort: skip  # first: it mends Detectron2 0.6
 from tables import parser, publish, table
 
-from detnas.config_file import load_config
-from detnas.limits import Limits
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
 from detnas.search.executor import run_all
 from detnas.search.log import Candidate, SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.ray_executor import OnRay
+from detnas.search.ray_executor import RayExecutor
 from detnas.search.session import build_searcher
 
 SECONDS, SPREAD, FAILURES = 60.0, 3.0, 0.01
@@ -143,7 +143,7 @@ class Sleeper:
 def with_ray(cfg, limits, candidates=60, seconds=0.2):
     """Real Ray workers that sleep: what a candidate costs beyond its sleep."""
     start = time.perf_counter()
-    executor = OnRay(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
+    executor = RayExecutor(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
     try:
         list(executor([limits.space.random_path(random.Random(-i)) for i in (1, 2)]))
         started = time.perf_counter() - start

@@ -18,10 +18,10 @@ from detectron2.modeling import build_model
 from tables import in_turns, parser, publish, table
 from torch import nn
 
-from detnas.config_file import load_config
-from detnas.engine.solver import build_optimizer
+from detnas.config.load import load_config
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.blocks import ShuffleUnit
+from detnas.training.solver import build_optimizer
 
 #: images at once, their side
 SIZES = ((8, 224), (4, 320), (16, 128))

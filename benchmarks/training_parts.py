@@ -9,9 +9,9 @@ import torch
 from detectron2.utils.events import EventStorage
 
 from detnas.command_line import argument_parser
-from detnas.engine import solver
-from detnas.engine.setup import setup
-from detnas.engine.trainer import build_trainer
+from detnas.launch.setup import setup
+from detnas.training import solver
+from detnas.training.trainer import build_trainer
 
 #: iterations before those that count: data workers start, memory is found
 WARM_UP = 40

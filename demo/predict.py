@@ -23,10 +23,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from detnas.data.mapper import is_classifier
-from detnas.engine.evaluation import quiet
-from detnas.engine.export import load_network_config, network_weights
-from detnas.engine.fit import fit_to_device
 from detnas.errors import user_errors
+from detnas.evaluation.evaluators import quiet
+from detnas.export.network import load_network_config, network_weights
+from detnas.launch.machine import fit_to_device
 from detnas.modeling.weights import load_weights
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

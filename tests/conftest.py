@@ -5,7 +5,7 @@ from pathlib import Path
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
 import pytest
 
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 # The scripts train_net.py and search_net.py are no part of the installed package.

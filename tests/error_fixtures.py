@@ -9,7 +9,7 @@ from toy_runs import command, detection, own_loggers, toy_setup, tree
 
 import search_net
 from detnas.command_line import argument_parser
-from detnas.engine.setup import launch
+from detnas.launch.setup import launch
 
 pytest_plugins = ["toy_fixtures"]
 #: whatever a script may leave

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import detnas
-from detnas.limits import Limits
+from detnas.cost.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

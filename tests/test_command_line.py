@@ -11,9 +11,9 @@ from scripts import ROOT
 
 from detnas import add_detnas_config, get_space
 from detnas.command_line import argument_parser
-from detnas.config_file import quick_default
+from detnas.config.load import quick_default
+from detnas.config.settings import RULES, check_settings
 from detnas.search.log import Candidate, SearchLog
-from detnas.settings import RULES, check_settings
 
 QUICK = """
 import sys

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 
 from detnas import Constraint, CostTable, config_space, find_supernet
 from detnas.command_line import argument_parser
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml"))

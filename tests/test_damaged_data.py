@@ -9,8 +9,8 @@ from toy_runs import TASKS, classification, command, detection, own_loggers, toy
 
 import search_net
 import train_net
-from detnas.engine.setup import launch
-from detnas.engine.trainer import build_trainer
+from detnas.launch.setup import launch
+from detnas.training.trainer import build_trainer
 
 pytest_plugins = ["toy_fixtures"]
 CLASSIFIER, DETECTOR = "toy_1_pretrain_supernet", "toy_2_train_supernet"

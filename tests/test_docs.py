@@ -30,8 +30,8 @@ from toy_runs import SHORT, own_loggers
 
 import search_net
 from detnas.command_line import argument_parser
-from detnas.config import add_detnas_config
-from detnas.config_file import load_config
+from detnas.config.keys import add_detnas_config
+from detnas.config.load import load_config
 from detnas.report.command import parser as report_parser
 
 pytest_plugins = ["toy_fixtures"]
@@ -58,7 +58,7 @@ DEFAULTS = {
     "SEARCH.NUM_MUTATE": 2,
     "SEARCH.NUM_CROSS": 1,
 }
-#: Options with another value. Processes of their own would take most of the time; tests/engine/test_trainer.py and
+#: Options with another value. Processes of their own would take most of the time; tests/training/test_trainer.py and
 #: tests/test_search_net.py start two. The training set has 8 images here.
 OPTIONS = {"--cpu-processes": "1", "--images": "3"}
 SCRIPTS = ("train_net.py", "search_net.py")
@@ -160,7 +160,7 @@ def _parser(script):
 
 def _check_flags(script, words):
     """The options of a benchmark stand in its source, or in what all of them share."""
-    sources = [script, script.parent / "tables.py", ROOT / "projects" / "DetNAS" / "detnas" / "engine" / "setup.py"]
+    sources = [script, script.parent / "tables.py", ROOT / "projects" / "DetNAS" / "detnas" / "launch" / "setup.py"]
     text = "".join(path.read_text() for path in sources if path.is_file()) + argument_parser().format_help()
     for word in words:
         assert not word.startswith("--") or re.search(rf"{word}\b", text), f"{script.name} has no option {word}"

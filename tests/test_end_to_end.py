@@ -16,7 +16,7 @@ from toy_runs import RETINANET, classification, command, detection, own_loggers
 import search_net
 import train_net
 from detnas import get_space
-from detnas.engine.setup import launch
+from detnas.launch.setup import launch
 from detnas.search.evaluator import flatten
 from detnas.search.log import SearchLog
 

@@ -10,7 +10,7 @@ import search_net
 import train_net
 from detnas import get_space
 from detnas.command_line import argument_parser
-from detnas.engine.setup import launch
+from detnas.launch.setup import launch
 from detnas.search.log import Candidate, SearchLog
 
 pytest_plugins = ["error_fixtures"]

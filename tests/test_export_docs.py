@@ -15,7 +15,7 @@ from detectron2.engine import DefaultPredictor
 from export_runs import demo, tool
 from scripts import ROOT
 
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 pytest_plugins = ["toy_fixtures", "export_fixtures"]
 PAGE = (ROOT / "docs" / "export.md").read_text()

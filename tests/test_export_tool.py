@@ -15,8 +15,9 @@ from toy_runs import DEMO, RETINANET, SHORT, classification, command, detection,
 
 import detnas
 import train_net
-from detnas.engine import traced, traced_check
-from detnas.engine.export import load_network_config
+from detnas.export import check as traced_check
+from detnas.export import traced
+from detnas.export.network import load_network_config
 from detnas.search.log import SearchLog
 
 pytest_plugins = ["toy_fixtures", "export_fixtures"]

@@ -10,7 +10,7 @@ from toy_runs import command, own_loggers
 
 import search_net
 import train_net
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 pytest_plugins = ["toy_fixtures"]
 FAMILIES = [

@@ -13,7 +13,7 @@ from toy_runs import classification, command, detection, own_loggers, toy_setup
 
 import search_net
 from detnas import CostTable, get_space
-from detnas.limits import Limits
+from detnas.cost.limits import Limits
 from detnas.search import session
 from detnas.search.log import SearchLog
 

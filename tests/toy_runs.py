@@ -7,7 +7,7 @@ from pathlib import Path
 from detectron2.utils import logger as detectron2_logger
 
 from detnas.command_line import argument_parser
-from detnas.engine.setup import setup
+from detnas.launch.setup import setup
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 RETINANET = str(DEMO.parent / "COCO" / "Base-RetinaNet.yaml")

@@ -16,7 +16,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.modeling.released import from_released
 from detnas.modeling.weights import check_weights, read_checkpoint

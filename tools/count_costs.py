@@ -10,12 +10,12 @@ long the backbone takes here.
 import argparse
 
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
-from detnas.config import config_space
-from detnas.config_file import load_config
-from detnas.detector_cost import cost_table, detector_costs
-from detnas.engine.found import read_arch
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.detector import cost_table, detector_costs
+from detnas.cost.latency import LatencyMeter
 from detnas.errors import user_errors
-from detnas.latency import LatencyMeter
+from detnas.launch.earlier_steps import read_arch
 
 
 def main(args):

@@ -16,12 +16,12 @@ import os
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 
 from detnas.data.mapper import is_classifier
-from detnas.engine.export import (CONFIG, exported_as, has_weights_beside, is_export, load_network, load_network_config,
-                                  network_weights, write_network)
-from detnas.engine.found import trained_weights
-from detnas.engine.traced import FORMATS, backbone_part, require_format, whole_part, write_part
-from detnas.engine.traced_check import check_file, check_images
 from detnas.errors import user_errors
+from detnas.export.check import check_file, check_images
+from detnas.export.network import (CONFIG, exported_as, has_weights_beside, is_export, load_network,
+                                   load_network_config, network_weights, write_network)
+from detnas.export.traced import FORMATS, backbone_part, require_format, whole_part, write_part
+from detnas.launch.earlier_steps import trained_weights
 from detnas.search.inherit import inherit_path, logged_candidate, search_config
 
 

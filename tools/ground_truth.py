@@ -27,12 +27,12 @@ import torch
 from tqdm import tqdm
 
 from detnas.command_line import argument_parser
-from detnas.config import config_space
-from detnas.config_file import load_config
-from detnas.engine.sampling import BalancedSampler
-from detnas.engine.steps import write_whole
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
 from detnas.errors import user_errors
-from detnas.limits import Limits
+from detnas.launch.steps import write_whole
+from detnas.training.sampling import BalancedSampler
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)

@@ -21,11 +21,11 @@ from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, work
 from tabulate import tabulate
 
 from detnas.command_line import argument_parser
-from detnas.config import config_space
-from detnas.config_file import load_config
-from detnas.engine.steps import write_whole
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
 from detnas.errors import user_errors
-from detnas.limits import Limits
+from detnas.launch.steps import write_whole
 from detnas.search.log import SearchLog
 
 

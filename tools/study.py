@@ -25,14 +25,14 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.file_io import PathManager
 
-from detnas.config import config_space
-from detnas.config_file import load_config
-from detnas.cost import CostTable
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
+from detnas.cost.table import CostTable
 from detnas.data.mapper import is_classifier
-from detnas.engine.commands import StepFailed, run_step
-from detnas.engine.steps import Steps, read_json
 from detnas.errors import user_errors
-from detnas.limits import Limits
+from detnas.launch.step_runner import StepFailed, run_step
+from detnas.launch.steps import Steps, read_json
 from detnas.modeling.weights import read_checkpoint, select_path
 from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog

@@ -24,12 +24,12 @@ from scipy.stats import kendalltau
 from tabulate import tabulate
 
 from detnas.command_line import argument_parser
-from detnas.config import config_space
-from detnas.config_file import load_config
-from detnas.engine.readiness import AGREEMENT, LOW, read_evaluations
-from detnas.engine.setup import setup
-from detnas.engine.steps import write_whole
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
 from detnas.errors import user_errors
+from detnas.evaluation.readiness import AGREEMENT, LOW, read_evaluations
+from detnas.launch.setup import setup
+from detnas.launch.steps import write_whole
 from detnas.report.study import kendall
 
 

@@ -12,7 +12,7 @@ from detnas.data.image_cache import ImageCache
 from detnas.data.loader import TrainingData
 from detnas.data.mapper import build_mapper, build_recalibration_mapper
 from detnas.data.reading import ReadingMapper, UnreadableImage, read_image
-from detnas.engine.evaluation import build_test_loader, read_test_images
+from detnas.evaluation.evaluators import build_test_loader, read_test_images
 
 pytest_plugins = ["toy_fixtures"]
 #: how a file can be damaged, and what is then said of it

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from detnas import space
-from detnas.modeling.blocks import OPS, SPLITS, ShuffleUnit
+from detnas.modeling.blocks import OPS, SHUFFLES, ShuffleUnit
 from detnas.space import BlockSpec
 
 #: The channels, out of 16, that pass a stride-1 block untouched and those that enter its main branch.
@@ -45,19 +45,19 @@ def test_every_op_that_a_space_may_name_is_built():
 @pytest.mark.parametrize("shuffle", HALVES)
 def test_a_split_gives_the_channels_of_the_released_networks(shuffle):
     x = torch.arange(16.0).view(1, 16, 1, 1)
-    untouched, to_main = SPLITS[shuffle](x)
+    untouched, to_main = SHUFFLES[shuffle](x)
     assert (untouched.flatten().tolist(), to_main.flatten().tolist()) == HALVES[shuffle]
 
 
 @pytest.mark.parametrize("shuffle", HALVES)
 def test_a_split_keeps_images_and_positions_apart(shuffle):
     x = torch.rand(2, 16, 3, 5)
-    for half, channels in zip(SPLITS[shuffle](x), HALVES[shuffle]):
+    for half, channels in zip(SHUFFLES[shuffle](x), HALVES[shuffle]):
         assert torch.equal(half, x[:, channels])
 
 
 def test_there_are_the_two_splits_of_the_release():
-    assert set(SPLITS) == set(HALVES)
+    assert set(SHUFFLES) == set(HALVES)
 
 
 @pytest.mark.parametrize("shuffle", HALVES)

@@ -9,7 +9,7 @@ from scripts import ROOT
 from test_released_outputs import TINY, convert, loaded, tool
 
 import detnas
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 CLASSES = 5
 

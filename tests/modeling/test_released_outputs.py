@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from scripts import ROOT, script
 
 import detnas
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 from detnas.modeling.released import from_released
 
 TINY = (0, 1, 2, 3, 3, 2, 1, 0)

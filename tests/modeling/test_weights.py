@@ -7,8 +7,8 @@ import torch
 from detectron2.modeling import build_model
 
 from detnas import load_weights
-from detnas.engine.checkpoints import SafeCheckpointer
 from detnas.modeling.weights import BODY, read_checkpoint
+from detnas.training.checkpoints import SafeCheckpointer
 
 ARCH = ("MODEL.DETNAS.ARCH", "30-12-21-03")
 

@@ -4,7 +4,7 @@ import json
 
 from scripts import ROOT
 
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 
 
 def leave_run(folder, config, lines, **settings):

@@ -5,7 +5,7 @@ import torch
 from detectron2.modeling import build_model
 from toy_runs import RETINANET, classification, detection, retinanet, toy_setup
 
-from detnas.engine.bn import build_recalibration_batches
+from detnas.batch_norm.recalibration import build_recalibration_batches
 from detnas.search.evaluator import CandidateEvaluator, flatten
 
 pytest_plugins = ["toy_fixtures"]

@@ -10,7 +10,7 @@ import pytest
 
 from detnas import get_space
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here
+from detnas.search.executor import LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 
@@ -27,7 +27,7 @@ def evaluate(path):
 def search(folder, asynchronous=False):
     log = SearchLog(str(folder), SPACE, HEADER)
     searcher = Searcher(SPACE, lambda path: sum(path) < 16, POPULATION, num_parents=4, num_mutate=5, num_cross=4)
-    executor = Here(evaluate, "AP")
+    executor = LocalExecutor(evaluate, "AP")
     if asynchronous:
         run_asynchronous(searcher, executor, log, GENERATIONS * POPULATION)
     else:

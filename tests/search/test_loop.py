@@ -5,7 +5,7 @@ import pytest
 
 from detnas import SearchSpace, get_space
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here, SearchImpossible
+from detnas.search.executor import LocalExecutor, SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
 
@@ -27,7 +27,7 @@ def search(folder, space=TINY, evaluate=metrics_of, generations=GENERATIONS, met
     log = SearchLog(str(folder), space, {"space": space.name})
     searcher = Searcher(space, lambda path: True, POPULATION, num_parents=3, num_mutate=3, num_cross=2)
     try:
-        run_search(searcher, executor or Here(evaluate, metric), log, generations, **hooks)
+        run_search(searcher, executor or LocalExecutor(evaluate, metric), log, generations, **hooks)
     finally:
         log.close()
     return log
@@ -109,7 +109,7 @@ def test_a_finished_search_is_not_evaluated_again_and_may_grow(tmp_path, uninter
 
 def test_the_order_in_which_candidates_finish_does_not_matter(tmp_path, uninterrupted):
     def shuffled(paths):
-        yield from random.Random(len(paths)).sample(list(Here(metrics_of, "bbox/AP")(paths)), len(paths))
+        yield from random.Random(len(paths)).sample(list(LocalExecutor(metrics_of, "bbox/AP")(paths)), len(paths))
 
     assert sorted(result(search(tmp_path / "a", executor=shuffled))) == sorted(uninterrupted)
 

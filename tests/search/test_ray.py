@@ -9,10 +9,10 @@ from ray_fakes import Fake, broken
 from detnas import get_space
 from detnas.search import ray_executor
 from detnas.search.evolution import Searcher
-from detnas.search.executor import Here, SearchImpossible
+from detnas.search.executor import LocalExecutor, SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.ray_executor import OnRay
+from detnas.search.ray_executor import RayExecutor
 
 cloudpickle = pytest.importorskip("ray.cloudpickle", reason="Ray is not installed")
 SPACE = get_space("tiny")
@@ -32,7 +32,7 @@ def workers_find_the_fakes():
 
 def on_ray(folder, **settings):
     folder.mkdir(exist_ok=True)
-    return OnRay(functools.partial(Fake, folder), "AP", **{"workers": 2, **settings})
+    return RayExecutor(functools.partial(Fake, folder), "AP", **{"workers": 2, **settings})
 
 
 def search(folder, executor, run=run_search, count=3):
@@ -45,7 +45,7 @@ def search(folder, executor, run=run_search, count=3):
 
 
 def test_a_metric_that_the_workers_do_not_report_ends_the_search(tmp_path):
-    executor = OnRay(functools.partial(Fake, tmp_path), "AP77", workers=1)
+    executor = RayExecutor(functools.partial(Fake, tmp_path), "AP77", workers=1)
     try:
         with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
             search(tmp_path, executor)
@@ -61,7 +61,7 @@ def test_two_workers_find_what_this_process_finds_and_both_work(tmp_path):
     finally:
         executor.close()
     (tmp_path / "here_calls").mkdir()
-    here = search(tmp_path / "here", Here(Fake(tmp_path / "here_calls"), "AP"))
+    here = search(tmp_path / "here", LocalExecutor(Fake(tmp_path / "here_calls"), "AP"))
 
     def result(log):
         return sorted((c.path, c.generation, c.score, c.parents) for c in log.history())
@@ -92,12 +92,12 @@ def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_t
 
 def test_a_cluster_without_room_or_address_is_an_error():
     with pytest.raises(ValueError, match="SEARCH.RAY_ADDRESS 127.0.0.1:1: no Ray cluster answers there"):
-        OnRay(functools.partial(Fake, "."), "AP", address="127.0.0.1:1")
+        RayExecutor(functools.partial(Fake, "."), "AP", address="127.0.0.1:1")
 
 
 def test_workers_that_cannot_start_end_the_search_with_their_error(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_executor, "MAX_FAILED_STARTS", 2)
-    executor = OnRay(functools.partial(broken, tmp_path), "AP")
+    executor = RayExecutor(functools.partial(broken, tmp_path), "AP")
     executor.submit((0, 0))
     try:
         with pytest.raises(SearchImpossible, match="2 workers in a row could not start: (.|\n)*no model"):

@@ -37,7 +37,7 @@ def check_command_line(args):
     with user_errors():
         # A file from elsewhere needs Detectron2's PathManager.
         if "://" not in args.config_file:
-            from .config_file import load_config, quick_default
-            from .settings import check_settings
+            from detnas.config.load import load_config, quick_default
+            from detnas.config.settings import check_settings
 
             check_settings(load_config(args.config_file, args.opts, quick_default()))

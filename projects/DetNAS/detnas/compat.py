@@ -71,7 +71,7 @@ def _fast_coco_evaluation_needs_the_extension():
         try:
             from faster_coco_eval import COCOeval_faster
         except ImportError:
-            # detnas.engine.evaluation then asks for pycocotools.
+            # detnas.evaluation.evaluators then asks for pycocotools.
             return
         importlib.import_module("detectron2.evaluation.coco_evaluation").COCOeval_opt = COCOeval_faster
 

@@ -9,14 +9,14 @@ import sys
 from detectron2.utils.file_io import PathManager
 from torch.utils.tensorboard import SummaryWriter
 
-from detnas.config import config_space
-from detnas.config_file import load_config
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
 from detnas.data.mapper import is_classifier
-from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
-from detnas.engine.readiness import readiness_warning
-from detnas.engine.setup import check_processes, register_datasets, setup
 from detnas.errors import user_errors
-from detnas.limits import Limits
+from detnas.evaluation.readiness import readiness_warning
+from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
+from detnas.launch.setup import check_processes, register_datasets, setup
 from detnas.report import metrics_table, plot_search
 from detnas.search.executor import SearchImpossible
 from detnas.search.inherit import write_best

@@ -2,7 +2,7 @@
 
 import os
 
-from detnas.config_file import load_config, quick_default
+from detnas.config.load import load_config, quick_default
 from detnas.search.log import read_log
 from detnas.search.tables import candidate_table, pareto_front, to_beat, write_csv
 

@@ -5,19 +5,19 @@ import os
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
-from detnas.config import config_space
+from detnas.config.keys import config_space
+from detnas.cost.limits import LATENCY, Limits
 from detnas.data.mapper import is_classifier
-from detnas.engine.evaluation import evaluate
-from detnas.engine.export import network_weights
-from detnas.engine.fixed_paths import FixedPaths
-from detnas.engine.found import BEST_WEIGHTS
-from detnas.engine.setup import save_config, setup
-from detnas.engine.trainer import build_trainer, only_run
 from detnas.errors import user_errors
-from detnas.limits import LATENCY, Limits
+from detnas.evaluation.evaluators import evaluate
+from detnas.evaluation.fixed_paths import FixedPaths
+from detnas.export.network import network_weights
+from detnas.launch.earlier_steps import BEST_WEIGHTS
+from detnas.launch.setup import save_config, setup
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
 from detnas.search.session import build_searcher, check_metric, initial_paths
+from detnas.training.trainer import build_trainer, only_run
 from detnas.zoo import SUPERNET
 
 

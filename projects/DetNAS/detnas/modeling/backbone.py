@@ -6,14 +6,14 @@ from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
 from detectron2.modeling import Backbone
 from torch import nn
 
-from detnas.config import config_space
+from detnas.config.keys import config_space
 from detnas.space import get_space
 from detnas.zoo import resolve_arch
 
-from .blocks import SPLITS, ShuffleUnit, check_norm, init_conv
+from .blocks import SHUFFLES, ShuffleUnit, check_norm, init_conv
 
-#: buffer that says for which channel split the weights are, as an index into SPLITS
-SPLIT_KEY = "split"
+#: buffer that says for which channel split the weights are, as an index into SHUFFLES
+SHUFFLE_KEY = "split"
 
 
 class DetNASNet(Backbone):
@@ -38,8 +38,8 @@ class DetNASNet(Backbone):
         super().__init__()
         if isinstance(space, str):
             space = get_space(space)
-        if shuffle not in SPLITS:
-            raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SPLITS)}')
+        if shuffle not in SHUFFLES:
+            raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
         check_norm(norm)
         self.space = space
         self.norm, self.shuffle = norm, shuffle
@@ -62,7 +62,7 @@ class DetNASNet(Backbone):
         self._out_feature_strides = {name: 2 ** (k + 2) for k, name in enumerate(names)}
 
         # A buffer and no mere attribute, so that it is in every checkpoint, whoever writes or reads it.
-        self.register_buffer(SPLIT_KEY, torch.tensor(list(SPLITS).index(shuffle), dtype=torch.uint8))
+        self.register_buffer(SHUFFLE_KEY, torch.tensor(list(SHUFFLES).index(shuffle), dtype=torch.uint8))
         self.freeze(freeze_at)
 
     @classmethod
@@ -95,9 +95,9 @@ class DetNASNet(Backbone):
             setattr(self, name, part.requires_grad_(False))
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        split = state_dict.setdefault(prefix + SPLIT_KEY, self.split)
+        split = state_dict.setdefault(prefix + SHUFFLE_KEY, self.split)
         if int(split) != int(self.split):
-            names = list(SPLITS)
+            names = list(SHUFFLES)
             raise ValueError(
                 f'the weights are for the channel split "{names[int(split)]}" and the model has '
                 f'"{names[int(self.split)]}": set MODEL.DETNAS.SHUFFLE "{names[int(split)]}"'

@@ -80,21 +80,21 @@ OPS = {
 }
 
 
-def split_even_odd(x):
+def even_odd_halves(x):
     """Even channels pass, odd ones go to the main branch (all published single networks). Views, no copy."""
     # Not x[:, 0::2] and x[:, 1::2], whose gradients are two tensors of full size, half of them zeros, and their sum.
     n, c, h, w = x.shape
     return x.view(n, c // 2, 2, h, w).unbind(2)
 
 
-def split_interleave(x):
+def interleaved_halves(x):
     """Shuffle with two groups, then the first half passes, the second goes to main (the released supernets)."""
     n, c, h, w = x.shape
     x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
     return x[:, : c // 2], x[:, c // 2 :]
 
 
-SPLITS = {"even_odd": split_even_odd, "interleave": split_interleave}
+SHUFFLES = {"even_odd": even_odd_halves, "interleave": interleaved_halves}
 
 
 class ShuffleUnit(nn.Module):
@@ -108,7 +108,7 @@ class ShuffleUnit(nn.Module):
         spec: a :class:`detnas.space.BlockSpec`.
         op: one of :data:`OPS`.
         norm: one of :data:`NORMS`, or whatever else Detectron2's ``get_norm`` takes.
-        shuffle: one of :data:`SPLITS`.
+        shuffle: one of :data:`SHUFFLES`.
     """
 
     def __init__(self, spec, op, norm="BN", shuffle="even_odd"):
@@ -116,7 +116,7 @@ class ShuffleUnit(nn.Module):
         build_main, kernel_size = OPS[op]
         c_in, c_out, c_mid = spec.in_channels, spec.out_channels, spec.out_channels // 2
         if spec.stride == 1:
-            self.split = SPLITS[shuffle]
+            self.split = SHUFFLES[shuffle]
             self.proj = None
             c_in = c_in // 2
         else:

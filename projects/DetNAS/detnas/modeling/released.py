@@ -12,8 +12,8 @@ import torch
 
 from detnas.zoo import SUPERNET
 
-from .backbone import SPLIT_KEY
-from .blocks import SPLITS
+from .backbone import SHUFFLE_KEY
+from .blocks import SHUFFLES
 from .released_boxes import RELEASED_KEY
 from .released_names import HEAD_RENAMES, RENAMES, block_name, identify, read_names, rename
 from .weights import BODY
@@ -69,8 +69,8 @@ def from_released(released, shuffle=None):
         ValueError: if the names are not those of a released file, its blocks form no known space, or a head does not
             have the shape of its kind.
     """
-    if shuffle not in (None, *SPLITS):
-        raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SPLITS)}')
+    if shuffle not in (None, *SHUFFLES):
+        raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
     blocks, others = read_names(released)
     space, arch = identify(released, blocks)
     retinanet = any(key.startswith("rpn.head.cls_tower.") for key in others)
@@ -97,7 +97,7 @@ def from_released(released, shuffle=None):
     anchors = {"faster_rcnn": "proposal_generator.anchor_generator", "retinanet": "anchor_generator"}.get(result.kind)
     if anchors:
         result.state[f"{anchors}.{RELEASED_KEY}"] = torch.ones((), dtype=torch.uint8)
-    result.state[BODY + SPLIT_KEY] = torch.tensor(list(SPLITS).index(result.shuffle), dtype=torch.uint8)
+    result.state[BODY + SHUFFLE_KEY] = torch.tensor(list(SHUFFLES).index(result.shuffle), dtype=torch.uint8)
     return result
 
 

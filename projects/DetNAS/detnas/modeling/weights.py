@@ -9,7 +9,7 @@ import warnings
 import torch
 from detectron2.utils.file_io import PathManager
 
-from .backbone import SPLIT_KEY
+from .backbone import SHUFFLE_KEY
 from .released_boxes import RELEASED_KEY
 
 BODY = "backbone.bottom_up."
@@ -183,7 +183,7 @@ def _compare(loaded, own):
     """Names that are missing in the loaded weights, unknown to the model, and of another shape."""
     # Old files do not say their split. Frozen batch norm counts no batches. Detectron2 writes the pixel statistics into
     # some checkpoints; the config's count.
-    optional = (f".{SPLIT_KEY}", f".{RELEASED_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
+    optional = (f".{SHUFFLE_KEY}", f".{RELEASED_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
     missing = [key for key in own if key not in loaded and not key.endswith(optional)]
     unexpected = [key for key in loaded if key not in own and not key.endswith(optional)]
     shapes = [key for key in own if key in loaded and own[key].shape != loaded[key].shape]

@@ -1,12 +1,13 @@
 """Tables, pictures and the report page, from search logs: ``python -m detnas.report --help``."""
 
-from .archs import named_archs, op_frequencies, plot_archs, plot_frequencies
-from .command import main
-from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
-from .page import page_data, write_page
-from .results import results_table
-from .searches import best_so_far, generation_means, group_searches, metrics_table, search_labels, top_means, top_so_far
-from .times import times_table
+from detnas.report.archs import named_archs, op_frequencies, plot_archs, plot_frequencies
+from detnas.report.command import main
+from detnas.report.curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
+from detnas.report.page import page_data, write_page
+from detnas.report.results import results_table
+from detnas.report.searches import (best_so_far, generation_means, group_searches, metrics_table, search_labels,
+                                    top_means, top_so_far)
+from detnas.report.times import times_table
 
 __all__ = [
     "best_so_far",

@@ -4,7 +4,7 @@ import itertools
 
 from matplotlib.patches import Patch, Rectangle
 
-from detnas.engine.found import read_single_arch
+from detnas.launch.earlier_steps import read_single_arch
 from detnas.space import SPACES, get_space
 from detnas.zoo import PUBLISHED
 

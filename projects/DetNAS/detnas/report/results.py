@@ -5,10 +5,10 @@ import re
 
 from tabulate import tabulate
 
-from detnas.config import config_space
-from detnas.cost import CostTable
-from detnas.detector_cost import detector_costs
-from detnas.engine.found import read_metrics
+from detnas.config.keys import config_space
+from detnas.cost.detector import detector_costs
+from detnas.cost.table import CostTable
+from detnas.launch.earlier_steps import read_metrics
 from detnas.zoo import PUBLISHED, resolve_arch
 
 from .runs import read_run

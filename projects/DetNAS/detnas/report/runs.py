@@ -7,9 +7,9 @@ from typing import List
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
-from detnas.config_file import load_config
+from detnas.config.load import load_config
 from detnas.data.mapper import is_classifier
-from detnas.engine.found import read_metrics
+from detnas.launch.earlier_steps import read_metrics
 from detnas.zoo import SUPERNET
 
 

@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
-from detnas.engine.steps import write_json
+from detnas.launch.steps import write_json
 
 from .style import figure, search_colour
 

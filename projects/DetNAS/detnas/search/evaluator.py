@@ -8,12 +8,12 @@ import torch
 from detectron2.data import get_detection_dataset_dicts
 from detectron2.modeling import build_model
 
+from detnas.batch_norm.folding import folded
+from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, restart_level_norms
+from detnas.batch_norm.up_to_last_norm import UpToLastNorm
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
-from detnas.engine.bn import build_recalibration_batches, recalibrate_bn, restart_level_norms
-from detnas.engine.evaluation import build_evaluator, quiet
-from detnas.engine.folding import folded
-from detnas.engine.partial import UpToLastNorm
+from detnas.evaluation.evaluators import build_evaluator, quiet
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights, select_path
 

@@ -87,14 +87,14 @@ class Searcher:
         rng = random.Random(f"search {self.seed} {generation}")
         earlier = [c for c in history if c.generation < generation]
         parents = self._parents(earlier)
-        found = _Found(self.is_legal, {c.path for c in earlier}.__contains__)
+        found = _Proposals(self.is_legal, {c.path for c in earlier}.__contains__)
         if generation == 0:
             for path in self.initial[: self.population]:
-                found.take(path, ())
+                found.add(path, ())
         if parents:
-            found.fill(self.num_mutate, lambda: self._mutant(parents, rng))
+            found.draw(self.num_mutate, lambda: self._mutant(parents, rng))
             if len(parents) > 1:
-                found.fill(self.num_cross, lambda: self._crossed(parents, rng))
+                found.draw(self.num_cross, lambda: self._crossed(parents, rng))
         self._fill_at_random(found, self.population, rng)
         return found.paths
 
@@ -116,16 +116,16 @@ class Searcher:
             (path, the paths it was made from), or None when there is no new one.
         """
         rng = random.Random(f"search {self.seed} number {number}")
-        found = _Found(self.is_legal, is_known)
+        found = _Proposals(self.is_legal, is_known)
         for path in self.initial[: self.population]:
-            if found.take(path, ()):
+            if found.add(path, ()):
                 return path, ()
         parents = self._parents(pool) if number >= self.population else []
         kind = rng.randrange(self.population)
         if parents and kind < self.num_mutate:
-            found.fill(1, lambda: self._mutant(parents, rng))
+            found.draw(1, lambda: self._mutant(parents, rng))
         elif len(parents) > 1 and kind < self.num_mutate + self.num_cross:
-            found.fill(1, lambda: self._crossed(parents, rng))
+            found.draw(1, lambda: self._crossed(parents, rng))
         self._fill_at_random(found, 1, rng)
         return next(iter(found.paths.items()), None)
 
@@ -143,36 +143,36 @@ class Searcher:
     def _fill_at_random(self, found, total, rng):
         """Until ``total`` are found: by drawing; by repairing what is drawn; by going through a space that is small."""
         space = self.space
-        found.fill(total - len(found.paths), lambda: (space.random_path(rng), ()))
+        found.draw(total - len(found.paths), lambda: (space.random_path(rng), ()))
         if len(found.paths) < total and self.repair:
-            found.fill(total - len(found.paths), lambda: (self.repair(space.random_path(rng), rng), ()))
+            found.draw(total - len(found.paths), lambda: (self.repair(space.random_path(rng), rng), ()))
         if len(found.paths) < total and len(space.ops) ** space.num_blocks <= ENUMERABLE:
             paths = list(itertools.product(range(len(space.ops)), repeat=space.num_blocks))
             rng.shuffle(paths)
             for path in paths:
                 if len(found.paths) == total:
                     break
-                found.take(path, ())
+                found.add(path, ())
 
 
-class _Found:
+class _Proposals:
     """New legal paths with what they were made from."""
 
     def __init__(self, is_legal, is_known):
         self.is_legal, self.is_known, self.paths = is_legal, is_known, {}
 
-    def take(self, path, parents):
-        """Whether the path is new and legal, and so was taken."""
+    def add(self, path, parents):
+        """Whether the path is new and legal, and so was added."""
         if path in self.paths or self.is_known(path) or not self.is_legal(path):
             return False
         self.paths[path] = parents
         return True
 
-    def fill(self, count, draw):
-        """Take up to ``count`` paths from ``draw``; give up after a bounded number of draws without a new one."""
+    def draw(self, count, source):
+        """Add up to ``count`` paths from ``source``; give up after a bounded number of draws without a new one."""
         misses = 0
         while count > 0 and misses < ATTEMPTS:
-            if self.take(*draw()):
+            if self.add(*source()):
                 count, misses = count - 1, 0
             else:
                 misses += 1

@@ -18,7 +18,7 @@ class SearchImpossible(ValueError):
     """No candidate will ever have a score, and why."""
 
 
-class Here:
+class LocalExecutor:
     """
     Executor in this process, one path after the other. ``executor(paths)`` yields finished candidates; ``submit(path)``
     and ``next()`` do the same path by path. A failure is a candidate with an error, not an exception, but for

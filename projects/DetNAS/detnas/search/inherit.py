@@ -6,12 +6,12 @@ import os
 import torch
 from detectron2.utils.file_io import PathManager
 
-from detnas.config import config_space
-from detnas.config_file import load_config
-from detnas.engine.fit import fit_to_device
-from detnas.engine.found import BEST_CONFIG, BEST_WEIGHTS, read_arch
-from detnas.engine.setup import register_datasets
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
 from detnas.files import write_whole
+from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch
+from detnas.launch.machine import fit_to_device
+from detnas.launch.setup import register_datasets
 from detnas.zoo import SUPERNET
 
 from .log import SearchLog

@@ -9,7 +9,7 @@ from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
 
-from detnas.config import OWN_SPACE
+from detnas.config.keys import OWN_SPACE
 from detnas.files import lock_folder
 from detnas.space import SearchSpace, get_space
 

@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 MAX_FAILED_STARTS = 5
 
 
-class OnRay:
+class RayExecutor:
     """
-    Executor like :class:`detnas.search.executor.Here`, on Ray actors that each build an evaluator once and keep it.
+    Like :class:`detnas.search.executor.LocalExecutor`, on Ray actors that each build an evaluator once and keep it.
 
     A worker that dies is replaced; a candidate whose worker died, that raised, or that hung is tried again.
 
@@ -29,7 +29,7 @@ class OnRay:
         workers: number of workers.
         gpus: GPUs of each worker.
         address: of a Ray cluster; "" starts one on this machine for this search alone.
-        tries, timeout: as for :class:`detnas.search.executor.Here`.
+        tries, timeout: as for :class:`detnas.search.executor.LocalExecutor`.
 
     Raises:
         ValueError: if Ray is not installed, the cluster cannot be reached, or has no room for one worker.

@@ -12,20 +12,20 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from detnas.config import OWN_SPACE, config_space
+from detnas.config.keys import OWN_SPACE, config_space
 from detnas.data.datasets import register_dataset
 from detnas.data.standard import TEST_SETS
-from detnas.engine.evaluation import reported_metrics
-from detnas.engine.found import read_arch
+from detnas.evaluation.evaluators import reported_metrics
+from detnas.launch.earlier_steps import read_arch
 from detnas.modeling.weights import load_weights
 from detnas.space import uniform_paths
 
 from .evaluator import CandidateEvaluator
 from .evolution import Searcher, best_first
-from .executor import Here
+from .executor import LocalExecutor
 from .log import VERSIONS
 from .pareto import pareto_order
-from .ray_executor import OnRay
+from .ray_executor import RayExecutor
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def search_header(cfg, limits, weights, initial=None):
 
     Args:
         cfg: a supernet's config.
-        limits: a :class:`detnas.limits.Limits`.
+        limits: a :class:`detnas.cost.limits.Limits`.
         weights: path of the supernet's checkpoint; None for random weights.
         initial: of :func:`initial_paths`.
     """
@@ -131,7 +131,7 @@ def build_searcher(cfg, limits, initial=None):
     """
     Args:
         cfg: a supernet's config.
-        limits: a :class:`detnas.limits.Limits`.
+        limits: a :class:`detnas.cost.limits.Limits`.
         initial: of :func:`initial_paths`; None: the first generation is random.
 
     Raises:
@@ -178,7 +178,7 @@ def build_executor(cfg, weights, workers=1):
     search = cfg.SEARCH
     settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
     if search.EXECUTOR == "here" and workers == 1:
-        return Here(build_evaluator(cfg, weights), **settings)
+        return LocalExecutor(build_evaluator(cfg, weights), **settings)
     if weights:
         # In a worker a mistake would come late, and once for each candidate.
         load_weights(build_model(cfg), weights)
@@ -188,4 +188,4 @@ def build_executor(cfg, weights, workers=1):
     # A worker may have another working directory.
     weights = os.path.abspath(weights) if weights and "://" not in weights else weights
     build = functools.partial(build_evaluator, cfg, weights)
-    return OnRay(build, workers=workers, gpus=gpus, address=search.RAY_ADDRESS, **settings)
+    return RayExecutor(build, workers=workers, gpus=gpus, address=search.RAY_ADDRESS, **settings)

@@ -5,7 +5,7 @@ import os
 
 from tabulate import tabulate
 
-from detnas.constraint import METRICS
+from detnas.config.constraint import METRICS
 
 from .pareto import front_of
 

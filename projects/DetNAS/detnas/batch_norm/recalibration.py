@@ -1,0 +1,95 @@
+"""Batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
+
+import logging
+import random
+
+import torch
+from detectron2.data import get_detection_dataset_dicts
+from detectron2.layers import CycleBatchNormList
+from detectron2.utils.events import EventStorage
+from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
+
+from detnas.data.fixed_batches import FixedBatches, in_batches
+from detnas.data.mapper import build_recalibration_mapper, is_classifier
+from detnas.modeling.backbone import find_supernet
+
+logger = logging.getLogger(__name__)
+
+
+def recalibrate_bn(model, batches, seed=0):
+    """
+    Replace the batch-norm statistics of the active path by those of ``batches``.
+
+    The statistics left from supernet training mix all paths, and no path can be judged with them. The passes run in
+    training mode; RoI sampling is random there, so the generator is seeded for the time, and the same path always gets
+    the same statistics. Means and variances are pooled over all batches. All norms of the model on the path take part
+    (backbone, FPN, heads); ops outside the path stay as they are.
+
+    Args:
+        model: a detector or classifier, with the supernet's path set where it has a supernet, or one inside
+            :class:`detnas.batch_norm.up_to_last_norm.UpToLastNorm`, which is faster. Left in eval mode.
+        batches: batches with a length, each a list of dataset dicts with "image" (C, H, W) and its labels.
+        seed: of the temporary random state.
+
+    Raises:
+        ValueError: if a batch norm is shared over feature levels.
+    """
+    model.train()
+    restart_level_norms(model)
+    supernet = find_supernet(model)
+    if supernet is not None:
+        # update_bn_stats would set the statistics of layers that never ran to zero.
+        for op in supernet.unsampled_ops():
+            op.eval()
+    norms = [(m, m.momentum, list(m._forward_pre_hooks)) for m in model.modules() if isinstance(m, BN_MODULE_TYPES)]
+    device = next(model.parameters()).device
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), EventStorage():
+            torch.manual_seed(seed)
+            update_bn_stats(model, batches, len(batches))
+    except AssertionError as e:
+        if "reused" not in str(e):
+            raise
+        raise ValueError(
+            "a batch norm runs more than once in a pass, as naiveSyncBN does in MODEL.RETINANET.NORM, and its "
+            "statistics cannot be recalibrated: use BN or SyncBN, which RetinaNet gives to each level, GN, or none"
+        ) from None
+    finally:
+        # fvcore leaves its own momentum and hooks behind when a pass fails.
+        for norm, momentum, hooks in norms:
+            norm.momentum = momentum
+            for hook in set(norm._forward_pre_hooks) - set(hooks):
+                del norm._forward_pre_hooks[hook]
+        model.eval()
+
+
+def restart_level_norms(model):
+    """
+    Let the next pass begin with the norms of the first feature level. RetinaNet's head has one for each level and
+    counts calls to know whose turn it is; a pass that ended early, on purpose or by an error, leaves it behind.
+    """
+    for module in model.modules():
+        if isinstance(module, CycleBatchNormList):
+            module._pos = 0
+
+
+def build_recalibration_batches(cfg):
+    """
+    ``SEARCH.RECALIBRATION_IMAGES`` training images, or all where there are fewer, drawn once by the seed, as
+    :class:`FixedBatches` of ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.
+    """
+    dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
+    count = cfg.SEARCH.RECALIBRATION_IMAGES
+    if count > len(dicts):
+        logger.info(f"Recalibration takes all {len(dicts)} training images; SEARCH.RECALIBRATION_IMAGES is {count}.")
+        count = len(dicts)
+    dicts = random.Random(f"recalibration {max(cfg.SEED, 0)}").sample(dicts, count)
+    if not is_classifier(cfg):
+        # A batch is padded to its largest image, and padding counts in the statistics: keep like with like.
+        dicts.sort(key=lambda d: d["width"] / d["height"])
+    return FixedBatches(
+        in_batches(dicts, cfg.SEARCH.RECALIBRATION_BATCH),
+        build_recalibration_mapper(cfg),
+        cfg.SEARCH.IMAGE_CACHE_GB * 1e9,
+        cfg.DATALOADER.NUM_WORKERS,
+    )

@@ -1,0 +1,70 @@
+"""A forward pass in training mode of which only the batch norms matter."""
+
+import contextlib
+
+from detectron2.modeling.proposal_generator import RPN
+from fvcore.nn.precise_bn import BN_MODULE_TYPES
+from torch import nn
+
+from detnas.modeling.backbone import find_supernet
+
+from .recalibration import restart_level_norms
+
+
+class _PastLastNorm(Exception):
+    """Nothing that comes now changes a statistic."""
+
+
+class UpToLastNorm(nn.Module):
+    """
+    Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
+    never runs the head. The first pass finds out which norm is the last one.
+
+    Args:
+        model: a detector or classifier.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self._last = []  # a list, so that the module is not registered twice
+
+    def forward(self, batch):
+        seen = []
+        if self._last:
+            hooks = [self._last[0].register_forward_hook(_stop)]
+        else:
+            hooks = [m.register_forward_hook(lambda module, *_: seen.append(module)) for m in self._candidates()]
+        try:
+            with _no_rpn_losses(self.model), contextlib.suppress(_PastLastNorm):
+                self.model(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            restart_level_norms(self.model)
+        self._last = self._last or seen[-1:]
+
+    def _candidates(self):
+        """Norms outside the supernet, and the supernet as a whole: its last norm is another one for each path."""
+        supernet = find_supernet(self.model)
+        inside = set(supernet.modules()) if supernet is not None else set()
+        norms = [m for m in self.model.modules() if isinstance(m, BN_MODULE_TYPES) and m not in inside]
+        return norms if supernet is None else [*norms, supernet]
+
+
+def _stop(*_):
+    raise _PastLastNorm
+
+
+@contextlib.contextmanager
+def _no_rpn_losses(model):
+    """An RPN computes its losses before the RoI heads run, whose norms may matter."""
+    rpns = [m for m in model.modules() if isinstance(m, RPN)]
+    for rpn in rpns:
+        rpn.label_and_sample_anchors = lambda anchors, instances: (None, None)
+        rpn.losses = lambda *args: {}
+    try:
+        yield
+    finally:
+        for rpn in rpns:
+            del rpn.label_and_sample_anchors, rpn.losses

@@ -1,0 +1,160 @@
+"""Every config key that DetNAS adds to Detectron2's, with its default."""
+
+from detnas.space import PAPER_OPS, SPACES, SearchSpace
+
+OWN_SPACE = "own"
+
+
+def add_detnas_config(cfg):
+    """Add the keys of DetNAS to a Detectron2 config, in place."""
+    CN = type(cfg)
+    cfg.MODEL.DETNAS = CN()
+    # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened), "tiny" (demo) or "own".
+    cfg.MODEL.DETNAS.SPACE = "300M"
+    # The space "own". OPS is a choice out of detnas.OPS; the digits of its archs are indices into this list.
+    cfg.MODEL.DETNAS.OWN_SPACE = CN()
+    cfg.MODEL.DETNAS.OWN_SPACE.STEM_CHANNELS = 16
+    cfg.MODEL.DETNAS.OWN_SPACE.STAGE_CHANNELS = (64, 160, 320, 640)
+    cfg.MODEL.DETNAS.OWN_SPACE.STAGE_DEPTHS = (4, 4, 8, 4)
+    cfg.MODEL.DETNAS.OWN_SPACE.LAST_CHANNELS = 1024
+    cfg.MODEL.DETNAS.OWN_SPACE.OPS = PAPER_OPS
+    # "supernet", an arch such as 2120-2112-33130031-3132, the name of a published network, or a search's best.yaml.
+    cfg.MODEL.DETNAS.ARCH = "supernet"
+    # Norm of the blocks. SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
+    cfg.MODEL.DETNAS.NORM = "SyncBN"
+    # Channel split of the stride-1 blocks: "even_odd" or "interleave".
+    cfg.MODEL.DETNAS.SHUFFLE = "even_odd"
+    # Stages to return, out of "stage1".."stage4"; empty: all.
+    cfg.MODEL.DETNAS.OUT_FEATURES = []
+    # Freeze the stem (1), the first stage too (2), the second too (3), ...; 0: nothing. Not MODEL.BACKBONE.FREEZE_AT,
+    # whose default of 2 would silently freeze a network that starts from random weights.
+    cfg.MODEL.DETNAS.FREEZE_AT = 0
+    # Names of the classes; only in exported configs and a search's best.yaml, whose data set may not be at hand.
+    cfg.MODEL.DETNAS.CLASSES = []
+
+    cfg.MODEL.CLASSIFIER = CN()
+    # Set from the training data where that is a folder of classes.
+    cfg.MODEL.CLASSIFIER.NUM_CLASSES = 1000
+    # Dropout before the linear layer, and label smoothing of the loss.
+    cfg.MODEL.CLASSIFIER.DROPOUT = 0.2
+    cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING = 0.1
+
+    cfg.INPUT.CLASSIFIER = CN()
+    # Side of the square training crop, in pixels.
+    cfg.INPUT.CLASSIFIER.SIZE = 224
+    # Range of the training crop's share of the image area.
+    cfg.INPUT.CLASSIFIER.CROP_AREA = (0.08, 1.0)
+    # Strength of brightness, contrast and saturation jitter; 0 for none.
+    cfg.INPUT.CLASSIFIER.COLOR_JITTER = 0.4
+
+    # Gigabytes for decoded training images in memory, for all data workers of a process together, each of which keeps
+    # its own; what does not fit is read again every time.
+    cfg.DATALOADER.IMAGE_CACHE_GB = 4.0
+
+    # Parts of a batch that a process takes one after the other before it updates the weights: a process that takes 8
+    # stands for 8 GPUs, also in SOLVER.REFERENCE_WORLD_SIZE.
+    cfg.SOLVER.ACCUMULATE = 1
+
+    cfg.SUPERNET = CN()
+    # How the path of an iteration is drawn: "uniform"; "balanced": uniform over bins of multiply-adds; "fair": as many
+    # in a row as a block has ops train each op of each block once, with one update if SOLVER.ACCUMULATE is that many.
+    cfg.SUPERNET.PATH_SAMPLING = "uniform"
+    # Smallest and largest multiply-adds of the backbone at 224x224 that "balanced" draws; empty: nearly all paths.
+    cfg.SUPERNET.BALANCED_FLOPS = ()
+    cfg.SUPERNET.BALANCED_BINS = 7
+    # Random paths, always the same ones, that are evaluated every TEST.EVAL_PERIOD beside those of a single op.
+    cfg.SUPERNET.EVAL_RANDOM_PATHS = 12
+    # Images of each of DATASETS.TEST that they are judged by, spread evenly over it, always the same ones; 0: all.
+    cfg.SUPERNET.EVAL_IMAGES = 500
+
+    cfg.SEARCH = CN()
+    # Result that is maximised: task/name as the evaluator reports it.
+    cfg.SEARCH.METRIC = "bbox/AP"
+    # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER"; metrics: backbone_flops (multiply-adds),
+    # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine).
+    cfg.SEARCH.CONSTRAINTS = ("backbone_flops <= 300e6",)
+    # Height and width of the image for which backbone_flops, detector_flops and latency_ms hold, and images at once.
+    cfg.SEARCH.FLOPS_RESOLUTION = (224, 224)
+    cfg.SEARCH.DETECTOR_RESOLUTION = (800, 1344)
+    cfg.SEARCH.LATENCY_RESOLUTION = (224, 224)
+    cfg.SEARCH.LATENCY_BATCH = 1
+    # Costs to be low beside a METRIC that is to be high, such as ["backbone_flops"]: parents are then taken from the
+    # Pareto front. Empty: by METRIC alone.
+    cfg.SEARCH.OBJECTIVES = []
+    # Evolution (paper, Sec. 3.2): candidates a generation, parents, generations, the first one included.
+    cfg.SEARCH.POPULATION = 50
+    cfg.SEARCH.NUM_PARENTS = 10
+    cfg.SEARCH.GENERATIONS = 20
+    # What the first generation begins with, where it meets the limits; the rest of it is random: archs, names of
+    # published networks, best.yaml of other searches, and "uniform_ops", the networks of a single op. Empty: as the
+    # paper has it.
+    cfg.SEARCH.INITIAL = ("uniform_ops",)
+    # Children by mutation and by crossover; the rest of a generation is drawn at random.
+    cfg.SEARCH.NUM_MUTATE = 25
+    cfg.SEARCH.NUM_CROSS = 25
+    # Probability that a mutation draws a block's op anew.
+    cfg.SEARCH.MUTATE_PROB = 0.1
+    # True: no generations; each worker that is free gets the next candidate at once. The result then depends on the
+    # order in which workers finish.
+    cfg.SEARCH.ASYNCHRONOUS = False
+    # "here": in this process, one candidate after the other. "ray": on WORKERS workers of this machine, or of the Ray
+    # cluster at RAY_ADDRESS ("auto" finds one that runs on this machine); each with a GPU where MODEL.DEVICE is cuda.
+    cfg.SEARCH.EXECUTOR = "here"
+    cfg.SEARCH.WORKERS = 2
+    cfg.SEARCH.RAY_ADDRESS = ""
+    # A candidate that fails is tried so often; one that takes more than TIMEOUT seconds counts as failed, 0: no limit.
+    cfg.SEARCH.TRIES = 2
+    cfg.SEARCH.TIMEOUT = 0
+    # Training images, fixed and the same for all candidates, that give a candidate its batch-norm statistics.
+    cfg.SEARCH.RECALIBRATION_IMAGES = 500
+    cfg.SEARCH.RECALIBRATION_BATCH = 8
+    # Held-out images in a forward pass; only images of equal padded size share one, so that scores do not depend on it.
+    cfg.SEARCH.EVALUATION_BATCH = 8
+    # Gigabytes for decoded images in memory, for the recalibration and for the held-out images each, in each worker;
+    # what does not fit is read again for every candidate.
+    cfg.SEARCH.IMAGE_CACHE_GB = 4.0
+    # Two ways to be faster that change scores a little, see docs/benchmarks.md. CHANNELS_LAST: that memory layout for
+    # the recalibration too (the evaluation has it on CPUs anyway). AUTOCAST: "bf16" or "".
+    cfg.SEARCH.CHANNELS_LAST = False
+    cfg.SEARCH.AUTOCAST = ""
+    # True in a search's best.yaml alone: the winner, whose weights are best.pth beside it. Its data sets are those of
+    # the search, so train_net.py evaluates it and trains nothing with it.
+    cfg.SEARCH.WINNER = False
+
+
+def config_space(cfg):
+    """
+    The :class:`detnas.space.SearchSpace` of ``MODEL.DETNAS.SPACE``.
+
+    Raises:
+        KeyError: if there is no space of that name.
+        ValueError: if ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
+    """
+    name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.OWN_SPACE
+    if name != OWN_SPACE:
+        if name not in SPACES:
+            raise KeyError(f'unknown space "{name}"; there are: {", ".join((*SPACES, OWN_SPACE))}')
+        return SPACES[name]
+    return SearchSpace(
+        name,
+        own.STEM_CHANNELS,
+        tuple(own.STAGE_CHANNELS),
+        tuple(own.STAGE_DEPTHS),
+        own.LAST_CHANNELS,
+        tuple(own.OPS),
+    )
+
+
+def quote_arch(settings):
+    """
+    Let an arch of digits alone, in the settings of a yaml file, stay text; a config would take it for a number.
+
+    Raises:
+        ValueError: if yaml has taken it for one.
+    """
+    detnas = (settings.get("MODEL") or {}).get("DETNAS") or {}
+    arch = detnas.get("ARCH")
+    if isinstance(arch, int):
+        raise ValueError(f'MODEL.DETNAS.ARCH {arch} is a number: put quotes around it, or "-" between the stages')
+    if isinstance(arch, str) and arch.isdigit():
+        detnas["ARCH"] = repr(arch)

@@ -1,0 +1,118 @@
+"""Multiply-adds and parameters of a whole detector, part by part, beside those of its backbone."""
+
+import torch
+from detectron2.modeling import build_model
+from tabulate import tabulate
+
+from detnas.modeling.backbone import find_supernet
+
+from .table import count_flops
+
+
+def detector_costs(cfg, resolution=(800, 1344)):
+    """
+    Costs of the detector of a config for one image, on torch's meta device: exact, without any arithmetic.
+
+    The box head is counted for ``MODEL.RPN.POST_NMS_TOPK_TEST`` proposals and mask and keypoint heads for
+    ``TEST.DETECTIONS_PER_IMAGE`` detections, the most there can be. A supernet counts with its first path.
+
+    Args:
+        cfg: a Detectron2 config with the keys of DetNAS.
+        resolution: height and width of the image in pixels; padded as the backbone asks for.
+
+    Returns:
+        dict: part -> {"flops", "params"}, in the order of a forward pass, then "whole".
+
+    Raises:
+        ValueError: if the meta-architecture is none that is known here.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        model = build_model(cfg).eval()
+    divisor = max(model.backbone.size_divisibility, 1)
+    image = torch.empty(1, 3, *(-(-side // divisor) * divisor for side in resolution), device="meta")
+    with count_flops(model) as flops, torch.no_grad():
+        features = model.backbone(image)
+        heads = list(_run_heads(cfg, model, features))
+
+    unused = set()
+    supernet = find_supernet(model)
+    if supernet is not None:
+        unused = {id(p) for op in supernet.unsampled_ops() for p in op.parameters()}
+
+    def cost(*modules):
+        return {
+            "flops": sum(flops[m] for module in modules for m in module.modules()),
+            "params": sum(p.numel() for module in modules for p in module.parameters() if id(p) not in unused),
+        }
+
+    whole, body = cost(model), getattr(model.backbone, "bottom_up", model.backbone)
+    costs = {"backbone": cost(body)}
+    if body is not model.backbone:
+        neck = cost(model.backbone)
+        costs["neck"] = {key: neck[key] - costs["backbone"][key] for key in neck}
+    costs.update({name: cost(*modules) for name, modules in heads})
+    costs["whole"] = whole
+    return costs
+
+
+def _run_heads(cfg, model, features):
+    """Run what comes after the backbone on empty tensors; yields (name, modules) of each part."""
+    arch = cfg.MODEL.META_ARCHITECTURE
+    if arch == "ImageClassifier":
+        model.linear(features["last"].mean(dim=(2, 3)))
+        yield "linear layer", [model.linear]
+    elif arch in ("RetinaNet", "ReleasedRetinaNet"):
+        model.head([features[name] for name in model.head_in_features])
+        yield "head", [model.head]
+    elif arch in ("GeneralizedRCNN", "PanopticFPN"):
+        rpn, proposals = model.proposal_generator, cfg.MODEL.RPN.POST_NMS_TOPK_TEST
+        rpn.rpn_head([features[name] for name in rpn.in_features])
+        yield "RPN", [rpn]
+        if arch == "PanopticFPN":
+            model.sem_seg_head.layers(features)
+            yield "semantic head", [model.sem_seg_head]
+        yield from _run_roi_heads(model.roi_heads, features, proposals, cfg.TEST.DETECTIONS_PER_IMAGE)
+    else:
+        raise ValueError(
+            f'costs of MODEL.META_ARCHITECTURE "{arch}" are not known; there are: ImageClassifier, RetinaNet, '
+            "GeneralizedRCNN, PanopticFPN"
+        )
+
+
+def _run_roi_heads(heads, features, proposals, detections):
+    channels = features[heads.box_in_features[0]].shape[1]
+
+    def pooled(pooler, count):
+        return torch.empty(count, channels, *pooler.output_size, device="meta")
+
+    # A cascade has a list of heads, one a stage.
+    stages = heads.box_head if isinstance(heads.box_head, torch.nn.ModuleList) else [heads.box_head]
+    predictors = heads.box_predictor if stages is heads.box_head else [heads.box_predictor]
+    for head, predictor in zip(stages, predictors):
+        predictor(head(pooled(heads.box_pooler, proposals)))
+    yield f"box head, {proposals} proposals", [*stages, *predictors]
+    for name in ("mask", "keypoint"):
+        if getattr(heads, f"{name}_on", False):
+            head = getattr(heads, f"{name}_head")
+            head.layers(pooled(getattr(heads, f"{name}_pooler"), detections))
+            yield f"{name} head, {detections} detections", [head]
+
+
+def cost_table(costs, resolution, backbone_224):
+    """
+    The costs as text, with the backbone at 224x224 beside, the figure that papers and search limits mean.
+
+    Args:
+        costs: of :func:`detector_costs`.
+        resolution: height and width they were counted for.
+        backbone_224: multiply-adds of the backbone at 224x224, or None.
+    """
+    size = f"{resolution[0]}x{resolution[1]}"
+    rows = [[part, f"{c['flops'] / 1e9:.3f}", f"{c['params'] / 1e6:.2f}"] for part, c in costs.items()]
+    if backbone_224 is not None:
+        rows.insert(0, ["backbone at 224x224", f"{backbone_224 / 1e9:.3f}", f"{costs['backbone']['params'] / 1e6:.2f}"])
+        rows[1][0] = f"backbone at {size}"
+    return tabulate(rows, [f"at {size}", "multiply-adds (G)", "parameters (M)"], disable_numparse=True)

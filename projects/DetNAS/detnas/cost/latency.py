@@ -1,0 +1,80 @@
+"""How long a path takes on this machine."""
+
+import json
+import os
+import platform
+import statistics
+import time
+
+import torch
+from detectron2.utils.file_io import PathManager
+
+from detnas.modeling.backbone import DetNASSupernet
+
+
+class LatencyMeter:
+    """
+    ``meter(path)`` gives the milliseconds of a forward pass of the backbone: the median of repeated runs after a
+    warm-up, on random input, in eval mode.
+
+    Args:
+        space: a :class:`detnas.space.SearchSpace`.
+        resolution: height and width of the image in pixels.
+        batch: images at once.
+        device: a torch device.
+        repeats, warmup: runs that count, and runs before them.
+        cache: file (of PathManager) with what was measured before, on the same machine with the same settings; None
+            keeps it in memory only.
+    """
+
+    def __init__(self, space, resolution=(224, 224), batch=1, device="cpu", repeats=20, warmup=5, cache=None):
+        self.space, self.repeats, self.warmup, self.cache = space, repeats, warmup, cache
+        self.device = torch.device(device)
+        self.supernet = DetNASSupernet(space).eval().to(self.device)
+        self.images = torch.randn(batch, 3, *resolution, device=self.device)
+        processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.processor()
+        #: what the time depends on, beside the path
+        self.settings = (
+            f"{self.device.type}, {processor or platform.machine()} on {platform.node()}, {torch.get_num_threads()} "
+            f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {repeats} runs"
+        )
+        self.key = f"{space}; {self.settings}"
+        self.measured = self._read().get(self.key, {})
+
+    def __call__(self, path):
+        arch = self.space.format(path)
+        if arch not in self.measured:
+            self.measured[arch] = self._measure(path)
+            if self.cache:
+                everything = self._read()
+                everything.setdefault(self.key, {}).update(self.measured)
+                # Under another name until it is complete: a process may be killed while it writes.
+                with PathManager.open(f"{self.cache}.partial", "w") as f:
+                    json.dump(everything, f, indent=1)
+                os.replace(f"{self.cache}.partial", self.cache)
+        return self.measured[arch]
+
+    @torch.no_grad()
+    def _measure(self, path):
+        self.supernet.path = path
+        times = []
+        for _ in range(self.warmup + self.repeats):
+            self._synchronize()
+            start = time.perf_counter()
+            self.supernet(self.images)
+            self._synchronize()
+            times.append(1e3 * (time.perf_counter() - start))
+        return statistics.median(times[self.warmup :])
+
+    def _synchronize(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _read(self):
+        if not (self.cache and PathManager.isfile(self.cache)):
+            return {}
+        with PathManager.open(self.cache) as f:
+            try:
+                return json.load(f)
+            except json.JSONDecodeError as e:
+                raise ValueError(f"latency cache {self.cache} is damaged: {e}; remove it") from None

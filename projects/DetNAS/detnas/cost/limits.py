@@ -1,0 +1,139 @@
+"""What a search may spend: any number of limits on the backbone, the whole detector and the time."""
+
+import dataclasses
+import os
+import random
+
+from detnas.config.constraint import Constraint, describe
+
+from .detector import detector_costs
+from .latency import LatencyMeter
+from .table import CostTable
+
+LATENCY = "latency_ms"
+#: random paths among which a joint limit must let one pass, and paths whose latency is measured for that
+_PATHS, _TIMED = 20_000, 20
+#: steps in which a path is repaired
+_STEPS = 200
+
+
+class Limits:
+    """
+    ``limits(path)`` says whether a path meets all constraints. What adds up over blocks is looked up in a table; the
+    latency is measured on this machine for paths that meet everything else, and kept in ``OUTPUT_DIR/latency.json``, so
+    that a search that is taken up again decides the same.
+
+    Args:
+        cfg: a supernet's config; reads ``SEARCH.CONSTRAINTS`` and the resolutions that belong to them.
+        space: its :class:`detnas.space.SearchSpace`.
+
+    Raises:
+        ValueError: if a constraint cannot be read, or no path can meet it, or all of them together; with the smallest
+            value that can be reached.
+    """
+
+    def __init__(self, cfg, space):
+        search = cfg.SEARCH
+        self.space = space
+        self.constraints = sorted(map(Constraint.parse, search.CONSTRAINTS), key=lambda c: c.metric == LATENCY)
+        self.table = CostTable.measure(space, search.FLOPS_RESOLUTION)
+        self.meter = None
+        limited = {constraint.metric for constraint in self.constraints}
+        try:
+            self.table = with_detector(self.table, cfg, tuple(search.DETECTOR_RESOLUTION))
+        except ValueError:
+            # A meta-architecture of one's own can be searched all the same.
+            if limited & {"detector_flops", "detector_params"}:
+                raise
+        if LATENCY in limited:
+            self.meter = LatencyMeter(
+                space,
+                tuple(search.LATENCY_RESOLUTION),
+                search.LATENCY_BATCH,
+                cfg.MODEL.DEVICE,
+                cache=os.path.join(cfg.OUTPUT_DIR, "latency.json"),
+            )
+        self._check_reachable(random.Random(f"limits {max(cfg.SEED, 0)}"))
+
+    def __call__(self, path):
+        return all(constraint.allows(self.cost(constraint.metric, path)) for constraint in self.constraints)
+
+    def cost(self, metric, path):
+        """Cost of a path by the metric's name; a latency is measured if it is not known."""
+        return self.meter(path) if metric == LATENCY else self.table.cost(metric, path)
+
+    def costs(self, path):
+        """All costs of a path by name: multiply-adds, parameters and, where it is limited, the latency in ms."""
+        measured = {LATENCY: self.meter(path)} if self.meter else {}
+        return {**self.table.costs(path), **measured}
+
+    def repair(self, path, rng):
+        """Change ops of a path, block by block, towards limits that it breaks; the result may still break some."""
+        path = list(path)
+        additive = [c for c in self.constraints if c.metric != LATENCY]
+        for _ in range(_STEPS):
+            broken = [c for c in additive if not c.allows(self.table.cost(c.metric, path))]
+            if not broken:
+                break
+            constraint, block = rng.choice(broken), rng.randrange(len(path))
+            costs = self.table.table[constraint.metric][block]
+            too_much = self.table.cost(constraint.metric, path) > constraint.max
+            better = [op for op, cost in enumerate(costs) if cost != costs[path[block]]]
+            better = [op for op in better if (costs[op] < costs[path[block]]) == too_much]
+            if better:
+                path[block] = rng.choice(better)
+        return tuple(path)
+
+    def _check_reachable(self, rng):
+        for constraint in self.constraints:
+            if constraint.metric != LATENCY:
+                constraint.check_reachable(self.table)
+        additive = [c for c in self.constraints if c.metric != LATENCY]
+        legal = []
+        for number in range(_PATHS):
+            path = self.space.random_path(rng)
+            # Rare ones are found by repairing what random paths break.
+            path = self.repair(path, rng) if number % 10 == 9 else path
+            if all(c.allows(self.table.cost(c.metric, path)) for c in additive):
+                legal.append(path)
+                if len(legal) == (_TIMED if self.meter else 1):
+                    break
+        if not legal:
+            raise ValueError(
+                f'no path of "{self.space.name}" was found that meets all of SEARCH.CONSTRAINTS together '
+                f"({_PATHS} were tried): {', '.join(map(str, self.constraints))}; "
+                f"reachable one by one: {self._reachable()}"
+            )
+        if self.meter:
+            constraint = self.constraints[-1]
+            times = [self.meter(path) for path in legal]
+            if not any(map(constraint.allows, times)):
+                raise ValueError(
+                    f'no path of "{self.space.name}" was found with {constraint}: of {len(times)} that meet the other '
+                    f"limits the fastest takes {min(times):.1f} ms and the slowest {max(times):.1f} ms"
+                )
+
+    def _reachable(self):
+        words = []
+        for metric in dict.fromkeys(c.metric for c in self.constraints if c.metric != LATENCY):
+            low, high = self.table.bounds(metric)
+            words.append(f"{metric} {describe(metric, low)} to {describe(metric, high)}")
+        return ", ".join(words)
+
+
+def with_detector(table, cfg, resolution):
+    """
+    A :class:`detnas.cost.table.CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector
+    costs what its backbone costs at the size of its images, and a constant.
+
+    Raises:
+        ValueError: if the meta-architecture is none that :func:`detnas.cost.detector.detector_costs` knows.
+    """
+    costs = detector_costs(cfg, resolution)
+    at_size = CostTable.measure(table.space, resolution)
+    stem, per_op = dict(table.stem), dict(table.table)
+    for metric in ("flops", "params"):
+        rest = costs["whole"][metric] - costs["backbone"][metric]
+        stem[f"detector_{metric}"] = at_size.stem[f"backbone_{metric}"] + rest
+        per_op[f"detector_{metric}"] = at_size.table[f"backbone_{metric}"]
+    return dataclasses.replace(table, stem=stem, table=per_op)

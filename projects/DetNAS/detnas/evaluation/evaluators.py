@@ -1,0 +1,194 @@
+"""Results of a model on the test sets of its config, in Detectron2's form {task: {metric: value}}, values in 0..100."""
+
+import contextlib
+import gc
+import io
+import logging
+import math
+import os
+import random
+from collections import OrderedDict
+
+import torch
+from detectron2.data import MapDataset, MetadataCatalog, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data.samplers import InferenceSampler
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset, print_csv_format
+from detectron2.utils import comm
+from torch.utils.data import DataLoader
+
+from detnas.data.mapper import build_mapper, is_classifier
+
+from .voc import VOCEvaluator
+
+try:
+    import faster_coco_eval
+except ImportError:
+    faster_coco_eval = None
+
+logger = logging.getLogger(__name__)
+
+#: form of a data set -> what its evaluator reports
+_REPORTED = {
+    "classification": ("classification/top1", "classification/top5"),
+    "coco": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+    "pascal_voc": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75")),
+}
+
+
+class ClassificationEvaluator(DatasetEvaluator):
+    """Top-1 and top-5 accuracy in percent, over all ranks."""
+
+    def reset(self):
+        self._counts = torch.zeros(3)  # images, right at top 1, right within top 5
+
+    def process(self, inputs, outputs):
+        for x, output in zip(inputs, outputs):
+            top = output["scores"].topk(min(5, len(output["scores"]))).indices.tolist()
+            self._counts += torch.tensor([1.0, top[0] == x["label"], x["label"] in top])
+
+    def evaluate(self):
+        counts = comm.gather(self._counts)
+        if not comm.is_main_process():
+            return {}
+        total, top1, top5 = sum(counts).tolist()
+        return {"classification": {"top1": 100 * top1 / total, "top5": 100 * top5 / total}}
+
+
+class BoxEvaluator(COCOEvaluator):
+    """
+    Detectron2's evaluator of boxes, with faster-coco-eval where that is installed and pycocotools where it is not; the
+    figures are the same. A network that detects nothing has AP 0, where Detectron2 says NaN.
+
+    Args:
+        image_ids: of the images that count; None: all of the data set.
+    """
+
+    def __init__(self, dataset_name, distributed=True, output_dir=None, image_ids=None):
+        super().__init__(
+            dataset_name, ("bbox",), distributed, output_dir, use_fast_impl=faster_coco_eval is not None
+        )
+        self._image_ids = image_ids
+        if faster_coco_eval is not None:
+            self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
+
+    def evaluate(self, img_ids=None):
+        # Hundreds of thousands of dicts are made here, none of them garbage; looking for some takes half of the time.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return super().evaluate(self._image_ids if img_ids is None else img_ids)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
+        results = super()._derive_coco_results(coco_eval, iou_type, class_names)
+        return dict.fromkeys(results, 0.0) if coco_eval is None else results
+
+
+def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=None):
+    """
+    The evaluator of a data set, or of the images of it that have these ids.
+
+    Raises:
+        ValueError: if its form has none here.
+    """
+    form = _form(dataset_name)
+    if form == "classification":
+        return ClassificationEvaluator()
+    if form == "coco":
+        return BoxEvaluator(dataset_name, distributed, output_dir, image_ids)
+    return VOCEvaluator(dataset_name, distributed, image_ids)
+
+
+def _form(dataset_name):
+    form = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if form not in _REPORTED:
+        raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
+    return form
+
+
+def reported_metrics(dataset_name):
+    """
+    Names of what the evaluator of a registered data set reports, as "task/metric". Those of single classes come last.
+
+    Raises:
+        ValueError: if its form has none here.
+    """
+    form = _form(dataset_name)
+    classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()
+    return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
+
+
+def read_test_images(dataset_name, count=0, seed=0):
+    """
+    The dicts of a test set, or of ``count`` of its images: at equal distances in its order, by classes in a folder of
+    classes, beginning where the seed says.
+    """
+    dicts = get_detection_dataset_dicts([dataset_name], filter_empty=False)
+    if not 0 < count < len(dicts):
+        return dicts
+    start = random.Random(f"test images {seed}").random()
+    return [dicts[int((number + start) * len(dicts) / count)] for number in range(count)]
+
+
+def build_test_loader(cfg, dicts):
+    """Detection: one image at a time, as is standard. Classification: in batches as large as those of training."""
+    mapper = build_mapper(cfg, is_train=False)
+    if not is_classifier(cfg):
+        return build_detection_test_loader(dicts, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
+    images = MapDataset(dicts, mapper)
+    batch = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // cfg.SOLVER.ACCUMULATE)
+    return DataLoader(
+        images,
+        batch,
+        sampler=InferenceSampler(len(images)),
+        collate_fn=list,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+
+
+def evaluate(cfg, model, images=0):
+    """
+    Evaluate a model on ``DATASETS.TEST``.
+
+    Args:
+        images: how many of each set, see :func:`read_test_images`; 0: all.
+
+    Returns:
+        the results; of several sets, by name.
+    """
+    results = OrderedDict()
+    for name in cfg.DATASETS.TEST:
+        dicts = read_test_images(name, images, max(cfg.SEED, 0))
+        ids = [d["image_id"] for d in dicts] if images and not is_classifier(cfg) else None
+        evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"), image_ids=ids)
+        # pycocotools prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            results[name] = inference_on_dataset(model, build_test_loader(cfg, dicts), evaluator)
+        if comm.is_main_process() and logger.isEnabledFor(logging.INFO):
+            logger.info(f"Results on {name}:")
+            print_csv_format(results[name])
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def finite(results):
+    """Nested results without the figures that could not be computed (no object of that size): they are no JSON."""
+    return {
+        name: finite(value) if isinstance(value, dict) else value
+        for name, value in (results or {}).items()
+        if isinstance(value, dict) or math.isfinite(value)
+    }
+
+
+@contextlib.contextmanager
+def quiet(*names):
+    """Only warnings of these loggers: evaluating a path says one line."""
+    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
+    for named, _ in levels:
+        named.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for named, level in levels:
+            named.setLevel(level)

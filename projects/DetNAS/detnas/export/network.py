@@ -1,0 +1,162 @@
+"""A trained network as two files for any Detectron2 project: a complete config and its weights."""
+
+import logging
+import os
+
+import torch
+from detectron2.config import get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
+
+from detnas.config.keys import add_detnas_config, config_space
+from detnas.launch.earlier_steps import read_arch, trained_weights
+from detnas.launch.machine import norm_nodes
+from detnas.launch.setup import load_config, register_datasets, set_number_of_classes
+from detnas.modeling.weights import load_weights
+from detnas.zoo import SUPERNET
+
+logger = logging.getLogger(__name__)
+
+CONFIG, WEIGHTS = "model.yaml", "model.pth"
+#: sections of a config that say how a network was found, and of this machine
+_ELSEWHERE_UNKNOWN = ("DATASETS", "SEARCH", "SUPERNET")
+
+
+def load_network_config(config_file, opts=()):
+    """
+    The config of one network for use on one CPU process, with its class names: from a data set where that is at hand.
+
+    Args:
+        config_file: of a training or an export. ``MODEL.DETNAS.ARCH`` may be a search's best.yaml.
+        opts: KEY VALUE overrides.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: saying what is wrong; also for a supernet, which is not one network.
+    """
+    cfg = load_config(config_file, opts)
+    detnas = cfg.MODEL.DETNAS
+    if "detnas" in cfg.MODEL.BACKBONE.NAME:
+        if detnas.ARCH == SUPERNET:
+            raise ValueError(
+                f'{config_file}: MODEL.DETNAS.ARCH is "{SUPERNET}", which is no single network: name an arch or a '
+                "best.yaml there, or export a path of it with --log"
+            )
+        space = config_space(cfg)
+        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
+    cfg.MODEL.DEVICE = "cpu"
+    use_plain_norms(cfg)
+    if not detnas.CLASSES:
+        try:
+            detnas.CLASSES = list(register_datasets(cfg) or ())
+        except (FileNotFoundError, ValueError) as e:
+            detnas.CLASSES = _known_classes(cfg)
+            if detnas.CLASSES:
+                set_number_of_classes(cfg, len(detnas.CLASSES))
+            else:
+                logger.warning(f"No class names, and their number is the config's: {e}")
+    return cfg
+
+
+def _known_classes(cfg):
+    """Class names of a data set that is not at hand but known to Detectron2."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name in DatasetCatalog.list() and MetadataCatalog.get(name).get("thing_classes"):
+            return list(MetadataCatalog.get(name).thing_classes)
+    return []
+
+
+def use_plain_norms(cfg):
+    """BN for SyncBN, in place: outside training both compute the same, and SyncBN cannot be traced on a CPU."""
+    for node in norm_nodes(cfg):
+        if node.NORM in ("SyncBN", "naiveSyncBN"):
+            node.NORM = "BN"
+    # RetinaNet gives a BN to each level as it does with SyncBN, but only one for all levels to naiveSyncBN.
+    if cfg.MODEL.RETINANET.NORM == "SyncBN":
+        cfg.MODEL.RETINANET.NORM = "BN"
+
+
+def is_export(cfg, opts):
+    """Whether a config is an exported one, whose weights lie beside it."""
+    return cfg.MODEL.WEIGHTS == WEIGHTS and "MODEL.WEIGHTS" not in opts
+
+
+def exported_as(config_file):
+    """What an exported config, or a search's best.yaml, says about its weights in its first line."""
+    with PathManager.open(config_file) as f:
+        return f.readline().strip("# \n")
+
+
+def has_weights_beside(cfg, opts):
+    """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
+    return is_export(cfg, opts) or (cfg.SEARCH.WINNER and "MODEL.WEIGHTS" not in opts)
+
+
+def network_weights(config_file, cfg, opts):
+    """
+    The weights that belong to a config: those beside an exported one or a search's best.yaml, else those of its
+    training.
+
+    Raises:
+        FileNotFoundError: if they are not there.
+    """
+    if not has_weights_beside(cfg, opts):
+        return trained_weights(cfg, opts)
+    path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
+    if not PathManager.isfile(path):
+        hint = "the weights of an exported config lie beside it"
+        if cfg.SEARCH.WINNER:
+            hint = "search_net.py writes it when the search has ended; before that, tools/export_model.py --log can"
+        raise FileNotFoundError(f"{path} does not exist; {hint}")
+    return path
+
+
+def portable_config(cfg):
+    """A copy of :func:`load_network_config`'s config that names nothing of this machine."""
+    portable, default = cfg.clone(), get_cfg()
+    add_detnas_config(default)
+    portable.defrost()
+    # Data sets that Detectron2 knows have their name everywhere; the others say where they lie here.
+    known = {key: tuple(name for name in cfg.DATASETS[key] if ":" not in name) for key in ("TRAIN", "TEST")}
+    for key in _ELSEWHERE_UNKNOWN:
+        portable[key] = default[key]
+    portable.DATASETS.TRAIN, portable.DATASETS.TEST = known["TRAIN"], known["TEST"]
+    portable.OUTPUT_DIR = default.OUTPUT_DIR
+    portable.MODEL.WEIGHTS = WEIGHTS
+    if cfg.MODEL.DETNAS.ARCH.isdigit():
+        # An arch of one stage; yaml and yacs would each take it for a number.
+        portable.MODEL.DETNAS.ARCH = repr(cfg.MODEL.DETNAS.ARCH)
+    return portable
+
+
+def write_network(folder, cfg, state_dict, about):
+    """
+    Write ``model.yaml`` and ``model.pth``, and read them back.
+
+    Args:
+        folder: a folder of PathManager; made if it is not there.
+        cfg: from :func:`load_network_config`.
+        state_dict: of the model of ``cfg``; all names must match.
+        about: one line for the head of the config.
+
+    Returns:
+        config and model as read from the files, the model on the CPU in eval mode.
+    """
+    PathManager.mkdirs(folder)
+    config_file, weights = (os.path.join(folder, name) for name in (CONFIG, WEIGHTS))
+    with PathManager.open(weights, "wb") as f:
+        torch.save({"model": {name: value.detach().cpu() for name, value in state_dict.items()}}, f)
+    with PathManager.open(config_file, "w") as f:
+        f.write(f"# {about}\n# `import detnas` and detnas.add_detnas_config(cfg) come before reading this file.\n")
+        f.write(portable_config(cfg).dump())
+    read = load_config(config_file)
+    return read, load_network(read, weights)
+
+
+def load_network(cfg, weights=None):
+    """The model of a config in eval mode; with all of its weights from a file, or with random ones by the seed."""
+    torch.manual_seed(max(cfg.SEED, 0))
+    model = build_model(cfg).eval()
+    if weights is not None:
+        load_weights(model, weights)
+    return model.requires_grad_(False)

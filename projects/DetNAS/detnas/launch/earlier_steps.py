@@ -1,0 +1,113 @@
+"""What earlier steps have left: weights, the arch of a search, the config of a run and what it has measured."""
+
+import json
+import os
+
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.utils.file_io import PathManager
+
+from detnas.config.keys import OWN_SPACE, add_detnas_config, config_space
+from detnas.zoo import resolve_arch
+
+#: what a search leaves: the winner's config, and its whole network with the supernet's weights
+BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
+
+
+def trained_weights(cfg, opts):
+    """
+    The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
+    the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
+    path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
+    return path
+
+
+def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
+    """
+    The path that an arch, a published name or a search's best.yaml means in a space.
+
+    Raises:
+        FileNotFoundError, ValueError: saying where it comes from (``source``) and what is wrong.
+    """
+    try:
+        return resolve_arch(_read_arch_file(arch, space) if arch.endswith((".yaml", ".yml")) else arch, space)
+    except (FileNotFoundError, ValueError) as e:
+        raise type(e)(str(e).replace("MODEL.DETNAS.ARCH", source, 1)) from None
+
+
+def _read_arch_file(path, space):
+    """The arch of a search's best.yaml."""
+    try:
+        arch, found = _arch_and_space(path)
+    except (FileNotFoundError, ValueError) as e:
+        raise type(e)(f"MODEL.DETNAS.ARCH: {e}") from None
+    if found != space:
+        raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {describe(found)}; this config is of {describe(space)}")
+    return arch
+
+
+def read_single_arch(path):
+    """
+    The space and the path of a config of one network, such as a search's best.yaml.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file.
+    """
+    arch, space = _arch_and_space(path)
+    try:
+        return space, resolve_arch(arch, space)
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from None
+
+
+def _arch_and_space(path):
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
+    try:
+        detnas, space = read_detnas(path)
+        # In an export, an arch of digits alone stands in quotes of its own.
+        return detnas["ARCH"].strip("'"), space
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+
+
+def read_detnas(path):
+    """MODEL.DETNAS of a yaml of one file, and its space."""
+    with PathManager.open(path) as f:
+        detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
+    default = get_cfg()
+    add_detnas_config(default)
+    own = {**default.MODEL.DETNAS.OWN_SPACE, **detnas.get("OWN_SPACE", {})}
+    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {**detnas, "OWN_SPACE": own}}}))
+
+
+def read_metrics(folder):
+    """The lines of ``metrics.json`` of a folder, a dict each, in the order in which they were written; none: empty."""
+    file = os.path.join(folder, "metrics.json")
+    if not PathManager.isfile(file):
+        return []
+    with PathManager.open(file) as f:
+        return [line for line in map(_parse, f) if line]
+
+
+def _parse(line):
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        # A process that was killed while writing leaves half a line.
+        return {}
+
+
+def describe(space):
+    """A space in words, one's own with what tells it from others."""
+    if space.name != OWN_SPACE:
+        return f'space "{space.name}"'
+    depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)
+    return f'space "own" ({depths} blocks, {space.stage_channels} channels, {ops})'

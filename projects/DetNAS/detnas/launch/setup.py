@@ -1,0 +1,179 @@
+"""From a command line to a config that fits this machine and its data; one process or several."""
+
+import logging
+import os
+import socket
+import sys
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import yaml
+from detectron2.engine import launch as launch_on_gpus
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
+
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.config.settings import check_settings
+from detnas.data.datasets import register_dataset
+from detnas.errors import user_errors
+from detnas.zoo import resolve_arch
+
+from .earlier_steps import describe, read_arch, read_detnas
+from .machine import fit_to_device, fit_to_processes
+
+logger = logging.getLogger(__name__)
+
+
+def check_processes(args):
+    """
+    Raises:
+        ValueError: if this machine has not got what the arguments ask for.
+    """
+    gpus = torch.cuda.device_count()
+    # 1 is the default and means one process, with a GPU or without.
+    if args.num_gpus > max(gpus, 1):
+        hint = "; --cpu-processes N starts N processes without GPUs" if gpus == 0 else ""
+        raise ValueError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
+    if args.cpu_processes > 1 and gpus:
+        raise ValueError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
+
+
+def _check_machines(args):
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise ValueError(
+            f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, with the first machine's name and a "
+            "free port of it, the same on all machines"
+        )
+    if args.num_machines > 1 and not torch.cuda.is_available():
+        raise ValueError(f"--num-machines {args.num_machines}: training on several machines needs GPUs on each")
+
+
+def launch(main, args):
+    """Run ``main(args)`` in as many processes as the arguments say."""
+    with user_errors():
+        check_processes(args)
+        _check_machines(args)
+    try:
+        if args.cpu_processes > 1:
+            url = f"tcp://127.0.0.1:{_free_port()}"
+            mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
+        else:
+            launch_on_gpus(
+                main, args.num_gpus, args.num_machines, args.machine_rank, dist_url=args.dist_url, args=(args,)
+            )
+    except mp.ProcessExitedException as e:
+        sys.exit(e.exit_code)
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def _cpu_process(rank, main, args, url):
+    """Detectron2's ``launch`` asserts CUDA in 0.6, so processes without a GPU start here."""
+    dist.init_process_group("gloo", init_method=url, world_size=args.cpu_processes, rank=rank)
+    comm._LOCAL_PROCESS_GROUP = dist.new_group(list(range(args.cpu_processes)))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.cpu_processes))
+    try:
+        main(args)
+    finally:
+        dist.destroy_process_group()
+
+
+def setup(args):
+    """
+    The config of a run, fitted to machine and data and frozen; logger and seeds set.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: for :func:`user_errors`.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    check_settings(cfg)
+    detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
+    if detnas.ARCH.endswith((".yaml", ".yml")):
+        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
+    resolve_arch(detnas.ARCH, space)
+    _check_output_folder(cfg, space)
+    register_datasets(cfg)
+    _make_output_folder(cfg.OUTPUT_DIR)
+
+    rank = comm.get_rank()
+    for name in ("fvcore", "detectron2", "detnas"):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+    cfg = fit_to_processes(cfg)
+    fit_to_device(cfg)
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    cfg.freeze()
+    return cfg
+
+
+def save_config(cfg):
+    """Write config.yaml into the output folder. Once a run can start: one that cannot must not mark the folder."""
+    if comm.is_main_process():
+        with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
+            f.write(cfg.dump())
+
+
+def _check_output_folder(cfg, space):
+    """Refuse a folder in which a network of another space was trained."""
+    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    if not PathManager.isfile(path):
+        return
+    try:
+        _, there = read_detnas(path)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return
+    if there != space:
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe(there)}; this one is of {describe(space)}: "
+            "give another OUTPUT_DIR, or remove it"
+        )
+
+
+def _make_output_folder(folder):
+    try:
+        PathManager.mkdirs(folder)
+    except OSError as e:
+        raise ValueError(f"OUTPUT_DIR {folder} cannot be made: {e.strerror}") from None
+    if "://" in folder:
+        return
+    if not os.path.isdir(folder):
+        raise ValueError(f"OUTPUT_DIR {folder} is a file")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"OUTPUT_DIR {folder} cannot be written to")
+
+
+def register_datasets(cfg):
+    """
+    Register the data sets that the config names, and take the number of classes from them.
+
+    Returns:
+        list of class names, or None where the data sets do not tell.
+
+    Raises:
+        FileNotFoundError, ValueError: if a data set is not there or not sound, or if they have other classes.
+    """
+    classes = {}
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        names = register_dataset(name)
+        if names:
+            classes[name] = list(names)
+    if not classes:
+        return None
+    (first, names), *others = classes.items()
+    for other, other_names in others:
+        if other_names != names:
+            raise ValueError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
+    set_number_of_classes(cfg, len(names))
+    return names
+
+
+def set_number_of_classes(cfg, count):
+    """For whichever head there is."""
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count

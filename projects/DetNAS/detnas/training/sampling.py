@@ -1,0 +1,118 @@
+"""Which path an iteration trains (paper, Sec. 3.2: one at random)."""
+
+import random
+
+from detectron2.engine import HookBase
+
+from detnas.cost.table import CostTable
+from detnas.modeling.backbone import find_supernet
+
+#: paths drawn to see how the multiply-adds of a space are spread
+_PATHS = 20_000
+#: draws for a path of one bin; a bin holds at least one path in a thousand, see BalancedSampler
+_ATTEMPTS = 100_000
+
+
+class UniformSampler:
+    """Path of an iteration, uniform over the space; a function of (seed, iteration) alone, so equal on all ranks."""
+
+    def __init__(self, space, seed):
+        self.space, self.seed = space, seed
+
+    def __call__(self, iteration):
+        return self.space.random_path(random.Random(f"path {self.seed} {iteration}"))
+
+
+class BalancedSampler:
+    """
+    Path of an iteration, uniform over bins of multiply-adds: uniform paths have nearly all the same cost, and the
+    cheapest and the dearest would hardly be trained (released code). A function of (seed, iteration) alone.
+
+    Args:
+        space: a :class:`detnas.space.SearchSpace`.
+        seed: of all draws.
+        flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn; empty: those of all random
+            paths but the cheapest and the dearest thousandth.
+        bins: number of bins of equal width.
+
+    Raises:
+        ValueError: if a bin holds less than a thousandth of all paths.
+    """
+
+    def __init__(self, space, seed, flops=(), bins=7):
+        self.space, self.seed, self.bins = space, seed, bins
+        self._cost = CostTable.measure(space).flops
+        rng = random.Random("paths of a space")
+        costs = sorted(self._cost(space.random_path(rng)) for _ in range(_PATHS))
+        tail = _PATHS // 1000
+        self.low, self.high = flops or (costs[tail], costs[-tail])
+        counts = [0] * bins
+        for cost in costs:
+            if self.low <= cost < self.high:
+                counts[self._bin(cost)] += 1
+        if min(counts) < tail:
+            number = counts.index(min(counts))
+            raise ValueError(
+                f"SUPERNET.BALANCED_FLOPS ({self.low / 1e6:.1f}e6, {self.high / 1e6:.1f}e6): "
+                f'bin {number + 1} of {bins} holds {counts[number]} of {_PATHS} random paths of "{space.name}"; '
+                f"those cost {costs[0] / 1e6:.1f}e6 to {costs[-1] / 1e6:.1f}e6: narrow the range, or take fewer bins"
+            )
+
+    def _bin(self, cost):
+        return int((cost - self.low) / (self.high - self.low) * self.bins)
+
+    def __call__(self, iteration):
+        rng = random.Random(f"path {self.seed} {iteration}")
+        wanted = rng.randrange(self.bins)
+        for _ in range(_ATTEMPTS):
+            path = self.space.random_path(rng)
+            cost = self._cost(path)
+            if self.low <= cost < self.high and self._bin(cost) == wanted:
+                return path
+        raise RuntimeError(f"no path of bin {wanted + 1} in {_ATTEMPTS} draws")
+
+
+class FairSampler:
+    """
+    Path of a pass, such that as many passes in a row as a block has ops train each op of each block once (Chu et al.,
+    FairNAS, Sec. 3.3). With that many parts an iteration they share one update, as there. A function of (seed,
+    iteration, part) alone.
+
+    Args:
+        space: a :class:`detnas.space.SearchSpace`.
+        seed: of all draws.
+        parts: passes of an iteration.
+    """
+
+    def __init__(self, space, seed, parts=1):
+        self.space, self.seed, self.parts = space, seed, parts
+
+    def __call__(self, iteration, part=0):
+        ops = range(len(self.space.ops))
+        turn, number = divmod(iteration * self.parts + part, len(ops))
+        rng = random.Random(f"path {self.seed} {turn}")
+        return tuple(rng.sample(ops, len(ops))[number] for _ in range(self.space.num_blocks))
+
+
+def build_sampler(cfg, space):
+    """The sampler that ``SUPERNET.PATH_SAMPLING`` names."""
+    supernet, seed = cfg.SUPERNET, max(cfg.SEED, 0)
+    if supernet.PATH_SAMPLING == "balanced":
+        return BalancedSampler(space, seed, tuple(supernet.BALANCED_FLOPS), supernet.BALANCED_BINS)
+    if supernet.PATH_SAMPLING == "fair":
+        return FairSampler(space, seed, cfg.SOLVER.ACCUMULATE)
+    return UniformSampler(space, seed)
+
+
+class SetPath(HookBase):
+    """Set the supernet's path before every iteration; a fair one also between the parts of its batch."""
+
+    def __init__(self, model, sampler):
+        self.supernet, self.sampler = find_supernet(model), sampler
+
+    def before_step(self):
+        self.supernet.path = self.sampler(self.trainer.iter)
+
+    def before_part(self, part):
+        if isinstance(self.sampler, FairSampler):
+            self.supernet.path = self.sampler(self.trainer.iter, part)

@@ -1,0 +1,113 @@
+"""One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
+
+import contextlib
+
+import torch
+from detectron2.engine import hooks
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+
+from detnas.data.loader import TrainingData
+from detnas.evaluation.evaluators import evaluate, finite
+from detnas.evaluation.fixed_paths import EvaluateFixedPaths, FixedPaths
+from detnas.files import lock_folder
+from detnas.modeling.backbone import find_supernet
+from detnas.modeling.weights import load_weights
+
+from .checkpoints import SafeCheckpointer
+from .hooks import Diverged, KeepSmoothedValues, StopWhenAsked
+from .progress import ProgressLine
+from .sampling import SetPath, build_sampler
+from .solver import build_optimizer, build_schedule
+from .step import StepTrainer
+
+
+def build_trainer(cfg, resume=False):
+    """
+    The trainer of a config, ready for ``trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)``.
+
+    A supernet trains one path per iteration; the gradients of all other ops stay None, so neither momentum nor weight
+    decay moves them. With ``resume``, the last checkpoint of ``OUTPUT_DIR`` is continued where there is one, with the
+    paths, images and random numbers that an uninterrupted run would have; otherwise training starts from
+    ``MODEL.WEIGHTS``.
+
+    Raises:
+        ValueError, FileNotFoundError: if weights do not match or are not there, or no checkpoint is whole.
+    """
+    model = build_model(cfg)
+    if cfg.MODEL.DEVICE == "cpu":
+        # A step takes three quarters of the time there (benchmarks/step.py).
+        model.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(cfg, model)
+    data = TrainingData(cfg)
+    supernet = find_supernet(model)
+    set_path = SetPath(model, build_sampler(cfg, supernet.space)) if supernet else None
+    checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
+    # Before the writers below leave files in the output folder: weights that do not fit should leave none.
+    checkpoint = resume and checkpointer.find_whole()
+    if cfg.MODEL.WEIGHTS and not checkpoint:
+        load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
+
+    trainer = StepTrainer(
+        model,
+        data.batches,
+        optimizer,
+        accumulate=cfg.SOLVER.ACCUMULATE,
+        amp=cfg.SOLVER.AMP.ENABLED,
+        seed=max(cfg.SEED, 0),
+        when_diverged=Diverged(checkpointer, optimizer, supernet),
+        **({"before_part": set_path.before_part} if supernet else {}),
+    )
+    checkpointer.add_checkpointable("trainer", trainer)
+    is_main = comm.is_main_process()
+    writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)] if is_main else []
+    trainer.register_hooks(
+        [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
+            set_path,
+            # Before what takes time of its own.
+            ProgressLine(cfg.SOLVER.IMS_PER_BATCH, supernet, cfg.MODEL.DEVICE == "cpu") if is_main else None,
+            KeepSmoothedValues(model),
+            hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
+            _evaluation(cfg, model, supernet) if cfg.DATASETS.TEST else None,
+            hooks.PeriodicWriter(writers) if is_main else None,
+            StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
+        ]
+    )
+    if checkpoint:
+        checkpointer.load(checkpoint)
+        trainer.start_iter = trainer.iter + 1
+    return trainer
+
+
+@contextlib.contextmanager
+def only_run(folder):
+    """
+    While it lasts no other training, nor a search, runs in an output folder. The main process holds the lock; all
+    processes raise.
+
+    Raises:
+        ValueError: if one runs there already, naming it.
+    """
+    lock = problem = None
+    if comm.is_main_process():
+        try:
+            lock = lock_folder(folder, "training")
+        except ValueError as e:
+            problem = str(e)
+    problem = comm.all_gather(problem)[0]
+    if problem:
+        raise ValueError(problem)
+    try:
+        yield
+    finally:
+        if lock:
+            lock.close()
+
+
+def _evaluation(cfg, model, supernet):
+    if supernet:
+        return EvaluateFixedPaths(cfg.TEST.EVAL_PERIOD, FixedPaths(cfg, model), cfg.OUTPUT_DIR)
+    return hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluate(cfg, model)))

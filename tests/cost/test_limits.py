@@ -1,0 +1,114 @@
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from detnas import CostTable, get_space
+from detnas.config.load import load_config
+from detnas.cost.detector import detector_costs
+from detnas.cost.limits import Limits
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SPACE = get_space("300M")
+
+
+def limits(folder, constraints, config="COCO/supernet_fpn_300M", *words):
+    opts = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(folder), "SEARCH.CONSTRAINTS", repr(tuple(constraints)), *words]
+    cfg = load_config(str(CONFIGS / f"{config}.yaml"), opts)
+    return Limits(cfg, get_space(cfg.MODEL.DETNAS.SPACE))
+
+
+def random_paths(count, space=SPACE):
+    rng = random.Random(0)
+    return [space.random_path(rng) for _ in range(count)]
+
+
+@pytest.mark.parametrize("config", ["COCO/supernet_fpn_300M", "COCO/supernet_retinanet_300M"])
+def test_costs_of_a_detector_are_those_of_its_config_with_the_path(config, tmp_path):
+    costs = limits(tmp_path, [], config, "SEARCH.DETECTOR_RESOLUTION", "(256, 320)").costs
+    for path in random_paths(2):
+        words = ["MODEL.DEVICE", "cpu", "MODEL.DETNAS.ARCH", SPACE.format(path)]
+        counted = detector_costs(load_config(str(CONFIGS / f"{config}.yaml"), words), (256, 320))
+        assert costs(path)["detector_flops"] == counted["whole"]["flops"]
+        assert costs(path)["detector_params"] == counted["whole"]["params"]
+        assert costs(path)["backbone_flops"] == CostTable.measure(SPACE).flops(path)
+
+
+def test_a_path_is_legal_if_it_meets_every_one_of_several_limits(tmp_path):
+    texts = ["270e6 <= backbone_flops <= 300e6", "backbone_params <= 2.2e6", "detector_flops <= 243.5e9"]
+    both = limits(tmp_path, texts)
+    alone = [limits(tmp_path, [text]) for text in texts]
+    paths = random_paths(300)
+    verdicts = [both(path) for path in paths]
+    assert verdicts == [all(one(path) for one in alone) for path in paths]
+    assert 0 < sum(verdicts) < 300
+
+
+@pytest.mark.parametrize(
+    "constraint, words",
+    [
+        ("backbone_flops <= 200e6", 'no path of "300M" has at most 200.0M backbone_flops; the smallest has 237.2M'),
+        ("backbone_params <= 1e5", "at most 0.1M backbone_params; the smallest has"),
+        ("detector_flops <= 1e9", "at most 1000.0M detector_flops; the smallest has 2"),
+        ("detector_params <= 1e6", "at most 1.0M detector_params; the smallest has"),
+        ("400e6 <= backbone_flops <= 500e6", "at least 400.0M backbone_flops; the largest has 365.5M"),
+    ],
+)
+def test_a_limit_out_of_reach_is_an_error_with_the_smallest_value_there_is(tmp_path, constraint, words):
+    with pytest.raises(ValueError) as caught:
+        limits(tmp_path, [constraint])
+    assert words in str(caught.value)
+
+
+def test_limits_that_can_be_met_one_by_one_but_not_together_are_an_error_that_says_so(tmp_path):
+    words = "SEARCH.CONSTRAINTS together .20000 were tried.*reachable one by one: backbone_flops 237.2M to 365.5M"
+    with pytest.raises(ValueError, match=words):
+        limits(tmp_path, ["backbone_flops <= 250e6", "340e6 <= backbone_flops <= 360e6"])
+
+
+def test_paths_near_the_smallest_are_found_by_repair(tmp_path):
+    tight = limits(tmp_path, ["backbone_flops <= 239e6"])
+    rng = random.Random(0)
+    repaired = [tight.repair(path, rng) for path in random_paths(20)]
+    assert not any(tight(path) for path in random_paths(200))
+    assert sum(tight(path) for path in repaired) > 15
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Function: limits -> Limits of the tiny space, whose latency is quickly measured."""
+    words = ["SEARCH.LATENCY_RESOLUTION", "(32, 32)", "MODEL.DETNAS.SPACE", "tiny"]
+    return lambda *constraints: limits(tmp_path, constraints, "demo/toy_2_train_supernet", *words)
+
+
+def test_a_latency_is_measured_once_and_kept_for_the_next_process(tiny, tmp_path):
+    first = tiny("latency_ms <= 1e4")
+    paths = random_paths(3, get_space("tiny"))
+    times = [first.costs(path)["latency_ms"] for path in paths]
+    assert all(0 < ms < 1e4 for ms in times) and all(first(path) for path in paths)
+    assert [tiny("latency_ms <= 1e4").costs(path)["latency_ms"] for path in paths] == times
+    (kept,) = json.loads((tmp_path / "latency.json").read_text()).values()
+    assert {get_space("tiny").format(path) for path in paths} <= kept.keys()
+
+
+def test_latency_is_measured_only_of_paths_that_meet_the_other_limits(tiny):
+    both = tiny("latency_ms <= 1e4", "backbone_flops <= 25e6")
+    before = len(both.meter.measured)
+    dear = [p for p in random_paths(50, get_space("tiny")) if both.table.flops(p) > 25e6]
+    assert dear and not any(both(path) for path in dear)
+    assert len(both.meter.measured) == before
+
+
+def test_a_latency_out_of_reach_is_an_error_with_the_fastest_that_was_measured(tiny):
+    with pytest.raises(ValueError, match=r"was found with latency_ms <= 0.0 ms: of 20 .* the fastest takes [\d.]+ ms"):
+        tiny("latency_ms <= 1e-3")
+
+
+def test_without_a_limit_nothing_is_timed(tiny):
+    assert tiny("backbone_flops <= 30e6").meter is None
+
+
+def test_an_unknown_metric_is_an_error_that_lists_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match='unknown metric "energy"; there are: backbone_flops, .*, latency_ms'):
+        limits(tmp_path, ["energy <= 3"])

@@ -1,0 +1,269 @@
+import functools
+import itertools
+import json
+import random
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from fvcore.nn import FlopCountAnalysis
+
+from detnas import (OPS, PUBLISHED, SPACES, Constraint, CostTable, DetNASNet, DetNASSupernet, add_detnas_config,
+                    get_space)
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden_numbers.json").read_text())
+NETWORKS = GOLDEN["networks"]
+UNIFORM = GOLDEN["uniform_networks_300M"]
+BOUNDS = GOLDEN["space_bounds"]["300M"]
+SMALL = GOLDEN["block_multiply_adds_224"]["300M"]
+#: Golden numbers name networks by task and size, the zoo by the names of the release.
+ZOO_NAMES = {
+    "COCO-FPN-300M": "DetNAS-COCO-FPN-300M",
+    "COCO-RetinaNet-300M": "DetNAS-COCO-RetinaNet-300M",
+    "COCO-FPN-1.3G": "DetNASNet-1.3G",
+}
+
+
+@functools.lru_cache
+def measure(space, resolution=(224, 224)):
+    return CostTable.measure(get_space(space), resolution)
+
+
+def conv_flops(network, resolution):
+    """fvcore counts one flop a multiply-add."""
+    analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, 3, *resolution)).unsupported_ops_warnings(False)
+    return analysis.by_operator()["conv"]
+
+
+def build_classifier(space, arch):
+    cfg = get_cfg()
+    add_detnas_config(cfg)
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.META_ARCHITECTURE = "ImageClassifier"
+    cfg.MODEL.BACKBONE.NAME = "build_detnas_classifier_backbone"
+    cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.ARCH, cfg.MODEL.DETNAS.NORM = space, arch, "BN"
+    return build_model(cfg)
+
+
+def classifier_flops(model):
+    linear = FlopCountAnalysis(model.linear, torch.zeros(1, model.linear.in_features)).total()
+    return conv_flops(model.backbone, (224, 224)) + linear
+
+
+def num_parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def space_of(golden_name):
+    return golden_name.split("-")[-1]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_golden_code_is_the_arch_of_the_zoo(name):
+    assert get_space(space_of(name)).parse(PUBLISHED[ZOO_NAMES[name]].arch) == tuple(NETWORKS[name]["code"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_golden_flops_of_a_published_backbone(name):
+    assert measure(space_of(name)).flops(NETWORKS[name]["code"]) == NETWORKS[name]["backbone_multiply_adds_224"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_golden_flops_of_a_published_backbone_at_a_detectors_size(name):
+    table = measure(space_of(name), (800, 1344))
+    assert table.flops(NETWORKS[name]["code"]) == NETWORKS[name]["backbone_multiply_adds_800x1344"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_golden_parameters_of_a_published_backbone(name):
+    assert measure(space_of(name)).params(NETWORKS[name]["code"]) == NETWORKS[name]["backbone_params"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_golden_flops_and_parameters_of_a_published_classifier(name):
+    model = build_classifier(space_of(name), ZOO_NAMES[name])
+    assert classifier_flops(model) == NETWORKS[name]["with_imagenet_classifier_224"]
+    assert num_parameters(model) == NETWORKS[name]["params_with_classifier"]
+
+
+@pytest.mark.parametrize("op", UNIFORM)
+def test_golden_flops_and_parameters_of_a_uniform_backbone(op):
+    path = (OPS.index(op),) * 20
+    assert measure("300M").flops(path) == UNIFORM[op]["backbone_macs_224"]
+    assert measure("300M").params(path) == UNIFORM[op]["backbone_params"]
+
+
+@pytest.mark.parametrize("op", UNIFORM)
+def test_golden_flops_and_parameters_of_a_uniform_classifier(op):
+    model = build_classifier("300M", str(OPS.index(op)) * 20)
+    assert classifier_flops(model) == UNIFORM[op]["classifier_macs_224"]
+    assert num_parameters(model) == UNIFORM[op]["classifier_params"]
+
+
+def test_golden_bounds_of_the_small_space():
+    assert measure("300M").bounds("backbone_flops") == (BOUNDS["min_backbone_macs"], BOUNDS["max_backbone_macs"])
+
+
+def test_golden_paths_of_least_and_most_flops():
+    assert measure("300M").flops(BOUNDS["argmin"]) == BOUNDS["min_backbone_macs"]
+    assert measure("300M").flops(BOUNDS["argmax"]) == BOUNDS["max_backbone_macs"]
+
+
+def test_golden_numbers_hold_every_block_of_the_small_space():
+    blocks = [(f"{b.stage}{'abcdefgh'[b.position]}", b.in_channels, b.out_channels, b.stride)
+              for b in get_space("300M").blocks()]
+    assert blocks == [(b["name"], b["in"], b["out"], b["stride"]) for b in SMALL["blocks"]]
+
+
+@pytest.mark.parametrize("index", range(20), ids=[b["name"] for b in SMALL["blocks"]])
+def test_golden_flops_and_parameters_of_a_block(index):
+    block, table = SMALL["blocks"][index], measure("300M").table
+    assert list(table["backbone_flops"][index]) == block["multiply_adds_by_choice"]
+    assert list(table["backbone_params"][index]) == block["params_by_choice"]
+
+
+def test_golden_input_size_of_every_block():
+    sizes = []
+    with torch.device("meta"):
+        network, image = DetNASNet("300M", "0" * 20), torch.empty(1, 3, 224, 224)
+    for block in itertools.chain(network.stage1, network.stage2, network.stage3, network.stage4):
+        block.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[2:]))
+    network(image)
+    assert sizes == [(b["input_hw"],) * 2 for b in SMALL["blocks"]]
+
+
+def test_golden_flops_of_the_stem():
+    assert measure("300M").stem["backbone_flops"] == SMALL["stem"]
+
+
+def test_golden_flops_of_the_classifiers_tail():
+    model = build_classifier("300M", "0" * 20)
+    with_tail, without = (conv_flops(m, (224, 224)) for m in (model.backbone, model.backbone.bottom_up))
+    assert with_tail - without == SMALL["last_conv"]
+    assert model.linear.weight.numel() == SMALL["fc"]
+
+
+def test_golden_parameters_of_the_supernet():
+    assert num_parameters(DetNASSupernet("300M")) == GOLDEN["supernet_params"]["300M backbone, all choices"]
+
+
+def test_golden_mean_and_deviation_of_the_flops_of_random_paths():
+    table, golden = measure("300M"), GOLDEN["random_sampling_300M"]
+    blocks = table.table["backbone_flops"]
+    mean = table.stem["backbone_flops"] + sum(map(statistics.mean, blocks))
+    std = sum(map(statistics.pvariance, blocks)) ** 0.5
+    assert (round(mean, -3), round(std, -3)) == (golden["mean"], golden["std"])
+
+
+def test_golden_share_of_random_paths_within_300e6_flops():
+    table, rng = measure("300M"), random.Random(0)
+    within = [table.flops(table.space.random_path(rng)) <= 300e6 for _ in range(5000)]
+    # The standard error of 5000 draws is 0.0066.
+    assert statistics.mean(within) == pytest.approx(GOLDEN["random_sampling_300M"]["share_at_or_below_300e6"], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "space, resolution, num_paths",
+    [
+        ("tiny", (96, 96), 3),
+        ("tiny", (75, 130), 3),
+        ("300M", (96, 96), 2),
+        ("300M", (75, 130), 2),
+        ("1.3G", (75, 130), 1),
+        ("3.8G", (75, 130), 1),
+    ],
+)
+def test_the_flops_of_random_paths_are_those_that_fvcore_counts_on_the_built_network(space, resolution, num_paths):
+    rng = random.Random(f"{space} {resolution}")
+    table = measure(space, resolution)
+    for _ in range(num_paths):
+        path = table.space.random_path(rng)
+        assert table.flops(path) == conv_flops(DetNASNet(space, path), resolution)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_parameters_of_a_random_path_are_those_of_the_built_network(space):
+    path = get_space(space).random_path(random.Random(2))
+    with torch.device("meta"):
+        network = DetNASNet(space, path)
+    assert measure(space, (75, 130)).params(path) == num_parameters(network)
+
+
+def test_the_parameters_do_not_depend_on_the_resolution():
+    assert measure("tiny").table["backbone_params"] == measure("tiny", (75, 130)).table["backbone_params"]
+
+
+def test_the_costs_of_a_path_hold_all_metrics_by_name():
+    table, path = measure("tiny"), (0, 1, 2, 3, 0, 1, 2, 3)
+    assert table.costs(path) == {"backbone_flops": table.flops(path), "backbone_params": table.params(path)}
+
+
+@pytest.mark.parametrize("metric", ["backbone_flops", "backbone_params"])
+def test_the_bounds_are_the_least_and_the_most_over_all_paths(metric):
+    table = measure("tiny")
+    # All 4^8 paths: the sums of all combinations, block by block.
+    costs = {table.stem[metric]}
+    for ops in table.table[metric]:
+        costs = {cost + op for cost in costs for op in ops}
+    assert table.bounds(metric) == (min(costs), max(costs))
+
+
+@pytest.mark.parametrize(
+    "text, constraint",
+    [
+        ("backbone_flops <= 300e6", Constraint("backbone_flops", 300e6)),
+        ("backbone_flops<=300000000", Constraint("backbone_flops", 300e6)),
+        ("250e6 <= backbone_flops <= 300e6", Constraint("backbone_flops", 300e6, 250e6)),
+        ("  1e6<=backbone_params<=2.5e6 ", Constraint("backbone_params", 2.5e6, 1e6)),
+    ],
+)
+def test_a_constraint_is_read_with_one_limit_or_two(text, constraint):
+    assert Constraint.parse(text) == constraint
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "300e6", "backbone_flops", "backbone_flops < 300e6", "backbone_flops >= 300e6", "backbone_flops <= many",
+     "few <= backbone_flops <= 300e6", "backbone_flops <= 300e6 <= 400e6", "backbone_flops <= 300 M"],
+)
+def test_a_constraint_that_reads_otherwise_is_refused_with_an_example(text):
+    with pytest.raises(ValueError) as e:
+        Constraint.parse(text)
+    assert str(e.value) == f'constraint "{text}": write it as "backbone_flops <= 300e6"'
+
+
+def test_a_constraint_on_an_unknown_metric_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError) as e:
+        Constraint.parse("latency <= 3")
+    assert str(e.value).startswith('constraint "latency <= 3": unknown metric "latency"; there are: backbone_flops, ')
+
+
+def test_both_limits_of_a_constraint_are_included():
+    assert Constraint("backbone_flops", max=300, min=300).allows(300)
+    assert not Constraint("backbone_flops", max=299).allows(300)
+    assert not Constraint("backbone_flops", max=301, min=301).allows(300)
+
+
+@pytest.mark.parametrize("limits", [(237222720, 0), (1e12, 365472576), (300e6, 250e6)])
+def test_a_constraint_that_some_path_meets_is_reachable(limits):
+    Constraint("backbone_flops", *limits).check_reachable(measure("300M"))
+
+
+def test_a_limit_below_the_smallest_path_is_refused_with_what_that_has():
+    with pytest.raises(ValueError) as e:
+        Constraint("backbone_flops", max=200e6).check_reachable(measure("300M"))
+    assert str(e.value) == 'no path of "300M" has at most 200.0M backbone_flops; the smallest has 237.2M'
+
+
+def test_a_limit_above_the_largest_path_is_refused_with_what_that_has():
+    with pytest.raises(ValueError) as e:
+        Constraint("backbone_flops", max=500e6, min=400e6).check_reachable(measure("300M"))
+    assert str(e.value) == 'no path of "300M" has at least 400.0M backbone_flops; the largest has 365.5M'
+
+
+def test_a_limit_on_parameters_is_checked_against_parameters():
+    with pytest.raises(ValueError, match="at most 1.0M backbone_params; the smallest has 1.5M"):
+        Constraint("backbone_params", max=1e6).check_reachable(measure("300M"))

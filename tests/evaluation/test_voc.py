@@ -1,0 +1,170 @@
+import detnas  # isort: skip  # noqa: F401  first: new processes import this file
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_voc_instances
+from detectron2.evaluation import PascalVOCDetectionEvaluator
+from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
+from stand_in import use_root, write_voc
+
+from detnas.command_line import argument_parser
+from detnas.data.datasets import register_dataset
+from detnas.evaluation.voc import VOCEvaluator
+from detnas.launch.setup import launch
+
+pytest_plugins = ["toy_fixtures"]
+FEW = ("cat", "dog", "horse")
+
+
+def guess(image, number):
+    """Ground truth moved by a few pixels, with some boxes of wrong class or place; equal for equal numbers."""
+    rng = np.random.default_rng(number)
+    boxes = np.array([ann["bbox"] for ann in image["annotations"]])
+    boxes = np.concatenate([boxes + rng.integers(-3, 4, boxes.shape), boxes + rng.integers(-30, 30, boxes.shape)])
+    labels = np.array([ann["category_id"] for ann in image["annotations"]] * 2)
+    labels[rng.random(len(labels)) < 0.2] = 0
+    instances = Instances((image["height"], image["width"]))
+    instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
+    instances.scores = torch.tensor(rng.random(len(boxes)))
+    instances.pred_classes = torch.tensor(labels)
+    return instances
+
+
+def process(evaluator, images, first=0, step=1):
+    """Let an evaluator see every ``step``-th image."""
+    evaluator.reset()
+    for number in range(first, len(images), step):
+        evaluator.process([images[number]], [{"instances": guess(images[number], number)}])
+    return evaluator
+
+
+def evaluate(name, kind=VOCEvaluator):
+    register_dataset(name)
+    return process(kind(name), DatasetCatalog.get(name)).evaluate()["bbox"]
+
+
+def report(args):
+    """Evaluate in two processes: every rank writes what it gets, gathered and on its own."""
+    folder, root = Path(args.opts[0]), args.opts[1]
+    name, rank = f"voc:{root}/VOC2007:test", comm.get_rank()
+    register_dataset(name)
+    images = DatasetCatalog.get(name)
+    results = [
+        process(VOCEvaluator(name, distributed), images, rank, 2).evaluate() for distributed in (True, False)
+    ]
+    (folder / f"rank{rank}.json").write_text(json.dumps(results))
+
+
+@pytest.mark.parametrize("year, split", [("VOC2007", "test"), ("VOC2012", "trainval")])
+def test_the_figures_are_detectron2s_where_all_classes_are_there(tmp_path, year, split):
+    write_voc(tmp_path, classes=FEW)
+    name = f"voc:{tmp_path}/{year}:{split}"
+    ours, theirs = evaluate(name), evaluate(name, PascalVOCDetectionEvaluator)
+    assert 5 < theirs["AP"] < 95
+    assert {metric: ours[metric] for metric in ("AP", "AP50", "AP75")} == pytest.approx(theirs, abs=1e-9)
+
+
+def test_ap50_is_the_mean_over_the_classes(tmp_path):
+    write_voc(tmp_path, classes=FEW)
+    results = evaluate(f"voc:{tmp_path}/VOC2007:test")
+    assert results["AP50"] == pytest.approx(np.mean([results[f"AP50-{name}"] for name in FEW]))
+
+
+def test_a_class_without_objects_is_left_out_of_the_mean(tmp_path):
+    write_voc(tmp_path, classes=FEW)
+    name = f"voc:{tmp_path}/VOC2007:test"
+    before = evaluate(name)
+    # Listed, but in no image of this split.
+    MetadataCatalog.get(name).thing_classes.append("unicorn")
+    assert evaluate(name) == before
+    assert evaluate(name, PascalVOCDetectionEvaluator)["AP50"] != pytest.approx(before["AP50"])
+
+
+def test_a_class_with_difficult_objects_alone_is_left_out_of_the_mean(tmp_path):
+    write_voc(tmp_path, classes=FEW)
+    for file in (tmp_path / "VOC2007" / "Annotations").iterdir():
+        objects = file.read_text().split("<object>")
+        changed = [x.replace("<difficult>0", "<difficult>1") if "<name>cat" in x else x for x in objects]
+        file.write_text("<object>".join(changed))
+    results = evaluate(f"voc:{tmp_path}/VOC2007:test")
+    assert "AP50-cat" not in results
+    assert results["AP50"] == pytest.approx((results["AP50-dog"] + results["AP50-horse"]) / 2)
+
+
+def test_classes_left_out_are_named_once(tmp_path, monkeypatch, caplog):
+    use_root(monkeypatch, tmp_path)
+    write_voc(tmp_path, classes=FEW)
+    with caplog.at_level(logging.WARNING, "detnas.evaluation.voc"):
+        evaluate("voc_2007_test")
+        evaluate("voc_2007_test")
+    (record,) = [r for r in caplog.records if "left out of the mean" in r.message]
+    assert "17 of 20 classes" in record.message and "aeroplane, bicycle" in record.message
+
+
+def test_nothing_detected_is_an_ap_of_0(tmp_path):
+    write_voc(tmp_path, classes=FEW)
+    name = f"voc:{tmp_path}/VOC2012:trainval"
+    register_dataset(name)
+    results = VOCEvaluator(name).evaluate()["bbox"]
+    assert set(results.values()) == {0.0} and set(results) >= {"AP", "AP50", "AP75", "AP50-cat"}
+
+
+def test_a_set_without_objects_is_an_error(tmp_path, monkeypatch):
+    use_root(monkeypatch, tmp_path)
+    write_voc(tmp_path, classes=("unicorn",))
+    with pytest.raises(ValueError, match='data set "voc_2007_test": no image has an object of its classes'):
+        register_dataset("voc_2007_test")
+        VOCEvaluator("voc_2007_test").evaluate()
+
+
+def test_a_joined_set_has_the_figures_of_one_merged_folder(tmp_path, monkeypatch):
+    use_root(monkeypatch, tmp_path)
+    write_voc(tmp_path)
+    merged = tmp_path / "merged" / "VOC2007"
+    ids = []
+    for year in ("VOC2007", "VOC2012"):
+        for folder in ("Annotations", "JPEGImages"):
+            shutil.copytree(tmp_path / year / folder, merged / folder, dirs_exist_ok=True)
+        ids.append((tmp_path / year / "ImageSets" / "Main" / "trainval.txt").read_text())
+    (merged / "ImageSets" / "Main").mkdir(parents=True)
+    (merged / "ImageSets" / "Main" / "trainval.txt").write_text("".join(ids))
+    # Under a name of its own, with Detectron2's order of the classes, so that the guesses are the same.
+    classes = register_dataset("voc_0712_trainval")
+    DatasetCatalog.register("merged", lambda: load_voc_instances(str(merged), "trainval", classes))
+    MetadataCatalog.get("merged").set(thing_classes=classes, dirname=str(merged), split="trainval", year=2007)
+    joined = evaluate("voc_0712_trainval")
+    assert 5 < joined["AP"] < 95
+    assert joined == pytest.approx(evaluate("merged"), abs=1e-9)
+
+
+def test_two_processes_have_the_figures_of_one(tmp_path):
+    write_voc(tmp_path, classes=FEW)
+    launch(report, argument_parser().parse_args(["--cpu-processes", "2", str(tmp_path), str(tmp_path)]))
+    (gathered, alone), (nothing, other) = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in (0, 1))
+    assert gathered["bbox"] == pytest.approx(evaluate(f"voc:{tmp_path}/VOC2007:test")) and nothing == {}
+    # Each saw half of the images, and not the same.
+    assert alone["bbox"]["AP50"] != other["bbox"]["AP50"]
+
+
+def test_the_order_in_which_images_come_does_not_matter(tmp_path):
+    write_voc(tmp_path, classes=FEW)
+    name = f"voc:{tmp_path}/VOC2007:test"
+    register_dataset(name)
+    images = DatasetCatalog.get(name)
+    found = []
+    for order in (range(len(images)), reversed(range(len(images)))):
+        evaluator = VOCEvaluator(name)
+        for number in order:
+            instances = guess(images[number], number)
+            # Many ties: what comes first of them decides.
+            instances.scores = (instances.scores * 3).round() / 3
+            evaluator.process([images[number]], [{"instances": instances}])
+        found.append(evaluator.evaluate())
+    assert found[0] == found[1]

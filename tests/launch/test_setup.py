@@ -1,0 +1,263 @@
+import json
+import os
+
+import pytest
+import torch
+import yaml
+from toy_runs import DEMO, TASKS, classification, command, detection, own_loggers, toy_setup, tree
+
+from detnas import get_space
+from detnas.command_line import argument_parser
+from detnas.config.load import load_config
+from detnas.errors import user_errors
+from detnas.launch.setup import launch, save_config, setup
+
+pytest_plugins = ["toy_fixtures"]
+
+
+@pytest.fixture
+def overrides(toy_root, tmp_path):
+    return {**classification(toy_root), "OUTPUT_DIR": tmp_path / "run"}
+
+
+def config_file(folder, text):
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def message(*args, error=ValueError):
+    with pytest.raises(error) as caught:
+        load_config(*args)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("arch", ["00000000", "21202112", "01", "0123-0000"])
+def test_an_arch_of_digits_on_the_command_line_is_no_number(arch):
+    assert load_config(None, ["MODEL.DETNAS.ARCH", arch]).MODEL.DETNAS.ARCH == arch
+
+
+def test_an_arch_of_digits_in_a_file_is_no_number(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text('MODEL: {DETNAS: {ARCH: "21301203"}}')
+    assert load_config(str(file)).MODEL.DETNAS.ARCH == "21301203"
+    # What a search of a space of one stage writes.
+    file.write_text(load_config(str(file)).dump())
+    assert load_config(str(file)).MODEL.DETNAS.ARCH == "21301203"
+
+
+def test_an_arch_of_digits_without_quotes_is_an_error_that_asks_for_them(tmp_path):
+    (tmp_path / "own.yaml").write_text("MODEL: {DETNAS: {ARCH: 21301203}}")
+    with pytest.raises(ValueError, match="own.yaml: MODEL.DETNAS.ARCH 21301203 is a number: put quotes around it"):
+        load_config(str(tmp_path / "own.yaml"))
+
+
+def test_later_overrides_win_over_the_file():
+    cfg = load_config(str(DEMO / "toy_1_pretrain_supernet.yaml"), ["SOLVER.MAX_ITER", "7", "SOLVER.MAX_ITER", "9"])
+    assert cfg.SOLVER.MAX_ITER == 9
+    assert cfg.MODEL.DETNAS.SPACE == "tiny"
+
+
+def test_loading_leaves_the_words_of_the_command_line_as_they_were():
+    words = ["MODEL.DETNAS.ARCH", "00000000"]
+    load_config(None, words)
+    assert words == ["MODEL.DETNAS.ARCH", "00000000"]
+
+
+def test_an_odd_number_of_overrides_shows_them():
+    words = message(None, ["SOLVER.MAX_ITER", "7", "OUTPUT_DIR"])
+    assert "KEY VALUE pairs" in words and "SOLVER.MAX_ITER 7 OUTPUT_DIR" in words
+
+
+@pytest.mark.parametrize("key", ["SEARCH.POPULATIONS", "NOTHING", "MODEL.DETNAS.ARCH.X", "SOLVER.MAX_ITER.X"])
+def test_an_unknown_key_on_the_command_line_is_named(key):
+    assert key in message(None, [key, "3"])
+
+
+def test_an_unknown_key_in_a_file_is_named_with_the_file(tmp_path):
+    path = config_file(tmp_path, "SEARCH: {POPULATIONS: 3}")
+    words = message(path)
+    assert path in words and "SEARCH.POPULATIONS" in words
+
+
+def test_a_value_of_another_type_is_an_error():
+    assert "SEARCH.POPULATION" in message(None, ["SEARCH.POPULATION", "many"])
+
+
+def test_a_missing_config_file_is_named():
+    assert message("no/such.yaml", error=FileNotFoundError) == "config file no/such.yaml does not exist"
+
+
+def test_a_missing_base_of_a_config_file_is_named(tmp_path):
+    path = config_file(tmp_path, '_BASE_: "gone.yaml"')
+    words = message(path, error=(ValueError, FileNotFoundError))
+    assert path in words and "gone.yaml" in words
+
+
+@pytest.mark.parametrize("text", ["MODEL: [", "MODEL: 3", "- a\n- b", "just words", ""])
+def test_a_config_file_that_is_none_is_named(tmp_path, text):
+    path = config_file(tmp_path, text)
+    assert path in message(path)
+
+
+def test_a_config_file_that_would_run_code_is_refused(tmp_path):
+    path = config_file(tmp_path, f'OUTPUT_DIR: !!python/object/apply:os.mkdir ["{tmp_path}/ran"]')
+    assert path in message(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_config_whose_base_would_run_code_is_refused(tmp_path):
+    (tmp_path / "base.yaml").write_text(f'OUTPUT_DIR: !!python/object/apply:os.mkdir ["{tmp_path}/ran"]')
+    message(config_file(tmp_path, '_BASE_: "base.yaml"'))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_loading_fits_nothing_to_the_machine():
+    cfg = load_config(str(DEMO / "toy_2_train_supernet.yaml"))
+    assert (cfg.MODEL.DEVICE, cfg.MODEL.FPN.NORM) == ("cuda", "SyncBN")
+
+
+def test_the_number_of_classes_comes_from_the_data(toy_root, tmp_path):
+    for name, data in TASKS.values():
+        model = toy_setup(name, {**data(toy_root), "OUTPUT_DIR": tmp_path}).MODEL
+        assert (model.ROI_HEADS.NUM_CLASSES, model.RETINANET.NUM_CLASSES, model.CLASSIFIER.NUM_CLASSES) == (4, 4, 4)
+
+
+def test_data_sets_with_other_classes_are_named(toy_root, tmp_path):
+    data = json.loads((toy_root / "detection" / "val.json").read_text())
+    data["categories"][3]["name"] = "star"
+    (tmp_path / "val.json").write_text(json.dumps(data))
+    test = f"coco:{tmp_path}/val.json:{toy_root}/detection/val"
+    with pytest.raises(ValueError, match="have other classes.*cross.*star"):
+        toy_setup("toy_2_train_supernet", {**detection(toy_root), "DATASETS.TEST": f"('{test}',)"})
+
+
+def test_one_process_trains_with_plain_batch_norm(overrides):
+    model = toy_setup("toy_1_pretrain_supernet", overrides).MODEL
+    assert model.DETNAS.NORM == "BN"
+    assert model.RETINANET.NORM == load_config(None).MODEL.RETINANET.NORM
+
+
+def test_one_process_puts_batch_norm_wherever_the_detector_synchronises_it(toy_root, tmp_path):
+    model = toy_setup("toy_2_train_supernet", {**detection(toy_root), "OUTPUT_DIR": tmp_path}).MODEL
+    assert (model.DETNAS.NORM, model.FPN.NORM, model.ROI_BOX_HEAD.NORM) == ("BN", "BN", "BN")
+
+
+def test_another_norm_of_the_config_stays(overrides):
+    model = toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.NORM": "GN"}).MODEL
+    assert model.DETNAS.NORM == "GN"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_uses_its_cpu(overrides):
+    assert toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DEVICE": "cuda"}).MODEL.DEVICE == "cpu"
+
+
+def test_a_run_is_frozen_and_its_config_saved(overrides, tmp_path):
+    cfg = setup(command("toy_1_pretrain_supernet", overrides))
+    assert cfg.is_frozen()
+    save_config(cfg)
+    again = load_config(str(tmp_path / "run" / "config.yaml"))
+    assert yaml.safe_load(again.dump()) == yaml.safe_load(cfg.dump())
+
+
+def test_a_run_starts_from_its_seed(overrides):
+    numbers = []
+    for seed in (3, 3, 4):
+        toy_setup("toy_1_pretrain_supernet", {**overrides, "SEED": seed})
+        numbers.append(torch.rand(1).item())
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def test_an_output_folder_of_another_space_is_refused_and_left_alone(overrides, tmp_path):
+    with own_loggers():
+        save_config(setup(command("toy_1_pretrain_supernet", overrides)))
+    before = tree(tmp_path)
+    with pytest.raises(ValueError, match='holds a run of space "tiny"; this one is of space "300M"'):
+        setup(command("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.SPACE": "300M"}))
+    assert tree(tmp_path) == before
+
+
+def test_an_output_folder_of_the_same_space_is_used_again(overrides):
+    save_config(setup(command("toy_1_pretrain_supernet", overrides)))
+    save_config(setup(command("toy_1_pretrain_supernet", {**overrides, "SEED": 4})))
+
+
+@pytest.mark.parametrize("arch", ["2120", "00000009", "0000000x", "", "DetNASNet-1.3G", "DetNASNet"])
+def test_an_arch_that_does_not_fit_is_named_with_its_key(overrides, arch, tmp_path):
+    with pytest.raises(ValueError) as caught:
+        setup(command("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": arch}))
+    assert f'MODEL.DETNAS.ARCH "{arch}"' in str(caught.value) and "tiny" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_space_is_an_error_that_lists_the_spaces(overrides):
+    with pytest.raises(KeyError, match="300G.*300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny"):
+        setup(command("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.SPACE": "300G"}))
+
+
+def best_yaml(folder, **detnas):
+    path = folder / "best.yaml"
+    path.write_text(yaml.safe_dump({"MODEL": {"DETNAS": detnas}}))
+    return path
+
+
+def test_the_arch_may_be_the_file_of_a_search(overrides, tmp_path):
+    arch = get_space("tiny").format((2, 1, 3, 0, 0, 1, 2, 3))
+    path = best_yaml(tmp_path, ARCH=arch, SPACE="tiny")
+    assert toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path}).MODEL.DETNAS.ARCH == arch
+
+
+@pytest.mark.parametrize("arch", ["21301203", "'21301203'"])
+def test_the_arch_of_a_file_may_be_digits_alone(overrides, tmp_path, arch):
+    path = best_yaml(tmp_path, ARCH=arch, SPACE="tiny")
+    cfg = toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+    assert cfg.MODEL.DETNAS.ARCH == "21-30-12-03"
+
+
+def test_a_search_of_another_space_does_not_give_the_arch(overrides, tmp_path):
+    path = best_yaml(tmp_path, ARCH="2120-2112-33130031-3132", SPACE="300M")
+    with pytest.raises(ValueError, match='is of space "300M"; this config is of space "tiny"'):
+        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+
+
+def test_a_search_that_has_not_run_is_named(overrides, tmp_path):
+    path = tmp_path / "best.yaml"
+    with pytest.raises(FileNotFoundError, match=f"{path} does not exist; search_net.py writes it"):
+        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+
+
+@pytest.mark.parametrize("text", ["MODEL: {DETNAS: {SPACE: tiny}}", "- 1", "", "{", "MODEL: {DETNAS: 3}"])
+def test_a_file_without_an_arch_is_named(overrides, tmp_path, text):
+    path = tmp_path / "best.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path} holds no MODEL.DETNAS.ARCH"):
+        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+
+
+def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as caught, user_errors():
+        get_space("300G")
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == 'error: unknown space "300G"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny'
+
+
+def test_what_a_library_raises_keeps_its_traceback():
+    with pytest.raises(json.JSONDecodeError), user_errors():
+        json.loads("{")
+
+
+def test_a_run_without_processes_asked_for_is_this_process():
+    pids = []
+    launch(lambda args: pids.append((os.getpid(), args.opts)), argument_parser().parse_args(["SEED", "1"]))
+    assert pids == [(os.getpid(), ["SEED", "1"])]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 7, reason="this machine has that many GPUs")
+def test_more_gpus_than_there_are_is_an_error(capsys):
+    with pytest.raises(SystemExit) as caught:
+        launch(print, argument_parser().parse_args(["--num-gpus", "8"]))
+    assert caught.value.code == 2
+    words = capsys.readouterr()
+    assert f"--num-gpus 8: this machine has {torch.cuda.device_count()} GPUs" in words.err and not words.out

@@ -1,0 +1,49 @@
+import os
+import sys
+
+import pytest
+
+from detnas.launch.step_runner import StepFailed, run_step
+
+SAYS = """
+import os, sys
+print("[time logger]: iteration 1/2  loss 3.0  eta 0:00:01")
+print("something else", os.environ["OMP_NUM_THREADS"])
+print("to stderr", file=sys.stderr)
+print("[time logger]: generation 2/8  candidate 3/12")
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log.txt"
+
+
+def test_a_step_tells_how_far_it_is_and_everything_is_in_the_log(log, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    said = []
+    seconds = run_step(["-c", SAYS], log, said.append, threads=3)
+    assert said == ["iteration 1/2  loss 3.0  eta 0:00:01", "generation 2/8  candidate 3/12"]
+    assert 0 < seconds < 60
+    text = log.read_text()
+    assert text.startswith("\n$ python -c") and "something else 3" in text and "to stderr" in text
+
+
+def test_the_number_of_threads_is_the_users_where_he_says_it(log, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    run_step(["-c", SAYS], log, lambda progress: None, threads=3)
+    assert "something else 5" in log.read_text()
+
+
+def test_a_step_that_fails_names_its_log(log):
+    with pytest.raises(StepFailed, match=f"failed; its output is in {log}"):
+        run_step(["-c", "raise SystemExit('no such thing')"], log, print)
+    assert "no such thing" in log.read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are inherited otherwise there")
+def test_a_step_inherits_the_files_it_is_given(log, tmp_path):
+    with open(tmp_path / "lock", "w") as file:
+        run_step(["-c", f"import os; os.write({file.fileno()}, b'mine')"], log, print, pass_fds=(file.fileno(),))
+    assert (tmp_path / "lock").read_text() == "mine"
+    assert os.path.getsize(log)

@@ -1,0 +1,123 @@
+import random
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+from toy_runs import detection, toy_setup
+
+from detnas import CostTable, DetNASSupernet, get_space
+from detnas.modeling.backbone import find_supernet
+from detnas.training.sampling import BalancedSampler, FairSampler, SetPath, UniformSampler, build_sampler
+from detnas.training.trainer import build_trainer
+
+pytest_plugins = ["toy_fixtures"]
+
+SPACE = get_space("tiny")
+
+
+def test_an_iteration_always_has_the_same_path():
+    sampler = UniformSampler(SPACE, seed=3)
+    forwards = [sampler(i) for i in range(50)]
+    random.seed(1)
+    torch.manual_seed(1)
+    assert [UniformSampler(SPACE, seed=3)(i) for i in reversed(range(50))] == forwards[::-1]
+
+
+def test_sampling_leaves_the_global_random_state_alone():
+    random.seed(5)
+    state = random.getstate()
+    UniformSampler(SPACE, seed=0)(7)
+    assert random.getstate() == state
+
+
+def test_seeds_and_iterations_give_other_paths():
+    paths = {UniformSampler(SPACE, seed)(i) for seed in range(10) for i in range(10)}
+    # Two of 100 paths out of 65536 are equal in 7% of all draws.
+    assert len(paths) >= 98
+
+
+def test_every_op_is_drawn_as_often_at_every_block():
+    sampler = UniformSampler(SPACE, seed=0)
+    counts = Counter((block, op) for i in range(2000) for block, op in enumerate(sampler(i)))
+    assert len(counts) == SPACE.num_blocks * len(SPACE.ops)
+    # 500 expected with a standard deviation of 19.
+    assert all(400 < count < 600 for count in counts.values())
+
+
+def test_neighbouring_blocks_are_drawn_independently():
+    sampler = UniformSampler(SPACE, seed=0)
+    pairs = Counter(sampler(i)[:2] for i in range(3200))
+    assert len(pairs) == 16 and all(140 < count < 260 for count in pairs.values())
+
+
+def test_a_path_of_any_space_is_legal_in_it():
+    for name in ("tiny", "300M", "1.3G"):
+        space = get_space(name)
+        assert space.check(UniformSampler(space, 0)(0)) == UniformSampler(space, 0)(0)
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, lambda net: torch.nn.Sequential(net)])
+def test_the_hook_sets_the_path_of_its_iteration(wrap):
+    supernet = DetNASSupernet(SPACE)
+    sampler = UniformSampler(SPACE, seed=2)
+    hook = SetPath(wrap(supernet), sampler)
+    for iteration in (0, 1, 17):
+        hook.trainer = SimpleNamespace(iter=iteration)
+        hook.before_step()
+        assert supernet.path == sampler(iteration)
+
+
+def spread(sampler, count=400):
+    """How many of the paths of the first iterations fall into each bin of the sampler."""
+    cost = CostTable.measure(sampler.space).flops
+    width = (sampler.high - sampler.low) / sampler.bins
+    return Counter(int((cost(sampler(i)) - sampler.low) / width) for i in range(count))
+
+
+@pytest.mark.parametrize("name", ["300M", "1.3G"])
+def test_balanced_paths_fill_all_bins_of_multiply_adds_alike(name):
+    counts = spread(BalancedSampler(get_space(name), seed=0))
+    # 57 expected with a standard deviation of 7; uniform paths leave 1% in the outer bins.
+    assert sorted(counts) == list(range(7)) and all(30 < count < 90 for count in counts.values())
+
+
+def test_the_range_of_the_small_space_is_nearly_that_of_the_released_code():
+    sampler = BalancedSampler(get_space("300M"), seed=0)
+    # 290M to 360M with the classifier, which has 33M.
+    assert sampler.low == pytest.approx(257e6, rel=0.01) and sampler.high == pytest.approx(327e6, rel=0.01)
+
+
+def test_a_balanced_path_depends_on_seed_and_iteration_alone():
+    a, b = (BalancedSampler(get_space("300M"), seed=3) for _ in range(2))
+    assert [a(i) for i in range(20)] == [b(i) for i in reversed(range(20))][::-1]
+    assert a(0) != BalancedSampler(get_space("300M"), seed=4)(0)
+
+
+def test_a_range_that_no_path_meets_is_an_error_that_says_what_there_is():
+    with pytest.raises(ValueError, match=r"BALANCED_FLOPS \(300.0e6, 500.0e6\): bin 3 of 7 holds 0 of 20000 .* narrow"):
+        BalancedSampler(get_space("300M"), 0, (300e6, 500e6))
+
+
+def test_a_config_names_the_sampling(toy_config):
+    cfg = toy_config("toy_2_train_supernet", "SUPERNET.PATH_SAMPLING", "balanced")
+    assert isinstance(build_sampler(cfg, SPACE), BalancedSampler)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_fair_paths_in_a_row_hold_each_op_of_each_block_once(parts):
+    sampler = FairSampler(SPACE, seed=1, parts=parts)
+    paths = [sampler(iteration, part) for iteration in range(8 // parts) for part in range(parts)]
+    for turn in (paths[:4], paths[4:]):
+        assert all(sorted(ops) == [0, 1, 2, 3] for ops in zip(*turn))
+    assert paths[:4] != paths[4:]
+
+
+def test_each_part_of_a_fair_update_trains_a_path_of_its_own(toy_root, tmp_path):
+    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path, "SUPERNET.PATH_SAMPLING": "fair", "MODEL.WEIGHTS": ""}
+    cfg = toy_setup("toy_2_train_supernet", {**overrides, "SOLVER.ACCUMULATE": 4, "SOLVER.IMS_PER_BATCH": 4})
+    trainer = build_trainer(cfg)
+    trainer.train(0, 1)
+    # After an iteration of uniform paths, three of four ops have no gradient.
+    for block in find_supernet(trainer.model).choice_blocks():
+        assert all(p.grad is not None for op in block for p in op.parameters())
