@@ -1,0 +1,99 @@
+"""
+What differs between two methods of search, in one object; ``SEARCH.METHOD`` names it. Log, loop, executors, tables,
+report and ``search_net.py`` know no method by name.
+"""
+
+import importlib
+
+#: of logs from before there was a choice
+DEFAULT = "paths"
+_methods = {}
+
+
+class Method:
+    """
+    What a search needs of a method, made from its config. Candidates are whatever the method likes that can be hashed,
+    compared and pickled.
+
+    Args:
+        cfg: the config of the search, fitted to this machine.
+        args: the command line, see :func:`detnas.command_line.search_parser`.
+
+    Raises:
+        FileNotFoundError, ValueError: whatever can be known to be wrong before the first candidate is evaluated.
+
+    Attributes:
+        space: of the candidates, with ``name``, ``parse(text)`` -> candidate and ``format(candidate)`` -> text.
+        searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``population``, and
+            ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
+    """
+
+    def costs(self, candidate):
+        """What a candidate costs: name -> number, kept in the log."""
+        return {}
+
+    def header(self):
+        """The settings that make two searches the same one, as JSON; with the method's and the space's name."""
+        raise NotImplementedError
+
+    def evaluator(self):
+        """A function without arguments that can be pickled, and gives one: candidate -> dict of metrics."""
+        raise NotImplementedError
+
+    def on_best(self, candidate):
+        """Called with a :class:`detnas.search.log.Candidate` that is the best so far."""
+
+    def finish(self, log, evaluator):
+        """
+        Called when the search has ended, with its log and a function that gives an evaluator in this process.
+
+        Returns:
+            lines for the user.
+
+        Raises:
+            OSError: if something cannot be written.
+        """
+        return []
+
+
+def register_method(name, read_space, method):
+    """
+    Make a method known.
+
+    Args:
+        name: for ``SEARCH.METHOD``.
+        read_space: header of a log -> the space of its candidates. Quick to import: it is all that a look at a log
+            needs.
+        method: a subclass of :class:`Method`, or "module:class" of one that is slow to import.
+    """
+    _methods[name] = read_space, method
+
+
+def read_space(header):
+    """
+    The space of a log's candidates.
+
+    Raises:
+        KeyError, ValueError: if the header names none that is known.
+    """
+    return _find(header.get("method", DEFAULT))[0](header)
+
+
+def get_method(name):
+    """
+    The class of a method.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    method = _find(name)[1]
+    if isinstance(method, str):
+        module, _, attribute = method.partition(":")
+        method = getattr(importlib.import_module(module), attribute)
+    return method
+
+
+def _find(name):
+    if name not in _methods:
+        raise ValueError(f'unknown SEARCH.METHOD "{name}"; there are: {", ".join(_methods)}')
+    return _methods[name]
