@@ -31,7 +31,7 @@ def fails(capsys, tmp_path):
 
     def check(script, *args, leaves=()):
         parser = search_net.parser() if script is search_net else argument_parser()
-        before = {name: content for name, content in tree(tmp_path).items() if not name.endswith("log.txt")}
+        before = {name: content for name, content in tree(tmp_path).items() if not name.endswith(("log.txt", "run.lock"))}
         capsys.readouterr()
         with own_loggers(), pytest.raises(SystemExit) as caught:
             if script is search_net:
