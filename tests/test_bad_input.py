@@ -42,7 +42,7 @@ SETTINGS = {
     "SOLVER.IMS_PER_BATCH": [0, -8],
     "SOLVER.REFERENCE_WORLD_SIZE": [-1],
     "SOLVER.ACCUMULATE": [0],
-    "SOLVER.BASE_LR": [-1.0, 0.0, 1e9],
+    "SOLVER.BASE_LR": [-1.0, 1e9],
     "SOLVER.MOMENTUM": [1.5],
     "SOLVER.WEIGHT_DECAY": [-1e-4],
     "SOLVER.MAX_ITER": [-1, 0],
@@ -98,7 +98,8 @@ DATA = ["nowhere", "coco:a.json", "coco:gone.json:.", "coco:$GONE_VARIABLE/a.jso
         "folder:gone", "folder:.", "folder:.:gone.txt"]
 #: content of an annotation file, and what is said of it
 JSON = [("", "not a JSON file"), ("{", "not a JSON file"), ("[]", 'no "images"'),
-        ('{"images": []}', 'no "annotations"')]
+        ('{"images": []}', '"images" is empty'), ('{"images": [{}]}', 'no "annotations"'),
+        ('{"images": [{}], "annotations": []}', '"annotations" is empty')]
 
 
 @pytest.mark.parametrize("key, value", [(key, value) for key, values in SETTINGS.items() for value in values])

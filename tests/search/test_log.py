@@ -196,11 +196,14 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path):
 def test_a_data_worker_that_outlives_a_killed_search_holds_no_lock(tmp_path):
     fork = multiprocessing.get_context("fork")
 
+    def work():
+        send.send(os.getpid())
+        time.sleep(60)
+
     def search():
         log = SearchLog(str(tmp_path), SPACE, HEADER)
-        worker = fork.Process(target=time.sleep, args=(60,))
+        worker = fork.Process(target=work)
         worker.start()
-        send.send(worker.pid)
         time.sleep(60)
         log.close()
 

@@ -50,7 +50,7 @@ FLOPS_RANGE = Rule("empty, or two numbers of multiply-adds, the smaller one firs
 DEVICE = Rule('"cuda", "cuda:NUMBER", "cpu" or another device of torch',
               lambda v: re.fullmatch(r"(cpu|cuda|mps|xpu|meta)(:\d+)?", v))
 #: a learning rate above is one in which a digit too many was typed
-LEARNING_RATE = Rule("more than 0 and at most 100", lambda value: 0 < value <= 100)
+LEARNING_RATE = Rule("from 0 to 100", lambda value: 0 <= value <= 100)
 
 RULES = {
     "SEED": Rule("a whole number below 2 ** 31, negative for another one each time", lambda value: value < 2**31),
