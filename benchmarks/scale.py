@@ -25,8 +25,8 @@ from detnas.cost.limits import Limits
 from detnas.search.executor import run_all
 from detnas.search.log import Candidate, SearchLog
 from detnas.search.loop import run_asynchronous, run_search
+from detnas.search.paths import build_searcher
 from detnas.search.ray_executor import RayExecutor
-from detnas.search.session import build_searcher
 
 SECONDS, SPREAD, FAILURES = 60.0, 3.0, 0.01
 

@@ -119,7 +119,7 @@ def test_a_folder_without_a_log_is_one_sentence(tmp_path, content, words):
 
 
 def test_the_metrics_table_shows_the_logged_values_beside(tmp_path):
-    table = report.metrics_table({"bbox/AP": 1.5}, {"bbox/AP": 2.5}).splitlines()
+    table = tables.metrics_table({"bbox/AP": 1.5}, {"bbox/AP": 2.5}).splitlines()
     assert table[0].split() == ["metric", "value", "logged"] and table[2].split() == ["bbox/AP", "1.500000", "2.500000"]
 
 

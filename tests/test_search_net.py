@@ -14,7 +14,7 @@ from toy_runs import classification, command, detection, own_loggers, toy_setup
 import search_net
 from detnas import CostTable, get_space
 from detnas.cost.limits import Limits
-from detnas.search import session
+from detnas.search import paths
 from detnas.search.log import SearchLog
 
 pytest_plugins = ["toy_fixtures"]
@@ -147,8 +147,8 @@ def prepared(toy_root, folder, **overrides):
     keys = {name.replace("__", "."): value for name, value in overrides.items()}
     cfg = toy_setup("toy_2_train_supernet", {**detection(toy_root), **SMALL, "OUTPUT_DIR": folder, **keys})
     limits = Limits(cfg, TINY)
-    initial = session.initial_paths(cfg, limits)
-    return session.search_header(cfg, limits, None, initial), session.build_searcher(cfg, limits, initial)
+    initial = paths.initial_paths(cfg, limits)
+    return paths.path_header(cfg, limits, None, initial), paths.build_searcher(cfg, limits, initial)
 
 
 def test_an_initial_network_that_breaks_a_limit_is_left_out_with_a_line(toy_root, tmp_path):

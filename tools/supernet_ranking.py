@@ -42,7 +42,7 @@ def judge(config_file, variant, length, seed, search, archs, folder):
     """
     sys.path.insert(0, ROOT)
     import train_net
-    from detnas.search.session import build_evaluator
+    from detnas.search.evaluator import build_candidate_evaluator
 
     torch.set_num_threads(1)
     # Evaluated at the quarters of any length, so that agreements can be compared.
@@ -55,7 +55,7 @@ def judge(config_file, variant, length, seed, search, archs, folder):
             train_net.main(argument_parser().parse_args(words))
         words = ["--config-file", config_file, *opts, *search.replace("no-recalibration", "").split()]
         cfg = setup(argument_parser().parse_args(words))
-        evaluator = build_evaluator(cfg, weights, recalibrate="no-recalibration" not in search)
+        evaluator = build_candidate_evaluator(cfg, weights, recalibrate="no-recalibration" not in search)
         space = config_space(cfg)
         fitness = {arch: round(evaluator(space.parse(arch))[cfg.SEARCH.METRIC], 3) for arch in archs}
     return {"fitness": fitness, "agreement": read_evaluations(folder)[-1].get(AGREEMENT)}

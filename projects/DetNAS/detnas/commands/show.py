@@ -4,7 +4,7 @@ import os
 
 from detnas.config.load import load_config, quick_default
 from detnas.search.log import read_log
-from detnas.search.tables import candidate_table, pareto_front, to_beat, write_csv
+from detnas.search.tables import candidate_table, front_costs, pareto_front, to_beat, write_csv
 
 
 def is_asked_for(args):
@@ -50,9 +50,9 @@ def _write_report(folder, log):
 
 
 def _show_front(cfg, log):
-    costs = cfg.SEARCH.OBJECTIVES or log.header.get("objectives")
+    costs = cfg.SEARCH.OBJECTIVES or log.header.get("objectives") or front_costs(log)
     chosen, file = pareto_front(log, costs), os.path.join(cfg.OUTPUT_DIR, "front.csv")
     write_csv(log, chosen, file)
     metric = log.header.get("metric", "score")
-    print(f"Pareto front of {metric} and {', '.join(costs or ['backbone_flops'])}, also in {file}")
+    print(f"Pareto front of {metric} and {', '.join(costs)}, also in {file}")
     return chosen

@@ -16,7 +16,7 @@ from detnas.launch.earlier_steps import BEST_WEIGHTS
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
-from detnas.search.session import build_searcher, check_metric, initial_paths
+from detnas.search.paths import build_searcher, check_metric, initial_paths
 from detnas.training.trainer import build_trainer, only_run
 from detnas.zoo import SUPERNET
 

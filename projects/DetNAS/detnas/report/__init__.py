@@ -5,8 +5,7 @@ from detnas.report.command import main
 from detnas.report.curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
 from detnas.report.page import page_data, write_page
 from detnas.report.results import results_table
-from detnas.report.searches import (best_so_far, generation_means, group_searches, metrics_table, search_labels,
-                                    top_means, top_so_far)
+from detnas.report.searches import best_so_far, generation_means, group_searches, search_labels, top_means, top_so_far
 from detnas.report.times import times_table
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "generation_means",
     "group_searches",
     "main",
-    "metrics_table",
     "named_archs",
     "op_frequencies",
     "page_data",

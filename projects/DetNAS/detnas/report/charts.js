@@ -73,6 +73,8 @@ function pattern(search, arch) {
   });
   return box;
 }
+/* Nothing for candidates that are not made of blocks with ops. */
+const drawn = (search, arch) => (search.ops.length ? [pattern(search, arch)] : []);
 function opKey(box) {
   const names = union(D.searches.map((s) => s.ops));
   names.forEach((name) => {
@@ -113,7 +115,7 @@ function describe(c) {
   return [
     el("div", {}, el("b", {}, `${c.search.metric} ${score(c.score)}`), several ? ` · ${c.search.label}` : ""),
     el("div", { class: "arch" }, c.path),
-    pattern(c.search, c.path),
+    ...drawn(c.search, c.path),
     soft(`candidate ${c.number}, generation ${c.generation}${origin}`),
     soft(Object.entries(c.costs).map(([name, value]) => `${words(name)} ${cost(value)}`).join(", ")),
   ];

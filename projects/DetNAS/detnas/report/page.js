@@ -158,7 +158,7 @@ const best = (g, count) => {
 };
 function archRow(name, value, search, arch) {
   const text = el("span", { class: "soft" }, value);
-  return el("div", { class: "row" }, el("span", { class: "name" }, name), pattern(search, arch), text);
+  return el("div", { class: "row" }, el("span", { class: "name" }, name), ...drawn(search, arch), text);
 }
 const noScore = () => soft("No candidate with a score yet.");
 const title = (group, found) => el("h3", {}, group.label + (found.length ? `: the best ${found.length}` : ""));
@@ -178,9 +178,10 @@ function drawArchs() {
   });
 }
 function drawFrequencies() {
+  $("op-shares").hidden = !D.searches.some((search) => search.ops.length);
   $("frequencies").replaceChildren(...D.groups.map((group, g) => {
     const found = best(g, +$("frequency-count").value), search = searchesOf(g)[0];
-    return el("div", {}, title(group, found), ...(found.length ? frequencyBars(search, found) : [noScore()]));
+    return el("div", {}, title(group, found), ...(found.length && search.ops.length ? frequencyBars(search, found) : [noScore()]));
   }));
 }
 function frequencyBars(search, found) {
@@ -215,7 +216,7 @@ function drawSummary() {
   if (top) {
     const where = several ? ` (${top.search.label})` : "";
     const box = tile(score(top.score), `best ${top.search.metric}${where}, arch ${top.path}`, "wide");
-    box.append(pattern(top.search, top.path), copyButton(top.path));
+    box.append(...drawn(top.search, top.path), copyButton(top.path));
     $("summary").append(box);
   } else $("summary").append(tile("–", "no candidate with a score yet", "wide"));
   $("summary").append(

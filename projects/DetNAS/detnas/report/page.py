@@ -61,8 +61,7 @@ def _search(label, log, group, count):
         "group": group,
         "metric": metric_name(log),
         "header": log.header,
-        "depths": log.space.stage_depths,
-        "ops": log.space.ops,
+        **_blocks(log.space),
         "costs": {name: cost_label(name) for name in costs},
         "jointFront": len(front_costs(log, None)) > 1,
         "fronts": {name: [number[c.path] for c in front_of(history, front_costs(log, name))] for name in costs},
@@ -133,6 +132,7 @@ def write_figures(logs, folder):
     """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
     cost = default_cost(logs)
     tops = [(group.label, *_top(group)) for group in group_searches(logs)]
+    tops = [(label, log, best) for label, log, best in tops if _blocks(log.space)["ops"]]
     archs = [
         (f"{log.space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", log.space, path)
         for label, log, best in tops
@@ -155,6 +155,12 @@ def write_figures(logs, folder):
     for name, write in draw.items():
         write(*(os.path.join(folder, f"{name}.{ending}") for ending in ("png", "svg")))
     return list(draw)
+
+
+def _blocks(space):
+    """What is needed to draw a candidate as blocks with ops; nothing of it where it is made of something else."""
+    has_blocks = hasattr(space, "blocks")
+    return {"depths": space.stage_depths if has_blocks else (), "ops": space.ops if has_blocks else ()}
 
 
 def _top(group):

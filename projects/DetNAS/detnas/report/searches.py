@@ -6,19 +6,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Dict
 
-from tabulate import tabulate
-
 from detnas.search.log import VERSIONS, SearchLog
 
 #: candidates of a generation in the paper
 PAPER_POPULATION = 50
-
-
-def metrics_table(metrics, logged=None):
-    """All metrics of a path as text, beside the values of the log where there are any."""
-    headers = ["metric", "value"] + (["logged"] if logged else [])
-    rows = [[name, value] + ([logged.get(name)] if logged else []) for name, value in metrics.items()]
-    return tabulate(rows, headers, floatfmt=".6f")
 
 
 def search_labels(folders):

@@ -11,6 +11,7 @@ from detectron2.modeling import build_model
 from detnas.batch_norm.folding import folded
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, restart_level_norms
 from detnas.batch_norm.up_to_last_norm import UpToLastNorm
+from detnas.data.datasets import register_dataset
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.evaluation.evaluators import build_evaluator, quiet
@@ -101,6 +102,13 @@ class CandidateEvaluator:
         # pycocotools prints.
         with contextlib.redirect_stdout(io.StringIO()):
             return flatten(self.metric.evaluate())
+
+
+def build_candidate_evaluator(cfg, weights, recalibrate=True):
+    """A :class:`CandidateEvaluator`, also in a new process that knows nothing of the data yet."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        register_dataset(name)
+    return CandidateEvaluator(cfg, weights, recalibrate)
 
 
 def build_held_out_batches(cfg, model):

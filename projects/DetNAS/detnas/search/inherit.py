@@ -1,6 +1,7 @@
 """A path of a search as a network of its own, with the weights it was evaluated with."""
 
 import functools
+import hashlib
 import os
 
 import torch
@@ -14,8 +15,8 @@ from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.zoo import SUPERNET
 
+from .evaluator import build_candidate_evaluator
 from .log import SearchLog
-from .session import build_evaluator, weights_id
 
 
 def search_config(folder, config_file="", opts=()):
@@ -54,6 +55,17 @@ def logged_candidate(log, arch=""):
     return found[0]
 
 
+def weights_id(path):
+    """What the log's header says of a checkpoint; None stands for random weights."""
+    if not path:
+        return "random weights"
+    digest = hashlib.sha256()
+    with PathManager.open(path, "rb") as f:
+        for block in iter(lambda: f.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def inherit_path(cfg, log, weights, path):
     """
     The state dict of a single network with the supernet's weights and batch-norm statistics of its own: those with
@@ -70,7 +82,7 @@ def inherit_path(cfg, log, weights, path):
     given, logged = weights_id(weights), log.header.get("weights_sha256")
     if given != logged:
         raise ValueError(f"{weights or 'random weights'}: the search ran with other weights (sha256 {logged})")
-    return build_evaluator(cfg, weights).inherit(path)
+    return build_candidate_evaluator(cfg, weights).inherit(path)
 
 
 def write_best(log, evaluator):

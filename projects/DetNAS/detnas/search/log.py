@@ -9,9 +9,9 @@ from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
 
-from detnas.config.keys import OWN_SPACE
 from detnas.files import lock_folder
-from detnas.space import SearchSpace, get_space
+
+from .method import read_space
 
 #: part of the header that may differ when a search is continued
 VERSIONS = "versions"
@@ -228,11 +228,7 @@ def read_log(folder):
     with g_pathmgr.open(path) as f:
         line = f.readline()
     try:
-        header = json.loads(line)
-        own = header.get("own_space")
-        name = header["space"]
+        space = read_space(json.loads(line))
     except (json.JSONDecodeError, KeyError, AttributeError):
         raise ValueError(f"{path} is damaged: its first line is no header") from None
-    if name == OWN_SPACE:
-        return SearchLog(folder, SearchSpace(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}))
-    return SearchLog(folder, get_space(name))
+    return SearchLog(folder, space)

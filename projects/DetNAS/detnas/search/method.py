@@ -17,7 +17,7 @@ class Method:
 
     Args:
         cfg: the config of the search, fitted to this machine.
-        args: the command line, see :func:`detnas.command_line.search_parser`.
+        args: the command line of ``search_net.py``.
 
     Raises:
         FileNotFoundError, ValueError: whatever can be known to be wrong before the first candidate is evaluated.
@@ -40,6 +40,14 @@ class Method:
         """A function without arguments that can be pickled, and gives one: candidate -> dict of metrics."""
         raise NotImplementedError
 
+    def check_evaluator(self):
+        """
+        Called before workers are started, which would all fail.
+
+        Raises:
+            FileNotFoundError, ValueError: if they cannot build an evaluator.
+        """
+
     def on_best(self, candidate):
         """Called with a :class:`detnas.search.log.Candidate` that is the best so far."""
 
@@ -54,6 +62,11 @@ class Method:
             OSError: if something cannot be written.
         """
         return []
+
+    @classmethod
+    def evaluate(cls, cfg, args):
+        """``search_net.py --eval-only`` and ``--arch``: evaluate one candidate, show its metrics and return them."""
+        raise ValueError(f'SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates no candidate by itself')
 
 
 def register_method(name, read_space, method):

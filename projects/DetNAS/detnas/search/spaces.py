@@ -5,8 +5,6 @@ import dataclasses
 from detnas.config.keys import OWN_SPACE
 from detnas.space import SearchSpace, get_space
 
-from .method import register_method
-
 
 def write_path_space(space):
     """The part of a header that says in which :class:`detnas.space.SearchSpace` a search is."""
@@ -20,6 +18,3 @@ def read_path_space(header):
         return get_space(header["space"])
     own = header["own_space"]
     return SearchSpace(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
-
-
-register_method("paths", read_path_space, "detnas.search.paths:PathSearch")

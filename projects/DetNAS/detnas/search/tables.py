@@ -65,10 +65,22 @@ def _in_its_unit(name, value):
     return (f"{name} (M)", value / 1e6) if METRICS.get(name) == "M" else (name, value)
 
 
+def metrics_table(metrics, logged=None):
+    """All metrics of a path as text, beside the values of the log where there are any."""
+    headers = ["metric", "value"] + (["logged"] if logged else [])
+    rows = [[name, value] + ([logged.get(name)] if logged else []) for name, value in metrics.items()]
+    return tabulate(rows, headers, floatfmt=".6f")
+
+
 def to_beat(log):
     """The scores of the known networks that the first generation began with, in one line; empty without any."""
     named = [(log.known[c.path], c.score) for c in log.best(None) if c.path in log.known]
     return ", ".join(f"{name} {score:.2f}" for name, score in named)
+
+
+def front_costs(log):
+    """The names of the costs of a front, where none is asked for."""
+    return [name for c in log.history()[:1] for name in list(c.costs)[:1]]
 
 
 def pareto_front(log, costs=()):
@@ -77,13 +89,13 @@ def pareto_front(log, costs=()):
 
     Args:
         log: a :class:`detnas.search.log.SearchLog`.
-        costs: names of costs; none: "backbone_flops".
+        costs: names of costs; none: the first one that the log has.
 
     Raises:
         ValueError: if candidates lack a cost.
     """
-    costs = list(costs) or ["backbone_flops"]
     scored = [c for c in log.history() if c.score is not None]
+    costs = list(costs) or front_costs(log)
     for name in costs:
         if any(name not in c.costs for c in scored):
             there = ", ".join(scored[0].costs)

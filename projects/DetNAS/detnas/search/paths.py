@@ -1,0 +1,239 @@
+"""The method "paths": DetNAS's third step (paper, Sec. 3.2), the best path of a trained supernet."""
+
+import functools
+import json
+import logging
+import os
+
+from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
+
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
+from detnas.data.mapper import is_classifier
+from detnas.data.standard import TEST_SETS
+from detnas.evaluation.evaluators import reported_metrics
+from detnas.evaluation.readiness import readiness_warning
+from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
+from detnas.launch.setup import register_datasets
+from detnas.modeling.weights import load_weights
+from detnas.space import uniform_paths
+
+from .evaluator import build_candidate_evaluator
+from .evolution import Searcher, best_first
+from .inherit import weights_id, write_best
+from .log import SearchLog
+from .method import Method
+from .pareto import pareto_order
+from .spaces import write_path_space
+from .tables import metrics_table
+
+logger = logging.getLogger(__name__)
+
+#: the word of SEARCH.INITIAL for the networks of a single op
+UNIFORM_OPS = "uniform_ops"
+#: settings without which two searches are the same one; the number of generations may grow
+_SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE
+    NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
+#: settings that change scores a little
+_FASTER = ("CHANNELS_LAST", "AUTOCAST")
+#: the head of best.yaml
+_ABOUT_BEST = """\
+# {metric} {score:.2f} in the search, with the supernet's weights.
+# They are in {weights} when the search has ended; train_net.py --eval-only with this config then
+# gives that figure again. Step 4 has its own config, with MODEL.DETNAS.ARCH THIS, and MODEL.WEIGHTS
+# {weights} to go on from these weights, or the file of a pre-training, or none.
+"""
+
+
+class PathSearch(Method):
+    """
+    See :class:`Method`.
+
+    Args:
+        cfg: a supernet's config.
+        args: the command line; ``--random-weights`` searches an untrained supernet.
+    """
+
+    def __init__(self, cfg, args):
+        self.cfg, self.args = cfg, args
+        check_metric(cfg)
+        self.limits = Limits(cfg, config_space(cfg))
+        self.space, self.costs = self.limits.space, self.limits.costs
+        self.initial = initial_paths(cfg, self.limits)
+        self.searcher = build_searcher(cfg, self.limits, self.initial)
+        self.weights = supernet_weights(cfg, args)
+        if self.weights and (warning := readiness_warning(self.weights)):
+            logger.warning(warning)
+
+    def header(self):
+        return path_header(self.cfg, self.limits, self.weights, self.initial)
+
+    def evaluator(self):
+        # A worker may have another working directory.
+        weights = os.path.abspath(self.weights) if self.weights and "://" not in self.weights else self.weights
+        return functools.partial(build_candidate_evaluator, self.cfg, weights)
+
+    def check_evaluator(self):
+        if self.weights:
+            load_weights(build_model(self.cfg), self.weights)
+
+    def on_best(self, candidate):
+        """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
+        cfg = load_config(self.args.config_file, self.args.opts)
+        cfg.MODEL.DETNAS.ARCH = self.space.format(candidate.path)
+        # Both files together are all that the detector needs, without its data.
+        cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())
+        cfg.MODEL.WEIGHTS = BEST_WEIGHTS
+        cfg.SEARCH.WINNER = True
+        cfg.OUTPUT_DIR = os.path.join(self.cfg.OUTPUT_DIR, "best")
+        with PathManager.open(os.path.join(self.cfg.OUTPUT_DIR, BEST_CONFIG), "w") as f:
+            f.write(_ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=BEST_WEIGHTS))
+            f.write(cfg.dump())
+
+    def finish(self, log, evaluator):
+        return self._result(log) if write_best(log, evaluator) else []
+
+    def _result(self, log):
+        """Where the winner is, and what can be done with it."""
+        cfg, best = self.cfg, log.best()[0]
+        config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
+        arch, metric = self.space.format(best.path), cfg.SEARCH.METRIC
+        yield f"\nBest: {arch}, {metric} {best.score:.2f}, with the supernet's weights"
+        yield f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}"
+        if not is_classifier(cfg):
+            yield f"See what it finds:  demo/predict.py --config-file {config} --input IMAGES --output FOLDER"
+        step_4 = f"MODEL.DETNAS.ARCH {config} MODEL.WEIGHTS {weights}"
+        yield f"Train it (step 4):  train_net.py --config-file CONFIG {step_4}"
+
+    @classmethod
+    def evaluate(cls, cfg, args):
+        space = config_space(cfg)
+        if args.arch:
+            logged, path = None, read_arch(args.arch, space, "--arch")
+        else:
+            best = SearchLog(cfg.OUTPUT_DIR, space).best()
+            if not best:
+                raise ValueError(f"{cfg.OUTPUT_DIR}: the log holds no finished candidate yet")
+            logged, path = best[0].metrics, best[0].path
+        evaluator = build_candidate_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
+        metrics = evaluator(path)
+        print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
+        print(metrics_table(metrics, logged))
+        with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "evaluation.json"), "w") as f:
+            result = {"path": space.format(path), "recalibrated": not args.no_recalibration, "metrics": metrics}
+            json.dump(result, f, indent=2)
+        return metrics
+
+
+def supernet_weights(cfg, args):
+    """The supernet's checkpoint, or None for random weights."""
+    if not args.random_weights:
+        return trained_weights(cfg, args.opts)
+    logger.warning("--random-weights: the supernet is untrained; its scores say nothing about trained networks.")
+    return None
+
+
+def check_metric(cfg):
+    """
+    Also warns of a search on test images.
+
+    Raises:
+        ValueError: if the held-out set has no ``SEARCH.METRIC``, before a candidate is evaluated.
+    """
+    for name in cfg.DATASETS.TEST:
+        reported = reported_metrics(name)
+        if cfg.SEARCH.METRIC not in reported:
+            there = ", ".join(metric for metric in reported if "/AP-" not in metric)
+            raise ValueError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
+        if name in TEST_SETS:
+            logger.warning(
+                f"This search chooses networks by {name}, whose figures are then worth nothing: hold training images "
+                "out with tools/split_dataset.py"
+            )
+
+
+def initial_paths(cfg, limits):
+    """
+    What the first generation begins with, ``SEARCH.INITIAL``. What breaks a limit, or finds no place in a generation,
+    is left out with a line in the log.
+
+    Returns:
+        dict: name -> path, no path twice; an arch is its own name.
+
+    Raises:
+        FileNotFoundError, ValueError: if one is no network of the space.
+    """
+    space, found = limits.space, {}
+    for word in cfg.SEARCH.INITIAL:
+        if not isinstance(word, str):
+            raise ValueError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
+        named = uniform_paths(space) if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
+        found.update({name: path for name, path in named.items() if path not in found.values()})
+    legal = {name: path for name, path in found.items() if limits(path)}
+    if len(legal) < len(found):
+        names = ", ".join(name for name in found if name not in legal)
+        logger.info(f"SEARCH.INITIAL: not within the limits, and left out: {names}")
+    names = list(legal)
+    taken, rest = names[: cfg.SEARCH.POPULATION], names[cfg.SEARCH.POPULATION :]
+    if rest:
+        logger.info(f"SEARCH.INITIAL: no place among SEARCH.POPULATION {len(taken)}, and left out: {', '.join(rest)}")
+    return {name: legal[name] for name in taken}
+
+
+def path_header(cfg, limits, weights, initial=None):
+    """
+    What makes two searches the same one.
+
+    Args:
+        cfg: a supernet's config.
+        limits: a :class:`detnas.cost.limits.Limits`.
+        weights: path of the supernet's checkpoint; None for random weights.
+        initial: of :func:`initial_paths`.
+    """
+    return {
+        **write_path_space(limits.space),
+        "seed": cfg.SEED,
+        "train": list(cfg.DATASETS.TRAIN),
+        "held_out": list(cfg.DATASETS.TEST),
+        "weights_sha256": weights_id(weights),
+        **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
+        # Only where they are used, so that logs from before there was a choice can be continued.
+        **{key.lower(): cfg.SEARCH[key] for key in _FASTER if cfg.SEARCH[key]},
+        **({"initial": {name: limits.space.format(path) for name, path in initial.items()}} if initial else {}),
+        **({"latency": limits.meter.settings} if limits.meter else {}),
+    }
+
+
+def build_searcher(cfg, limits, initial=None):
+    """
+    Args:
+        cfg: a supernet's config.
+        limits: a :class:`detnas.cost.limits.Limits`.
+        initial: of :func:`initial_paths`; None: the first generation is random.
+
+    Raises:
+        ValueError: if an objective is no known cost, or the numbers do not fit.
+    """
+    search, space = cfg.SEARCH, limits.space
+    known = limits.costs((0,) * space.num_blocks) if search.OBJECTIVES else {}
+    for name in search.OBJECTIVES:
+        if name not in known:
+            raise ValueError(
+                f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)} '
+                "(latency_ms with a limit on it in SEARCH.CONSTRAINTS)"
+            )
+    return Searcher(
+        space,
+        limits,
+        population=search.POPULATION,
+        num_parents=search.NUM_PARENTS,
+        num_mutate=search.NUM_MUTATE,
+        num_cross=search.NUM_CROSS,
+        mutate_prob=search.MUTATE_PROB,
+        seed=max(cfg.SEED, 0),
+        initial=tuple((initial or {}).values()),
+        order=pareto_order(search.OBJECTIVES) if search.OBJECTIVES else best_first,
+        repair=limits.repair,
+    )
