@@ -31,7 +31,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
-from detnas.launch.steps import write_whole
+from detnas.files import write_text
 from detnas.training.sampling import BalancedSampler
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -93,7 +93,7 @@ class Table:
 
     def write(self):
         lines = ",\n".join(f"  {json.dumps(n)}" for n in self.networks.values())
-        write_whole(self.file, f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
+        write_text(self.file, f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
 
     def summary(self, seeds):
         """How far the seeds agree, in words; needs scipy."""

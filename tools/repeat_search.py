@@ -25,7 +25,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
-from detnas.launch.steps import write_whole
+from detnas.files import write_text
 from detnas.search.log import SearchLog
 
 
@@ -71,7 +71,7 @@ class Searches:
             self.alone = content["alone"]
 
     def write(self):
-        write_whole(self.file, json.dumps({"searches": self.rows, "alone": self.alone}, indent=1))
+        write_text(self.file, json.dumps({"searches": self.rows, "alone": self.alone}, indent=1))
 
 
 def mixed(archs):

@@ -28,8 +28,8 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.evaluation.readiness import AGREEMENT, LOW, read_evaluations
+from detnas.files import write_text
 from detnas.launch.setup import setup
-from detnas.launch.steps import write_whole
 from detnas.report.study import kendall
 
 
@@ -76,7 +76,7 @@ class Results:
     def add(self, key, found):
         self.rows.append({"key": list(key), **found})
         lines = ",\n".join(json.dumps(row) for row in self.rows)
-        write_whole(self.file, f"[\n{lines}\n]\n")
+        write_text(self.file, f"[\n{lines}\n]\n")
 
 
 def ceiling(networks, draws=2_000):

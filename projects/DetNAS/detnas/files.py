@@ -3,6 +3,8 @@
 import os
 import weakref
 
+from iopath.common.file_io import g_pathmgr
+
 #: open lock files of this process
 _locks = weakref.WeakSet()
 
@@ -30,6 +32,11 @@ def write_whole(path_manager, file, write):
     finally:
         if os.path.exists(partial):
             os.remove(partial)
+
+
+def write_text(file, text):
+    """A text file of this machine, whole at any time."""
+    write_whole(g_pathmgr, file, lambda f: f.write(text.encode()))
 
 
 def lock_folder(folder, what):

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 
+from detnas.files import write_text
+
 from .step_runner import StepFailed, run_step
 
 
@@ -71,7 +73,7 @@ class Steps:
             raise StepFailed(self.ended) from None
         with self.mutex:
             self.done[name] = {"command": command, "seconds": seconds}
-            write_json(self.file, self.done)
+            write_text(self.file, json.dumps(self.done, indent=1))
             print(f"{name}: done in {seconds:.0f} s ({len(self.done)} steps done)", flush=True)
 
     def end(self, reason):
@@ -86,14 +88,3 @@ class Steps:
 def read_json(file):
     with open(file) as f:
         return json.load(f)
-
-
-def write_json(file, content):
-    write_whole(file, json.dumps(content, indent=1))
-
-
-def write_whole(file, text):
-    """Write a file that is whole at any time: under another name until all of it is there."""
-    with open(f"{file}.new", "w") as f:
-        f.write(text)
-    os.replace(f"{file}.new", file)

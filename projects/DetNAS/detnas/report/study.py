@@ -1,6 +1,7 @@
 """Does the fitness in the supernet tell how good a network is alone? Rank correlations, a table and a picture."""
 
 import dataclasses
+import json
 import os
 import statistics
 
@@ -9,7 +10,7 @@ from matplotlib.patheffects import withStroke
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
-from detnas.launch.steps import write_json
+from detnas.files import write_text
 
 from .style import figure, search_colour
 
@@ -220,7 +221,7 @@ def write_study(folder, networks, metric, recipe, weights, top1=None):
         content["top1"] = top1
         plot_trained(networks, metric, top1, os.path.join(folder, "trained.png"))
     text = "\n\n".join([f"{metric}; {recipe}", *tables])
-    write_json(os.path.join(folder, "study.json"), content)
+    write_text(os.path.join(folder, "study.json"), json.dumps(content, indent=1))
     with open(os.path.join(folder, "study.md"), "w") as f:
         f.write(text + "\n")
     plot_study(networks, metric, os.path.join(folder, "study.png"))
