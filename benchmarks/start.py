@@ -22,10 +22,10 @@ CONFIG = "configs/demo/bccd_2_scratch.yaml"
 ONE = ["SEARCH.POPULATION", "1", "SEARCH.NUM_MUTATE", "0", "SEARCH.NUM_CROSS", "0", "SEARCH.GENERATIONS", "1"]
 #: what is run -> its words; the log is that of a search of one candidate
 ANSWERS = {
-    "`search_net.py --help`": ["search_net.py", "--help"],
-    "`search_net.py --list`": ["search_net.py", "--config-file", CONFIG, "--list", "OUTPUT_DIR", "LOG"],
-    "`search_net.py` with a key that is none": ["search_net.py", "--config-file", CONFIG, "SEARCH.POPULATIONS", "5"],
-    "`train_net.py` with a value that cannot be": ["train_net.py", "--config-file", CONFIG, "SOLVER.MAX_ITER", "0"],
+    "--help": ["search_net.py", "--help"],
+    "--list": ["search_net.py", "--config-file", CONFIG, "--list", "OUTPUT_DIR", "LOG"],
+    "a key that is none": ["search_net.py", "--config-file", CONFIG, "SEARCH.POPULATIONS", "5"],
+    "a value that cannot be": ["train_net.py", "--config-file", CONFIG, "SOLVER.MAX_ITER", "0"],
 }
 
 

@@ -5,11 +5,14 @@ import signal
 import time
 from pathlib import Path
 
+from detnas.errors import UnreadableImage
+
 
 class Fake:
     """
     path -> {"AP": sum of the ops}; what happens besides depends on the path's first op: 0 nothing, 1 the worker is
-    killed the first time, 2 it raises, 3 it hangs the first time; a path of only 3s is never a number.
+    killed the first time, 2 it raises, 3 it hangs the first time, 4 an image is damaged; a path of only 3s is never a
+    number.
     """
 
     def __init__(self, folder):
@@ -26,6 +29,8 @@ class Fake:
             os.kill(os.getpid(), signal.SIGKILL)
         if path[0] == 2:
             raise RuntimeError("no memory")
+        if path[0] == 4:
+            raise UnreadableImage("a.jpg cannot be read as an image")
         if path[0] == 3 and first:
             time.sleep(600)
         time.sleep(0.05)

@@ -44,9 +44,12 @@ def search(folder, executor, run=run_search, count=3):
     return log
 
 
-def test_a_metric_that_the_workers_do_not_report_ends_the_search(tmp_path):
+def test_an_image_that_cannot_be_read_and_a_metric_that_is_not_reported_end_the_search(tmp_path):
     executor = RayExecutor(functools.partial(Fake, tmp_path), "AP77", workers=1)
     try:
+        executor.submit((4, 0))
+        with pytest.raises(SearchImpossible, match="^a.jpg cannot be read as an image$"):
+            executor.next()
         with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
             search(tmp_path, executor)
     finally:
