@@ -120,7 +120,8 @@ def check(command):
     except KeyError:
         raise AssertionError(f"{command}: unknown command {command.words[0]}") from None
     except (SystemExit, ValueError, OSError) as e:
-        raise AssertionError(f"{command}: {e}") from e
+        if getattr(e, "code", 1):  # --help ends with 0
+            raise AssertionError(f"{command}: {e}") from e
 
 
 def _check_python(words):
