@@ -1,4 +1,4 @@
-"""The commands and snippets of docs/export.md, as they stand there."""
+"""The snippets of docs/winner.md and its commands that export and draw, as they stand there."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from scripts import ROOT
 from detnas.config.load import load_config
 
 pytest_plugins = ["toy_fixtures", "export_fixtures"]
-PAGE = (ROOT / "docs" / "export.md").read_text()
+PAGE = (ROOT / "docs" / "winner.md").read_text()
 SCRIPTS = {"tools/export_model.py": tool, "demo/predict.py": demo}
 #: run in a process of its own after the snippets, those without Detectron2 first
 TAIL = """
@@ -47,7 +47,7 @@ def project(searched_supernet, exported, toy_root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def followed(project):
     """The folder after all commands of the page."""
-    commands = re.findall(r"^    python (.*)", PAGE.replace("\\\n", ""), re.MULTILINE)
+    commands = re.findall(r"^    python ((?:tools|demo)/.*)", PAGE.replace("\\\n", ""), re.MULTILINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         for line in commands:

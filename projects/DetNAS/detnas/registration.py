@@ -9,7 +9,7 @@ _INSTALL = (
     "detnas needs Detectron2, which is not installed: either `make setup` or `uv pip install -e '.[detectron2]'` in a "
     "clone of this project (Detectron2 0.6 from the package index, no compiler needed), or build the main branch with "
     "`pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/detectron2'`; "
-    "docs/install.md says more."
+    "docs/quickstart.md says more."
 )
 
 
