@@ -20,7 +20,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from detnas.data.checks import coco_problems, image_problem, read_coco_json, read_voc_xml
-from detnas.data.datasets import register_dataset, require, split_name
+from detnas.data.datasets import parse_dataset_name, register_dataset, require
 from detnas.data.standard import image_folder
 from detnas.data.voc import read_ids, split_file
 from detnas.errors import user_errors
@@ -39,7 +39,7 @@ def look_at(name):
     if name in DatasetCatalog or image_folder(name):
         form = "registered"
     else:
-        form, *parts = split_name(name)
+        form, *parts = parse_dataset_name(name)
     if form == "coco":
         for path in parts:
             require(path, name)

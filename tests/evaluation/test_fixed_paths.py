@@ -34,7 +34,7 @@ def trainer_of(task, root, folder, resume=False, **overrides):
 
 
 def evaluation_of(trainer):
-    """The :class:`detnas.evaluation.fixed_paths.FixedPaths` of a trainer."""
+    """The :class:`detnas.evaluation.fixed_paths.FixedPathsEvaluation` of a trainer."""
     return next(hook.evaluation for hook in trainer._hooks if hasattr(hook, "evaluation"))
 
 

@@ -9,7 +9,7 @@ from iopath.common.file_io import g_pathmgr
 _locks = weakref.WeakSet()
 
 
-def write_whole(path_manager, file, write):
+def write_atomically(path_manager, file, write):
     """
     Write a file, on a disk under another name until all of it lies there: the disk may be full, the process be killed.
 
@@ -36,7 +36,7 @@ def write_whole(path_manager, file, write):
 
 def write_text(file, text):
     """A text file of this machine, whole at any time."""
-    write_whole(g_pathmgr, file, lambda f: f.write(text.encode()))
+    write_atomically(g_pathmgr, file, lambda f: f.write(text.encode()))
 
 
 def lock_folder(folder, what):

@@ -142,7 +142,7 @@ SPACES = {
 }
 
 
-def uniform_paths(space):
+def single_op_paths(space):
     """
     The networks of a single op, to compare others with.
 

@@ -12,7 +12,7 @@ from detnas.modeling.backbone import find_supernet
 
 
 @contextlib.contextmanager
-def folded(model, memory_format=torch.contiguous_format):
+def folded_batch_norms(model, memory_format=torch.contiguous_format):
     """
     In the block, convs followed by a batch norm do its work too; afterwards everything is as it was, bit by bit.
 

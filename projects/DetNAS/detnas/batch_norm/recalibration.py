@@ -27,7 +27,7 @@ def recalibrate_bn(model, batches, seed=0):
 
     Args:
         model: a detector or classifier, with the supernet's path set where it has a supernet, or one inside
-            :class:`detnas.batch_norm.up_to_last_norm.UpToLastNorm`, which is faster. Left in eval mode.
+            :class:`detnas.batch_norm.forward_to_last_norm.ForwardToLastNorm`, which is faster. Left in eval mode.
         batches: batches with a length, each a list of dataset dicts with "image" (C, H, W) and its labels.
         seed: of the temporary random state.
 
@@ -35,7 +35,7 @@ def recalibrate_bn(model, batches, seed=0):
         ValueError: if a batch norm is shared over feature levels.
     """
     model.train()
-    restart_level_norms(model)
+    reset_cycle_norms(model)
     supernet = find_supernet(model)
     if supernet is not None:
         # update_bn_stats would set the statistics of layers that never ran to zero.
@@ -63,7 +63,7 @@ def recalibrate_bn(model, batches, seed=0):
         model.eval()
 
 
-def restart_level_norms(model):
+def reset_cycle_norms(model):
     """
     Let the next pass begin with the norms of the first feature level. RetinaNet's head has one for each level and
     counts calls to know whose turn it is; a pass that ended early, on purpose or by an error, leaves it behind.

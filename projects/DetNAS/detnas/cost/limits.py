@@ -4,7 +4,7 @@ import dataclasses
 import os
 import random
 
-from detnas.config.constraint import Constraint, describe
+from detnas.config.constraint import Constraint, format_cost
 
 from .detector import detector_costs
 from .latency import LatencyMeter
@@ -117,7 +117,7 @@ class Limits:
         words = []
         for metric in dict.fromkeys(c.metric for c in self.constraints if c.metric != LATENCY):
             low, high = self.table.bounds(metric)
-            words.append(f"{metric} {describe(metric, low)} to {describe(metric, high)}")
+            words.append(f"{metric} {format_cost(metric, low)} to {format_cost(metric, high)}")
         return ", ".join(words)
 
 

@@ -43,13 +43,13 @@ def register_dataset(name):
     if name not in DatasetCatalog.list() and (standard := image_folder(name)):
         _register_folder(name, *standard)
     elif name not in DatasetCatalog.list():
-        form, *parts = split_name(name)
+        form, *parts = parse_dataset_name(name)
         _REGISTER[form](name, *parts)
     metadata = MetadataCatalog.get(name)
     return metadata.get("thing_classes") or metadata.get("classes")
 
 
-def split_name(name):
+def parse_dataset_name(name):
     """
     The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT].
 

@@ -172,17 +172,17 @@ def evaluate(cfg, model, images=0):
     return next(iter(results.values())) if len(results) == 1 else results
 
 
-def finite(results):
+def drop_non_finite(results):
     """Nested results without the figures that could not be computed (no object of that size): they are no JSON."""
     return {
-        name: finite(value) if isinstance(value, dict) else value
+        name: drop_non_finite(value) if isinstance(value, dict) else value
         for name, value in (results or {}).items()
         if isinstance(value, dict) or math.isfinite(value)
     }
 
 
 @contextlib.contextmanager
-def quiet(*names):
+def only_warnings(*names):
     """Only warnings of these loggers: evaluating a path says one line."""
     levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
     for named, _ in levels:

@@ -12,12 +12,12 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from tabulate import tabulate
 
+from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn
-from detnas.batch_norm.up_to_last_norm import UpToLastNorm
 from detnas.modeling.backbone import find_supernet
-from detnas.space import uniform_paths
+from detnas.space import single_op_paths
 
-from .evaluators import evaluate, finite, quiet
+from .evaluators import drop_non_finite, evaluate, only_warnings
 from .readiness import kendall_tau, read_evaluations
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def fixed_paths(space, seed, num_random):
         dict: name -> path; "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice;
         of a space with few paths there are fewer.
     """
-    paths = {name.replace(" ", "_").lower(): path for name, path in uniform_paths(space).items()}
+    paths = {name.replace(" ", "_").lower(): path for name, path in single_op_paths(space).items()}
     rng = random.Random(f"fixed paths {seed}")
     for number in range(1, num_random + 1):
         draws = (space.random_path(rng) for _ in range(_ATTEMPTS))
@@ -43,7 +43,7 @@ def fixed_paths(space, seed, num_random):
     return paths
 
 
-class FixedPaths:
+class FixedPathsEvaluation:
     """
     ``evaluation()`` gives {name of the path: results}, and under "supernet" the mean of ``SEARCH.METRIC`` over the
     paths and, from the second time on, the agreement of their ranking with that of the time before (Kendall's tau-b).
@@ -57,7 +57,7 @@ class FixedPaths:
     def __init__(self, cfg, model):
         self.cfg, self.model, self.supernet = cfg, model, find_supernet(model)
         self.paths = fixed_paths(self.supernet.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
-        self.up_to_last_norm, self.batches = UpToLastNorm(model), None
+        self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), None
         self.before = {}  # scores of the evaluation before, by the path's name
         # A search takes a single set; of several, the first one counts.
         sets = cfg.DATASETS.TEST
@@ -65,15 +65,15 @@ class FixedPaths:
 
     def __call__(self):
         results = {}
-        with _as_it_was(self.model, self.supernet):
+        with _restored_afterwards(self.model, self.supernet):
             if self.batches is None:
                 # Detectron2's mapper speaks of augmentations used in training, where nothing is augmented.
-                with quiet("detectron2"):
+                with only_warnings("detectron2"):
                     self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
                 self.supernet.path = path
-                with quiet("detectron2", "fvcore", "detnas.evaluation.evaluators"):
-                    recalibrate_bn(self.up_to_last_norm, self.batches, max(self.cfg.SEED, 0))
+                with only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators"):
+                    recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
                     results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
                 logger.info(f"path {self.supernet.space.format(path)} ({name}): {_short(results[name])}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results
@@ -106,15 +106,15 @@ class FixedPaths:
         return tabulate(rows, headers="keys", floatfmt=".2f")
 
 
-class EvaluateFixedPaths(hooks.EvalHook):
+class FixedPathsEvalHook(hooks.EvalHook):
     """
-    Detectron2's hook around a :class:`FixedPaths`. A training that goes on compares with the evaluation that an
+    Detectron2's hook around a :class:`FixedPathsEvaluation`. A resumed training compares with the evaluation that an
     uninterrupted one would have made before, which ``metrics.json`` holds; if the training ended during that one, it is
     made first.
     """
 
     def __init__(self, period, evaluation, folder):
-        super().__init__(period, lambda: finite(evaluation()))
+        super().__init__(period, lambda: drop_non_finite(evaluation()))
         self.evaluation, self.folder = evaluation, folder
 
     def before_train(self):
@@ -132,7 +132,7 @@ class EvaluateFixedPaths(hooks.EvalHook):
 
 
 @contextlib.contextmanager
-def _as_it_was(model, supernet):
+def _restored_afterwards(model, supernet):
     """Afterwards the path, the statistics, modes and counters of the model and the random state are as before."""
     path = supernet.path
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}

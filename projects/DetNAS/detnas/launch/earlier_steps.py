@@ -49,7 +49,9 @@ def _read_arch_file(path, space):
     except (FileNotFoundError, ValueError) as e:
         raise type(e)(f"MODEL.DETNAS.ARCH: {e}") from None
     if found != space:
-        raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {describe(found)}; this config is of {describe(space)}")
+        raise ValueError(
+            f"MODEL.DETNAS.ARCH: {path} is of {describe_space(found)}; this config is of {describe_space(space)}"
+        )
     return arch
 
 
@@ -105,7 +107,7 @@ def _parse(line):
         return {}
 
 
-def describe(space):
+def describe_space(space):
     """A space in words, one's own with what tells it from others."""
     if space.name != OWN_SPACE:
         return f'space "{space.name}"'

@@ -22,7 +22,7 @@ from detnas.data.datasets import register_dataset
 from detnas.errors import user_errors
 from detnas.zoo import resolve_arch
 
-from .earlier_steps import describe, read_arch, read_detnas
+from .earlier_steps import describe_space, read_arch, read_detnas
 from .machine import fit_to_device, fit_to_processes
 
 logger = logging.getLogger(__name__)
@@ -131,8 +131,8 @@ def _check_output_folder(cfg, space):
         return
     if there != space:
         raise ValueError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe(there)}; this one is of {describe(space)}: "
-            "give another OUTPUT_DIR, or remove it"
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe_space(there)}; this one is of "
+            f"{describe_space(space)}: give another OUTPUT_DIR, or remove it"
         )
 
 

@@ -116,7 +116,7 @@ class ShuffleUnit(nn.Module):
         build_main, kernel_size = OPS[op]
         c_in, c_out, c_mid = spec.in_channels, spec.out_channels, spec.out_channels // 2
         if spec.stride == 1:
-            self.split = SHUFFLES[shuffle]
+            self.split_channels = SHUFFLES[shuffle]
             self.proj = None
             c_in = c_in // 2
         else:
@@ -129,7 +129,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x):
         if self.proj is None:
-            untouched, x = self.split(x)
+            untouched, x = self.split_channels(x)
         else:
             untouched = self.proj(x)
         return torch.cat([untouched, self.main(x).relu_()], dim=1)

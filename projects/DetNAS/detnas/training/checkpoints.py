@@ -7,7 +7,7 @@ import re
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
-from detnas.files import write_whole
+from detnas.files import write_atomically
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -22,14 +22,14 @@ class SafeCheckpointer(DetectionCheckpointer):
         parts = {key: part.state_dict() for key, part in {"model": self.model, **self.checkpointables}.items()}
         file = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info(f"Saving checkpoint to {file}")
-        write_whole(self.path_manager, file, lambda f: torch.save({**parts, **kwargs}, f))
+        write_atomically(self.path_manager, file, lambda f: torch.save({**parts, **kwargs}, f))
         self.tag_last_checkpoint(f"{name}.pth")
 
     def tag_last_checkpoint(self, last_filename_basename):
         file = os.path.join(self.save_dir, "last_checkpoint")
-        write_whole(self.path_manager, file, lambda f: f.write(last_filename_basename.encode()))
+        write_atomically(self.path_manager, file, lambda f: f.write(last_filename_basename.encode()))
 
-    def find_whole(self):
+    def find_intact(self):
         """
         The checkpoint to resume from: the last one or, with a warning, the newest whole one where that is damaged.
 

@@ -12,7 +12,7 @@ from .progress import WINDOW
 logger = logging.getLogger(__name__)
 
 
-class StopWhenAsked(HookBase):
+class StopOnSignal(HookBase):
     """On Ctrl-C or SIGTERM finish the iteration, save a checkpoint and leave; ``--resume`` goes on from there."""
 
     def __init__(self, checkpointer):
@@ -76,7 +76,7 @@ class KeepSmoothedValues(HookBase):
                 self.trainer.storage.put_scalar(name, value)
 
 
-class Diverged:
+class DivergenceHandler:
     """
     Ends a training whose loss is not finite, with one sentence. The network as it is before the update is saved for a
     closer look; ``--resume`` starts from the last checkpoint before it.

@@ -104,7 +104,7 @@ def build_sampler(cfg, space):
     return UniformSampler(space, seed)
 
 
-class SetPath(HookBase):
+class PathSamplingHook(HookBase):
     """Set the supernet's path before every iteration; a fair one also between the parts of its batch."""
 
     def __init__(self, model, sampler):

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from detectron2.engine import SimpleTrainer, hooks, train_loop
 from detectron2.utils import comm
 
-from detnas.data.loader import seed_from
+from detnas.data.loader import seed_rngs
 from detnas.errors import UnreadableImage
 
 # Detectron2 logs the traceback of whatever ends a training; of a damaged image one sentence says enough.
@@ -70,7 +70,7 @@ class StepTrainer(SimpleTrainer):
         sums = {}
         for part in range(self.accumulate):
             self.before_part(part)
-            seed_from("iteration", self.seed, self.iter, part * self.world + self.rank)
+            seed_rngs("iteration", self.seed, self.iter, part * self.world + self.rank)
             with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
                 losses = self.model(batch[part :: self.accumulate])
             self.scaler.scale(sum(losses.values()) / self.accumulate).backward()

@@ -8,14 +8,14 @@ from torch import nn
 
 from detnas.modeling.backbone import find_supernet
 
-from .recalibration import restart_level_norms
+from .recalibration import reset_cycle_norms
 
 
 class _PastLastNorm(Exception):
     """Nothing that comes now changes a statistic."""
 
 
-class UpToLastNorm(nn.Module):
+class ForwardToLastNorm(nn.Module):
     """
     Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
     never runs the head. The first pass finds out which norm is the last one.
@@ -41,7 +41,7 @@ class UpToLastNorm(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-            restart_level_norms(self.model)
+            reset_cycle_norms(self.model)
         self._last = self._last or seen[-1:]
 
     def _candidates(self):
