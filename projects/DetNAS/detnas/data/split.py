@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
+from detnas.files import write_atomically
+
 from .checks import read_coco_json
 from .datasets import check_coco_json, read_image_folder
 from .standard import VOC_FOLDERS, datasets_root, require_standard
@@ -158,7 +160,7 @@ def split_folder(count, seed=0, folder=None):
 
 def write_split(files, overwrite=False):
     """
-    Write the files of a split, each under another name until it is complete.
+    Write the files of a split.
 
     Returns:
         set of paths that were there already with the same content.
@@ -172,11 +174,7 @@ def write_split(files, overwrite=False):
         raise ValueError(f"{min(there - equal)} is there with other content; --overwrite replaces it")
     for file in (file for file in files if file.path not in equal):
         PathManager.mkdirs(os.path.dirname(file.path) or ".")
-        partial = f"{file.path}.partial"
-        with PathManager.open(partial, "wb") as f:
-            f.write(file.text.encode())
-        # PathManager.mv does not replace a file.
-        os.replace(partial, file.path)
+        write_atomically(PathManager, file.path, lambda f: f.write(file.text.encode()))
     return equal
 
 
