@@ -1,4 +1,4 @@
-"""A forward pass in training mode of which only the batch norms matter."""
+"""A forward pass in training mode that ends at the last batch norm, for recalibration."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""A limit on what a path may cost, as a config writes it."""
+"""A limit on a cost of a path, as written in a config."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The config of a file with overrides, as written: nothing is fitted to a machine yet."""
+"""Loads the config of a file with overrides as it is written, not yet fitted to data and machine."""
 
 import difflib
 import importlib.util

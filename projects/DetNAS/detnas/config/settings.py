@@ -1,4 +1,4 @@
-"""What a setting may be: one table for the keys of this project and those of Detectron2 that it uses."""
+"""The values that settings may have: one table for the keys of this project and those of Detectron2 that it uses."""
 
 import functools
 import operator
@@ -11,7 +11,7 @@ from .constraint import Constraint
 
 @dataclass(frozen=True)
 class Rule:
-    """``words`` goes on after "it must be"."""
+    """A test of a value, and its description, which follows "it must be"."""
 
     words: str
     test: Callable
@@ -34,7 +34,7 @@ def one_of(*values):
 
 
 def each(rule):
-    """Of a list, which may not be empty."""
+    """The rule of a list that is not empty and whose values all follow a rule."""
     return Rule(f"a list of values, each {rule.words}", lambda values: bool(values) and all(map(rule.holds, values)))
 
 

@@ -1,4 +1,4 @@
-"""What a search may spend: any number of limits on the backbone, the whole detector and the time."""
+"""The limits of a search: any number of them, on costs of the backbone, of the whole detector, and on latency."""
 
 import dataclasses
 import os

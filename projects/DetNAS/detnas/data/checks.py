@@ -1,4 +1,4 @@
-"""What can be wrong with annotations and images, as sentences that name the file."""
+"""Checks annotations and images; each problem is a sentence that names the file."""
 
 import json
 import os
@@ -26,8 +26,8 @@ def read_coco_json(json_file):
 
 def coco_problems(data, json_file, image_root, flat_too=False):
     """
-    What would otherwise fail in the middle of a training, or silently spoil it: a sentence for each image or annotation
-    that is not sound, with its id. The image files are not opened.
+    A sentence for each image or annotation that would fail in the middle of a training, or silently spoil it, with its
+    id. The image files are not opened.
 
     Args:
         data: of :func:`read_coco_json`.

@@ -1,4 +1,4 @@
-"""Images as a mapper reads them. One that cannot be read is one sentence, from whichever process."""
+"""Reads images for mappers; one that cannot be read is reported in one sentence, also from a data worker."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def read_image(file_name, format=None):
 
 
 def why_unreadable(error):
-    """What :func:`read_image` raised as a part of a sentence."""
+    """The reason why :func:`read_image` failed, as a part of a sentence."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image, or none of a known format"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

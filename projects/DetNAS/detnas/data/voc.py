@@ -1,4 +1,4 @@
-"""Images of VOC splits, also of several VOC folders joined to one data set, as VOC2007 and VOC2012 are."""
+"""Reads VOC splits, also of several VOC folders as one data set, as VOC2007 and VOC2012 are."""
 
 import os
 import xml.etree.ElementTree as ET

@@ -122,8 +122,7 @@ def reported_metrics(dataset_name):
 
 def read_test_images(dataset_name, count=0, seed=0):
     """
-    The dicts of a test set, or of ``count`` of its images: at equal distances in its order, by classes in a folder of
-    classes, beginning where the seed says.
+    The dicts of a test set, or of ``count`` of its images, evenly spaced in its order; the seed says where they begin.
     """
     dicts = get_detection_dataset_dicts([dataset_name], filter_empty=False)
     if not 0 < count < len(dicts):
@@ -173,7 +172,7 @@ def evaluate(cfg, model, images=0):
 
 
 def drop_non_finite(results):
-    """Nested results without the figures that could not be computed (no object of that size): they are no JSON."""
+    """Nested results without NaN, the figure of what could not be computed (no object of that size): it is no JSON."""
     return {
         name: drop_non_finite(value) if isinstance(value, dict) else value
         for name, value in (results or {}).items()
@@ -183,7 +182,7 @@ def drop_non_finite(results):
 
 @contextlib.contextmanager
 def only_warnings(*names):
-    """Only warnings of these loggers: evaluating a path says one line."""
+    """Let these loggers pass only warnings and errors within the block."""
     levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
     for named, _ in levels:
         named.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""How a supernet is doing: fixed paths, each with batch-norm statistics of its own, and how stable their ranking is."""
+"""Evaluates a fixed set of a supernet's paths while it is trained, and how stable their ranking is."""
 
 import contextlib
 import logging
@@ -133,7 +133,7 @@ class FixedPathsEvalHook(hooks.EvalHook):
 
 @contextlib.contextmanager
 def _restored_afterwards(model, supernet):
-    """Afterwards the path, the statistics, modes and counters of the model and the random state are as before."""
+    """Restore path, buffers, modes and counters of the model and the random state at the end of the block."""
     path = supernet.path
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     # Modes, and what modules count on the side, such as RetinaNet's loss_normalizer.

@@ -1,4 +1,4 @@
-"""Whether a supernet still changes its mind: how alike two evaluations rank the same paths."""
+"""Whether a supernet's ranking of paths has settled: how alike its last two evaluations rank the same paths."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import os
 
 from detnas.launch.earlier_steps import read_metrics
 
-#: what an evaluation of a supernet leaves in metrics.json beside the results of each path
+#: names of the mean and of the rank agreement in metrics.json, beside the results of each path
 MEAN, AGREEMENT = "supernet/mean", "supernet/agreement"
 #: agreement below which a search warns
 LOW = 0.6
@@ -38,8 +38,8 @@ def read_evaluations(folder):
 
 def readiness_warning(weights):
     """
-    What a search should say of its supernet, by the last evaluation in the folder of its weights; None if its ranking
-    had settled.
+    The warning that a search logs if its supernet's ranking had not settled at the last evaluation in the folder of its
+    weights, or if that was not measured; else None.
     """
     folder = os.path.dirname(weights)
     last = (read_evaluations(folder) or [{}])[-1]

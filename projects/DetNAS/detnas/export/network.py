@@ -10,9 +10,10 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import add_detnas_config, config_space
+from detnas.config.load import load_config
 from detnas.launch.earlier_steps import read_arch, trained_weights
 from detnas.launch.machine import norm_nodes
-from detnas.launch.setup import load_config, register_datasets, set_number_of_classes
+from detnas.launch.setup import register_datasets, set_number_of_classes
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 

@@ -116,7 +116,7 @@ def write_part(model, part, form, folder, image):
 
 
 def accept_file(path):
-    """Take the doubt out of a file's name. Returns the new path."""
+    """Give a checked file its own name. Returns the new path."""
     checked = "".join(path.rsplit(IN_DOUBT, 1))
     PathManager.mv(path, checked)
     return checked

@@ -20,7 +20,6 @@ from detnas.config.load import load_config
 from detnas.config.settings import check_settings
 from detnas.data.datasets import register_dataset
 from detnas.errors import user_errors
-from detnas.zoo import resolve_arch
 
 from .earlier_steps import describe_space, read_arch, read_detnas
 from .machine import fit_to_device, fit_to_processes
@@ -96,9 +95,9 @@ def setup(args):
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
     detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
+    path = read_arch(detnas.ARCH, space)
     if detnas.ARCH.endswith((".yaml", ".yml")):
-        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
-    resolve_arch(detnas.ARCH, space)
+        detnas.ARCH = space.format(path)
     _check_output_folder(cfg, space)
     register_datasets(cfg)
     _make_output_folder(cfg.OUTPUT_DIR)

@@ -1,4 +1,4 @@
-"""Several command lines one after the other, each followed while it runs."""
+"""Runs a Python command line, and passes on its progress while it runs."""
 
 import os
 import re

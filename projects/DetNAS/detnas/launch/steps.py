@@ -1,4 +1,4 @@
-"""Command lines of which a folder remembers which are done, so that what was stopped goes on."""
+"""Command lines that run once each; a folder records which are done, so that a stopped study can go on."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from .step_runner import StepFailed, run_step
 
 class Steps:
     """
-    Command lines that are run once; which of them were is kept in a folder.
+    ``steps(name, *arguments)`` runs ``python ARGUMENTS``, unless the folder says that it is done.
 
     Args:
         folder: only one study can use it at a time.

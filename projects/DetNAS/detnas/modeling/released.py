@@ -49,7 +49,7 @@ class Released:
 
     @property
     def metadata(self):
-        """What else a checkpoint should say about itself."""
+        """What the converted file says about its weights, beside them."""
         return {"kind": self.kind, "space": self.space, "arch": self.arch, "shuffle": self.shuffle}
 
 

@@ -1,4 +1,4 @@
-"""How a training ends before its time and goes on later."""
+"""Ends a training before its last iteration, and keeps what a resumed one needs."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Which path an iteration trains (paper, Sec. 3.2: one at random)."""
+"""Draws the path that an iteration trains (paper, Sec. 3.2: one at random)."""
 
 import random
 
