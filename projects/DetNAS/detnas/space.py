@@ -155,10 +155,7 @@ def single_op_paths(space):
 
 
 def get_space(name: str) -> SearchSpace:
-    """
-    Raises:
-        KeyError: if there is no space of that name.
-    """
+    """The space of a name; KeyError if there is none."""
     if name not in SPACES:
         raise KeyError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
     return SPACES[name]

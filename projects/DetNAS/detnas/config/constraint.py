@@ -55,10 +55,7 @@ class Constraint:
         return self.min <= value <= self.max
 
     def check_reachable(self, table):
-        """
-        Raises:
-            ValueError: if no path of the space can meet the constraint.
-        """
+        """Raise a ValueError if no path of the space of a cost table can meet the constraint."""
         low, high = table.bounds(self.metric)
         for wrong, words, limit, bound in (
             (self.max < low, "at most", self.max, f"smallest has {format_cost(self.metric, low)}"),

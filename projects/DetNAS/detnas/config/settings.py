@@ -144,10 +144,7 @@ RULES = {
 
 
 def check_settings(cfg):
-    """
-    Raises:
-        ValueError: naming the first setting that cannot be, what it is and what it may be.
-    """
+    """Raise a ValueError that names the first setting with a value that is not allowed, and what is allowed."""
     for key, rule in RULES.items():
         value = functools.reduce(operator.getitem, key.split("."), cfg)
         if not rule.holds(value):

@@ -35,9 +35,10 @@ class Limits:
     def __init__(self, cfg, space):
         search = cfg.SEARCH
         self.space = space
+        # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, search.CONSTRAINTS), key=lambda c: c.metric == LATENCY)
+        self.additive = [c for c in self.constraints if c.metric != LATENCY]
         self.table = CostTable.measure(space, search.FLOPS_RESOLUTION)
-        self.meter = None
         limited = {constraint.metric for constraint in self.constraints}
         try:
             self.table = with_detector(self.table, cfg, tuple(search.DETECTOR_RESOLUTION))
@@ -45,14 +46,10 @@ class Limits:
             # A meta-architecture of one's own can be searched all the same.
             if limited & {"detector_flops", "detector_params"}:
                 raise
+        self.meter = None
         if LATENCY in limited:
-            self.meter = LatencyMeter(
-                space,
-                tuple(search.LATENCY_RESOLUTION),
-                search.LATENCY_BATCH,
-                cfg.MODEL.DEVICE,
-                cache=os.path.join(cfg.OUTPUT_DIR, "latency.json"),
-            )
+            size, cache = tuple(search.LATENCY_RESOLUTION), os.path.join(cfg.OUTPUT_DIR, "latency.json")
+            self.meter = LatencyMeter(space, size, search.LATENCY_BATCH, cfg.MODEL.DEVICE, cache=cache)
         self._check_reachable(random.Random(f"limits {max(cfg.SEED, 0)}"))
 
     def __call__(self, path):
@@ -70,9 +67,8 @@ class Limits:
     def repair(self, path, rng):
         """Change ops of a path, block by block, towards limits that it breaks; the result may still break some."""
         path = list(path)
-        additive = [c for c in self.constraints if c.metric != LATENCY]
         for _ in range(_STEPS):
-            broken = [c for c in additive if not c.allows(self.table.cost(c.metric, path))]
+            broken = [c for c in self.additive if not c.allows(self.table.cost(c.metric, path))]
             if not broken:
                 break
             constraint, block = rng.choice(broken), rng.randrange(len(path))
@@ -85,24 +81,26 @@ class Limits:
         return tuple(path)
 
     def _check_reachable(self, rng):
-        for constraint in self.constraints:
-            if constraint.metric != LATENCY:
-                constraint.check_reachable(self.table)
-        additive = [c for c in self.constraints if c.metric != LATENCY]
+        for constraint in self.additive:
+            constraint.check_reachable(self.table)
         legal = []
         for number in range(_PATHS):
             path = self.space.random_path(rng)
             # Rare ones are found by repairing what random paths break.
             path = self.repair(path, rng) if number % 10 == 9 else path
-            if all(c.allows(self.table.cost(c.metric, path)) for c in additive):
+            if all(c.allows(self.table.cost(c.metric, path)) for c in self.additive):
                 legal.append(path)
                 if len(legal) == (_TIMED if self.meter else 1):
                     break
         if not legal:
+            reachable = []
+            for metric in dict.fromkeys(c.metric for c in self.additive):
+                low, high = self.table.bounds(metric)
+                reachable.append(f"{metric} {format_cost(metric, low)} to {format_cost(metric, high)}")
             raise ValueError(
                 f'no path of "{self.space.name}" was found that meets all of SEARCH.CONSTRAINTS together '
                 f"({_PATHS} were tried): {', '.join(map(str, self.constraints))}; "
-                f"reachable one by one: {self._reachable()}"
+                f"reachable one by one: {', '.join(reachable)}"
             )
         if self.meter:
             constraint = self.constraints[-1]
@@ -112,13 +110,6 @@ class Limits:
                     f'no path of "{self.space.name}" was found with {constraint}: of {len(times)} that meet the other '
                     f"limits the fastest takes {min(times):.1f} ms and the slowest {max(times):.1f} ms"
                 )
-
-    def _reachable(self):
-        words = []
-        for metric in dict.fromkeys(c.metric for c in self.constraints if c.metric != LATENCY):
-            low, high = self.table.bounds(metric)
-            words.append(f"{metric} {format_cost(metric, low)} to {format_cost(metric, high)}")
-        return ", ".join(words)
 
 
 def with_detector(table, cfg, resolution):

@@ -74,10 +74,7 @@ def whole_part(cfg):
 
 
 def require_format(form):
-    """
-    Raises:
-        ValueError: if a package for a format is missing.
-    """
+    """Raise a ValueError if a package for a format is missing."""
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
         raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install onnx onnxruntime")

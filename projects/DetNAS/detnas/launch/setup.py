@@ -28,10 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_processes(args):
-    """
-    Raises:
-        ValueError: if this machine has not got what the arguments ask for.
-    """
+    """Raise a ValueError if this machine lacks the processes or GPUs that the arguments ask for."""
     gpus = torch.cuda.device_count()
     # 1 is the default and means one process, with a GPU or without.
     if args.num_gpus > max(gpus, 1):

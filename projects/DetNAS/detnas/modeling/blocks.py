@@ -16,10 +16,7 @@ def init_conv(conv):
 
 
 def check_norm(norm):
-    """
-    Raises:
-        ValueError: if Detectron2 has no norm of that name.
-    """
+    """Raise a ValueError if Detectron2 has no norm of that name."""
     if isinstance(norm, str) and norm not in NORMS:
         raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
 
