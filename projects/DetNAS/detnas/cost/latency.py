@@ -18,10 +18,8 @@ class LatencyMeter:
     warm-up, on random input, in eval mode.
 
     Args:
-        space: a :class:`detnas.space.SearchSpace`.
         resolution: height and width of the image in pixels.
         batch: images at once.
-        device: a torch device.
         repeats, warmup: runs that count, and runs before them.
         cache: file (of PathManager) with what was measured before, on the same machine with the same settings; None
             keeps it in memory only.

@@ -19,13 +19,9 @@ _STEPS = 200
 
 class Limits:
     """
-    ``limits(path)`` says whether a path meets all constraints. What adds up over blocks is looked up in a table; the
+    ``limits(path)`` says whether a path meets ``SEARCH.CONSTRAINTS``. What adds up over blocks is in a table; the
     latency is measured on this machine for paths that meet everything else, and kept in ``OUTPUT_DIR/latency.json``, so
     that a search that is taken up again decides the same.
-
-    Args:
-        cfg: a supernet's config; reads ``SEARCH.CONSTRAINTS`` and the resolutions that belong to them.
-        space: its :class:`detnas.space.SearchSpace`.
 
     Raises:
         ValueError: if a constraint cannot be read, or no path can meet it, or all of them together; with the smallest

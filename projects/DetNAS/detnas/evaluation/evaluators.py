@@ -149,13 +149,10 @@ def build_test_loader(cfg, dicts):
 
 def evaluate(cfg, model, images=0):
     """
-    Evaluate a model on ``DATASETS.TEST``.
+    The results of a model on ``DATASETS.TEST``; of several sets, by name.
 
     Args:
         images: how many of each set, see :func:`read_test_images`; 0: all.
-
-    Returns:
-        the results; of several sets, by name.
     """
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:

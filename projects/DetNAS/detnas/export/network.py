@@ -83,7 +83,7 @@ def is_export(cfg, opts):
 
 
 def exported_as(config_file):
-    """What an exported config, or a search's best.yaml, says about its weights in its first line."""
+    """The first line of an exported config or a search's best.yaml, which says where its weights come from."""
     with PathManager.open(config_file) as f:
         return f.readline().strip("# \n")
 
@@ -137,8 +137,8 @@ def write_network(folder, cfg, state_dict, about):
     Args:
         folder: a folder of PathManager; made if it is not there.
         cfg: from :func:`load_network_config`.
-        state_dict: of the model of ``cfg``; all names must match.
-        about: one line for the head of the config.
+        state_dict: of its model; all names must match.
+        about: the first line of the config.
 
     Returns:
         config and model as read from the files, the model on the CPU in eval mode.

@@ -112,7 +112,7 @@ def write_part(model, part, form, folder, image):
     return path
 
 
-def accept_file(path):
+def mark_checked(path):
     """Give a checked file its own name. Returns the new path."""
     checked = "".join(path.rsplit(IN_DOUBT, 1))
     PathManager.mv(path, checked)

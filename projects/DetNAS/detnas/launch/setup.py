@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import sys
 
 import torch
@@ -10,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import yaml
 from detectron2.engine import launch as launch_on_gpus
+from detectron2.engine.launch import _find_free_port
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
@@ -55,7 +55,7 @@ def launch(main, args):
         _check_machines(args)
     try:
         if args.cpu_processes > 1:
-            url = f"tcp://127.0.0.1:{_free_port()}"
+            url = f"tcp://127.0.0.1:{_find_free_port()}"
             mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
         else:
             launch_on_gpus(
@@ -63,12 +63,6 @@ def launch(main, args):
             )
     except mp.ProcessExitedException as e:
         sys.exit(e.exit_code)
-
-
-def _free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def _cpu_process(rank, main, args, url):

@@ -15,12 +15,6 @@ def init_conv(conv):
         nn.init.zeros_(conv.bias)
 
 
-def check_norm(norm):
-    """Raise a ValueError if Detectron2 has no norm of that name."""
-    if isinstance(norm, str) and norm not in NORMS:
-        raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
-
-
 def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=False):
     """A conv without bias, padded to keep the size at stride 1, and its norm."""
     groups = in_channels if depthwise else 1

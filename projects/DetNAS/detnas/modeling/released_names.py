@@ -83,7 +83,7 @@ def read_names(released):
     return blocks, others
 
 
-def identify(released, blocks):
+def identify_network(released, blocks):
     """
     The space, by depths and widths, and the arch of a file.
 

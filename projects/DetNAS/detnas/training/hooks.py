@@ -41,7 +41,7 @@ class KeepSmoothedValues(HookBase):
     """
     Saves with each checkpoint what Detectron2 smooths over iterations and forgets when it is interrupted: RetinaNet's
     loss normaliser (that of the first process), without which the losses would differ, and the last values of
-    everything logged, without which the medians in ``metrics.json`` would.
+    everything logged, without which the medians in ``metrics.json`` would. Checkpoints have it under the class's name.
     """
 
     def __init__(self, model):
