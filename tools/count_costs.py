@@ -12,7 +12,7 @@ import argparse
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.detector import format_detector_costs, detector_costs
+from detnas.cost.detector import detector_costs, format_detector_costs
 from detnas.cost.latency import LatencyMeter
 from detnas.errors import user_errors
 from detnas.launch.earlier_steps import read_arch

@@ -6,7 +6,7 @@ from scripts import ROOT, script
 
 import detnas
 from detnas.config.load import load_config
-from detnas.cost.detector import format_detector_costs, detector_costs
+from detnas.cost.detector import detector_costs, format_detector_costs
 
 CONFIGS = ROOT / "configs"
 ARCH = "2120-2112-33130031-3132"

@@ -32,6 +32,27 @@ def why_unreadable(error):
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
+class ImageCache:
+    """
+    ``read_image`` that decodes a file once. Images are kept as they come until ``budget``, bytes of pixels, is used up;
+    what does not fit is read again each time.
+    """
+
+    def __init__(self, budget):
+        self._kept, self._left = {}, budget
+
+    def read_image(self, file_name, format=None):
+        """Array (H, W, C), the caller's own: to change it changes no later one."""
+        key = file_name, format
+        if key in self._kept:
+            return self._kept[key].copy()
+        image = read_image(file_name, format)
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[key] = image.copy()
+        return image
+
+
 class ReadingMapper:
     """
     A mapper whose images are read by ``read``.
