@@ -22,7 +22,7 @@ from tqdm import tqdm
 from detnas.data.checks import coco_problems, image_problem, read_coco_json, read_voc_xml
 from detnas.data.datasets import parse_dataset_name, register_dataset, require
 from detnas.data.standard import image_folder
-from detnas.data.voc import read_ids, split_file
+from detnas.data.voc import image_set_file, read_ids
 from detnas.errors import user_errors
 
 
@@ -45,7 +45,7 @@ def look_at(name):
             require(path, name)
         return look_at_coco(*parts)
     if form == "voc":
-        require(split_file(*parts), name)
+        require(image_set_file(*parts), name)
         return look_at_voc(parts[:1], parts[1])
     register_dataset(name)
     metadata = MetadataCatalog.get(name)

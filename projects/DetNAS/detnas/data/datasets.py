@@ -23,7 +23,7 @@ from torchvision.datasets import ImageFolder
 
 from .checks import coco_problems, read_coco_json, read_voc_xml
 from .standard import image_folder, register_standard
-from .voc import read_ids, split_file
+from .voc import image_set_file, read_ids
 
 FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT, folder:ROOT or folder:ROOT:LIST.txt"
 
@@ -121,7 +121,7 @@ def _load_coco(json_file, image_root, name):
 
 
 def _register_voc(name, root, split):
-    images = split_file(root, split)
+    images = image_set_file(root, split)
     require(images, name)
     folder = PathManager.get_local_path(os.path.join(root, "Annotations"))
     require(folder, name)

@@ -21,7 +21,7 @@ from detnas.files import write_atomically
 from .checks import read_coco_json
 from .datasets import check_coco_json, read_image_folder
 from .standard import VOC_FOLDERS, datasets_root, require_standard
-from .voc import count_boxes, read_ids, require_split, split_file
+from .voc import count_boxes, image_set_file, read_ids, require_split
 
 PARTS = ("search", "holdout")
 
@@ -106,14 +106,14 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
     """
     if folder is None:
         folders = [os.path.join(datasets_root(), year) for year in VOC_FOLDERS]
-        for path in (split_file(year, split) for year in folders):
+        for path in (image_set_file(year, split) for year in folders):
             require_standard(path, "voc", "nothing to split")
     else:
         folders = [folder]
         require_split(folder, split)
     # By the number of the folder, whose name must not change the draw.
     ids = [(number, image_id) for number, path in enumerate(folders) for image_id in read_ids(path, split)]
-    held_out = hold_out(ids, count, seed, " and ".join(split_file(path, split) for path in folders))
+    held_out = hold_out(ids, count, seed, " and ".join(image_set_file(path, split) for path in folders))
     parts = {"search": sorted(set(ids) - held_out), "holdout": sorted(held_out)}
     return [
         _voc_part(path, split, part, [image_id for n, image_id in drawn if n == number])
@@ -123,7 +123,7 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
 
 
 def _voc_part(folder, split, part, ids):
-    path = split_file(folder, f"{split}_{part}")
+    path = image_set_file(folder, f"{split}_{part}")
     if len(ids) < 2:
         raise ValueError(
             f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "

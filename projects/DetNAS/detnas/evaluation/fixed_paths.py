@@ -58,7 +58,7 @@ class FixedPathsEvaluation:
         self.cfg, self.model, self.supernet = cfg, model, find_supernet(model)
         self.paths = fixed_paths(self.supernet.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
         self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), None
-        self.before = {}  # scores of the evaluation before, by the path's name
+        self.previous_scores = {}  # by the path's name
         # A search takes a single set; of several, the first one counts.
         sets = cfg.DATASETS.TEST
         self.metric = cfg.SEARCH.METRIC if len(sets) == 1 else f"{sets[0]}/{cfg.SEARCH.METRIC}"
@@ -84,11 +84,11 @@ class FixedPathsEvaluation:
         return {name: score for name, score in found.items() if score is not None and math.isfinite(score)}
 
     def _summary(self, results):
-        scores, before, self.before = self.scores(flatten_results_dict(results)), self.before, {}
+        scores, before = self.scores(flatten_results_dict(results)), self.previous_scores
+        self.previous_scores = scores
         if not scores:
             logger.warning(f"Supernet: no path has a {self.metric} (SEARCH.METRIC), so there is no mean of them.")
             return {}
-        self.before = scores
         mean = sum(scores.values()) / len(scores)
         words = f"Supernet: mean {self.metric} {mean:.2f} over {len(scores)} paths"
         both = [name for name in scores if name in before]
@@ -122,7 +122,7 @@ class FixedPathsEvalHook(hooks.EvalHook):
         if not done:
             return
         earlier = [line for line in read_evaluations(self.folder) if line["iteration"] < done]
-        self.evaluation.before = self.evaluation.scores(earlier[-1]) if earlier else {}
+        self.evaluation.previous_scores = self.evaluation.scores(earlier[-1]) if earlier else {}
         is_due = self._period > 0 and done % self._period == 0 and done < self.trainer.max_iter
         is_missing = is_due and not (earlier and earlier[-1]["iteration"] == done - 1)
         # The file is that of the main process.
