@@ -103,7 +103,7 @@ def resolve_arch(arch, space, source="MODEL.DETNAS.ARCH"):
 
 
 def table():
-    """The zoo as text."""
+    """The published networks as text: figures and archs."""
     whats = (IMAGENET, COCO_FPN, COCO_RETINANET, VOC_FPN, VOC_RETINANET)
     rows = []
     for name, network in PUBLISHED.items():

@@ -12,7 +12,7 @@ from .recalibration import reset_cycle_norms
 
 
 class _PastLastNorm(Exception):
-    """Nothing that comes now changes a statistic."""
+    """Raised behind the last batch norm, to end the pass."""
 
 
 class ForwardToLastNorm(nn.Module):
@@ -58,7 +58,7 @@ def _stop(*_):
 
 @contextlib.contextmanager
 def _no_rpn_losses(model):
-    """An RPN computes its losses before the RoI heads run, whose norms may matter."""
+    """Let RPNs skip their losses, which they compute before the RoI heads run, whose norms may matter."""
     rpns = [m for m in model.modules() if isinstance(m, RPN)]
     for rpn in rpns:
         rpn.label_and_sample_anchors = lambda anchors, instances: (None, None)

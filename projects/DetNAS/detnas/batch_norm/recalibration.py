@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
+"""Recalibrates the batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
 
 import logging
 import random

@@ -51,7 +51,7 @@ class Constraint:
         return f"{low}{self.metric} <= {format_cost(self.metric, self.max)}"
 
     def allows(self, value) -> bool:
-        """Whether a cost keeps to the limit."""
+        """Whether a cost is within the limit."""
         return self.min <= value <= self.max
 
     def check_reachable(self, table):

@@ -58,7 +58,7 @@ def load_config(config_file, opts=(), default=None):
 
 
 def _settings(node, prefix=""):
-    """{KEY: value} of a config and all its parts, each part itself left out."""
+    """{KEY: value} of all settings of a config, by their full keys."""
     found = {}
     for key, value in node.items():
         found.update(_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})

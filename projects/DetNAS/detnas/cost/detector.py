@@ -102,7 +102,7 @@ def _run_roi_heads(heads, features, proposals, detections):
 
 def format_detector_costs(costs, resolution, backbone_224):
     """
-    The costs as text, with the backbone at 224x224 beside, the figure that papers and search limits mean.
+    A table of the costs as text, with those of the backbone at 224x224, which papers and search limits mean.
 
     Args:
         costs: of :func:`detector_costs`.

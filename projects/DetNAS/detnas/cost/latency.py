@@ -1,4 +1,4 @@
-"""How long a path takes on this machine."""
+"""Measures how long a path takes on this machine."""
 
 import json
 import platform

@@ -10,7 +10,7 @@ from .reading import read_image, why_unreadable
 
 
 def read_coco_json(json_file):
-    """Content of a COCO annotation file; ValueError, naming it, if it is none."""
+    """Read a COCO annotation file; ValueError, naming it, if it is none."""
     with PathManager.open(json_file) as f:
         try:
             data = json.load(f)
@@ -78,7 +78,7 @@ def _missing(record, keys):
 
 
 def _inside(x0, y0, x1, y1, width, height):
-    """Whether a box lies in its image; false for NaN. One pixel of grace: COCO's own boxes pass the border by less."""
+    """Whether a box lies in its image, give or take a pixel, as COCO's own boxes do; False for NaN."""
     return -1 <= x0 <= x1 <= width + 1 and -1 <= y0 <= y1 <= height + 1
 
 

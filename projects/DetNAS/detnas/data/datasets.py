@@ -72,7 +72,7 @@ def _expand(path, name):
 
 
 def require(path, name):
-    """FileNotFoundError, naming the data set, if a path of it does not exist."""
+    """Raise a FileNotFoundError, naming the data set, if a path of it does not exist."""
     if PathManager.exists(path):
         return
     hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
@@ -91,7 +91,7 @@ def _register_coco(name, json_file, image_root):
 
 def check_coco_json(json_file, image_root):
     """
-    Check what would otherwise fail in the middle of a training, or silently spoil it.
+    Check a COCO data set for what would fail in the middle of a training, or silently spoil it.
 
     Returns:
         list of class names in the order of their category ids.

@@ -1,4 +1,4 @@
-"""Training batches that a resumed run continues where the interrupted one stopped."""
+"""Loads training batches; a resumed run gets those that the interrupted one would have got."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""From a dataset dict to the model's input."""
+"""Mappers: from a dataset dict to the model's input."""
 
 import copy
 

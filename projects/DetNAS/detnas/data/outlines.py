@@ -21,7 +21,7 @@ _GAP, _ATTEMPTS = 2, 10
 
 
 def rectangle(taken, rng):
-    """A box (x, y, w, h) that keeps apart from those of a list; None if there is no room."""
+    """A random box (x, y, w, h) at a distance from those of a list; None if there is no room."""
     for _ in range(_ATTEMPTS):
         w, h = np.exp(rng.uniform(*np.log(_SIDES), 2)).round().astype(int).tolist()
         x, y = int(rng.integers(0, SIZE - w + 1)), int(rng.integers(0, SIZE - h + 1))

@@ -42,7 +42,7 @@ class ImageCache:
         self._kept, self._left = {}, budget
 
     def read_image(self, file_name, format=None):
-        """Array (H, W, C), the caller's own: to change it changes no later one."""
+        """A copy of the image, (H, W, C), that the caller may change."""
         key = file_name, format
         if key in self._kept:
             return self._kept[key].copy()
@@ -109,7 +109,7 @@ def image_folder(metadata):
 
 
 def annotation_file(metadata, file_name):
-    """The file that holds the annotations of an image; None for a folder of classes."""
+    """The file with the annotations of an image; None for a folder of classes."""
     form = metadata.get("evaluator_type")
     if form == "coco":
         return metadata.json_file

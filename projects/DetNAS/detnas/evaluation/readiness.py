@@ -15,7 +15,8 @@ LOW = 0.6
 def kendall_tau(a, b):
     """
     Kendall's tau-b of two equally long lists of numbers: 1 for the same order, -1 for the opposite one, about 0 for
-    orders that have nothing to do with each other; NaN where there is no order because all numbers are equal.
+    orders that have nothing to do with each other; NaN where there is no order because all numbers are equal. Own code,
+    because scipy is installed for studies alone.
     """
     signs = [
         ((x1 > x2) - (x1 < x2), (y1 > y2) - (y1 < y2))

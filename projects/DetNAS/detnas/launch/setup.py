@@ -1,4 +1,4 @@
-"""From a command line to a config that fits this machine and its data; one process or several."""
+"""Starts the processes of a run, and makes a config of its command line that fits its machine and data."""
 
 import logging
 import os
@@ -165,5 +165,5 @@ def register_datasets(cfg):
 
 
 def set_number_of_classes(cfg, count):
-    """For whichever head there is."""
+    """Set the number of classes of every head."""
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count

@@ -120,7 +120,7 @@ class Steps:
             print(f"{name}: done in {seconds:.0f} s ({len(self.done)} steps done)", flush=True)
 
     def end(self, reason):
-        """No step is begun from now on."""
+        """Let no further step begin."""
         self.ended = self.ended or reason
 
     def close(self):

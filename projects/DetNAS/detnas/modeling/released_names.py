@@ -145,7 +145,7 @@ def block_name(match, space):
 
 
 def rename(key, rules):
-    """Our name by the first of the rules that fits, or None."""
+    """Our name of a tensor outside the blocks by the first rule that fits; None if none does."""
     for pattern, ours in rules:
         match = re.fullmatch(pattern, key)
         if match:

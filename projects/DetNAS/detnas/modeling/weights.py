@@ -121,7 +121,7 @@ def _why_unreadable(path, error):
 
 def load_weights(model, path, new_heads=False):
     """
-    Load a checkpoint; never a part of it silently.
+    Load a checkpoint; what does not match is an error, or logged, never passed over.
 
     Args:
         model: a detector or classifier.

@@ -1,4 +1,4 @@
-"""Checkpoints to resume from."""
+"""Writes and finds the checkpoints that a training resumes from."""
 
 import logging
 import os
@@ -58,7 +58,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         return newest
 
     def _iteration(self, file):
-        """What a checkpoint was saved after; None if it is not whole, or none of a training."""
+        """The iteration after which a checkpoint was saved; None if it is damaged, or not of a training."""
         try:
             return self._load_file(self.path_manager.get_local_path(file), mmap=True)["trainer"]["iteration"]
         except Exception:  # torch raises many kinds for broken files

@@ -78,7 +78,7 @@ class KeepSmoothedValues(HookBase):
 
 class DivergenceHandler:
     """
-    Ends a training whose loss is not finite, with one sentence. The network as it is before the update is saved for a
+    Ends a training with one sentence if its loss is not finite. The network as it is before the update is saved for a
     closer look; ``--resume`` starts from the last checkpoint before it.
     """
 

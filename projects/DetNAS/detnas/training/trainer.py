@@ -85,7 +85,7 @@ def build_trainer(cfg, resume=False):
 @contextlib.contextmanager
 def lock_output_folder(folder):
     """
-    While it lasts no other training, nor a search, runs in an output folder. The main process holds the lock; all
+    Keep other trainings and searches out of an output folder within the block. The main process holds the lock; all
     processes raise.
 
     Raises:
