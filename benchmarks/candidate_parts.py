@@ -121,7 +121,7 @@ def ours(cfg, settings, phases):
             for op in evaluator.supernet.unsampled_ops():
                 op.eval()
             for images in evaluator.recalibration:
-                evaluator.up_to_last_norm(images)
+                evaluator.forward_to_last_norm(images)
             model.eval()
         # The passes just now moved the statistics: the same again for what follows.
         evaluator.recalibrate()

@@ -25,7 +25,7 @@ from detectron2.structures import Boxes, Instances
 from tables import parser, publish, table
 
 from detnas.data.datasets import register_dataset
-from detnas.evaluation.evaluators import BoxEvaluator, quiet
+from detnas.evaluation.evaluators import BoxEvaluator, only_warnings
 from detnas.evaluation.voc import VOCEvaluator
 
 DETECTIONS, HEIGHT, WIDTH = 100, 480, 640
@@ -117,7 +117,7 @@ def compare(theirs, ours, outputs, rounds):
 
 def main(args):
     rows = []
-    with quiet("detectron2", "detnas"), tempfile.TemporaryDirectory() as folder:
+    with only_warnings("detectron2", "detnas"), tempfile.TemporaryDirectory() as folder:
         sets = [("COCO, against pycocotools", images, in_coco_form) for images in args.images]
         sets += [("VOC, against Detectron2's", args.voc_images, in_voc_form)]
         for kind, images, register in sets:

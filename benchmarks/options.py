@@ -23,7 +23,7 @@ from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
 from detnas.data.fixed_batches import in_batches
 from detnas.errors import user_errors
-from detnas.evaluation.evaluators import quiet
+from detnas.evaluation.evaluators import only_warnings
 from detnas.launch.earlier_steps import trained_weights
 from detnas.launch.setup import setup
 from detnas.search.evaluator import CandidateEvaluator
@@ -77,7 +77,7 @@ def main(args):
         weights = trained_weights(cfg, args.opts)
     paths = [space.random_path(random.Random(i)) for i in range(args.paths)]
     rows, plain = [], None
-    with quiet("detectron2", "fvcore", "detnas"), contextlib.redirect_stdout(io.StringIO()):
+    with only_warnings("detectron2", "fvcore", "detnas"), contextlib.redirect_stdout(io.StringIO()):
         for name, evaluator in evaluators(cfg, weights):
             scores, recalibration, passes = measure(evaluator, paths, metric)
             plain = plain or scores

@@ -21,7 +21,7 @@ from detnas.config.keys import config_space
 from detnas.cost.detector import detector_costs
 from detnas.data.fixed_batches import in_batches
 from detnas.errors import user_errors
-from detnas.evaluation.evaluators import quiet
+from detnas.evaluation.evaluators import only_warnings
 from detnas.launch.earlier_steps import trained_weights
 from detnas.launch.setup import setup
 from detnas.search.evaluator import CandidateEvaluator
@@ -95,7 +95,7 @@ def main(args):
     height, width = images[0]["image"].shape[-2:]
     runs = {"plain": (in_batches(images, 1), torch.no_grad), "ours": (list(evaluator.held_out), evaluator.inference)}
     found = {name: [] for name in runs}
-    with quiet("detectron2", "fvcore"):
+    with only_warnings("detectron2", "fvcore"):
         evaluator.recalibrate()
         watch = Stopwatch(modules_of(evaluator.model))
         for _ in range(args.rounds + 1):

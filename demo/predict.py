@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from detnas.data.mapper import is_classifier
 from detnas.errors import user_errors
-from detnas.evaluation.evaluators import quiet
+from detnas.evaluation.evaluators import only_warnings
 from detnas.export.network import load_network_config, network_weights
 from detnas.launch.machine import fit_to_device
 from detnas.modeling.weights import load_weights
@@ -77,7 +77,7 @@ def build_predictor(config_file, opts, threshold):
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = threshold
     # DefaultPredictor would take a file that matches in part.
     cfg.MODEL.WEIGHTS = ""
-    with quiet("detectron2", "fvcore"):
+    with only_warnings("detectron2", "fvcore"):
         predictor = DefaultPredictor(cfg)
     load_weights(predictor.model, weights)
     return predictor, Metadata().set(thing_classes=list(cfg.MODEL.DETNAS.CLASSES))

@@ -22,7 +22,7 @@ import time
 
 from tabulate import tabulate
 
-from detnas.launch.step_runner import StepFailed, run_step
+from detnas.launch.steps import StepFailed, run_step
 
 OUTPUT = "output/demo"
 LOGS, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("log", "steps.json", "results.md"))

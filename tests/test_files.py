@@ -5,12 +5,12 @@ import time
 import pytest
 from iopath.common.file_io import PathHandler, PathManager
 
-from detnas.files import lock_folder, write_whole
+from detnas.files import lock_folder, write_atomically
 
 
 def test_a_file_is_written_with_its_content_alone_in_its_folder(tmp_path):
     for content in (b"first", b"second"):
-        write_whole(PathManager(), str(tmp_path / "a.pth"), lambda f: f.write(content))
+        write_atomically(PathManager(), str(tmp_path / "a.pth"), lambda f: f.write(content))
         assert (tmp_path / "a.pth").read_bytes() == content and os.listdir(tmp_path) == ["a.pth"]
 
 
@@ -20,7 +20,8 @@ def test_what_stood_there_stays_until_the_new_file_is_whole_and_on_the_disk(tmp_
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda number: order.append(("fsync", file.read_bytes())) or fsync(number))
     monkeypatch.setattr(os, "replace", lambda a, b: order.append(("replace", file.read_bytes())) or replace(a, b))
-    write_whole(PathManager(), str(file), lambda f: order.append(("write", file.read_bytes())) or f.write(b"after"))
+    path = str(file)
+    write_atomically(PathManager(), path, lambda f: order.append(("write", file.read_bytes())) or f.write(b"after"))
     assert order == [("write", b"before"), ("fsync", b"before"), ("replace", b"before")]
     assert file.read_bytes() == b"after"
 
@@ -33,7 +34,7 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_whole(PathManager(), str(tmp_path / "a.pth"), fail)
+        write_atomically(PathManager(), str(tmp_path / "a.pth"), fail)
     assert os.listdir(tmp_path) == ["a.pth"] and (tmp_path / "a.pth").read_bytes() == b"before"
 
 
@@ -48,7 +49,7 @@ def test_a_path_that_cannot_be_renamed_is_written_as_it_is(tmp_path):
 
     opened, manager = [], PathManager()
     manager.register_handler(Store())
-    write_whole(manager, "store://folder/a.pth", lambda f: f.write(b"content"))
+    write_atomically(manager, "store://folder/a.pth", lambda f: f.write(b"content"))
     assert opened == ["store://folder/a.pth"] and (tmp_path / "stored").read_bytes() == b"content"
 
 

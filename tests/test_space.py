@@ -3,7 +3,7 @@ import random
 import pytest
 
 from detnas import OPS, SPACES, get_space
-from detnas.space import BlockSpec, SearchSpace, uniform_paths
+from detnas.space import BlockSpec, SearchSpace, single_op_paths
 
 PATH = (2, 1, 2, 0, 2, 1, 1, 2, 3, 3, 1, 3, 0, 0, 3, 1, 3, 1, 3, 2)
 ARCH = "2120-2112-33130031-3132"
@@ -124,8 +124,8 @@ def test_random_paths_use_every_op_of_every_block():
 
 
 def test_the_networks_of_a_single_op_are_named_by_it():
-    paths = uniform_paths(get_space("tiny"))
+    paths = single_op_paths(get_space("tiny"))
     assert list(paths) == ["all 3x3", "all 5x5", "all 7x7", "all Xception 3x3"]
     assert list(paths.values()) == [(op,) * 8 for op in range(4)]
     own = SearchSpace("own", 16, (64,), (2,), ops=("xception_3x3", "shufflenet_5x5"))
-    assert uniform_paths(own) == {"all Xception 3x3": (0, 0), "all 5x5": (1, 1)}
+    assert single_op_paths(own) == {"all Xception 3x3": (0, 0), "all 5x5": (1, 1)}

@@ -15,7 +15,7 @@ import search_net
 import train_net
 from detnas import get_space
 from detnas.command_line import argument_parser
-from detnas.launch.step_runner import StepFailed
+from detnas.launch.steps import StepFailed
 
 pytest_plugins = ["toy_fixtures"]
 TINY = get_space("tiny")

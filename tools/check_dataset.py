@@ -20,9 +20,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from detnas.data.checks import coco_problems, image_problem, read_coco_json, read_voc_xml
-from detnas.data.datasets import register_dataset, require, split_name
+from detnas.data.datasets import parse_dataset_name, register_dataset, require
 from detnas.data.standard import image_folder
-from detnas.data.voc import read_ids, split_file
+from detnas.data.voc import image_set_file, read_ids
 from detnas.errors import user_errors
 
 
@@ -39,13 +39,13 @@ def look_at(name):
     if name in DatasetCatalog or image_folder(name):
         form = "registered"
     else:
-        form, *parts = split_name(name)
+        form, *parts = parse_dataset_name(name)
     if form == "coco":
         for path in parts:
             require(path, name)
         return look_at_coco(*parts)
     if form == "voc":
-        require(split_file(*parts), name)
+        require(image_set_file(*parts), name)
         return look_at_voc(parts[:1], parts[1])
     register_dataset(name)
     metadata = MetadataCatalog.get(name)

@@ -12,7 +12,7 @@ import argparse
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.detector import cost_table, detector_costs
+from detnas.cost.detector import detector_costs, format_detector_costs
 from detnas.cost.latency import LatencyMeter
 from detnas.errors import user_errors
 from detnas.launch.earlier_steps import read_arch
@@ -30,7 +30,7 @@ def main(args):
         elif args.latency:
             raise ValueError(f"--latency is of DetNAS backbones; MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}")
         costs = detector_costs(cfg, args.size)
-    print(cost_table(costs, args.size, backbone_224))
+    print(format_detector_costs(costs, args.size, backbone_224))
     if args.latency:
         meter = LatencyMeter(space, args.size, args.batch, args.device)
         print(f"\nbackbone: {meter(path):.1f} ms ({meter.settings})")

@@ -31,8 +31,7 @@ from detnas.cost.limits import Limits
 from detnas.cost.table import CostTable
 from detnas.data.mapper import is_classifier
 from detnas.errors import user_errors
-from detnas.launch.step_runner import StepFailed, run_step
-from detnas.launch.steps import Steps, read_json
+from detnas.launch.steps import StepFailed, Steps, read_json, run_step
 from detnas.modeling.weights import read_checkpoint, select_path
 from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog

@@ -3,7 +3,7 @@ import torch
 from supernet_runs import OTHER, PATH, norms
 
 from detnas import find_supernet
-from detnas.batch_norm.folding import folded
+from detnas.batch_norm.folding import folded_batch_norms
 
 pytest_plugins = ["toy_fixtures", "supernet_fixtures"]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -25,7 +25,7 @@ def test_outputs_stay_the_same_up_to_rounding(model_batches, layout):
     model, batches = model_batches
     for find_supernet(model).path in (PATH, OTHER):
         expected = features(model, batches[0])
-        with folded(model, layout):
+        with folded_batch_norms(model, layout):
             found = features(model, batches[0])
         assert found.keys() == expected.keys()
         for name, value in expected.items():
@@ -37,7 +37,7 @@ def test_no_norm_on_the_path_runs(model_batches):
     ran = []
     for norm in norms(model):
         norm.register_forward_hook(lambda *_: ran.append(1))
-    with folded(model), torch.no_grad():
+    with folded_batch_norms(model), torch.no_grad():
         model(batches[0])
     assert not ran
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_afterwards_all_is_as_it_was(model_batches, layout):
     tensors = dict(model.state_dict(keep_vars=True))
     copies = {name: tensor.clone() for name, tensor in tensors.items()}
     expected = features(model, batches[0])
-    with pytest.raises(KeyError), folded(model, layout):
+    with pytest.raises(KeyError), folded_batch_norms(model, layout):
         raise KeyError
     after = model.state_dict(keep_vars=True)
     assert after.keys() == tensors.keys() and all(after[name] is tensor for name, tensor in tensors.items())
@@ -62,7 +62,7 @@ def test_afterwards_all_is_as_it_was(model_batches, layout):
 def test_norms_in_training_are_left_alone(model_batches):
     model, _ = model_batches
     model.train()
-    with folded(model):
+    with folded_batch_norms(model):
         assert len(norms(model)) > 20 and any(m.norm is not None for m in model.modules() if hasattr(m, "norm"))
         supernet = find_supernet(model)
         assert isinstance(supernet.stem[1], torch.nn.BatchNorm2d)
@@ -72,7 +72,7 @@ def test_a_frozen_stem_is_folded_too(model_batches):
     model, batches = model_batches
     find_supernet(model).freeze(1)
     expected = features(model, batches[0])
-    with folded(model):
+    with folded_batch_norms(model):
         assert isinstance(find_supernet(model).stem[1], torch.nn.Identity)
         found = features(model, batches[0])
     for name, value in expected.items():

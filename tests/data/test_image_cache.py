@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detnas.data.image_cache import ImageCache
+from detnas.data.reading import ImageCache
 
 BYTES = 4 * 6 * 3
 

@@ -10,7 +10,7 @@ from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils.env import seed_all_rng
 from toy_runs import TASKS, classification, detection, toy_setup
 
-from detnas.data.loader import TrainingData, _Order, seed_from
+from detnas.data.loader import TrainingData, _Order, seed_rngs
 from detnas.data.mapper import build_mapper
 
 pytest_plugins = ["toy_fixtures"]
@@ -77,7 +77,7 @@ def test_neither_workers_nor_cached_images_change_a_batch(toy_root, tmp_path, na
     order = itertools.islice(training._settings["sampler"], 7 * cfg.SOLVER.IMS_PER_BATCH)
     expected = []
     for number, index in enumerate(order):
-        seed_from("image", 0, number)
+        seed_rngs("image", 0, number)
         expected.append(mapper(dicts[index]))
     # Seven batches of four are three and a half epochs of eight images.
     for start in (0, 3):
@@ -87,7 +87,7 @@ def test_neither_workers_nor_cached_images_change_a_batch(toy_root, tmp_path, na
 
 def test_a_seed_gives_the_numbers_that_detectron2_would_seed():
     drawn = []
-    for seed in (lambda: seed_from("image", 3, 5), lambda: seed_all_rng(zlib.crc32(repr(("image", 3, 5)).encode()))):
+    for seed in (lambda: seed_rngs("image", 3, 5), lambda: seed_all_rng(zlib.crc32(repr(("image", 3, 5)).encode()))):
         seed()
         drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
     assert drawn[0] == drawn[1]

@@ -8,10 +8,9 @@ from detectron2.data import detection_utils
 from PIL import Image
 from toy_runs import TASKS, classification, detection, toy_setup
 
-from detnas.data.image_cache import ImageCache
 from detnas.data.loader import TrainingData
 from detnas.data.mapper import build_mapper, build_recalibration_mapper
-from detnas.data.reading import ReadingMapper, UnreadableImage, read_image
+from detnas.data.reading import ImageCache, ReadingMapper, UnreadableImage, read_image
 from detnas.evaluation.evaluators import build_test_loader, read_test_images
 
 pytest_plugins = ["toy_fixtures"]

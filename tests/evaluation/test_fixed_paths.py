@@ -34,7 +34,7 @@ def trainer_of(task, root, folder, resume=False, **overrides):
 
 
 def evaluation_of(trainer):
-    """The :class:`detnas.evaluation.fixed_paths.FixedPaths` of a trainer."""
+    """The :class:`detnas.evaluation.fixed_paths.FixedPathsEvaluation` of a trainer."""
     return next(hook.evaluation for hook in trainer._hooks if hasattr(hook, "evaluation"))
 
 
@@ -139,7 +139,7 @@ def test_a_supernet_says_its_mean_and_how_far_the_ranking_changed(toy_root, tmp_
     results = evaluation()
     assert list(results["supernet"]) == ["mean"]
     scores = {name: results[name]["classification"]["top1"] for name in NAMES}
-    evaluation.before = {name: -score for name, score in scores.items()}
+    evaluation.previous_scores = {name: -score for name, score in scores.items()}
     assert evaluation()["supernet"] == {"mean": results["supernet"]["mean"], "agreement": pytest.approx(-1)}
     first, second = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "Supernet: " in line]
     words = f"Supernet: mean classification/top1 {sum(scores.values()) / 6:.2f} over 6 paths"

@@ -8,7 +8,7 @@ from toy_runs import detection, toy_setup
 
 from detnas import CostTable, DetNASSupernet, get_space
 from detnas.modeling.backbone import find_supernet
-from detnas.training.sampling import BalancedSampler, FairSampler, SetPath, UniformSampler, build_sampler
+from detnas.training.sampling import BalancedSampler, FairSampler, PathSamplingHook, UniformSampler, build_sampler
 from detnas.training.trainer import build_trainer
 
 pytest_plugins = ["toy_fixtures"]
@@ -61,7 +61,7 @@ def test_a_path_of_any_space_is_legal_in_it():
 def test_the_hook_sets_the_path_of_its_iteration(wrap):
     supernet = DetNASSupernet(SPACE)
     sampler = UniformSampler(SPACE, seed=2)
-    hook = SetPath(wrap(supernet), sampler)
+    hook = PathSamplingHook(wrap(supernet), sampler)
     for iteration in (0, 1, 17):
         hook.trainer = SimpleNamespace(iter=iteration)
         hook.before_step()

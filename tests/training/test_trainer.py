@@ -17,7 +17,7 @@ from detnas.launch.setup import launch
 from detnas.modeling.backbone import find_supernet
 from detnas.search.log import SearchLog
 from detnas.training.sampling import UniformSampler
-from detnas.training.trainer import build_trainer, only_run
+from detnas.training.trainer import build_trainer, lock_output_folder
 
 pytest_plugins = ["toy_fixtures"]
 SPACE = get_space("tiny")
@@ -268,7 +268,7 @@ def test_two_cpu_processes_train_the_same_paths_to_the_same_parameters(toy_root,
 def test_a_second_training_in_a_folder_is_one_sentence_and_leaves_it_as_it_is(toy_root, tmp_path, capfd):
     folder = tmp_path / "run"
     overrides = {**classification(toy_root), "OUTPUT_DIR": folder}
-    with only_run(str(folder)), pytest.raises(SystemExit) as caught:
+    with lock_output_folder(str(folder)), pytest.raises(SystemExit) as caught:
         launch(train_net.main, command("toy_1_pretrain_supernet", overrides, "--cpu-processes", "2"))
     assert caught.value.code == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -278,10 +278,10 @@ def test_a_second_training_in_a_folder_is_one_sentence_and_leaves_it_as_it_is(to
 
 def test_a_training_in_the_folder_of_a_running_search_is_refused_and_the_other_way_round(tmp_path):
     log = SearchLog(str(tmp_path), SPACE, {"space": "tiny"})
-    with pytest.raises(ValueError, match="^a search is running in"), only_run(str(tmp_path)):
+    with pytest.raises(ValueError, match="^a search is running in"), lock_output_folder(str(tmp_path)):
         pass
     log.close()
-    with only_run(str(tmp_path)):
+    with lock_output_folder(str(tmp_path)):
         with pytest.raises(ValueError, match="^a training is running in"):
             SearchLog(str(tmp_path), SPACE, {"space": "tiny"})
         # Reading is no writing.

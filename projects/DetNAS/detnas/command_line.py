@@ -33,7 +33,7 @@ def argument_parser(description=None):
 
 
 def check_command_line(args):
-    """What is wrong with config and overrides ends a script here, before torch and Detectron2 are imported."""
+    """End a script if config or overrides are wrong, before torch and Detectron2 are imported."""
     with user_errors():
         # A file from elsewhere needs Detectron2's PathManager.
         if "://" not in args.config_file:

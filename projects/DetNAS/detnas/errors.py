@@ -1,10 +1,10 @@
-"""How a user's mistake ends; nothing here is slow to import."""
+"""Ends a script with one line after a user's mistake; nothing here is slow to import."""
 
 import contextlib
 import sys
 import traceback
 
-#: where an error that is raised is a check of our own
+#: modules whose ValueError, KeyError or FileNotFoundError is a check of user input
 _OWN_MODULES = ("detnas", "__main__", "train_net", "search_net", "export_model", "predict")
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that one process at a time writes into."""
+"""Files that are written whole or not at all, and locks on output folders."""
 
 import os
 import weakref
@@ -9,12 +9,12 @@ from iopath.common.file_io import g_pathmgr
 _locks = weakref.WeakSet()
 
 
-def write_whole(path_manager, file, write):
+def write_atomically(path_manager, file, write):
     """
-    Write a file, on a disk under another name until all of it lies there: the disk may be full, the process be killed.
+    Write a file so that it is never there in part, even if the disk is full or the process is killed.
 
     Args:
-        path_manager: opens the file; what lies elsewhere, such as ``s3://...``, it writes as it does.
+        path_manager: opens the file. A file that is not on a disk, such as ``s3://...``, is written directly.
         write: function of the open binary file.
     """
     if "://" in file:
@@ -35,19 +35,19 @@ def write_whole(path_manager, file, write):
 
 
 def write_text(file, text):
-    """A text file of this machine, whole at any time."""
-    write_whole(g_pathmgr, file, lambda f: f.write(text.encode()))
+    """Write a text file on this machine by :func:`write_atomically`."""
+    write_atomically(g_pathmgr, file, lambda f: f.write(text.encode()))
 
 
 def lock_folder(folder, what):
     """
-    An open file with a lock on a folder, which the system lifts when it is closed or the process ends, however it ends.
+    Lock an output folder until the returned file is closed or the process ends, however it ends.
 
     Args:
-        what: runs there: "training" or "search"; said to those who come later.
+        what: "training" or "search", for the message to those who come later.
 
     Returns:
-        the file; None where there are no locks.
+        the open file; None where there are no locks.
 
     Raises:
         ValueError: if another process, or another file of this one, has the lock.
@@ -75,11 +75,11 @@ def lock_folder(folder, what):
     return file
 
 
-def _let_go():
+def _close_locks():
     for file in list(_locks):
         file.close()
 
 
 # A data loader's worker that outlives a killed process would keep its lock.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_locks)

@@ -1,4 +1,4 @@
-"""What happens to Detectron2 when this package is imported: it is mended, and gets to know the package's networks."""
+"""Registers the package's networks, and applies the fixes of ``compat.py``, as soon as Detectron2 is imported."""
 
 import importlib
 import importlib.abc
@@ -15,7 +15,7 @@ _INSTALL = (
 
 def register_with_detectron2():
     """
-    Now, or when Detectron2 is imported. To import it takes seconds, which whoever reads a log should not wait for.
+    Register now, or as soon as something imports Detectron2: that takes seconds, which reading a log does not need.
 
     Raises:
         ModuleNotFoundError: if there is none.

@@ -57,7 +57,7 @@ class SearchSpace:
             raise ValueError(f'space "{self.name}": {problem}')
 
     def _problems(self):
-        """What is wrong with the arguments, in words; nothing for a sound space."""
+        """Yield what is wrong with the arguments, a sentence each."""
         if not self.stage_depths or len(self.stage_channels) != len(self.stage_depths):
             yield f"each stage needs channels and a depth; they are {self.stage_channels} and {self.stage_depths}"
         widths = (self.stem_channels, *self.stage_channels)
@@ -142,9 +142,9 @@ SPACES = {
 }
 
 
-def uniform_paths(space):
+def single_op_paths(space):
     """
-    The networks of a single op, to compare others with.
+    The networks that use one op in all blocks, as baselines.
 
     Returns:
         dict: name -> path, in the order of the ops; of the paper's "all 3x3", "all 5x5", "all 7x7", "all Xception 3x3".
@@ -155,10 +155,7 @@ def uniform_paths(space):
 
 
 def get_space(name: str) -> SearchSpace:
-    """
-    Raises:
-        KeyError: if there is no space of that name.
-    """
+    """The space of a name; KeyError if there is none."""
     if name not in SPACES:
         raise KeyError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
     return SPACES[name]

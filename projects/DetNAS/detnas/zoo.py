@@ -10,13 +10,11 @@ from typing import Dict
 
 from tabulate import tabulate
 
-#: ``MODEL.DETNAS.ARCH`` of a supernet
-SUPERNET = "supernet"
-
 # The package has imported this file before Python runs it as a module, which is harmless here.
 warnings.filterwarnings("ignore", "'detnas.zoo' found in sys.modules", RuntimeWarning)
 
-
+#: ``MODEL.DETNAS.ARCH`` of a supernet
+SUPERNET = "supernet"
 #: what the published figures measure; Faster R-CNN means FPN and the 4conv1fc head
 IMAGENET = "ImageNet top-1 error"
 COCO_FPN, COCO_RETINANET = "COCO AP, Faster R-CNN", "COCO AP, RetinaNet"
@@ -82,13 +80,12 @@ PUBLISHED = {
 }
 
 
-def resolve_arch(arch, space):
+def resolve_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     """
-    The path that ``MODEL.DETNAS.ARCH`` means in a space: an arch or a published name; "supernet" is the path that a
-    supernet starts with.
+    The path that an arch or a published name means in a space; for "supernet" the path that a supernet starts with.
 
     Raises:
-        ValueError: if it is none of these, or a network of another space.
+        ValueError: if it is none of these, or a network of another space; begins with ``source``, where it comes from.
     """
     if arch == SUPERNET:
         return (0,) * space.num_blocks
@@ -96,18 +93,17 @@ def resolve_arch(arch, space):
         network = PUBLISHED[arch]
         if network.space != space.name:
             raise ValueError(
-                f'MODEL.DETNAS.ARCH "{arch}" is a network of space "{network.space}"; '
-                f'MODEL.DETNAS.SPACE is "{space.name}"'
+                f'{source} "{arch}" is a network of space "{network.space}"; MODEL.DETNAS.SPACE is "{space.name}"'
             )
         arch = network.arch
     try:
         return space.parse(arch)
     except ValueError as e:
-        raise ValueError(f'MODEL.DETNAS.ARCH "{arch}": {e}') from None
+        raise ValueError(f'{source} "{arch}": {e}') from None
 
 
 def table():
-    """The zoo as text."""
+    """The published networks as text: figures and archs."""
     whats = (IMAGENET, COCO_FPN, COCO_RETINANET, VOC_FPN, VOC_RETINANET)
     rows = []
     for name, network in PUBLISHED.items():

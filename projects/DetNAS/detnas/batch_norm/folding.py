@@ -1,4 +1,4 @@
-"""Batch norms folded into the convs before them, for the time of an evaluation."""
+"""Folds batch norms into the convs before them while a network is evaluated."""
 
 import contextlib
 
@@ -12,9 +12,9 @@ from detnas.modeling.backbone import find_supernet
 
 
 @contextlib.contextmanager
-def folded(model, memory_format=torch.contiguous_format):
+def folded_batch_norms(model, memory_format=torch.contiguous_format):
     """
-    In the block, convs followed by a batch norm do its work too; afterwards everything is as it was, bit by bit.
+    Within the block, batch norms are part of the convs before them; afterwards the model is as it was, bit by bit.
 
     A conv counts as followed by a norm where the two are neighbours in an ``nn.Sequential``, and where the norm is the
     attribute ``norm`` of Detectron2's ``Conv2d``. Ops that the supernet's path leaves out are passed over.
@@ -48,7 +48,7 @@ def _foldable(norm):
 
 
 def _fold(conv, norm, owner, name, stand_in, memory_format):
-    """Fold, and return a function that takes it back."""
+    """Fold a norm into its conv. Returns a function that restores both."""
     weight, bias = conv.weight, conv.bias
     statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     folded_weight, conv.bias = fuse_conv_bn_weights(weight, bias, *statistics)

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
+"""Recalibrates the batch-norm statistics of a path (paper, Sec. 3.2, step 3)."""
 
 import logging
 import random
@@ -27,15 +27,16 @@ def recalibrate_bn(model, batches, seed=0):
 
     Args:
         model: a detector or classifier, with the supernet's path set where it has a supernet, or one inside
-            :class:`detnas.batch_norm.up_to_last_norm.UpToLastNorm`, which is faster. Left in eval mode.
-        batches: batches with a length, each a list of dataset dicts with "image" (C, H, W) and its labels.
+            :class:`detnas.batch_norm.forward_to_last_norm.ForwardToLastNorm`, which is faster. Left in eval mode.
+        batches: a list of batches, or another iterable with a length; each a list of dicts with "image" (C, H, W)
+            and its labels.
         seed: of the temporary random state.
 
     Raises:
         ValueError: if a batch norm is shared over feature levels.
     """
     model.train()
-    restart_level_norms(model)
+    reset_cycle_norms(model)
     supernet = find_supernet(model)
     if supernet is not None:
         # update_bn_stats would set the statistics of layers that never ran to zero.
@@ -63,10 +64,10 @@ def recalibrate_bn(model, batches, seed=0):
         model.eval()
 
 
-def restart_level_norms(model):
+def reset_cycle_norms(model):
     """
-    Let the next pass begin with the norms of the first feature level. RetinaNet's head has one for each level and
-    counts calls to know whose turn it is; a pass that ended early, on purpose or by an error, leaves it behind.
+    Reset the counters of RetinaNet's norms. Its head has one norm for each feature level and counts calls to know which
+    is next; after a pass that ended early, on purpose or by an error, it would go on with the wrong one.
     """
     for module in model.modules():
         if isinstance(module, CycleBatchNormList):

@@ -10,14 +10,14 @@ from detnas.cost.limits import LATENCY, Limits
 from detnas.data.mapper import is_classifier
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import evaluate
-from detnas.evaluation.fixed_paths import FixedPaths
+from detnas.evaluation.fixed_paths import FixedPathsEvaluation
 from detnas.export.network import network_weights
 from detnas.launch.earlier_steps import BEST_WEIGHTS
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
 from detnas.search.paths import build_searcher, check_metric, initial_paths
-from detnas.training.trainer import build_trainer, only_run
+from detnas.training.trainer import build_trainer, lock_output_folder
 from detnas.zoo import SUPERNET
 
 
@@ -32,7 +32,7 @@ def train(args):
             raise ValueError("DATASETS.TRAIN is empty: name what to train on")
         if cfg.MODEL.DETNAS.ARCH == SUPERNET and cfg.DATASETS.TEST and not is_classifier(cfg):
             check_search(cfg)
-        with only_run(cfg.OUTPUT_DIR):
+        with lock_output_folder(cfg.OUTPUT_DIR):
             trainer = build_trainer(cfg, args.resume)
             save_config(cfg)
             trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
@@ -44,7 +44,7 @@ def evaluate_only(cfg, args):
     load_weights(model, network_weights(args.config_file, cfg, args.opts))
     if not find_supernet(model):
         return evaluate(cfg, model)
-    evaluation = FixedPaths(cfg, model)
+    evaluation = FixedPathsEvaluation(cfg, model)
     results = evaluation()
     if comm.is_main_process():
         print(evaluation.table(results))

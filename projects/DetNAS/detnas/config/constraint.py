@@ -1,4 +1,4 @@
-"""A limit on what a path may cost, as a config writes it."""
+"""A limit on a cost of a path, as written in a config."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ METRICS = {
 }
 
 
-def describe(metric, value):
+def format_cost(metric, value):
     """A value of one of ``METRICS`` with its unit, such as 300.0M."""
     return f"{value:.1f} ms" if METRICS[metric] == "ms" else f"{value / 1e6:.1f}M"
 
@@ -47,23 +47,20 @@ class Constraint:
         return cls(metric, high, low)
 
     def __str__(self):
-        low = f"{describe(self.metric, self.min)} <= " if self.min else ""
-        return f"{low}{self.metric} <= {describe(self.metric, self.max)}"
+        low = f"{format_cost(self.metric, self.min)} <= " if self.min else ""
+        return f"{low}{self.metric} <= {format_cost(self.metric, self.max)}"
 
     def allows(self, value) -> bool:
-        """Whether a cost keeps to the limit."""
+        """Whether a cost is within the limit."""
         return self.min <= value <= self.max
 
     def check_reachable(self, table):
-        """
-        Raises:
-            ValueError: if no path of the space can meet the constraint.
-        """
+        """Raise a ValueError if no path of the space of a cost table can meet the constraint."""
         low, high = table.bounds(self.metric)
         for wrong, words, limit, bound in (
-            (self.max < low, "at most", self.max, f"smallest has {describe(self.metric, low)}"),
-            (self.min > high, "at least", self.min, f"largest has {describe(self.metric, high)}"),
+            (self.max < low, "at most", self.max, f"smallest has {format_cost(self.metric, low)}"),
+            (self.min > high, "at least", self.min, f"largest has {format_cost(self.metric, high)}"),
         ):
             if wrong:
-                limit = describe(self.metric, limit)
+                limit = format_cost(self.metric, limit)
                 raise ValueError(f'no path of "{table.space.name}" has {words} {limit} {self.metric}; the {bound}')

@@ -149,7 +149,7 @@ def config_space(cfg):
 
 def quote_arch(settings):
     """
-    Let an arch of digits alone, in the settings of a yaml file, stay text; a config would take it for a number.
+    Put quotes around an arch of digits alone in the settings of a yaml file; a config would take it for a number.
 
     Raises:
         ValueError: if yaml has taken it for one.

@@ -1,4 +1,4 @@
-"""The config of a file with overrides, as written: nothing is fitted to a machine yet."""
+"""Loads the config of a file with overrides as it is written, not yet fitted to data and machine."""
 
 import difflib
 import importlib.util
@@ -58,7 +58,7 @@ def load_config(config_file, opts=(), default=None):
 
 
 def _settings(node, prefix=""):
-    """{KEY: value} of a config and all its parts, each part itself left out."""
+    """{KEY: value} of all settings of a config, by their full keys."""
     found = {}
     for key, value in node.items():
         found.update(_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})

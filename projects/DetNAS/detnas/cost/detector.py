@@ -17,7 +17,6 @@ def detector_costs(cfg, resolution=(800, 1344)):
     ``TEST.DETECTIONS_PER_IMAGE`` detections, the most there can be. A supernet counts with its first path.
 
     Args:
-        cfg: a Detectron2 config with the keys of DetNAS.
         resolution: height and width of the image in pixels; padded as the backbone asks for.
 
     Returns:
@@ -101,9 +100,9 @@ def _run_roi_heads(heads, features, proposals, detections):
             yield f"{name} head, {detections} detections", [head]
 
 
-def cost_table(costs, resolution, backbone_224):
+def format_detector_costs(costs, resolution, backbone_224):
     """
-    The costs as text, with the backbone at 224x224 beside, the figure that papers and search limits mean.
+    A table of the costs as text, with those of the backbone at 224x224, which papers and search limits mean.
 
     Args:
         costs: of :func:`detector_costs`.

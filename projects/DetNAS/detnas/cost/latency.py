@@ -1,7 +1,6 @@
-"""How long a path takes on this machine."""
+"""Measures how long a path takes on this machine."""
 
 import json
-import os
 import platform
 import statistics
 import time
@@ -9,6 +8,7 @@ import time
 import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.files import write_atomically
 from detnas.modeling.backbone import DetNASSupernet
 
 
@@ -18,10 +18,8 @@ class LatencyMeter:
     warm-up, on random input, in eval mode.
 
     Args:
-        space: a :class:`detnas.space.SearchSpace`.
         resolution: height and width of the image in pixels.
         batch: images at once.
-        device: a torch device.
         repeats, warmup: runs that count, and runs before them.
         cache: file (of PathManager) with what was measured before, on the same machine with the same settings; None
             keeps it in memory only.
@@ -48,10 +46,8 @@ class LatencyMeter:
             if self.cache:
                 everything = self._read()
                 everything.setdefault(self.key, {}).update(self.measured)
-                # Under another name until it is complete: a process may be killed while it writes.
-                with PathManager.open(f"{self.cache}.partial", "w") as f:
-                    json.dump(everything, f, indent=1)
-                os.replace(f"{self.cache}.partial", self.cache)
+                content = json.dumps(everything, indent=1).encode()
+                write_atomically(PathManager, self.cache, lambda f: f.write(content))
         return self.measured[arch]
 
     @torch.no_grad()

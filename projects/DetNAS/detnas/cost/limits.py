@@ -1,10 +1,10 @@
-"""What a search may spend: any number of limits on the backbone, the whole detector and the time."""
+"""The limits of a search: any number of them, on costs of the backbone, of the whole detector, and on latency."""
 
 import dataclasses
 import os
 import random
 
-from detnas.config.constraint import Constraint, describe
+from detnas.config.constraint import Constraint, format_cost
 
 from .detector import detector_costs
 from .latency import LatencyMeter
@@ -19,13 +19,9 @@ _STEPS = 200
 
 class Limits:
     """
-    ``limits(path)`` says whether a path meets all constraints. What adds up over blocks is looked up in a table; the
+    ``limits(path)`` says whether a path meets ``SEARCH.CONSTRAINTS``. What adds up over blocks is in a table; the
     latency is measured on this machine for paths that meet everything else, and kept in ``OUTPUT_DIR/latency.json``, so
     that a search that is taken up again decides the same.
-
-    Args:
-        cfg: a supernet's config; reads ``SEARCH.CONSTRAINTS`` and the resolutions that belong to them.
-        space: its :class:`detnas.space.SearchSpace`.
 
     Raises:
         ValueError: if a constraint cannot be read, or no path can meet it, or all of them together; with the smallest
@@ -35,9 +31,10 @@ class Limits:
     def __init__(self, cfg, space):
         search = cfg.SEARCH
         self.space = space
+        # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, search.CONSTRAINTS), key=lambda c: c.metric == LATENCY)
+        self.additive = [c for c in self.constraints if c.metric != LATENCY]
         self.table = CostTable.measure(space, search.FLOPS_RESOLUTION)
-        self.meter = None
         limited = {constraint.metric for constraint in self.constraints}
         try:
             self.table = with_detector(self.table, cfg, tuple(search.DETECTOR_RESOLUTION))
@@ -45,14 +42,10 @@ class Limits:
             # A meta-architecture of one's own can be searched all the same.
             if limited & {"detector_flops", "detector_params"}:
                 raise
+        self.meter = None
         if LATENCY in limited:
-            self.meter = LatencyMeter(
-                space,
-                tuple(search.LATENCY_RESOLUTION),
-                search.LATENCY_BATCH,
-                cfg.MODEL.DEVICE,
-                cache=os.path.join(cfg.OUTPUT_DIR, "latency.json"),
-            )
+            size, cache = tuple(search.LATENCY_RESOLUTION), os.path.join(cfg.OUTPUT_DIR, "latency.json")
+            self.meter = LatencyMeter(space, size, search.LATENCY_BATCH, cfg.MODEL.DEVICE, cache=cache)
         self._check_reachable(random.Random(f"limits {max(cfg.SEED, 0)}"))
 
     def __call__(self, path):
@@ -70,9 +63,8 @@ class Limits:
     def repair(self, path, rng):
         """Change ops of a path, block by block, towards limits that it breaks; the result may still break some."""
         path = list(path)
-        additive = [c for c in self.constraints if c.metric != LATENCY]
         for _ in range(_STEPS):
-            broken = [c for c in additive if not c.allows(self.table.cost(c.metric, path))]
+            broken = [c for c in self.additive if not c.allows(self.table.cost(c.metric, path))]
             if not broken:
                 break
             constraint, block = rng.choice(broken), rng.randrange(len(path))
@@ -85,24 +77,26 @@ class Limits:
         return tuple(path)
 
     def _check_reachable(self, rng):
-        for constraint in self.constraints:
-            if constraint.metric != LATENCY:
-                constraint.check_reachable(self.table)
-        additive = [c for c in self.constraints if c.metric != LATENCY]
+        for constraint in self.additive:
+            constraint.check_reachable(self.table)
         legal = []
         for number in range(_PATHS):
             path = self.space.random_path(rng)
             # Rare ones are found by repairing what random paths break.
             path = self.repair(path, rng) if number % 10 == 9 else path
-            if all(c.allows(self.table.cost(c.metric, path)) for c in additive):
+            if all(c.allows(self.table.cost(c.metric, path)) for c in self.additive):
                 legal.append(path)
                 if len(legal) == (_TIMED if self.meter else 1):
                     break
         if not legal:
+            reachable = []
+            for metric in dict.fromkeys(c.metric for c in self.additive):
+                low, high = self.table.bounds(metric)
+                reachable.append(f"{metric} {format_cost(metric, low)} to {format_cost(metric, high)}")
             raise ValueError(
                 f'no path of "{self.space.name}" was found that meets all of SEARCH.CONSTRAINTS together '
                 f"({_PATHS} were tried): {', '.join(map(str, self.constraints))}; "
-                f"reachable one by one: {self._reachable()}"
+                f"reachable one by one: {', '.join(reachable)}"
             )
         if self.meter:
             constraint = self.constraints[-1]
@@ -112,13 +106,6 @@ class Limits:
                     f'no path of "{self.space.name}" was found with {constraint}: of {len(times)} that meet the other '
                     f"limits the fastest takes {min(times):.1f} ms and the slowest {max(times):.1f} ms"
                 )
-
-    def _reachable(self):
-        words = []
-        for metric in dict.fromkeys(c.metric for c in self.constraints if c.metric != LATENCY):
-            low, high = self.table.bounds(metric)
-            words.append(f"{metric} {describe(metric, low)} to {describe(metric, high)}")
-        return ", ".join(words)
 
 
 def with_detector(table, cfg, resolution):

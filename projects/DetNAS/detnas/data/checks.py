@@ -1,4 +1,4 @@
-"""What can be wrong with annotations and images, as sentences that name the file."""
+"""Checks annotations and images; each problem is a sentence that names the file."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from .reading import read_image, why_unreadable
 
 
 def read_coco_json(json_file):
-    """Content of a COCO annotation file; ValueError, naming it, if it is none."""
+    """Read a COCO annotation file; ValueError, naming it, if it is none."""
     with PathManager.open(json_file) as f:
         try:
             data = json.load(f)
@@ -26,8 +26,8 @@ def read_coco_json(json_file):
 
 def coco_problems(data, json_file, image_root, flat_too=False):
     """
-    What would otherwise fail in the middle of a training, or silently spoil it: a sentence for each image or annotation
-    that is not sound, with its id. The image files are not opened.
+    A sentence for each image or annotation that would fail in the middle of a training, or silently spoil it, with its
+    id. The image files are not opened.
 
     Args:
         data: of :func:`read_coco_json`.
@@ -78,7 +78,7 @@ def _missing(record, keys):
 
 
 def _inside(x0, y0, x1, y1, width, height):
-    """Whether a box lies in its image; false for NaN. One pixel of grace: COCO's own boxes pass the border by less."""
+    """Whether a box lies in its image, give or take a pixel, as COCO's own boxes do; False for NaN."""
     return -1 <= x0 <= x1 <= width + 1 and -1 <= y0 <= y1 <= height + 1
 
 

@@ -23,7 +23,7 @@ from torchvision.datasets import ImageFolder
 
 from .checks import coco_problems, read_coco_json, read_voc_xml
 from .standard import image_folder, register_standard
-from .voc import read_ids, split_file
+from .voc import image_set_file, read_ids
 
 FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT, folder:ROOT or folder:ROOT:LIST.txt"
 
@@ -43,13 +43,13 @@ def register_dataset(name):
     if name not in DatasetCatalog.list() and (standard := image_folder(name)):
         _register_folder(name, *standard)
     elif name not in DatasetCatalog.list():
-        form, *parts = split_name(name)
+        form, *parts = parse_dataset_name(name)
         _REGISTER[form](name, *parts)
     metadata = MetadataCatalog.get(name)
     return metadata.get("thing_classes") or metadata.get("classes")
 
 
-def split_name(name):
+def parse_dataset_name(name):
     """
     The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT].
 
@@ -72,7 +72,7 @@ def _expand(path, name):
 
 
 def require(path, name):
-    """FileNotFoundError, naming the data set, if a path of it does not exist."""
+    """Raise a FileNotFoundError, naming the data set, if a path of it does not exist."""
     if PathManager.exists(path):
         return
     hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
@@ -91,7 +91,7 @@ def _register_coco(name, json_file, image_root):
 
 def check_coco_json(json_file, image_root):
     """
-    Check what would otherwise fail in the middle of a training, or silently spoil it.
+    Check a COCO data set for what would fail in the middle of a training, or silently spoil it.
 
     Returns:
         list of class names in the order of their category ids.
@@ -121,7 +121,7 @@ def _load_coco(json_file, image_root, name):
 
 
 def _register_voc(name, root, split):
-    images = split_file(root, split)
+    images = image_set_file(root, split)
     require(images, name)
     folder = PathManager.get_local_path(os.path.join(root, "Annotations"))
     require(folder, name)

@@ -1,4 +1,4 @@
-"""Batches of images that are gone through again and again, without reading them again and again."""
+"""Batches that every candidate of a search goes through; decoded images stay in memory."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""The check that no image is in two data sets, under whatever name."""
+"""Checks that no image is in two data sets, under whatever name."""
 
 import hashlib
 import itertools
@@ -13,7 +13,7 @@ from .datasets import register_dataset
 
 @dataclass(frozen=True)
 class Leak:
-    """An image of one data set that is in another: how that shows ("file", "image id" or "content"), and both files."""
+    """An image that is in two data sets: what is equal ("file", "image id" or "content"), and its file in each."""
 
     kind: str
     a: str

@@ -1,4 +1,4 @@
-"""Training batches that a resumed run continues where the interrupted one stopped."""
+"""Loads training batches; a resumed run gets those that the interrupted one would have got."""
 
 import itertools
 import os
@@ -16,7 +16,7 @@ from .mapper import build_training_mapper
 from .packing import pack, unpack
 
 
-def seed_from(*key):
+def seed_rngs(*key):
     """Seed Python, numpy and torch from a key, the same for equal keys."""
     seed = zlib.crc32(repr(key).encode())
     random.seed(seed)
@@ -36,9 +36,9 @@ class TrainingData:
     def __init__(self, cfg):
         self._seed = max(cfg.SEED, 0)
         # Detectron2 0.6 lets its samplers draw their own seed, its main branch gives them SEED: both get what is drawn.
-        seed_from("order", self._seed)
+        seed_rngs("order", self._seed)
         drawn = comm.shared_random_seed()
-        seed_from("order", self._seed)
+        seed_rngs("order", self._seed)
         self._settings = _train_loader_from_config(cfg, build_training_mapper(cfg))
         self._settings["sampler"]._seed = drawn
 
@@ -110,5 +110,5 @@ class _Draws(Dataset):
             os.setpgrp()
             self.apart = True
         number, index = divmod(draw, len(self.dicts))
-        seed_from("image", self.seed, number)
+        seed_rngs("image", self.seed, number)
         return self.mapper(self.dicts[index])

@@ -1,4 +1,4 @@
-"""From a dataset dict to the model's input."""
+"""Mappers: from a dataset dict to the model's input."""
 
 import copy
 
@@ -7,8 +7,7 @@ import torch
 from detectron2.data import DatasetMapper, detection_utils
 from torchvision.transforms import v2
 
-from .image_cache import ImageCache
-from .reading import ReadingMapper, read_image
+from .reading import ImageCache, ReadingMapper, read_image
 
 
 class ClassificationMapper:

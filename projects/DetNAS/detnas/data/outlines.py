@@ -6,11 +6,10 @@ can tell, to be found and named wide, square or tall.
 """
 
 import math
-import os
 
 import numpy as np
 
-from .toy import background, command_line, save, write_coco, write_once
+from .toy import background, command_line, write_coco, write_once
 
 CLASSES = ("wide", "square", "tall")
 IMAGES = {"train": 1500, "val": 500, "test": 500}
@@ -22,7 +21,7 @@ _GAP, _ATTEMPTS = 2, 10
 
 
 def rectangle(taken, rng):
-    """A box (x, y, w, h) that keeps apart from those of a list; None if there is no room."""
+    """A random box (x, y, w, h) at a distance from those of a list; None if there is no room."""
     for _ in range(_ATTEMPTS):
         w, h = np.exp(rng.uniform(*np.log(_SIDES), 2)).round().astype(int).tolist()
         x, y = int(rng.integers(0, SIZE - w + 1)), int(rng.integers(0, SIZE - h + 1))
@@ -57,26 +56,18 @@ def generate(root="datasets/outlines", seed=0):
     Returns:
         whether anything was written.
     """
-    return write_once(root, seed, _write)
+    return write_once(root, seed, lambda folder, rng: write_coco(folder, IMAGES, CLASSES, lambda: _draw_outlines(rng)))
 
 
-def _write(folder, rng):
-    for split, count in IMAGES.items():
-        os.makedirs(os.path.join(folder, split))
-        images = []
-        for number in range(1, count + 1):
-            image, objects = background(SIZE, rng).astype(np.float32), []
-            for _ in range(int(rng.integers(1, 3))):
-                box = rectangle([box for box, _ in objects], rng)
-                if box:
-                    image = outline(image, box, rng)
-                    ratio = math.log(box[2] / box[3])
-                    objects.append((box, 0 if ratio > _LONG else 2 if ratio < -_LONG else 1))
-            name = f"{number:05d}.jpg"
-            image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
-            save(image, os.path.join(folder, split, name))
-            images.append((name, objects))
-        write_coco(os.path.join(folder, f"{split}.json"), images, CLASSES, SIZE)
+def _draw_outlines(rng):
+    image, objects = background(SIZE, rng).astype(np.float32), []
+    for _ in range(int(rng.integers(1, 3))):
+        box = rectangle([box for box, _ in objects], rng)
+        if box:
+            image = outline(image, box, rng)
+            ratio = math.log(box[2] / box[3])
+            objects.append((box, 0 if ratio > _LONG else 2 if ratio < -_LONG else 1))
+    return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8), objects
 
 
 if __name__ == "__main__":

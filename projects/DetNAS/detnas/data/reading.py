@@ -1,4 +1,4 @@
-"""Images as a mapper reads them. One that cannot be read is one sentence, from whichever process."""
+"""Reads images for mappers; one that cannot be read is reported in one sentence, also from a data worker."""
 
 import contextlib
 import os
@@ -26,10 +26,31 @@ def read_image(file_name, format=None):
 
 
 def why_unreadable(error):
-    """What :func:`read_image` raised as a part of a sentence."""
+    """The reason why :func:`read_image` failed, as a part of a sentence."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image, or none of a known format"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+
+
+class ImageCache:
+    """
+    ``read_image`` that decodes a file once. Images are kept as they come until ``budget``, bytes of pixels, is used up;
+    what does not fit is read again each time.
+    """
+
+    def __init__(self, budget):
+        self._kept, self._left = {}, budget
+
+    def read_image(self, file_name, format=None):
+        """A copy of the image, (H, W, C), that the caller may change."""
+        key = file_name, format
+        if key in self._kept:
+            return self._kept[key].copy()
+        image = read_image(file_name, format)
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[key] = image.copy()
+        return image
 
 
 class ReadingMapper:
@@ -88,7 +109,7 @@ def image_folder(metadata):
 
 
 def annotation_file(metadata, file_name):
-    """The file that holds the annotations of an image; None for a folder of classes."""
+    """The file with the annotations of an image; None for a folder of classes."""
     form = metadata.get("evaluator_type")
     if form == "coco":
         return metadata.json_file

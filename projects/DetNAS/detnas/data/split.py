@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
+from detnas.files import write_atomically
+
 from .checks import read_coco_json
 from .datasets import check_coco_json, read_image_folder
 from .standard import VOC_FOLDERS, datasets_root, require_standard
-from .voc import count_boxes, read_ids, require_split, split_file
+from .voc import count_boxes, image_set_file, read_ids, require_split
 
 PARTS = ("search", "holdout")
 
@@ -104,14 +106,14 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
     """
     if folder is None:
         folders = [os.path.join(datasets_root(), year) for year in VOC_FOLDERS]
-        for path in (split_file(year, split) for year in folders):
+        for path in (image_set_file(year, split) for year in folders):
             require_standard(path, "voc", "nothing to split")
     else:
         folders = [folder]
         require_split(folder, split)
     # By the number of the folder, whose name must not change the draw.
     ids = [(number, image_id) for number, path in enumerate(folders) for image_id in read_ids(path, split)]
-    held_out = hold_out(ids, count, seed, " and ".join(split_file(path, split) for path in folders))
+    held_out = hold_out(ids, count, seed, " and ".join(image_set_file(path, split) for path in folders))
     parts = {"search": sorted(set(ids) - held_out), "holdout": sorted(held_out)}
     return [
         _voc_part(path, split, part, [image_id for n, image_id in drawn if n == number])
@@ -121,7 +123,7 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
 
 
 def _voc_part(folder, split, part, ids):
-    path = split_file(folder, f"{split}_{part}")
+    path = image_set_file(folder, f"{split}_{part}")
     if len(ids) < 2:
         raise ValueError(
             f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "
@@ -158,7 +160,7 @@ def split_folder(count, seed=0, folder=None):
 
 def write_split(files, overwrite=False):
     """
-    Write the files of a split, each under another name until it is complete.
+    Write the files of a split.
 
     Returns:
         set of paths that were there already with the same content.
@@ -172,11 +174,7 @@ def write_split(files, overwrite=False):
         raise ValueError(f"{min(there - equal)} is there with other content; --overwrite replaces it")
     for file in (file for file in files if file.path not in equal):
         PathManager.mkdirs(os.path.dirname(file.path) or ".")
-        partial = f"{file.path}.partial"
-        with PathManager.open(partial, "wb") as f:
-            f.write(file.text.encode())
-        # PathManager.mv does not replace a file.
-        os.replace(partial, file.path)
+        write_atomically(PathManager, file.path, lambda f: f.write(file.text.encode()))
     return equal
 
 

@@ -19,7 +19,7 @@ from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from detectron2.utils.file_io import PathManager
 
-from .voc import load_joined, split_file
+from .voc import image_set_file, load_joined
 
 #: the two years of VOC
 VOC_FOLDERS = ("VOC2007", "VOC2012")
@@ -139,8 +139,8 @@ def _require_voc(name, folders, split):
     for folder in folders:
         _require(name, [os.path.join(folder, part) for part in ("Annotations", "JPEGImages", "ImageSets/Main")], "voc")
         if split in ("trainval_search", "trainval_holdout"):
-            _require_split(name, split_file(folder, split), "voc")
-        _require(name, [split_file(folder, split)], "voc")
+            _require_split(name, image_set_file(folder, split), "voc")
+        _require(name, [image_set_file(folder, split)], "voc")
 
 
 def _require_split(name, path, command):

@@ -89,52 +89,47 @@ def generate_classification(root, rng):
 
 def generate_detection(root, rng):
     """ROOT/{train,val,test}/*.jpg and ROOT/{train,val,test}.json in COCO form: one to six shapes an image."""
-    for split, count in DETECTION.items():
-        os.makedirs(os.path.join(root, split))
-        images = []
-        for number in range(1, count + 1):
-            image, objects = background(SIZE, rng), []
-            for _ in range(int(rng.integers(1, 7))):
-                category = int(rng.integers(len(CLASSES)))
-                alpha = mask(CLASSES[category], int(round(math.exp(rng.uniform(math.log(14), math.log(60))))), rng)
-                h, w = alpha.shape
-                x, y = int(rng.integers(0, SIZE - w + 1)), int(rng.integers(0, SIZE - h + 1))
-                # Boxes keep apart, so that each object is there to be seen.
-                if any(x < bx + bw and bx < x + w and y < by + bh and by < y + h for (bx, by, bw, bh), _ in objects):
-                    continue
-                paint(image, CLASSES[category], alpha, x, y, rng)
-                objects.append(((x, y, w, h), category))
-            name = f"{number:05d}.jpg"
-            save(image, os.path.join(root, split, name))
-            images.append((name, objects))
-        write_coco(os.path.join(root, f"{split}.json"), images, CLASSES, SIZE)
+    write_coco(root, DETECTION, CLASSES, lambda: _draw_shapes(rng))
 
 
-def write_coco(file, images, classes, size):
+def _draw_shapes(rng):
+    image, objects = background(SIZE, rng), []
+    for _ in range(int(rng.integers(1, 7))):
+        category = int(rng.integers(len(CLASSES)))
+        alpha = mask(CLASSES[category], int(round(math.exp(rng.uniform(math.log(14), math.log(60))))), rng)
+        h, w = alpha.shape
+        x, y = int(rng.integers(0, SIZE - w + 1)), int(rng.integers(0, SIZE - h + 1))
+        # Boxes keep apart, so that each object is there to be seen.
+        if any(x < bx + bw and bx < x + w and y < by + bh and by < y + h for (bx, by, bw, bh), _ in objects):
+            continue
+        paint(image, CLASSES[category], alpha, x, y, rng)
+        objects.append(((x, y, w, h), category))
+    return image, objects
+
+
+def write_coco(root, counts, classes, draw):
     """
-    Write annotations in COCO form.
+    Write ROOT/SPLIT/*.jpg and ROOT/SPLIT.json in COCO form.
 
     Args:
-        file: to write.
-        images: for each image (file name, list of objects: ((x, y, w, h), index of the class)).
-        classes: names.
-        size: side of the images.
+        counts: split -> number of images.
+        classes: names of the classes.
+        draw: function () -> an image (H, W, 3) uint8, and its objects, a list of ((x, y, w, h), index of the class).
     """
-    annotations = [
-        {"image_id": number, "category_id": index + 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
-        for number, (_, objects) in enumerate(images, 1)
-        for (x, y, w, h), index in objects
-    ]
-    content = {
-        "images": [
-            {"id": number, "file_name": name, "width": size, "height": size}
-            for number, (name, _) in enumerate(images, 1)
-        ],
-        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
-    }
-    with open(file, "w") as f:
-        json.dump(content, f)
+    for split, count in counts.items():
+        os.makedirs(os.path.join(root, split))
+        images, annotations = [], []
+        for number in range(1, count + 1):
+            image, objects = draw()
+            name, (height, width) = f"{number:05d}.jpg", image.shape[:2]
+            save(image, os.path.join(root, split, name))
+            images.append({"id": number, "file_name": name, "width": width, "height": height})
+            for (x, y, w, h), index in objects:
+                box = {"category_id": index + 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **box})
+        categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
+        with open(os.path.join(root, f"{split}.json"), "w") as f:
+            json.dump({"images": images, "annotations": annotations, "categories": categories}, f)
 
 
 def write_once(root, seed, write):

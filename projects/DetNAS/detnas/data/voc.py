@@ -1,4 +1,4 @@
-"""Images of VOC splits, also of several VOC folders joined to one data set, as VOC2007 and VOC2012 are."""
+"""Reads VOC splits, also of several VOC folders as one data set, as VOC2007 and VOC2012 are."""
 
 import os
 import xml.etree.ElementTree as ET
@@ -8,14 +8,14 @@ from detectron2.data.datasets import load_voc_instances
 from detectron2.utils.file_io import PathManager
 
 
-def split_file(folder, split):
-    """Path of the list of images of a split."""
+def image_set_file(folder, split):
+    """Path of the file that lists the images of a split."""
     return os.path.join(folder, "ImageSets", "Main", f"{split}.txt")
 
 
 def read_ids(folder, split):
     """Image ids of a split in the order of its file, such as ["000005", "000007"]."""
-    with PathManager.open(split_file(folder, split)) as f:
+    with PathManager.open(image_set_file(folder, split)) as f:
         return f.read().split()
 
 
@@ -26,7 +26,7 @@ def require_split(folder, split):
     Raises:
         FileNotFoundError: naming the splits that it has.
     """
-    lists = os.path.dirname(split_file(folder, split))
+    lists = os.path.dirname(image_set_file(folder, split))
     if not PathManager.exists(lists):
         raise FileNotFoundError(f"{lists} does not exist")
     there = sorted(file.removesuffix(".txt") for file in PathManager.ls(lists) if file.endswith(".txt"))

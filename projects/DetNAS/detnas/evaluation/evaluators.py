@@ -122,8 +122,7 @@ def reported_metrics(dataset_name):
 
 def read_test_images(dataset_name, count=0, seed=0):
     """
-    The dicts of a test set, or of ``count`` of its images: at equal distances in its order, by classes in a folder of
-    classes, beginning where the seed says.
+    The dicts of a test set, or of ``count`` of its images, evenly spaced in its order; the seed says where they begin.
     """
     dicts = get_detection_dataset_dicts([dataset_name], filter_empty=False)
     if not 0 < count < len(dicts):
@@ -150,13 +149,10 @@ def build_test_loader(cfg, dicts):
 
 def evaluate(cfg, model, images=0):
     """
-    Evaluate a model on ``DATASETS.TEST``.
+    The results of a model on ``DATASETS.TEST``; of several sets, by name.
 
     Args:
         images: how many of each set, see :func:`read_test_images`; 0: all.
-
-    Returns:
-        the results; of several sets, by name.
     """
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
@@ -172,18 +168,18 @@ def evaluate(cfg, model, images=0):
     return next(iter(results.values())) if len(results) == 1 else results
 
 
-def finite(results):
-    """Nested results without the figures that could not be computed (no object of that size): they are no JSON."""
+def drop_non_finite(results):
+    """Nested results without NaN, the figure of what could not be computed (no object of that size): it is no JSON."""
     return {
-        name: finite(value) if isinstance(value, dict) else value
+        name: drop_non_finite(value) if isinstance(value, dict) else value
         for name, value in (results or {}).items()
         if isinstance(value, dict) or math.isfinite(value)
     }
 
 
 @contextlib.contextmanager
-def quiet(*names):
-    """Only warnings of these loggers: evaluating a path says one line."""
+def only_warnings(*names):
+    """Let these loggers pass only warnings and errors within the block."""
     levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
     for named, _ in levels:
         named.setLevel(logging.WARNING)

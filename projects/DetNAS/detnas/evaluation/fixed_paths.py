@@ -1,4 +1,4 @@
-"""How a supernet is doing: fixed paths, each with batch-norm statistics of its own, and how stable their ranking is."""
+"""Evaluates a fixed set of a supernet's paths while it is trained, and how stable their ranking is."""
 
 import contextlib
 import logging
@@ -12,12 +12,12 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from tabulate import tabulate
 
+from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn
-from detnas.batch_norm.up_to_last_norm import UpToLastNorm
 from detnas.modeling.backbone import find_supernet
-from detnas.space import uniform_paths
+from detnas.space import single_op_paths
 
-from .evaluators import evaluate, finite, quiet
+from .evaluators import drop_non_finite, evaluate, only_warnings
 from .readiness import kendall_tau, read_evaluations
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def fixed_paths(space, seed, num_random):
         dict: name -> path; "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice;
         of a space with few paths there are fewer.
     """
-    paths = {name.replace(" ", "_").lower(): path for name, path in uniform_paths(space).items()}
+    paths = {name.replace(" ", "_").lower(): path for name, path in single_op_paths(space).items()}
     rng = random.Random(f"fixed paths {seed}")
     for number in range(1, num_random + 1):
         draws = (space.random_path(rng) for _ in range(_ATTEMPTS))
@@ -43,7 +43,7 @@ def fixed_paths(space, seed, num_random):
     return paths
 
 
-class FixedPaths:
+class FixedPathsEvaluation:
     """
     ``evaluation()`` gives {name of the path: results}, and under "supernet" the mean of ``SEARCH.METRIC`` over the
     paths and, from the second time on, the agreement of their ranking with that of the time before (Kendall's tau-b).
@@ -57,23 +57,23 @@ class FixedPaths:
     def __init__(self, cfg, model):
         self.cfg, self.model, self.supernet = cfg, model, find_supernet(model)
         self.paths = fixed_paths(self.supernet.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
-        self.up_to_last_norm, self.batches = UpToLastNorm(model), None
-        self.before = {}  # scores of the evaluation before, by the path's name
+        self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), None
+        self.previous_scores = {}  # by the path's name
         # A search takes a single set; of several, the first one counts.
         sets = cfg.DATASETS.TEST
         self.metric = cfg.SEARCH.METRIC if len(sets) == 1 else f"{sets[0]}/{cfg.SEARCH.METRIC}"
 
     def __call__(self):
         results = {}
-        with _as_it_was(self.model, self.supernet):
+        with _restored_afterwards(self.model, self.supernet):
             if self.batches is None:
                 # Detectron2's mapper speaks of augmentations used in training, where nothing is augmented.
-                with quiet("detectron2"):
+                with only_warnings("detectron2"):
                     self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
                 self.supernet.path = path
-                with quiet("detectron2", "fvcore", "detnas.evaluation.evaluators"):
-                    recalibrate_bn(self.up_to_last_norm, self.batches, max(self.cfg.SEED, 0))
+                with only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators"):
+                    recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
                     results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
                 logger.info(f"path {self.supernet.space.format(path)} ({name}): {_short(results[name])}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results
@@ -84,11 +84,11 @@ class FixedPaths:
         return {name: score for name, score in found.items() if score is not None and math.isfinite(score)}
 
     def _summary(self, results):
-        scores, before, self.before = self.scores(flatten_results_dict(results)), self.before, {}
+        scores, before = self.scores(flatten_results_dict(results)), self.previous_scores
+        self.previous_scores = scores
         if not scores:
             logger.warning(f"Supernet: no path has a {self.metric} (SEARCH.METRIC), so there is no mean of them.")
             return {}
-        self.before = scores
         mean = sum(scores.values()) / len(scores)
         words = f"Supernet: mean {self.metric} {mean:.2f} over {len(scores)} paths"
         both = [name for name in scores if name in before]
@@ -106,15 +106,15 @@ class FixedPaths:
         return tabulate(rows, headers="keys", floatfmt=".2f")
 
 
-class EvaluateFixedPaths(hooks.EvalHook):
+class FixedPathsEvalHook(hooks.EvalHook):
     """
-    Detectron2's hook around a :class:`FixedPaths`. A training that goes on compares with the evaluation that an
+    Detectron2's hook around a :class:`FixedPathsEvaluation`. A resumed training compares with the evaluation that an
     uninterrupted one would have made before, which ``metrics.json`` holds; if the training ended during that one, it is
     made first.
     """
 
     def __init__(self, period, evaluation, folder):
-        super().__init__(period, lambda: finite(evaluation()))
+        super().__init__(period, lambda: drop_non_finite(evaluation()))
         self.evaluation, self.folder = evaluation, folder
 
     def before_train(self):
@@ -122,7 +122,7 @@ class EvaluateFixedPaths(hooks.EvalHook):
         if not done:
             return
         earlier = [line for line in read_evaluations(self.folder) if line["iteration"] < done]
-        self.evaluation.before = self.evaluation.scores(earlier[-1]) if earlier else {}
+        self.evaluation.previous_scores = self.evaluation.scores(earlier[-1]) if earlier else {}
         is_due = self._period > 0 and done % self._period == 0 and done < self.trainer.max_iter
         is_missing = is_due and not (earlier and earlier[-1]["iteration"] == done - 1)
         # The file is that of the main process.
@@ -132,8 +132,8 @@ class EvaluateFixedPaths(hooks.EvalHook):
 
 
 @contextlib.contextmanager
-def _as_it_was(model, supernet):
-    """Afterwards the path, the statistics, modes and counters of the model and the random state are as before."""
+def _restored_afterwards(model, supernet):
+    """Restore path, buffers, modes and counters of the model and the random state at the end of the block."""
     path = supernet.path
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     # Modes, and what modules count on the side, such as RetinaNet's loss_normalizer.

@@ -1,4 +1,4 @@
-"""Whether a supernet still changes its mind: how alike two evaluations rank the same paths."""
+"""Whether a supernet's ranking of paths has settled: how alike its last two evaluations rank the same paths."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import os
 
 from detnas.launch.earlier_steps import read_metrics
 
-#: what an evaluation of a supernet leaves in metrics.json beside the results of each path
+#: names of the mean and of the rank agreement in metrics.json, beside the results of each path
 MEAN, AGREEMENT = "supernet/mean", "supernet/agreement"
 #: agreement below which a search warns
 LOW = 0.6
@@ -15,7 +15,8 @@ LOW = 0.6
 def kendall_tau(a, b):
     """
     Kendall's tau-b of two equally long lists of numbers: 1 for the same order, -1 for the opposite one, about 0 for
-    orders that have nothing to do with each other; NaN where there is no order because all numbers are equal.
+    orders that have nothing to do with each other; NaN where there is no order because all numbers are equal. Own code,
+    because scipy is installed for studies alone.
     """
     signs = [
         ((x1 > x2) - (x1 < x2), (y1 > y2) - (y1 < y2))
@@ -38,8 +39,8 @@ def read_evaluations(folder):
 
 def readiness_warning(weights):
     """
-    What a search should say of its supernet, by the last evaluation in the folder of its weights; None if its ranking
-    had settled.
+    The warning that a search logs if its supernet's ranking had not settled at the last evaluation in the folder of its
+    weights, or if that was not measured; else None.
     """
     folder = os.path.dirname(weights)
     last = (read_evaluations(folder) or [{}])[-1]

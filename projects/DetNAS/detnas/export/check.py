@@ -10,7 +10,7 @@ from detectron2.utils.file_io import PathManager
 from detnas.data.datasets import register_dataset
 from detnas.data.mapper import build_mapper, is_classifier
 
-from .traced import CLASSIFIER, DETECTOR, accept_file, open_file
+from .traced import CLASSIFIER, DETECTOR, mark_checked, open_file
 
 #: above these a file counts as wrong: pixels for boxes, 0..1 for scores, relative to the largest value for features
 BOX_TOLERANCE, SCORE_TOLERANCE, FEATURE_TOLERANCE = 0.05, 1e-3, 1e-3
@@ -101,7 +101,7 @@ def _others(detections, rows):
     return [values[keep] for values in detections]
 
 
-def without_ties(run, image, same, added, missing):
+def drop_ties(run, image, same, added, missing):
     """
     Of the detections that only a file has, and of those that only the network has, those that are no ties: the network
     gives or lacks a tie itself when the image hardly changes. That shows whatever was decided by a hair: the score
@@ -109,7 +109,7 @@ def without_ties(run, image, same, added, missing):
 
     Args:
         run: function image -> (boxes, scores, classes) of the network.
-        same, added, missing: each (boxes, scores, classes); the first are those that both have.
+        same, added, missing: each (boxes, scores, classes); ``same`` are those that both have.
     """
     generator = torch.Generator().manual_seed(0)
     for _ in range(TIE_TRIES):
@@ -125,12 +125,7 @@ def without_ties(run, image, same, added, missing):
 
 def compare_detections(run, image, found):
     """
-    Compare a file's detections with the network's.
-
-    Args:
-        run: function image -> (boxes, scores, classes) of the network.
-        image: (3, H, W) float32.
-        found: (boxes, scores, classes) of the file for this image.
+    Compare (boxes, scores, classes) that a file has ``found`` in an image (3, H, W) with those of ``run(image)``.
 
     Returns:
         dict: "detections" that are the same, "ties" that were left out, "differences" of the former, the greatest of
@@ -140,7 +135,7 @@ def compare_detections(run, image, found):
     pairs = match(found, expected)
     added, missing = _others(found, {i for i, _ in pairs}), _others(expected, {j for _, j in pairs})
     same = [values[[j for _, j in pairs]] for values in expected]
-    extra, lost = without_ties(run, image, same, added, missing)
+    extra, lost = drop_ties(run, image, same, added, missing)
     boxes, scores = zip(*pairs.values()) if pairs else ([0.0], [0.0])
     return {
         "detections": len(pairs),
@@ -227,4 +222,4 @@ def check_file(path, part, model, images):
             f"{path} keeps this name: {ties} of {count + ties} detections are ties, which rounding decides, and too "
             "few are left to compare; --image FILE with clear objects, or a longer training, leaves more"
         )
-    return accept_file(path), results
+    return mark_checked(path), results

@@ -10,9 +10,10 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import add_detnas_config, config_space
+from detnas.config.load import load_config
 from detnas.launch.earlier_steps import read_arch, trained_weights
 from detnas.launch.machine import norm_nodes
-from detnas.launch.setup import load_config, register_datasets, set_number_of_classes
+from detnas.launch.setup import register_datasets, set_number_of_classes
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 
@@ -82,7 +83,7 @@ def is_export(cfg, opts):
 
 
 def exported_as(config_file):
-    """What an exported config, or a search's best.yaml, says about its weights in its first line."""
+    """The first line of an exported config or a search's best.yaml, which says where its weights come from."""
     with PathManager.open(config_file) as f:
         return f.readline().strip("# \n")
 
@@ -136,8 +137,8 @@ def write_network(folder, cfg, state_dict, about):
     Args:
         folder: a folder of PathManager; made if it is not there.
         cfg: from :func:`load_network_config`.
-        state_dict: of the model of ``cfg``; all names must match.
-        about: one line for the head of the config.
+        state_dict: of its model; all names must match.
+        about: the first line of the config.
 
     Returns:
         config and model as read from the files, the model on the CPU in eval mode.

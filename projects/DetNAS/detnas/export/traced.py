@@ -74,10 +74,7 @@ def whole_part(cfg):
 
 
 def require_format(form):
-    """
-    Raises:
-        ValueError: if a package for a format is missing.
-    """
+    """Raise a ValueError if a package for a format is missing."""
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
         raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install onnx onnxruntime")
@@ -115,8 +112,8 @@ def write_part(model, part, form, folder, image):
     return path
 
 
-def accept_file(path):
-    """Take the doubt out of a file's name. Returns the new path."""
+def mark_checked(path):
+    """Give a checked file its own name. Returns the new path."""
     checked = "".join(path.rsplit(IN_DOUBT, 1))
     PathManager.mv(path, checked)
     return checked

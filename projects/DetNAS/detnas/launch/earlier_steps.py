@@ -1,4 +1,4 @@
-"""What earlier steps have left: weights, the arch of a search, the config of a run and what it has measured."""
+"""Reads what earlier steps wrote: trained weights, the arch that a search found, the metrics of a training."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from detectron2.utils.file_io import PathManager
 from detnas.config.keys import OWN_SPACE, add_detnas_config, config_space
 from detnas.zoo import resolve_arch
 
-#: what a search leaves: the winner's config, and its whole network with the supernet's weights
+#: files that a search writes: the winner's config, and its whole network with the supernet's weights
 BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
 
 
@@ -36,21 +36,16 @@ def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     Raises:
         FileNotFoundError, ValueError: saying where it comes from (``source``) and what is wrong.
     """
-    try:
-        return resolve_arch(_read_arch_file(arch, space) if arch.endswith((".yaml", ".yml")) else arch, space)
-    except (FileNotFoundError, ValueError) as e:
-        raise type(e)(str(e).replace("MODEL.DETNAS.ARCH", source, 1)) from None
-
-
-def _read_arch_file(path, space):
-    """The arch of a search's best.yaml."""
-    try:
-        arch, found = _arch_and_space(path)
-    except (FileNotFoundError, ValueError) as e:
-        raise type(e)(f"MODEL.DETNAS.ARCH: {e}") from None
-    if found != space:
-        raise ValueError(f"MODEL.DETNAS.ARCH: {path} is of {describe(found)}; this config is of {describe(space)}")
-    return arch
+    if arch.endswith((".yaml", ".yml")):
+        file = arch
+        try:
+            arch, found = _arch_and_space(file)
+        except (FileNotFoundError, ValueError) as e:
+            raise type(e)(f"{source}: {e}") from None
+        if found != space:
+            own = describe_space(space)
+            raise ValueError(f"{source}: {file} is of {describe_space(found)}; this config is of {own}")
+    return resolve_arch(arch, space, source)
 
 
 def read_single_arch(path):
@@ -61,10 +56,7 @@ def read_single_arch(path):
         FileNotFoundError, ValueError: naming the file.
     """
     arch, space = _arch_and_space(path)
-    try:
-        return space, resolve_arch(arch, space)
-    except ValueError as e:
-        raise ValueError(f"{path}: {e}") from None
+    return space, resolve_arch(arch, space, f"{path}: MODEL.DETNAS.ARCH")
 
 
 def _arch_and_space(path):
@@ -79,7 +71,7 @@ def _arch_and_space(path):
 
 
 def read_detnas(path):
-    """MODEL.DETNAS of a yaml of one file, and its space."""
+    """MODEL.DETNAS of a yaml file without ``_BASE_``, and its space."""
     with PathManager.open(path) as f:
         detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
     default = get_cfg()
@@ -89,7 +81,7 @@ def read_detnas(path):
 
 
 def read_metrics(folder):
-    """The lines of ``metrics.json`` of a folder, a dict each, in the order in which they were written; none: empty."""
+    """The lines of ``metrics.json`` of a folder as dicts, in the order of the file; [] without a file."""
     file = os.path.join(folder, "metrics.json")
     if not PathManager.isfile(file):
         return []
@@ -105,8 +97,8 @@ def _parse(line):
         return {}
 
 
-def describe(space):
-    """A space in words, one's own with what tells it from others."""
+def describe_space(space):
+    """A space in words; for "own" with its depths, channels and ops."""
     if space.name != OWN_SPACE:
         return f'space "{space.name}"'
     depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)

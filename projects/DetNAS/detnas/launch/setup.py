@@ -1,8 +1,7 @@
-"""From a command line to a config that fits this machine and its data; one process or several."""
+"""Starts the processes of a run, and makes a config of its command line that fits its machine and data."""
 
 import logging
 import os
-import socket
 import sys
 
 import torch
@@ -10,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import yaml
 from detectron2.engine import launch as launch_on_gpus
+from detectron2.engine.launch import _find_free_port
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
@@ -20,19 +20,15 @@ from detnas.config.load import load_config
 from detnas.config.settings import check_settings
 from detnas.data.datasets import register_dataset
 from detnas.errors import user_errors
-from detnas.zoo import resolve_arch
 
-from .earlier_steps import describe, read_arch, read_detnas
+from .earlier_steps import describe_space, read_arch, read_detnas
 from .machine import fit_to_device, fit_to_processes
 
 logger = logging.getLogger(__name__)
 
 
 def check_processes(args):
-    """
-    Raises:
-        ValueError: if this machine has not got what the arguments ask for.
-    """
+    """Raise a ValueError if this machine lacks the processes or GPUs that the arguments ask for."""
     gpus = torch.cuda.device_count()
     # 1 is the default and means one process, with a GPU or without.
     if args.num_gpus > max(gpus, 1):
@@ -59,7 +55,7 @@ def launch(main, args):
         _check_machines(args)
     try:
         if args.cpu_processes > 1:
-            url = f"tcp://127.0.0.1:{_free_port()}"
+            url = f"tcp://127.0.0.1:{_find_free_port()}"
             mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
         else:
             launch_on_gpus(
@@ -67,12 +63,6 @@ def launch(main, args):
             )
     except mp.ProcessExitedException as e:
         sys.exit(e.exit_code)
-
-
-def _free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def _cpu_process(rank, main, args, url):
@@ -96,9 +86,9 @@ def setup(args):
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
     detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
+    path = read_arch(detnas.ARCH, space)
     if detnas.ARCH.endswith((".yaml", ".yml")):
-        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
-    resolve_arch(detnas.ARCH, space)
+        detnas.ARCH = space.format(path)
     _check_output_folder(cfg, space)
     register_datasets(cfg)
     _make_output_folder(cfg.OUTPUT_DIR)
@@ -131,8 +121,8 @@ def _check_output_folder(cfg, space):
         return
     if there != space:
         raise ValueError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe(there)}; this one is of {describe(space)}: "
-            "give another OUTPUT_DIR, or remove it"
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe_space(there)}; this one is of "
+            f"{describe_space(space)}: give another OUTPUT_DIR, or remove it"
         )
 
 
@@ -175,5 +165,5 @@ def register_datasets(cfg):
 
 
 def set_number_of_classes(cfg, count):
-    """For whichever head there is."""
+    """Set the number of classes of every head."""
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count

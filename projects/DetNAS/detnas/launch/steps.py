@@ -1,24 +1,68 @@
-"""Command lines of which a folder remembers which are done, so that what was stopped goes on."""
+"""Runs command lines, for the demo; and each only once, for studies, which go on where they were stopped."""
 
-import fcntl
 import json
 import os
+import re
+import subprocess
+import sys
 import threading
 import time
 
-from detnas.files import write_text
+from detnas.files import lock_folder, write_text
 
-from .step_runner import StepFailed, run_step
+
+class StepFailed(Exception):
+    """A command line ended with an error."""
+
+
+def run_step(arguments, log, say, threads=1, pass_fds=()):
+    """
+    Run ``python ARGUMENTS``.
+
+    Args:
+        arguments: list of words.
+        log: file to which the command and all its output are appended.
+        say: called with the part of each line that tells how far a training or a search is.
+        threads: of torch, unless OMP_NUM_THREADS says otherwise.
+        pass_fds: open files that the process inherits.
+
+    Returns:
+        its seconds.
+
+    Raises:
+        StepFailed: if it ends with an error; names the log.
+    """
+    start = time.perf_counter()
+    with open(log, "a") as file:
+        file.write(f"\n$ python {' '.join(arguments)}\n")
+        file.flush()
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ},
+            pass_fds=pass_fds,
+        )
+        for line in process.stdout:
+            file.write(line)
+            file.flush()
+            progress = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
+            if progress:
+                say(progress[1])
+    if process.wait():
+        raise StepFailed(f"failed; its output is in {log}")
+    return time.perf_counter() - start
 
 
 class Steps:
     """
-    Command lines that are run once; which of them were is kept in a folder.
+    ``steps(name, *arguments)`` runs ``python ARGUMENTS``, unless the folder says that it is done.
 
     Args:
         folder: only one study can use it at a time.
         threads: of torch for each step.
-        run: a function like :func:`detnas.launch.step_runner.run_step`.
+        run: a function like :func:`run_step`.
         root: folder of the scripts and configs; where it lies does not make another command line.
 
     Raises:
@@ -30,10 +74,9 @@ class Steps:
         self.root = os.path.join(root, "")
         os.makedirs(os.path.join(folder, "log"), exist_ok=True)
         # The steps inherit it: one that outlives a killed study keeps the next study out.
-        self.lock = open(os.path.join(folder, "lock"), "w")
         try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self.lock = lock_folder(folder, "study")
+        except ValueError:
             raise ValueError(f"{folder} is in use by a study, or by a step of one that was killed") from None
         self.file = os.path.join(folder, "steps.json")
         self.done = read_json(self.file) if os.path.isfile(self.file) else {}
@@ -77,7 +120,7 @@ class Steps:
             print(f"{name}: done in {seconds:.0f} s ({len(self.done)} steps done)", flush=True)
 
     def end(self, reason):
-        """No step is begun from now on."""
+        """Let no further step begin."""
         self.ended = self.ended or reason
 
     def close(self):

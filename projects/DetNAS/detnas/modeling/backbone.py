@@ -10,7 +10,7 @@ from detnas.config.keys import config_space
 from detnas.space import get_space
 from detnas.zoo import resolve_arch
 
-from .blocks import SHUFFLES, ShuffleUnit, check_norm, init_conv
+from .blocks import NORMS, SHUFFLES, ShuffleUnit, init_conv
 
 #: buffer that says for which channel split the weights are, as an index into SHUFFLES
 SHUFFLE_KEY = "split"
@@ -40,7 +40,8 @@ class DetNASNet(Backbone):
             space = get_space(space)
         if shuffle not in SHUFFLES:
             raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
-        check_norm(norm)
+        if isinstance(norm, str) and norm not in NORMS:
+            raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
         self.space = space
         self.norm, self.shuffle = norm, shuffle
         self._path = space.parse(path) if isinstance(path, str) else space.check(path)
@@ -79,10 +80,7 @@ class DetNASNet(Backbone):
 
     def freeze(self, freeze_at):
         """
-        Freeze weights and batch-norm statistics of the stem and the first stages.
-
-        Args:
-            freeze_at: 0 for nothing, 1 for the stem, k for the stem and the first k - 1 stages.
+        Freeze weights and batch-norm statistics: of nothing (0), the stem (1), the stem and the first k - 1 stages (k).
 
         Raises:
             ValueError: if there are not as many stages.

@@ -15,15 +15,6 @@ def init_conv(conv):
         nn.init.zeros_(conv.bias)
 
 
-def check_norm(norm):
-    """
-    Raises:
-        ValueError: if Detectron2 has no norm of that name.
-    """
-    if isinstance(norm, str) and norm not in NORMS:
-        raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
-
-
 def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=False):
     """A conv without bias, padded to keep the size at stride 1, and its norm."""
     groups = in_channels if depthwise else 1
@@ -116,7 +107,7 @@ class ShuffleUnit(nn.Module):
         build_main, kernel_size = OPS[op]
         c_in, c_out, c_mid = spec.in_channels, spec.out_channels, spec.out_channels // 2
         if spec.stride == 1:
-            self.split = SHUFFLES[shuffle]
+            self.split_channels = SHUFFLES[shuffle]
             self.proj = None
             c_in = c_in // 2
         else:
@@ -129,7 +120,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x):
         if self.proj is None:
-            untouched, x = self.split(x)
+            untouched, x = self.split_channels(x)
         else:
             untouched = self.proj(x)
         return torch.cat([untouched, self.main(x).relu_()], dim=1)

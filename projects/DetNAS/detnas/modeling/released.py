@@ -15,7 +15,7 @@ from detnas.zoo import SUPERNET
 from .backbone import SHUFFLE_KEY
 from .blocks import SHUFFLES
 from .released_boxes import RELEASED_KEY
-from .released_names import HEAD_RENAMES, RENAMES, block_name, identify, read_names, rename
+from .released_names import HEAD_RENAMES, RENAMES, block_name, identify_network, read_names, rename
 from .weights import BODY
 
 #: what the released RetinaNet multiplies the offsets of a box by: x, y, width, height
@@ -49,7 +49,7 @@ class Released:
 
     @property
     def metadata(self):
-        """What else a checkpoint should say about itself."""
+        """What the converted file says about its weights, beside them."""
         return {"kind": self.kind, "space": self.space, "arch": self.arch, "shuffle": self.shuffle}
 
 
@@ -72,7 +72,7 @@ def from_released(released, shuffle=None):
     if shuffle not in (None, *SHUFFLES):
         raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
     blocks, others = read_names(released)
-    space, arch = identify(released, blocks)
+    space, arch = identify_network(released, blocks)
     retinanet = any(key.startswith("rpn.head.cls_tower.") for key in others)
     detector = any(key.startswith("rpn.") for key in others)
     result = Released(

@@ -83,7 +83,7 @@ def read_names(released):
     return blocks, others
 
 
-def identify(released, blocks):
+def identify_network(released, blocks):
     """
     The space, by depths and widths, and the arch of a file.
 
@@ -145,7 +145,7 @@ def block_name(match, space):
 
 
 def rename(key, rules):
-    """Our name by the first of the rules that fits, or None."""
+    """Our name of a tensor outside the blocks by the first rule that fits; None if none does."""
     for pattern, ours in rules:
         match = re.fullmatch(pattern, key)
         if match:

@@ -12,6 +12,8 @@ from detectron2.utils.file_io import PathManager
 from .backbone import SHUFFLE_KEY
 from .released_boxes import RELEASED_KEY
 
+logger = logging.getLogger(__name__)
+
 BODY = "backbone.bottom_up."
 #: parts of the classifier that a detector has no use for
 _CLASSIFIER_TAIL = ("backbone.last.", "linear.")
@@ -119,7 +121,7 @@ def _why_unreadable(path, error):
 
 def load_weights(model, path, new_heads=False):
     """
-    Load a checkpoint; never a part of it silently.
+    Load a checkpoint; what does not match is an error, or logged, never passed over.
 
     Args:
         model: a detector or classifier.
@@ -141,7 +143,7 @@ def load_weights(model, path, new_heads=False):
         )
         if not new_heads:
             raise ValueError(message)
-        logging.getLogger(__name__).warning(message)
+        logger.warning(message)
     missing, unexpected, shapes = _compare(loaded, own)
     wrong = missing + unexpected + shapes
     if new_heads:
@@ -151,7 +153,6 @@ def load_weights(model, path, new_heads=False):
 
     taken = {k: v for k, v in loaded.items() if k in own and k not in shapes}
     model.load_state_dict(taken, strict=False)
-    logger = logging.getLogger(__name__)
     what = f"{len(taken)} of the model's {len(own)} names" if missing or shapes else "the whole model"
     logger.info(f"Loaded {path}: {what}")
     left = [key for key in unexpected if not key.startswith(_CLASSIFIER_TAIL)]
@@ -166,13 +167,10 @@ def load_weights(model, path, new_heads=False):
 
 def check_weights(path, state_dict, own):
     """
-    Args:
-        path: where the weights come from, for the message.
-        state_dict: the weights.
-        own: state dict of the model that they are for.
+    Compare weights with ``own``, the state dict of the model that they are for.
 
     Raises:
-        ValueError: listing the first names that do not match.
+        ValueError: naming ``path``, where they come from, and the first names that do not match.
     """
     missing, unexpected, shapes = _compare(state_dict, own)
     if missing or unexpected or shapes:

@@ -8,13 +8,13 @@ import torch
 from detectron2.data import get_detection_dataset_dicts
 from detectron2.modeling import build_model
 
-from detnas.batch_norm.folding import folded
-from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, restart_level_norms
-from detnas.batch_norm.up_to_last_norm import UpToLastNorm
+from detnas.batch_norm.folding import folded_batch_norms
+from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
+from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, reset_cycle_norms
 from detnas.data.datasets import register_dataset
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
-from detnas.evaluation.evaluators import build_evaluator, quiet
+from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights, select_path
 
@@ -54,15 +54,15 @@ class CandidateEvaluator:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if cfg.SEARCH.CHANNELS_LAST:
             self.model.to(memory_format=torch.channels_last)
-        self.up_to_last_norm = UpToLastNorm(self.model)
-        with quiet("detectron2"):
+        self.forward_to_last_norm = ForwardToLastNorm(self.model)
+        with only_warnings("detectron2"):
             self.recalibration = build_recalibration_batches(cfg) if recalibrate else None
             self.held_out = build_held_out_batches(cfg, self.model)
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path):
         self.supernet.path = path
-        with quiet("detectron2", "fvcore"):
+        with only_warnings("detectron2", "fvcore"):
             self.recalibrate()
             self.predict()
             return self.score()
@@ -71,7 +71,7 @@ class CandidateEvaluator:
         """Give the path its own batch-norm statistics."""
         if self.recalibration is not None:
             with self.autocast():
-                recalibrate_bn(self.up_to_last_norm, self.recalibration, self.seed)
+                recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
 
     def inherit(self, path):
         """
@@ -79,7 +79,7 @@ class CandidateEvaluator:
         ``evaluator(path)`` judges it by.
         """
         self.supernet.path = path
-        with quiet("detectron2", "fvcore"):
+        with only_warnings("detectron2", "fvcore"):
             self.recalibrate()
         return select_path(self.model.state_dict(), self.supernet.space, path)
 
@@ -93,8 +93,9 @@ class CandidateEvaluator:
     @contextlib.contextmanager
     def inference(self):
         """The model as it runs over the held-out images: no gradients, norms folded into the convs."""
-        restart_level_norms(self.model)
-        with torch.no_grad(), folded(self.model, self.memory_format), torch.inference_mode(), self.autocast():
+        reset_cycle_norms(self.model)
+        folded = folded_batch_norms(self.model, self.memory_format)
+        with torch.no_grad(), folded, torch.inference_mode(), self.autocast():
             yield
 
     def score(self):

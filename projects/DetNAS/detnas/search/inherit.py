@@ -9,7 +9,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.files import write_whole
+from detnas.files import write_atomically
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
@@ -113,7 +113,7 @@ def write_best(log, evaluator):
         return file
     try:
         state = {name: value.cpu() for name, value in evaluator().inherit(best.path).items()}
-        write_whole(PathManager, file, functools.partial(torch.save, {"model": state, "found": about}))
+        write_atomically(PathManager, file, functools.partial(torch.save, {"model": state, "found": about}))
     except (OSError, RuntimeError) as e:
         reason = (str(e) or type(e).__name__).splitlines()[0]
         raise OSError(f"{file} cannot be written: {reason}; the log is whole, so start the search again for it") from e

@@ -18,7 +18,7 @@ from detnas.evaluation.readiness import readiness_warning
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
 from detnas.launch.setup import register_datasets
 from detnas.modeling.weights import load_weights
-from detnas.space import uniform_paths
+from detnas.space import single_op_paths
 
 from .evaluator import build_candidate_evaluator
 from .evolution import Searcher, best_first
@@ -169,7 +169,7 @@ def initial_paths(cfg, limits):
     for word in cfg.SEARCH.INITIAL:
         if not isinstance(word, str):
             raise ValueError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
-        named = uniform_paths(space) if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
+        named = single_op_paths(space) if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
         found.update({name: path for name, path in named.items() if path not in found.values()})
     legal = {name: path for name, path in found.items() if limits(path)}
     if len(legal) < len(found):

@@ -1,4 +1,4 @@
-"""Checkpoints to resume from."""
+"""Writes and finds the checkpoints that a training resumes from."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import re
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
-from detnas.files import write_whole
+from detnas.files import write_atomically
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -22,14 +22,14 @@ class SafeCheckpointer(DetectionCheckpointer):
         parts = {key: part.state_dict() for key, part in {"model": self.model, **self.checkpointables}.items()}
         file = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info(f"Saving checkpoint to {file}")
-        write_whole(self.path_manager, file, lambda f: torch.save({**parts, **kwargs}, f))
+        write_atomically(self.path_manager, file, lambda f: torch.save({**parts, **kwargs}, f))
         self.tag_last_checkpoint(f"{name}.pth")
 
     def tag_last_checkpoint(self, last_filename_basename):
         file = os.path.join(self.save_dir, "last_checkpoint")
-        write_whole(self.path_manager, file, lambda f: f.write(last_filename_basename.encode()))
+        write_atomically(self.path_manager, file, lambda f: f.write(last_filename_basename.encode()))
 
-    def find_whole(self):
+    def find_intact(self):
         """
         The checkpoint to resume from: the last one or, with a warning, the newest whole one where that is damaged.
 
@@ -58,7 +58,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         return newest
 
     def _iteration(self, file):
-        """What a checkpoint was saved after; None if it is not whole, or none of a training."""
+        """The iteration after which a checkpoint was saved; None if it is damaged, or not of a training."""
         try:
             return self._load_file(self.path_manager.get_local_path(file), mmap=True)["trainer"]["iteration"]
         except Exception:  # torch raises many kinds for broken files

@@ -1,4 +1,4 @@
-"""How a training ends before its time and goes on later."""
+"""Ends a training before its last iteration, and keeps what a resumed one needs."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from .progress import WINDOW
 logger = logging.getLogger(__name__)
 
 
-class StopWhenAsked(HookBase):
+class StopOnSignal(HookBase):
     """On Ctrl-C or SIGTERM finish the iteration, save a checkpoint and leave; ``--resume`` goes on from there."""
 
     def __init__(self, checkpointer):
@@ -41,7 +41,7 @@ class KeepSmoothedValues(HookBase):
     """
     Saves with each checkpoint what Detectron2 smooths over iterations and forgets when it is interrupted: RetinaNet's
     loss normaliser (that of the first process), without which the losses would differ, and the last values of
-    everything logged, without which the medians in ``metrics.json`` would.
+    everything logged, without which the medians in ``metrics.json`` would. Checkpoints have it under the class's name.
     """
 
     def __init__(self, model):
@@ -76,9 +76,9 @@ class KeepSmoothedValues(HookBase):
                 self.trainer.storage.put_scalar(name, value)
 
 
-class Diverged:
+class DivergenceHandler:
     """
-    Ends a training whose loss is not finite, with one sentence. The network as it is before the update is saved for a
+    Ends a training with one sentence if its loss is not finite. The network as it is before the update is saved for a
     closer look; ``--resume`` starts from the last checkpoint before it.
     """
 

@@ -1,4 +1,4 @@
-"""What a training says while it runs: a line now and then."""
+"""The line about its progress that a training logs every few iterations."""
 
 import datetime
 import logging

@@ -1,4 +1,4 @@
-"""Which path an iteration trains (paper, Sec. 3.2: one at random)."""
+"""Draws the path that an iteration trains (paper, Sec. 3.2: one at random)."""
 
 import random
 
@@ -29,8 +29,6 @@ class BalancedSampler:
     cheapest and the dearest would hardly be trained (released code). A function of (seed, iteration) alone.
 
     Args:
-        space: a :class:`detnas.space.SearchSpace`.
-        seed: of all draws.
         flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn; empty: those of all random
             paths but the cheapest and the dearest thousandth.
         bins: number of bins of equal width.
@@ -75,13 +73,8 @@ class BalancedSampler:
 class FairSampler:
     """
     Path of a pass, such that as many passes in a row as a block has ops train each op of each block once (Chu et al.,
-    FairNAS, Sec. 3.3). With that many parts an iteration they share one update, as there. A function of (seed,
-    iteration, part) alone.
-
-    Args:
-        space: a :class:`detnas.space.SearchSpace`.
-        seed: of all draws.
-        parts: passes of an iteration.
+    FairNAS, Sec. 3.3). With that many ``parts``, passes of an iteration, they share one update, as there. A function
+    of (seed, iteration, part) alone.
     """
 
     def __init__(self, space, seed, parts=1):
@@ -104,7 +97,7 @@ def build_sampler(cfg, space):
     return UniformSampler(space, seed)
 
 
-class SetPath(HookBase):
+class PathSamplingHook(HookBase):
     """Set the supernet's path before every iteration; a fair one also between the parts of its batch."""
 
     def __init__(self, model, sampler):

@@ -11,9 +11,8 @@ from fvcore.common.param_scheduler import LinearParamScheduler
 
 def build_optimizer(cfg, model):
     """
-    Detectron2's optimizer. ``SOLVER.CLIP_GRADIENTS`` gives the gradients that Detectron2 would, bit by bit, but in one
-    pass: Detectron2 makes several calls for each parameter, also for those of ops outside the path, and cannot clip
-    these by value.
+    Detectron2's optimizer, which clips gradients to the same values, but in one pass: Detectron2 makes several calls
+    for each parameter, also for those of ops outside the path, and cannot clip these by value.
 
     Raises:
         ValueError: if there is no ``CLIP_TYPE`` of that name.

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from detectron2.engine import SimpleTrainer, hooks, train_loop
 from detectron2.utils import comm
 
-from detnas.data.loader import seed_from
+from detnas.data.loader import seed_rngs
 from detnas.errors import UnreadableImage
 
 # Detectron2 logs the traceback of whatever ends a training; of a damaged image one sentence says enough.
@@ -70,7 +70,7 @@ class StepTrainer(SimpleTrainer):
         sums = {}
         for part in range(self.accumulate):
             self.before_part(part)
-            seed_from("iteration", self.seed, self.iter, part * self.world + self.rank)
+            seed_rngs("iteration", self.seed, self.iter, part * self.world + self.rank)
             with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
                 losses = self.model(batch[part :: self.accumulate])
             self.scaler.scale(sum(losses.values()) / self.accumulate).backward()
@@ -101,7 +101,7 @@ class StepTrainer(SimpleTrainer):
             self.batches = None
 
     def _check_finite(self, losses):
-        """On all ranks at once, before the update: none waits for one that has stopped."""
+        """Raise on all ranks if a loss of any rank is not finite, so that none waits for one that has stopped."""
         total = sum(losses.values())
         if self.world > 1:
             dist.all_reduce(total)
@@ -118,7 +118,7 @@ class StepTrainer(SimpleTrainer):
 
 
 def average_gradients(model, world):
-    """Average over the processes every gradient that any of them has; parameters without one stay without."""
+    """Average over all processes the gradients that any of them has; the others stay None."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
     dist.all_reduce(used, dist.ReduceOp.MAX)

@@ -9,16 +9,16 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from detnas.data.loader import TrainingData
-from detnas.evaluation.evaluators import evaluate, finite
-from detnas.evaluation.fixed_paths import EvaluateFixedPaths, FixedPaths
+from detnas.evaluation.evaluators import drop_non_finite, evaluate
+from detnas.evaluation.fixed_paths import FixedPathsEvalHook, FixedPathsEvaluation
 from detnas.files import lock_folder
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
 
 from .checkpoints import SafeCheckpointer
-from .hooks import Diverged, KeepSmoothedValues, StopWhenAsked
+from .hooks import DivergenceHandler, KeepSmoothedValues, StopOnSignal
 from .progress import ProgressLine
-from .sampling import SetPath, build_sampler
+from .sampling import PathSamplingHook, build_sampler
 from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
 
@@ -42,10 +42,10 @@ def build_trainer(cfg, resume=False):
     optimizer = build_optimizer(cfg, model)
     data = TrainingData(cfg)
     supernet = find_supernet(model)
-    set_path = SetPath(model, build_sampler(cfg, supernet.space)) if supernet else None
+    set_path = PathSamplingHook(model, build_sampler(cfg, supernet.space)) if supernet else None
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
-    checkpoint = resume and checkpointer.find_whole()
+    checkpoint = resume and checkpointer.find_intact()
     if cfg.MODEL.WEIGHTS and not checkpoint:
         load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
 
@@ -56,7 +56,7 @@ def build_trainer(cfg, resume=False):
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
         seed=max(cfg.SEED, 0),
-        when_diverged=Diverged(checkpointer, optimizer, supernet),
+        when_diverged=DivergenceHandler(checkpointer, optimizer, supernet),
         **({"before_part": set_path.before_part} if supernet else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
@@ -73,7 +73,7 @@ def build_trainer(cfg, resume=False):
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             _evaluation(cfg, model, supernet) if cfg.DATASETS.TEST else None,
             hooks.PeriodicWriter(writers) if is_main else None,
-            StopWhenAsked(checkpointer) if comm.get_world_size() == 1 else None,
+            StopOnSignal(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
     if checkpoint:
@@ -83,9 +83,9 @@ def build_trainer(cfg, resume=False):
 
 
 @contextlib.contextmanager
-def only_run(folder):
+def lock_output_folder(folder):
     """
-    While it lasts no other training, nor a search, runs in an output folder. The main process holds the lock; all
+    Keep other trainings and searches out of an output folder within the block. The main process holds the lock; all
     processes raise.
 
     Raises:
@@ -109,5 +109,5 @@ def only_run(folder):
 
 def _evaluation(cfg, model, supernet):
     if supernet:
-        return EvaluateFixedPaths(cfg.TEST.EVAL_PERIOD, FixedPaths(cfg, model), cfg.OUTPUT_DIR)
-    return hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: finite(evaluate(cfg, model)))
+        return FixedPathsEvalHook(cfg.TEST.EVAL_PERIOD, FixedPathsEvaluation(cfg, model), cfg.OUTPUT_DIR)
+    return hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: drop_non_finite(evaluate(cfg, model)))

@@ -8,7 +8,7 @@ from supernet_runs import OTHER, PATH, equal, model_and_batches, norms, statisti
 from toy_runs import RETINANET, classification, detection, retinanet
 
 from detnas import find_supernet, recalibrate_bn
-from detnas.batch_norm.up_to_last_norm import UpToLastNorm
+from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 
 pytest_plugins = ["toy_fixtures"]
 
@@ -56,7 +56,7 @@ def anchors_drawn_apart():
 
 def test_statistics_are_those_of_the_whole_pass(model_batches):
     model, batches = model_batches
-    partial = UpToLastNorm(model)
+    partial = ForwardToLastNorm(model)
     for path in (PATH, OTHER, PATH):
         find_supernet(model).path = path
         recalibrate_bn(partial, batches)
@@ -68,7 +68,7 @@ def test_statistics_are_those_of_the_whole_pass(model_batches):
 
 def test_nothing_behind_the_last_norm_runs(model_batches):
     model, batches = model_batches
-    partial = UpToLastNorm(model)
+    partial = ForwardToLastNorm(model)
     ran = []
     for name, module in model.named_modules():
         module.register_forward_hook(lambda module, args, output, name=name: ran.append(name))
@@ -86,7 +86,7 @@ def test_nothing_behind_the_last_norm_runs(model_batches):
 
 def test_no_loss_is_computed_and_the_methods_are_back_afterwards(toy_root, tmp_path):
     model, batches = model_and_batches("toy_2_train_supernet", detection, toy_root, tmp_path)
-    partial = UpToLastNorm(model).train()
+    partial = ForwardToLastNorm(model).train()
     with EventStorage() as storage, torch.no_grad():
         partial(batches[0])
         partial(batches[0])
@@ -97,7 +97,7 @@ def test_no_loss_is_computed_and_the_methods_are_back_afterwards(toy_root, tmp_p
 
 def test_the_parameters_have_one_name_each(toy_root, tmp_path):
     model, batches = model_and_batches("toy_1_pretrain_supernet", classification, toy_root, tmp_path)
-    partial = UpToLastNorm(model)
+    partial = ForwardToLastNorm(model)
     before = [name for name, _ in partial.named_parameters()]
     recalibrate_bn(partial, batches)
     assert [name for name, _ in partial.named_parameters()] == before

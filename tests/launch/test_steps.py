@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from detnas.launch.step_runner import StepFailed, run_step
+from detnas.launch.steps import StepFailed, run_step
 
 SAYS = """
 import os, sys

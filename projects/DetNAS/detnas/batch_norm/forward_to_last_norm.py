@@ -1,4 +1,4 @@
-"""A forward pass in training mode of which only the batch norms matter."""
+"""A forward pass in training mode that ends at the last batch norm, for recalibration."""
 
 import contextlib
 
@@ -8,14 +8,14 @@ from torch import nn
 
 from detnas.modeling.backbone import find_supernet
 
-from .recalibration import restart_level_norms
+from .recalibration import reset_cycle_norms
 
 
 class _PastLastNorm(Exception):
-    """Nothing that comes now changes a statistic."""
+    """Raised behind the last batch norm, to end the pass."""
 
 
-class UpToLastNorm(nn.Module):
+class ForwardToLastNorm(nn.Module):
     """
     Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
     never runs the head. The first pass finds out which norm is the last one.
@@ -41,7 +41,7 @@ class UpToLastNorm(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-            restart_level_norms(self.model)
+            reset_cycle_norms(self.model)
         self._last = self._last or seen[-1:]
 
     def _candidates(self):
@@ -58,7 +58,7 @@ def _stop(*_):
 
 @contextlib.contextmanager
 def _no_rpn_losses(model):
-    """An RPN computes its losses before the RoI heads run, whose norms may matter."""
+    """Let RPNs skip their losses, which they compute before the RoI heads run, whose norms may matter."""
     rpns = [m for m in model.modules() if isinstance(m, RPN)]
     for rpn in rpns:
         rpn.label_and_sample_anchors = lambda anchors, instances: (None, None)
