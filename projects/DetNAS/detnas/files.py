@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and folders that one process at a time writes into."""
 
+import json
 import os
 import weakref
 
@@ -37,6 +38,14 @@ def write_whole(path_manager, file, write):
 def write_text(file, text):
     """A text file of this machine, whole at any time."""
     write_whole(g_pathmgr, file, lambda f: f.write(text.encode()))
+
+
+def read_json(file, otherwise=None):
+    """The content of a file of this machine; ``otherwise`` stands for one that is not there."""
+    if otherwise is not None and not os.path.isfile(file):
+        return otherwise
+    with open(file) as f:
+        return json.load(f)
 
 
 def lock_folder(folder, what):
