@@ -12,21 +12,23 @@ full output goes to output/demo/log/.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import shutil
 import statistics
 import sys
-import threading
-import time
 
 from tabulate import tabulate
 
-from detnas.launch.steps import StepFailed, run_step
+from detnas.errors import user_errors
+from detnas.files import read_json
+from detnas.launch.steps import StepFailed, Steps
 
 OUTPUT = "output/demo"
-LOGS, STEPS_FILE, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("log", "steps.json", "results.md"))
+LOGS, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("log", "results.md"))
 REPORT = os.path.join(OUTPUT, "supernet", "report.html")
+IMAGES = "datasets/outlines"
 RANDOM = 3
 GENERATE = "generate the images"
 #: steps at once after the search; for networks this small a second thread costs more time than it saves
@@ -36,34 +38,13 @@ SEARCH = "search_net.py --config-file configs/demo/outlines_2_train_supernet.yam
 ALONE = "train_net.py --config-file configs/demo/outlines_alone.yaml --resume MODEL.DETNAS.ARCH {arch} " \
         f"OUTPUT_DIR {OUTPUT}/alone_{{arch}}"
 INHERITED = f"{SEARCH} --arch {{arch}} MODEL.WEIGHTS {OUTPUT}/supernet/model_final.pth OUTPUT_DIR {OUTPUT}/inherited " \
-            "DATASETS.TEST ('coco:datasets/outlines/test.json:datasets/outlines/test',)"
+            f"DATASETS.TEST ('coco:{IMAGES}/test.json:{IMAGES}/test',)"
 #: name -> arguments of python
 STEPS = {
     GENERATE: "-m detnas.data.outlines",
     "train the supernet": "train_net.py --config-file configs/demo/outlines_2_train_supernet.yaml --resume",
     "search": SEARCH,
 }
-
-
-def run(name, arguments):
-    """Run a step, show its progress on one line. Returns its seconds; exits if it fails."""
-    print(f"\n{name}\n  $ python {arguments}", flush=True)
-    on_terminal, shown = sys.stdout.isatty(), 0.0
-
-    def say(progress):
-        nonlocal shown
-        # A terminal gets one line that changes, a file a line every ten seconds.
-        if on_terminal or time.perf_counter() - shown > 10:
-            shown = time.perf_counter()
-            line = f"  {name}: {progress}"
-            print(f"\r{line}\033[K" if on_terminal else f"{line}\n", end="", flush=True)
-
-    try:
-        seconds = run_step(arguments.split(), os.path.join(LOGS, f"{name.replace(' ', '_')}.log"), say, threads=1)
-    except StepFailed as e:
-        sys.exit(f"\n{name} {e}. Start again to go on from here.")
-    print(f"{chr(13) if on_terminal else ''}  {name}: done in {seconds:.0f} s", flush=True)
-    return seconds
 
 
 def read_lines(*path):
@@ -90,11 +71,29 @@ def test_ap(arch):
     return [line["bbox/AP"] for line in read_lines(f"alone_{arch}", "metrics.json") if "bbox/AP" in line][-1]
 
 
+def run_all(steps):
+    """Everything that is not done yet: the search, then what tells whether it was worth it."""
+    if not os.path.isdir(IMAGES):
+        steps.done.pop(GENERATE, None)
+    for name, arguments in STEPS.items():
+        steps(name, *arguments.split())
+    networks = found()
+    names = {}
+    for name, (arch, _) in networks.items():
+        # One arch can have two names.
+        names.setdefault(arch, name)
+    rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
+    rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
+    rest["report"] = f"{SEARCH} --report"
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        # A step that failed is told when those beside it have ended.
+        list(pool.map(lambda step: steps(step[0], *step[1].split()), rest.items()))
+
+
 def results(seconds):
     """The table at the end, as text."""
     networks = found()
-    with open(os.path.join(OUTPUT, "inherited", "evaluation.json")) as f:
-        inherited = json.load(f)["metrics"]["bbox/AP"]
+    inherited = read_json(os.path.join(OUTPUT, "inherited", "evaluation.json"))["metrics"]["bbox/AP"]
     rows = [[f"{name}, {arch}, trained alone", score, test_ap(arch)] for name, (arch, score) in networks.items()]
     first, one_op, *others = rows
     mean = [statistics.mean(row[column] for row in others) for column in (1, 2)]
@@ -131,36 +130,12 @@ def main():
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if parser.parse_args().restart:
         shutil.rmtree(OUTPUT, ignore_errors=True)
-    os.makedirs(LOGS, exist_ok=True)
-    seconds, writing = {}, threading.Lock()
-    if os.path.isfile(STEPS_FILE):
-        with open(STEPS_FILE) as f:
-            seconds = json.load(f)
     print(f"A search on generated images. Full output: {LOGS}; Ctrl-C and start again to go on.")
-
-    def do(name, arguments):
-        if name in seconds and (name != GENERATE or os.path.isdir("datasets/outlines")):
-            print(f"\n{name}: done before, in {seconds[name]:.0f} s")
-            return
-        taken = run(name, arguments)
-        with writing, open(STEPS_FILE, "w") as f:
-            seconds[name] = taken
-            json.dump(seconds, f)
-
-    for name, arguments in STEPS.items():
-        do(name, arguments)
-    networks = found()
-    names = {}
-    for name, (arch, _) in networks.items():
-        # One arch can have two names.
-        names.setdefault(arch, name)
-    rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
-    rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
-    rest["report"] = f"{SEARCH} --report"
-    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        # A step that failed is told when the others have ended.
-        list(pool.map(do, rest, rest.values()))
-    table = results(seconds)
+    with user_errors():
+        steps = Steps(OUTPUT, threads=1, what="demo", otherwise="start with --restart")
+        with contextlib.closing(steps):
+            run_all(steps)
+    table = results({name: step["seconds"] for name, step in steps.done.items()})
     with open(RESULTS_FILE, "w") as f:
         f.write(table + "\n")
     print(f"\n{table}\n\nEverything that the search found, on one page for a browser:\n{REPORT}")
@@ -169,5 +144,7 @@ def main():
 if __name__ == "__main__":
     try:
         main()
+    except StepFailed as e:
+        sys.exit(f"\n{e}. Start again to go on from here.")
     except KeyboardInterrupt:
         sys.exit("\nStopped. Start again to go on.")

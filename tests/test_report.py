@@ -6,8 +6,7 @@ import pytest
 from drawn_axes import drawn_axes
 
 from detnas import SearchSpace, get_space, report
-from detnas.report import curves, style
-from detnas.report.searches import drawn_at_random
+from detnas.report import curves, searches, style
 from detnas.search import tables
 from detnas.search.log import Candidate, SearchLog, read_log
 
@@ -28,18 +27,18 @@ def write_log(folder, scores, space=TINY, generation=None, **header):
 
 def test_the_best_so_far_never_falls_and_passes_over_failures(tmp_path):
     log = write_log(tmp_path, [None, 3.0, 1.0, None, 5.0, 4.0])
-    assert report.best_so_far(log) == [None, 3.0, 3.0, 3.0, 5.0, 5.0]
+    assert searches.best_so_far(log) == {2: 3.0, 3: 3.0, 4: 3.0, 5: 5.0, 6: 5.0}
 
 
 def test_the_top_so_far_is_of_all_generations_up_to_each_one(tmp_path):
     log = write_log(tmp_path, [None, None, 3.0, 1.0, None, 5.0, 4.0, 2.0], generation=2)
-    tops = report.top_so_far(log, 3)
+    tops = searches.top_so_far(log, 3)
     assert {g: [c.score for c in best] for g, best in tops.items()} == {
-        1: [3.0, 1.0],
-        2: [5.0, 3.0, 1.0],
-        3: [5.0, 4.0, 3.0],
+        2: [3.0, 1.0],
+        3: [5.0, 3.0, 1.0],
+        4: [5.0, 4.0, 3.0],
     }
-    assert report.top_means(log, 3) == {1: 2.0, 2: 3.0, 3: 4.0}
+    assert searches.top_means(log, 3) == {2: 2.0, 3: 3.0, 4: 4.0}
 
 
 def test_the_picture_of_the_top_has_their_mean_and_each_of_them(tmp_path, monkeypatch):
@@ -59,7 +58,7 @@ def test_kinds_of_search_have_a_colour_each_and_seeds_their_mean(tmp_path, monke
         "random": write_log(tmp_path / "r", [2.0], generation=1, num_mutate=0),
     }
     with drawn_axes(monkeypatch, curves) as axes:
-        report.plot_top(logs, str(tmp_path / "top.svg"), count=5)
+        report.plot_top(logs, str(tmp_path / "top.svg"))
     named = {line.get_label(): line for line in axes[0].lines if not line.get_label().startswith("_")}
     assert [list(line.get_ydata()) for line in named.values()] == [[2.0, 3.0], [2.0]]
     assert list(named) == ["evolution (2 seeds)", "random"]
@@ -143,7 +142,7 @@ def test_known_networks_are_named_lines_in_the_picture_and_no_random_ones(tmp_pa
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     drawn = re.findall(r"<!-- (.*?) -->", (tmp_path / "search.svg").read_text())
     assert [text for text in drawn if text.startswith(tuple(KNOWN))] == ["all 3x3 1.00", "mine 1.01"]
-    assert [c.score for c in drawn_at_random(log)] == [3.0]
+    assert [c.score for c in searches.drawn_at_random(log)] == [3.0]
 
 
 def test_names_of_known_networks_do_not_stand_upon_each_other():

@@ -31,7 +31,8 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
-from detnas.files import write_text
+from detnas.files import read_json, write_text
+from detnas.launch.earlier_steps import read_metrics
 from detnas.training.sampling import BalancedSampler
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -49,9 +50,7 @@ def train(config_file, metric, arch, seed):
         opts = ["MODEL.DETNAS.ARCH", arch, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS]
         with silent_run():
             train_net.main(argument_parser().parse_args(["--config-file", config_file, *opts]))
-        with open(os.path.join(folder, "metrics.json")) as f:
-            score = [json.loads(line)[metric] for line in f if f'"{metric}"' in line][-1]
-    return round(score, 3)
+        return round([line[metric] for line in read_metrics(folder) if metric in line][-1], 3)
 
 
 @contextlib.contextmanager
@@ -78,20 +77,15 @@ class Table:
     """
 
     def __init__(self, file, recipe):
-        self.file, self.recipe, self.networks = file, recipe, {}
-        if os.path.isfile(file):
-            with open(file) as f:
-                content = json.load(f)
-            if content["recipe"] != recipe:
-                raise ValueError(f"{file} was made by another recipe; remove it or give another --table: "
-                                 f"{content['recipe']} there and {recipe} now")
-            self.networks = {n["arch"]: n for n in content["networks"]}
+        self.file, self.recipe = file, recipe
+        content = read_json(file, {"recipe": recipe, "networks": []})
+        if content["recipe"] != recipe:
+            raise ValueError(f"{file} was made by another recipe; remove it or give another --table: "
+                             f"{content['recipe']} there and {recipe} now")
+        self.networks = {n["arch"]: n for n in content["networks"]}
 
     def add(self, arch, seed, score):
         self.networks[arch]["scores"][str(seed)] = score
-        self.write()
-
-    def write(self):
         lines = ",\n".join(f"  {json.dumps(n)}" for n in self.networks.values())
         write_text(self.file, f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
 
@@ -108,6 +102,11 @@ class Table:
         within = statistics.mean((a - b) ** 2 / 2 for a, b in zip(first, second)) ** 0.5
         return (f"{len(whole)} networks: Kendall's tau between the seeds {tau:.2f} [{low:.2f}, {high:.2f}], standard "
                 f"deviation between networks {between:.2f}, between seeds {within:.2f}, ratio {between / within:.1f}")
+
+
+def read_networks(table):
+    """The networks of a table that were trained with several seeds: "arch", costs, and "scores" by seed."""
+    return [n for n in read_json(table)["networks"] if len(n["scores"]) > 1]
 
 
 def paths_of(limits, count, seed):

@@ -17,7 +17,7 @@ import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, train, workers
+from ground_truth import IN_ONE_PROCESS, ROOT, read_networks, run_pool, silent_run, train, workers
 from tabulate import tabulate
 
 from detnas.command_line import argument_parser
@@ -25,7 +25,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
-from detnas.files import write_text
+from detnas.files import read_json, write_text
 from detnas.search.log import SearchLog
 
 
@@ -50,8 +50,7 @@ def search(config_file, alone, seed, folder):
     images = ["DATASETS.TEST", str(load_config(alone).DATASETS.TEST)]
     with silent_run():
         search_net.main(search_net.parser().parse_args(["--arch", winner, *words, *weights, *images]))
-    with open(os.path.join(fresh, "evaluation.json")) as f:
-        on_fresh_images = json.load(f)["metrics"][log.header["metric"]]
+    on_fresh_images = read_json(os.path.join(fresh, "evaluation.json"))["metrics"][log.header["metric"]]
     known = log.known
     drawn = next(c.path for c in log.history() if c.path not in known)
     return {"winner": winner, "random": log.space.format(drawn), "score": best.score, "candidates": len(log),
@@ -63,12 +62,9 @@ class Searches:
     """What each seed found, and the scores of networks trained alone, in a file that is whole at any time."""
 
     def __init__(self, file):
-        self.file, self.rows, self.alone = file, {}, {}
-        if os.path.isfile(file):
-            with open(file) as f:
-                content = json.load(f)
-            self.rows = {int(seed): row for seed, row in content["searches"].items()}
-            self.alone = content["alone"]
+        self.file, content = file, read_json(file, {"searches": {}, "alone": {}})
+        self.rows = {int(seed): row for seed, row in content["searches"].items()}
+        self.alone = content["alone"]
 
     def write(self):
         write_text(self.file, json.dumps({"searches": self.rows, "alone": self.alone}, indent=1))
@@ -128,9 +124,7 @@ def main(args, search=search, train=train, workers=workers):
         space = config_space(cfg)
         limits = Limits(cfg, space)
         metric = load_config(args.alone).SEARCH.METRIC
-        with open(args.table) as f:
-            networks = [n for n in json.load(f)["networks"] if len(n["scores"]) > 1]
-        table = {n["arch"]: n["scores"] for n in networks if limits(space.parse(n["arch"]))}
+        table = {n["arch"]: n["scores"] for n in read_networks(args.table) if limits(space.parse(n["arch"]))}
         if len(mixed(table)) < args.count:
             raise ValueError(f"--count {args.count}: {args.table} has {len(mixed(table))} networks of several ops "
                              f"within the limits of {args.config_file}")

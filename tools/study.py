@@ -16,7 +16,6 @@ said is in the folder's log/.
 import argparse
 import concurrent.futures
 import contextlib
-import json
 import os
 import random
 import sys
@@ -31,7 +30,9 @@ from detnas.cost.limits import Limits
 from detnas.cost.table import CostTable
 from detnas.data.mapper import is_classifier
 from detnas.errors import user_errors
-from detnas.launch.steps import StepFailed, Steps, read_json, run_step
+from detnas.files import read_json
+from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.steps import StepFailed, Steps, run_step
 from detnas.modeling.weights import read_checkpoint, select_path
 from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog
@@ -133,9 +134,8 @@ class Study:
         command = [TRAIN, "--config-file", self.args.retrain, "--resume", "MODEL.DETNAS.ARCH", self.space.format(path)]
         command += ["SEED", str(seed), "OUTPUT_DIR", folder, *self.args.opts]
         self.steps(f"{name} seed {seed}", *command, *(["MODEL.WEIGHTS", weights] if weights else []))
-        with open(os.path.join(folder, "metrics.json")) as f:
-            lines = [json.loads(line) for line in f]
-        return [line[self.alone.SEARCH.METRIC] for line in lines if self.alone.SEARCH.METRIC in line][-1]
+        metric = self.alone.SEARCH.METRIC
+        return [line[metric] for line in read_metrics(folder) if metric in line][-1]
 
     def inherited(self, path):
         """A file with the supernet's weights of a path."""

@@ -19,7 +19,7 @@ import sys
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, run_pool, silent_run, workers
+from ground_truth import IN_ONE_PROCESS, ROOT, read_networks, run_pool, silent_run, workers
 from scipy.stats import kendalltau
 from tabulate import tabulate
 
@@ -28,7 +28,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.evaluation.readiness import AGREEMENT, LOW, read_evaluations
-from detnas.files import write_text
+from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
 from detnas.report.study import kendall
 
@@ -65,10 +65,7 @@ class Results:
     """What :func:`judge` found by (variant, search, length, seed), in a file that is whole at any time."""
 
     def __init__(self, file):
-        self.file, self.rows = file, []
-        if os.path.isfile(file):
-            with open(file) as f:
-                self.rows = json.load(f)
+        self.file, self.rows = file, read_json(file, [])
 
     def find(self, key):
         return next((row for row in self.rows if row["key"] == list(key)), None)
@@ -157,8 +154,7 @@ def gains(results, networks, base, draws=2_000):
 def main(args, judge=judge, workers=workers):
     with user_errors():
         load_config(args.config_file)
-        with open(args.table) as f:
-            networks = [n for n in json.load(f)["networks"] if len(n["scores"]) > 1]
+        networks = read_networks(args.table)
     archs = [n["arch"] for n in networks]
     results, jobs = Results(args.results), {}
     for seed in args.seeds:

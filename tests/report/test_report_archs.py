@@ -3,6 +3,8 @@
 import pytest
 
 from detnas import SPACES, get_space, report
+from detnas.report import archs
+from detnas.report.searches import search_labels
 from detnas.report.style import OP_COLOURS
 from detnas.search.log import Candidate, SearchLog
 from detnas.space import OPS, PAPER_OPS
@@ -20,7 +22,7 @@ def test_every_published_network_can_be_drawn_without_a_log(tmp_path):
     [("01-23-01-23", None, "tiny"), ("0" * 20, None, "300M"), ("0" * 40, None, "1.3G"), ("0" * 40, "3.8G", "3.8G")],
 )
 def test_an_arch_is_of_the_space_that_is_named_or_else_has_its_blocks(word, space, name):
-    ((label, found, path),) = report.named_archs([word], space)
+    ((label, found, path),) = archs.named_archs([word], space)
     assert (label, found.name, len(path)) == (word, name, SPACES[name].num_blocks)
 
 
@@ -47,7 +49,7 @@ def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path):
     own = "{STEM_CHANNELS: 16, STAGE_CHANNELS: [48, 96], STAGE_DEPTHS: [2, 2], OPS: [shufflenet_3x3, xception_3x3]}"
     file = tmp_path / "best.yaml"
     file.write_text(f"MODEL: {{DETNAS: {{SPACE: own, ARCH: 01-10, OWN_SPACE: {own}}}}}")
-    ((label, space, path),) = report.named_archs([str(file)])
+    ((label, space, path),) = archs.named_archs([str(file)])
     assert (space.stage_depths, path) == ((2, 2), (0, 1, 1, 0)) and label == f"{file}\n01-10"
     report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
     assert (tmp_path / "own.svg").stat().st_size > 1000
@@ -66,7 +68,7 @@ def test_a_picture_has_the_format_of_its_ending(tmp_path):
 
 def test_ops_are_counted_by_block():
     space = get_space("tiny")
-    counts = report.op_frequencies(space, [(0,) * 8, (0, 3, *[1] * 6), (0, 3, *[2] * 6)])
+    counts = archs.op_frequencies(space, [(0,) * 8, (0, 3, *[1] * 6), (0, 3, *[2] * 6)])
     assert counts == [[3, 0, 0, 0], [1, 0, 0, 2]] + [[1, 1, 1, 0]] * 6
 
 
@@ -89,4 +91,4 @@ def test_curves_fronts_and_random_networks_are_drawn_for_logs_of_any_length(tmp_
 
 def test_folders_of_equal_name_are_told_apart(tmp_path):
     folders = ["a/run", "b/run/", "c"]
-    assert report.search_labels(folders) == {"a/run": "a/run", "b/run/": "b/run", "c": "c"}
+    assert search_labels(folders) == {"a/run": "a/run", "b/run/": "b/run", "c": "c"}

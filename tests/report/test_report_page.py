@@ -10,6 +10,7 @@ from chromium import Browser, chromium
 
 import search_net
 from detnas import get_space, report
+from detnas.report.page import page_data
 from detnas.report.style import SEARCH_COLOURS
 from detnas.search.log import Candidate, SearchLog
 from detnas.search.tables import pareto_front
@@ -73,14 +74,14 @@ def test_the_fronts_in_the_page_are_those_of_the_log(log, page):
 def test_a_log_with_several_objectives_has_one_front_of_all(tmp_path):
     costs = ["backbone_flops", "latency_ms"]
     log = write_log(tmp_path, objectives=costs)
-    (search,) = report.page_data({"run": log})["searches"]
+    (search,) = page_data({"run": log})["searches"]
     assert search["jointFront"]
     assert [len(front) for front in search["fronts"].values()] == [len(pareto_front(log, costs))] * 2
 
 
 def test_the_page_names_the_networks_that_were_known(tmp_path):
     log = write_log(tmp_path, initial={"all <3x3>": "00-00-00-00"})
-    (search,) = report.page_data({"run": log})["searches"]
+    (search,) = page_data({"run": log})["searches"]
     assert [c["name"] for c in search["candidates"]] == ["all <3x3>"] + [None] * 7
     page = write(tmp_path, run=log)
     assert data(page)["searches"][0]["candidates"][0]["name"] == "all <3x3>"
@@ -130,7 +131,7 @@ def test_seeds_of_one_search_form_a_band_as_far_as_all_have_come(tmp_path):
         "evolution_1": write_log(tmp_path / "1", [None, 2.0], seed=1),
         "evolution_2": write_log(tmp_path / "2", [], seed=2),
     }
-    found = report.page_data(logs)
+    found = page_data(logs)
     assert [(group["label"], group["bestBand"]) for group in found["groups"]] == [
         ("evolution", [(2, 2.0, 3.0, 4.0)]),
         ("random_0", []),
@@ -140,12 +141,12 @@ def test_seeds_of_one_search_form_a_band_as_far_as_all_have_come(tmp_path):
 
 def test_the_page_has_the_top_so_far_of_each_generation(tmp_path):
     log = write_log(tmp_path / "0", [1.0, None, 3.0, 2.0, 5.0], population=3)
-    found = report.page_data({"run": log})
+    found = page_data({"run": log})
     (search,) = found["searches"]
     assert found["topCount"] == 3
     assert search["tops"] == [(1, [2, 3, 0]), (2, [4, 2, 3])] and search["topMeans"] == [(1, 2.0), (2, 10 / 3)]
     other = write_log(tmp_path / "1", [3.0], seed=1, population=3)
-    (group,) = report.page_data({"run_0": log, "run_1": other})["groups"]
+    (group,) = page_data({"run_0": log, "run_1": other})["groups"]
     assert group["topMeansBand"] == [(1, 2.0, 2.5, 3.0)]
 
 

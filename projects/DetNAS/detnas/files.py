@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and locks on output folders."""
 
+import json
 import os
 import weakref
 
@@ -37,6 +38,14 @@ def write_atomically(path_manager, file, write):
 def write_text(file, text):
     """Write a text file on this machine by :func:`write_atomically`."""
     write_atomically(g_pathmgr, file, lambda f: f.write(text.encode()))
+
+
+def read_json(file, otherwise=None):
+    """The content of a file of this machine; ``otherwise`` stands for one that is not there."""
+    if otherwise is not None and not os.path.isfile(file):
+        return otherwise
+    with open(file) as f:
+        return json.load(f)
 
 
 def lock_folder(folder, what):

@@ -1,4 +1,4 @@
-"""Runs command lines, for the demo; and each only once, for studies, which go on where they were stopped."""
+"""Runs command lines; and each only once, for a demo or a study, which go on where they were stopped."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from detnas.files import lock_folder, write_text
+from detnas.files import lock_folder, read_json, write_text
 
 
 class StepFailed(Exception):
@@ -57,34 +57,38 @@ def run_step(arguments, log, say, threads=1, pass_fds=()):
 
 class Steps:
     """
-    ``steps(name, *arguments)`` runs ``python ARGUMENTS``, unless the folder says that it is done.
+    Command lines that are run once; which of them were is kept in a folder, and their output in its ``log/``.
 
     Args:
-        folder: only one study can use it at a time.
+        folder: only one process can use it at a time.
         threads: of torch for each step.
         run: a function like :func:`run_step`.
         root: folder of the scripts and configs; where it lies does not make another command line.
+        what: "study" or "demo", for messages.
+        otherwise: what to do where the folder holds another one, for messages.
 
     Raises:
         ValueError: if the folder is in use.
     """
 
-    def __init__(self, folder, threads, run=run_step, root=""):
+    def __init__(self, folder, threads, run=run_step, root="", what="study", otherwise="give another --output"):
         self.folder, self.threads, self.run_one = folder, threads, run
         self.root = os.path.join(root, "")
+        self.what, self.otherwise = what, otherwise
         os.makedirs(os.path.join(folder, "log"), exist_ok=True)
-        # The steps inherit it: one that outlives a killed study keeps the next study out.
         try:
-            self.lock = lock_folder(folder, "study")
+            # The steps inherit it: one that outlives a killed study keeps the next study out.
+            self.lock = lock_folder(folder, what)
         except ValueError:
-            raise ValueError(f"{folder} is in use by a study, or by a step of one that was killed") from None
+            raise ValueError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
         self.file = os.path.join(folder, "steps.json")
-        self.done = read_json(self.file) if os.path.isfile(self.file) else {}
+        # Demos of before left seconds alone, which do not say what was done.
+        self.done = {name: step for name, step in read_json(self.file, {}).items() if isinstance(step, dict)}
         self.mutex, self.ended = threading.Lock(), None
 
     def __call__(self, name, *arguments):
         """
-        Run ``python ARGUMENTS``, unless it was done before.
+        Run ``python ARGUMENTS``, unless it was done before; tell what it says of its progress.
 
         Raises:
             ValueError: if a step of this name was done with other arguments.
@@ -94,40 +98,40 @@ class Steps:
         if name in self.done:
             before = self.done[name]["command"]
             if before != command:
-                raise ValueError(f"{self.folder} holds another study; remove it or give another --output: "
+                raise ValueError(f"{self.folder} holds another {self.what}; remove it or {self.otherwise}: "
                                  f"{name} was `python {before}` there and is `python {command}` now")
+            print(f"\n{name}: done before, in {self.done[name]['seconds']:.0f} s")
             return
         if self.ended:
             raise StepFailed(self.ended)
-        print(f"{name} ...", flush=True)
-        log = os.path.join(self.folder, "log", f"{name.replace(' ', '_')}.txt")
-        last = time.perf_counter()
+        print(f"\n{name}\n  $ python {command}", flush=True)
+        on_terminal, shown = sys.stdout.isatty(), 0.0
 
         def say(progress):
-            nonlocal last
-            if time.perf_counter() - last > 60:
-                last = time.perf_counter()
-                print(f"    {name}: {progress}", flush=True)
+            nonlocal shown
+            # A terminal gets one line that changes, a file a line every ten seconds.
+            if on_terminal or time.perf_counter() - shown > 10:
+                shown = time.perf_counter()
+                line = f"  {name}: {progress}"
+                print(f"\r{line}\033[K" if on_terminal else f"{line}\n", end="", flush=True)
 
+        log = os.path.join(self.folder, "log", f"{name.replace(' ', '_')}.txt")
+        inherited = (self.lock.fileno(),) if self.lock else ()
         try:
-            seconds = self.run_one(list(arguments), log, say, self.threads, (self.lock.fileno(),))
+            seconds = self.run_one(list(arguments), log, say, self.threads, inherited)
         except StepFailed as e:
             self.end(f"{name} {e}")
             raise StepFailed(self.ended) from None
         with self.mutex:
             self.done[name] = {"command": command, "seconds": seconds}
             write_text(self.file, json.dumps(self.done, indent=1))
-            print(f"{name}: done in {seconds:.0f} s ({len(self.done)} steps done)", flush=True)
+            print(f"{chr(13) if on_terminal else ''}  {name}: done in {seconds:.0f} s", flush=True)
 
     def end(self, reason):
-        """Let no further step begin."""
+        """No step is begun from now on."""
         self.ended = self.ended or reason
 
     def close(self):
-        """Let another study have the folder."""
-        self.lock.close()
-
-
-def read_json(file):
-    with open(file) as f:
-        return json.load(f)
+        """Let another one have the folder."""
+        if self.lock:
+            self.lock.close()

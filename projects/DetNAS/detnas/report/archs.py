@@ -1,4 +1,4 @@
-"""Pictures of archs: which op stands in which block (paper, Fig. 4 and 5), and how often over the best."""
+"""Pictures of archs: which op stands in which block (paper, Fig. 4 and 5), and how often among the best."""
 
 import itertools
 

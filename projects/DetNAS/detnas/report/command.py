@@ -17,21 +17,12 @@ from tabulate import tabulate
 from detnas.search.log import read_log
 
 from .archs import named_archs, plot_archs
-from .curves import plot_costs, plot_generations, plot_random, plot_searches, plot_top
+from .curves import FIGURES
 from .page import write_page
 from .results import results_table
 from .searches import search_labels
 from .style import picture_format
 from .times import times_table
-
-#: --figure -> what draws it
-FIGURES = {
-    "best": plot_searches,
-    "top": plot_top,
-    "generations": plot_generations,
-    "cost": plot_costs,
-    "random": plot_random,
-}
 
 
 def main(argv=None):

@@ -4,8 +4,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from detnas.search.pareto import front_of
 
-from .searches import (band, best_so_far, drawn_at_random, generation_means, group_searches, metric_name, numbered,
-                       shown_costs, top_count, top_means, top_so_far)
+from .searches import (band, best_so_far, drawn_at_random, generation_means, group_searches, metric_name, shown_costs,
+                       top_count, top_means, top_so_far)
 from .style import figure, readable, search_colour
 
 
@@ -17,10 +17,10 @@ def plot_search(log, *files):
     with figure(files) as (fig, ax):
         scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
         ax.scatter([n for n, _ in scored], [c.score for _, c in scored], s=14, color="#9bb2cb", label="candidate")
-        curve = numbered(best_so_far(log))
+        curve = best_so_far(log)
         ax.step(*_columns(curve.items()), where="post", color=search_colour(1), linewidth=1.8, label="best so far")
         for index, (generation, mean) in enumerate(generation_means(log).items()):
-            numbers = [number for number, c in scored if c.generation == generation]
+            numbers = [number for number, c in scored if c.generation + 1 == generation]
             label = "mean of a generation" if index == 0 else None
             ax.plot([numbers[0], numbers[-1]], [mean, mean], color="#2c3e50", linewidth=2, label=label)
         known = log.known
@@ -53,36 +53,32 @@ def plot_searches(logs, *files):
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
     with figure(files) as (fig, ax):
-        _draw_bands(ax, logs, lambda log: numbered(best_so_far(log)), step="post")
+        _draw_bands(ax, logs, best_so_far, step="post")
         _finish(fig, ax, "candidates", f"best {_metrics(logs)} so far", "Best so far", whole=True)
 
 
 def plot_generations(logs, *files):
     """Draw the mean score of each generation, as :func:`plot_searches` draws the best."""
     with figure(files) as (fig, ax):
-        # Generations count from 1 for readers.
-        _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in generation_means(log).items()})
+        _draw_bands(ax, logs, generation_means)
         _finish(fig, ax, "generation", f"mean {_metrics(logs)}", "Mean of each generation", whole=True)
 
 
-def plot_top(logs, *files, count=None):
+def plot_top(logs, *files):
     """
     Draw the mean score of the best candidates found up to each generation (paper, Fig. 2), as :func:`plot_searches`
-    draws the best; of a search without other seeds every one of these candidates is a point.
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-        count: how many are the best; None: as many as a generation has, 50 in the paper.
+    draws the best: as many as a generation has, 50 in the paper. Of a search without other seeds every one of these
+    candidates is a point.
     """
-    count, groups = count or top_count(logs), group_searches(logs)
+    count, groups = top_count(logs), group_searches(logs)
     with figure(files) as (fig, ax):
         for index, group in enumerate(groups):
             if len(group.logs) == 1:
                 shift = 0.25 * (index - (len(groups) - 1) / 2)
                 (log,) = group.logs.values()
-                points = [(g + 1 + shift, c.score) for g, best in top_so_far(log, count).items() for c in best]
+                points = [(g + shift, c.score) for g, best in top_so_far(log, count).items() for c in best]
                 ax.scatter(*_columns(points), s=8, color=search_colour(index), alpha=0.3, linewidth=0)
-        _draw_bands(ax, logs, lambda log: {g + 1: mean for g, mean in top_means(log, count).items()})
+        _draw_bands(ax, logs, lambda log: top_means(log, count))
         _finish(fig, ax, "generation", f"mean {_metrics(logs)} of the top {count}", f"Top {count} so far", whole=True)
 
 
@@ -105,16 +101,12 @@ def _draw_bands(ax, logs, curve_of, step=None):
             ax.plot(xs, means, color=colour, linewidth=2, label=label, **style)
 
 
-def plot_costs(logs, *files, cost=None):
+def plot_costs(logs, *files):
     """
-    Draw scores against a cost, with the Pareto front of each search, into files.
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-        cost: name of a cost; None: the first objective of the first search that has costs, or backbone_flops.
+    Draw scores against a cost, the first objective or backbone_flops, with the Pareto front of each search, into files.
     """
+    cost = default_cost(logs)
     with figure(files) as (fig, ax):
-        cost = cost or default_cost(logs)
         for index, group in enumerate(group_searches(logs)):
             label = f"{group.label}, Pareto front"
             for log in group.logs.values():
@@ -135,34 +127,36 @@ def _draw_cost(ax, log, cost, colour, label):
     ax.plot(*_columns(front), color=colour, label=label, **style)
 
 
-def plot_random(logs, *files, cost=None):
+def plot_random(logs, *files):
     """
     Draw random candidates, and the winner of each kind of search as a horizontal line, into files: scores in the
     supernet, where the paper's Fig. 3 has trained networks (``tools/study.py``).
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-        cost: what stands to the right: a cost, or None for the candidate's number among the random ones.
     """
     with figure(files) as (fig, ax):
         for index, group in enumerate(group_searches(logs)):
-            colour, points = search_colour(index), []
-            for log in group.logs.values():
-                random = [c for c in drawn_at_random(log) if cost is None or cost in c.costs]
-                points += [(c.costs[cost] if cost else number, c.score) for number, c in enumerate(random, 1)]
+            colour, random = search_colour(index), [drawn_at_random(log) for log in group.logs.values()]
+            points = [(number, c.score) for drawn in random for number, c in enumerate(drawn, 1)]
             ax.scatter(*_columns(points), s=16, color=colour, alpha=0.45, linewidth=0, label=f"{group.label}, random")
             best = [log.best()[0].score for log in group.logs.values() if log.best()]
             if best:
                 label = f"{group.label}, winner {max(best):.2f}"
                 ax.axhline(max(best), color=colour, linewidth=1.8, linestyle=["-", "--", ":"][index % 3], label=label)
-        if cost:
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
-        label = cost_label(cost) if cost else "random candidate"
-        _finish(fig, ax, label, _metrics(logs), "Random candidates and the winner, in the supernet", whole=cost is None)
+        title = "Random candidates and the winner, in the supernet"
+        _finish(fig, ax, "random candidate", _metrics(logs), title, whole=True)
+
+
+#: names of the pictures of several searches, as the command line and the page have them
+FIGURES = {
+    "best": plot_searches,
+    "top": plot_top,
+    "generations": plot_generations,
+    "cost": plot_costs,
+    "random": plot_random,
+}
 
 
 def default_cost(logs):
-    """The cost that is drawn unless another one is asked for; None if no candidate has any."""
+    """The cost that a picture shows: the first one of the first search that has any; None if there is none."""
     return next((name for log in logs.values() for name in shown_costs(log)), None)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from functools import partial
 from importlib import resources
 
 from detectron2.utils.file_io import PathManager
@@ -15,10 +16,9 @@ from detnas.search.pareto import front_of
 from detnas.zoo import PUBLISHED
 
 from .archs import plot_archs, plot_frequencies
-from .curves import (cost_label, default_cost, front_costs, plot_costs, plot_generations, plot_random, plot_search,
-                     plot_searches, plot_top)
-from .searches import (band, best_so_far, generation_means, group_searches, metric_name, numbered, shown_costs,
-                       top_count, top_means, top_so_far)
+from .curves import FIGURES, cost_label, default_cost, front_costs, plot_search
+from .searches import (band, best_so_far, generation_means, group_searches, metric_name, shown_costs, top_count,
+                       top_means, top_so_far)
 from .style import OP_COLOURS, SEARCH_COLOURS
 
 #: candidates in the pictures of the best
@@ -65,10 +65,10 @@ def _search(label, log, group, count):
         "costs": {name: cost_label(name) for name in costs},
         "jointFront": len(front_costs(log, None)) > 1,
         "fronts": {name: [number[c.path] for c in front_of(history, front_costs(log, name))] for name in costs},
-        "best": list(numbered(best_so_far(log)).items()),
-        "means": list(_from_1(generation_means(log)).items()),
-        "topMeans": list(_from_1(top_means(log, count)).items()),
-        "tops": [(g, [number[c.path] for c in best]) for g, best in _from_1(top_so_far(log, count)).items()],
+        "best": list(best_so_far(log).items()),
+        "means": list(generation_means(log).items()),
+        "topMeans": list(top_means(log, count).items()),
+        "tops": [(g, [number[c.path] for c in best]) for g, best in top_so_far(log, count).items()],
         "candidates": [
             {
                 **dataclasses.asdict(c),
@@ -82,19 +82,14 @@ def _search(label, log, group, count):
     }
 
 
-def _from_1(by_generation):
-    """Generations count from 1 for readers."""
-    return {generation + 1: value for generation, value in by_generation.items()}
-
-
 def _group(group, count):
     logs = group.logs.values() if len(group.logs) > 1 else ()
     return {
         "label": group.label,
         "metric": group.metric,
-        "bestBand": band([numbered(best_so_far(log)) for log in logs]),
-        "meansBand": band([_from_1(generation_means(log)) for log in logs]),
-        "topMeansBand": band([_from_1(top_means(log, count)) for log in logs]),
+        "bestBand": band([best_so_far(log) for log in logs]),
+        "meansBand": band([generation_means(log) for log in logs]),
+        "topMeansBand": band([top_means(log, count) for log in logs]),
     }
 
 
@@ -130,7 +125,6 @@ def write_page(logs, file):
 
 def write_figures(logs, folder):
     """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
-    cost = default_cost(logs)
     tops = [(group.label, *_top(group)) for group in group_searches(logs)]
     tops = [(label, log, best) for label, log, best in tops if _blocks(log.space)["ops"]]
     archs = [
@@ -138,20 +132,15 @@ def write_figures(logs, folder):
         for label, log, best in tops
         for path, score in (best if len(tops) == 1 else best[:3])
     ]
-    draw = {
-        "best": lambda *files: plot_searches(logs, *files),
-        "top": lambda *files: plot_top(logs, *files),
-        "generations": lambda *files: plot_generations(logs, *files),
-        "random": lambda *files: plot_random(logs, *files),
-    }
+    draw = {name: partial(plot, logs) for name, plot in FIGURES.items()}
     if len(logs) == 1:
-        draw["best"] = lambda *files: plot_search(*logs.values(), *files)
-    if cost:
-        draw["cost"] = lambda *files: plot_costs(logs, *files, cost=cost)
+        draw["best"] = partial(plot_search, *logs.values())
+    if default_cost(logs) is None:
+        del draw["cost"]
     if archs:
         ranked = [(label, log.space, [path for path, _ in best]) for label, log, best in tops if best]
-        draw["archs"] = lambda *files: plot_archs(archs, *files)
-        draw["frequencies"] = lambda *files: plot_frequencies(ranked, *files)
+        draw["archs"] = partial(plot_archs, archs)
+        draw["frequencies"] = partial(plot_frequencies, ranked)
     for name, write in draw.items():
         write(*(os.path.join(folder, f"{name}.{ending}") for ending in ("png", "svg")))
     return list(draw)

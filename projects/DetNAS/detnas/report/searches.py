@@ -71,32 +71,33 @@ def _common_label(labels):
 
 
 def best_so_far(log):
-    """The best score after each candidate, None before the first one."""
-    best, curve = None, []
-    for candidate in log.history():
+    """The best score after each candidate, by its number from 1; nothing before the first one with a score."""
+    best, curve = None, {}
+    for number, candidate in enumerate(log.history(), 1):
         if candidate.score is not None and (best is None or candidate.score > best):
             best = candidate.score
-        curve.append(best)
+        if best is not None:
+            curve[number] = best
     return curve
 
 
 def generation_means(log):
-    """The mean score of each generation, by its number from 0; without those in which everything failed."""
+    """The mean score of each generation, by its number from 1; without those in which everything failed."""
     scores = {}
     for candidate in log.history():
         if candidate.score is not None:
-            scores.setdefault(candidate.generation, []).append(candidate.score)
+            scores.setdefault(candidate.generation + 1, []).append(candidate.score)
     return {generation: sum(values) / len(values) for generation, values in sorted(scores.items())}
 
 
 def top_so_far(log, count):
     """
-    The best ``count`` candidates found up to each generation, best first, by its number from 0; fewer where there are
+    The best ``count`` candidates found up to each generation, best first, by its number from 1; fewer where there are
     fewer, and no generation before the first candidate with a score.
     """
     ranked = log.best(None)
     found = {g: [c for c in ranked if c.generation <= g] for g in sorted({c.generation for c in log.history()})}
-    return {generation: best[:count] for generation, best in found.items() if best}
+    return {generation + 1: best[:count] for generation, best in found.items() if best}
 
 
 def top_means(log, count):
@@ -124,11 +125,6 @@ def band(curves):
     shared = sorted(set.intersection(*map(set, curves))) if curves else []
     columns = [(x, [curve[x] for curve in curves]) for x in shared]
     return [(x, min(ys), sum(ys) / len(ys), max(ys)) for x, ys in columns]
-
-
-def numbered(curve):
-    """A list as a curve of :func:`band`: values by their number from 1, without None."""
-    return {number: value for number, value in enumerate(curve, 1) if value is not None}
 
 
 def shown_costs(log):
