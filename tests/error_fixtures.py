@@ -11,7 +11,6 @@ import search_net
 from detnas.command_line import argument_parser
 from detnas.launch.setup import launch
 
-pytest_plugins = ["toy_fixtures"]
 #: whatever a script may leave
 ANYTHING = None
 

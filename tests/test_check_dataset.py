@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 from scripts import script
 
-pytest_plugins = ["toy_fixtures"]
 check_dataset = script("tools", "check_dataset")
 
 

@@ -12,7 +12,6 @@ import train_net
 from detnas.launch.setup import launch
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
 CLASSIFIER, DETECTOR = "toy_1_pretrain_supernet", "toy_2_train_supernet"
 
 

@@ -34,7 +34,6 @@ from detnas.config.keys import add_detnas_config
 from detnas.config.load import load_config
 from detnas.report.command import parser as report_parser
 
-pytest_plugins = ["toy_fixtures"]
 # The modules that a command runs have been imported before.
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules after import:RuntimeWarning")
 

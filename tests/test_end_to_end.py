@@ -20,7 +20,6 @@ from detnas.launch.setup import launch
 from detnas.search.evaluator import flatten
 from detnas.search.log import SearchLog
 
-pytest_plugins = ["toy_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 TINY = get_space("tiny")
 SEARCH = {

@@ -12,12 +12,12 @@ import pytest
 import torch
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
-from export_runs import demo, tool
+from export_fixtures import demo, tool
 from scripts import ROOT
 
 from detnas.config.load import load_config
 
-pytest_plugins = ["toy_fixtures", "export_fixtures"]
+pytest_plugins = ["export_fixtures"]
 PAGE = (ROOT / "docs" / "export.md").read_text()
 SCRIPTS = {"tools/export_model.py": tool, "demo/predict.py": demo}
 #: run in a process of its own after the snippets, those without Detectron2 first

@@ -9,7 +9,7 @@ import yaml
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
-from export_runs import export
+from export_fixtures import export
 from scripts import ROOT
 from toy_runs import DEMO, RETINANET, SHORT, classification, command, detection, own_loggers
 
@@ -20,7 +20,7 @@ from detnas.export import traced
 from detnas.export.network import load_network_config
 from detnas.search.log import SearchLog
 
-pytest_plugins = ["toy_fixtures", "export_fixtures"]
+pytest_plugins = ["export_fixtures"]
 ARCH = "21-30-12-03"
 TINY = detnas.get_space("tiny")
 BOTH = ("--format", "torchscript", "--format", "onnx")

@@ -12,7 +12,6 @@ import search_net
 import train_net
 from detnas.config.load import load_config
 
-pytest_plugins = ["toy_fixtures"]
 FAMILIES = [
     "ImageNet/supernet_300M",
     "ImageNet/supernet_1.3G",

@@ -13,14 +13,14 @@ from detectron2.data.catalog import Metadata
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
 from detectron2.structures import Boxes, Instances
-from export_runs import demo, predict
+from export_fixtures import demo, predict
 from PIL import Image
 from scripts import ROOT
 from toy_runs import DEMO
 
 import detnas
 
-pytest_plugins = ["toy_fixtures", "export_fixtures"]
+pytest_plugins = ["export_fixtures"]
 
 
 @pytest.fixture

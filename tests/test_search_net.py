@@ -17,7 +17,6 @@ from detnas.cost.limits import Limits
 from detnas.search import paths
 from detnas.search.log import SearchLog
 
-pytest_plugins = ["toy_fixtures"]
 TINY = get_space("tiny")
 SMALL = {
     "SEARCH.POPULATION": 4,

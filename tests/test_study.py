@@ -17,7 +17,6 @@ from detnas import get_space
 from detnas.command_line import argument_parser
 from detnas.launch.step_runner import StepFailed
 
-pytest_plugins = ["toy_fixtures"]
 TINY = get_space("tiny")
 study = script("tools", "study")
 

@@ -1,4 +1,4 @@
-"""Short runs on the generated data of ``toy_fixtures``, shared by the tests of data, engine, search and scripts."""
+"""Short runs on the generated data of the fixture ``toy_root``, shared by many tests."""
 
 import contextlib
 import logging

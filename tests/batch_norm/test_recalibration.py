@@ -6,7 +6,7 @@ from toy_runs import RETINANET, classification, retinanet, toy_setup
 
 from detnas import find_supernet, recalibrate_bn
 
-pytest_plugins = ["toy_fixtures", "supernet_fixtures"]
+pytest_plugins = ["supernet_runs"]
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from PIL import Image
 
 from detnas.data.datasets import check_coco_json, register_dataset
 
-pytest_plugins = ["toy_fixtures"]
-
 
 def write_coco(folder, change=lambda data: None):
     """Two images of 40x30 with a box each, in COCO form; returns the data set's name."""

@@ -6,8 +6,6 @@ from toy_runs import classification, detection, toy_setup
 
 from detnas.data.mapper import ClassificationMapper, build_mapper, build_recalibration_mapper, is_classifier
 
-pytest_plugins = ["toy_fixtures"]
-
 
 @pytest.fixture
 def picture(tmp_path):

@@ -8,8 +8,6 @@ from toy_runs import tree
 from detnas.data import toy
 from detnas.data.datasets import check_coco_json
 
-pytest_plugins = ["toy_fixtures"]
-
 
 @pytest.fixture
 def small(monkeypatch):

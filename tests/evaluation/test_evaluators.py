@@ -14,8 +14,6 @@ from detnas.data.datasets import register_dataset
 from detnas.evaluation import evaluators as evaluation
 from detnas.evaluation.evaluators import ClassificationEvaluator, build_evaluator, read_test_images
 
-pytest_plugins = ["toy_fixtures"]
-
 
 @pytest.fixture
 def coco_name(toy_root):

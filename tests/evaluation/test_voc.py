@@ -19,7 +19,6 @@ from detnas.data.datasets import register_dataset
 from detnas.evaluation.voc import VOCEvaluator
 from detnas.launch.setup import launch
 
-pytest_plugins = ["toy_fixtures"]
 FEW = ("cat", "dog", "horse")
 
 

@@ -12,8 +12,6 @@ from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.launch.setup import launch, save_config, setup
 
-pytest_plugins = ["toy_fixtures"]
-
 
 @pytest.fixture
 def overrides(toy_root, tmp_path):

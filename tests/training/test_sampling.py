@@ -11,8 +11,6 @@ from detnas.modeling.backbone import find_supernet
 from detnas.training.sampling import BalancedSampler, FairSampler, SetPath, UniformSampler, build_sampler
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
-
 SPACE = get_space("tiny")
 
 

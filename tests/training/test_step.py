@@ -14,7 +14,6 @@ from detnas.launch.setup import launch
 from detnas.training.step import StepTrainer
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
 #: nothing that depends on which images stand together
 FROZEN = {
     "MODEL.DETNAS.NORM": "FrozenBN",

@@ -19,7 +19,6 @@ from detnas.search.log import SearchLog
 from detnas.training.sampling import UniformSampler
 from detnas.training.trainer import build_trainer, only_run
 
-pytest_plugins = ["toy_fixtures"]
 SPACE = get_space("tiny")
 
 
