@@ -44,6 +44,22 @@ def loggers_as_before():
 
 
 @pytest.fixture
+def refused(capsys):
+    """Function that calls a function, expects one sentence at last and exit code 2, and gives the sentence."""
+
+    def check(function, *args, **kwargs):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            function(*args, **kwargs)
+        assert caught.value.code == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return check
+
+
+@pytest.fixture
 def toy_config():
     """Function (name, *overrides) -> config of configs/demo, for one process on the CPU."""
 

@@ -2,23 +2,15 @@
 
 import random
 
-import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
-from toy_runs import TASKS, toy_setup
+from toy_runs import toy_setup
 
 from detnas import find_supernet
 from detnas.data.mapper import build_recalibration_mapper
 
 PATH, OTHER = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
-
-
-@pytest.fixture(params=list(TASKS))
-def model_batches(request, toy_root, tmp_path):
-    """A supernet and three batches, both as :func:`model_and_batches` gives them."""
-    config, data = TASKS[request.param]
-    return model_and_batches(config, data, toy_root, tmp_path)
 
 
 def model_and_batches(name, data, toy_root, folder):

@@ -81,16 +81,6 @@ def test_a_family_trains_and_is_evaluated(root, name, monkeypatch):
     assert all(0 <= metrics[metric] <= 100 for metric in names)
 
 
-def test_a_missing_split_names_the_command_that_makes_it(tmp_path, monkeypatch, capsys):
-    write_coco(tmp_path)
-    use_root(monkeypatch, tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        train_net.main(command(f"{ROOT}/configs/COCO/supernet_fpn_300M.yaml", {"OUTPUT_DIR": tmp_path / "run"}))
-    assert caught.value.code == 2
-    assert "make it with: python tools/split_dataset.py coco" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_clsnasnet_is_found_on_images_held_out_of_imagenets_training_set_and_trained_as_a_detector(root, monkeypatch):
     use_root(monkeypatch, root)
     supernet = load_config(f"{ROOT}/configs/ImageNet/supernet_300M_cls.yaml").OUTPUT_DIR

@@ -5,7 +5,6 @@ from supernet_runs import OTHER, PATH, norms
 from detnas import find_supernet
 from detnas.batch_norm.folding import folded
 
-pytest_plugins = ["supernet_runs"]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
