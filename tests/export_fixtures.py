@@ -1,18 +1,11 @@
-"""
-A small supernet with a search, and its best path exported, for the tests of export and prediction; and the runs of
-tools/export_model.py and demo/predict.py in this process.
-"""
-
-from pathlib import Path
+"""A small supernet with a search, and its best path exported, for the tests of export and prediction."""
 
 import pytest
-from scripts import script
+from export_runs import export
 from toy_runs import command, detection, own_loggers
 
 import search_net
 import train_net
-
-tool, demo = script("tools", "export_model"), script("demo", "predict")
 
 _SEARCH = {
     "SEARCH.POPULATION": 2,
@@ -25,17 +18,6 @@ _SEARCH = {
     "SEARCH.RECALIBRATION_IMAGES": 8,
     "SEARCH.METRIC": "bbox/AP50",
 }
-
-
-def export(*flags, overrides=()):
-    """Run tools/export_model.py; the folder it wrote."""
-    words = [*flags, *(word for pair in dict(overrides).items() for word in pair)]
-    return Path(tool.main(tool.parser().parse_args(list(map(str, words)))))
-
-
-def predict(*flags):
-    """Run demo/predict.py; the detections."""
-    return demo.main(demo.parser().parse_args([*map(str, flags)]))
 
 
 @pytest.fixture(scope="session")

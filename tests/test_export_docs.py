@@ -12,10 +12,11 @@ import pytest
 import torch
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
-from export_fixtures import demo, tool
+from export_runs import demo, tool
 from scripts import ROOT
 
 from detnas.config.load import load_config
+from detnas.export import check
 
 pytest_plugins = ["export_fixtures"]
 PAGE = (ROOT / "docs" / "export.md").read_text()
@@ -50,6 +51,7 @@ def followed(project):
     commands = re.findall(r"^    python (.*)", PAGE.replace("\\\n", ""), re.MULTILINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
+        patch.setattr(check, "NUM_IMAGES", 2)
         for line in commands:
             name, *args = shlex.split(line)
             SCRIPTS[name].main(SCRIPTS[name].parser().parse_args(args))
