@@ -4,8 +4,10 @@ from pathlib import Path
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
 import pytest
+from toy_runs import own_loggers
 
 from detnas.config.load import load_config
+from detnas.data import toy
 
 ROOT = Path(__file__).resolve().parents[1]
 # The scripts train_net.py and search_net.py are no part of the installed package.
@@ -21,6 +23,40 @@ def data_dir():
     if not Path(folder).is_dir():
         pytest.skip(f"DETNAS_DATA {folder} is not a folder: no real images")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory):
+    """Folder of a small generated classification and detection set."""
+    root = tmp_path_factory.mktemp("generated") / "toy"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toy, "CLASSIFICATION", {"train": 8, "val": 4})
+        patch.setattr(toy, "DETECTION", {"train": 8, "val": 4, "test": 4})
+        toy.generate(str(root))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before():
+    """No handler of a run in this process outlives its test."""
+    with own_loggers():
+        yield
+
+
+@pytest.fixture
+def refused(capsys):
+    """Function that calls a function, expects one sentence at last and exit code 2, and gives the sentence."""
+
+    def check(function, *args, **kwargs):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            function(*args, **kwargs)
+        assert caught.value.code == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return check
 
 
 @pytest.fixture

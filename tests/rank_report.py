@@ -1,13 +1,20 @@
-"""A training that every rank reports about; a module of its own, so that new processes can import it."""
+"""What every rank of several processes does and sees; a module of its own, so that new processes can import it."""
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import contextlib
 import hashlib
+import io
 import json
 from pathlib import Path
 
+from detectron2.data import DatasetCatalog
 from detectron2.engine import hooks
 from detectron2.utils import comm
+from voc_guesses import process
 
+import train_net
+from detnas.data.datasets import register_dataset
+from detnas.evaluation.voc import VOCEvaluator
 from detnas.launch.setup import setup
 from detnas.modeling.backbone import find_supernet
 from detnas.training.trainer import build_trainer
@@ -20,7 +27,7 @@ def digest(model):
     return sha256.hexdigest()
 
 
-def main(args):
+def train(args):
     """Train, and write what this rank did to rank{n}.json in the output folder."""
     cfg = setup(args)
     trainer = build_trainer(cfg)
@@ -31,4 +38,35 @@ def main(args):
     report = {"world_size": comm.get_world_size(), "norm": cfg.MODEL.DETNAS.NORM, "before": digest(model)}
     trainer.train(0, cfg.SOLVER.MAX_ITER)
     report.update(after=digest(model), paths=paths, images=images)
-    (Path(cfg.OUTPUT_DIR) / f"rank{comm.get_rank()}.json").write_text(json.dumps(report))
+    write(cfg.OUTPUT_DIR, report)
+
+
+def evaluate(root):
+    """Evaluate this rank's share of the test images of VOC 2007, and write the results, gathered and on its own."""
+    name = f"voc:{root}/VOC2007:test"
+    register_dataset(name)
+    images, step = DatasetCatalog.get(name), comm.get_world_size()
+    evaluators = [VOCEvaluator(name, distributed) for distributed in (True, False)]
+    write(root, [process(evaluator, images, comm.get_rank(), step).evaluate() for evaluator in evaluators])
+
+
+def refused(folder, args):
+    """Try a training that cannot be, and write its exit code and what it said."""
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            train_net.main(args)
+        except SystemExit as e:
+            write(folder, [e.code, [line for line in said.getvalue().splitlines() if line.startswith("error: ")]])
+
+
+def write(folder, report):
+    (Path(folder) / f"rank{comm.get_rank()}.json").write_text(json.dumps(report))
+
+
+def main(args):
+    """One start for all, as each takes long."""
+    for folder, training in args.mistakes.items():
+        refused(folder, training)
+    for training in args.trainings:
+        train(training)
+    evaluate(args.voc)

@@ -11,8 +11,8 @@ from detnas.errors import UnreadableImage
 class Fake:
     """
     path -> {"AP": sum of the ops}; what happens besides depends on the path's first op: 0 nothing, 1 the worker is
-    killed the first time, 2 it raises, 3 it hangs the first time, 4 an image is damaged; a path of only 3s is never a
-    number.
+    killed the first time, 2 it raises, 3 it hangs the first time; a path of only 2s has a damaged image, one of only
+    3s is never a number.
     """
 
     def __init__(self, folder):
@@ -25,6 +25,8 @@ class Fake:
             f.write(f"{os.getpid()}\n")
         if set(path) == {3}:
             return {"AP": float("nan")}
+        if set(path) == {2}:
+            raise UnreadableImage("a.jpg cannot be read as an image")
         if path[0] == 1 and first:
             os.kill(os.getpid(), signal.SIGKILL)
         if path[0] == 2:

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 from scripts import script
 
-pytest_plugins = ["toy_fixtures"]
 check_dataset = script("tools", "check_dataset")
 
 
@@ -86,26 +85,7 @@ def test_what_is_wrong_in_a_folder_of_classes_is_listed(root, capsys):
 
 
 @pytest.mark.parametrize("name", ["cats", "coco:gone.json:images", "voc:gone:train", "folder:gone", "imagenet_val"])
-def test_a_data_set_that_is_not_there_is_one_sentence_and_exit_code_2(name, capsys, tmp_path, monkeypatch):
+def test_a_data_set_that_is_not_there_is_one_sentence_and_exit_code_2(name, refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
-    with pytest.raises(SystemExit) as caught:
-        check_dataset.main([name])
-    assert caught.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ") and name.split(":")[-1] in line.replace("gone/ImageSets/Main/", "")
-
-
-@pytest.mark.parametrize("change, words", [
-    (lambda data: data.update(images=[]), '"images" is empty'),
-    (lambda data: data.update(annotations=[]), '"annotations" is empty'),
-    (lambda data: data.pop("annotations"), 'no "annotations"; this is not a COCO annotation file'),
-])
-def test_a_json_without_images_or_annotations_is_one_sentence(root, capsys, change, words):
-    json_file = root / "detection" / "val.json"
-    data = json.loads(json_file.read_text())
-    change(data)
-    json_file.write_text(json.dumps(data))
-    with pytest.raises(SystemExit) as caught:
-        check_dataset.main([f"coco:{json_file}:{root}/detection/val"])
-    assert caught.value.code == 2 and f"error: {json_file}: {words}" in capsys.readouterr().err
+    assert name.split(":")[-1] in refused(check_dataset.main, [name]).replace("gone/ImageSets/Main/", "")

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from detectron2.data.datasets import load_voc_instances
 from detectron2.evaluation import COCOEvaluator, coco_evaluation
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.collect_env import collect_env_info
+from stand_in import write_voc
 
 needs_stand_in = pytest.mark.skipif(_C.__spec__.loader is not None, reason="this Detectron2 has its C++ extension")
 
@@ -39,15 +39,8 @@ def test_detectron2_counts_instances_although_numpy_has_no_int():
 
 
 def test_detectron2_reads_voc_although_numpy_has_no_str(tmp_path):
-    for folder in ("ImageSets/Main", "Annotations", "JPEGImages"):
-        os.makedirs(tmp_path / folder)
-    (tmp_path / "ImageSets/Main/train.txt").write_text("000001\n000002\n")
-    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
-    size = "<size><width>50</width><height>60</height></size>"
-    for name in ("000001", "000002"):
-        text = f"<annotation>{size}<object><name>cat</name>{box}</object></annotation>"
-        (tmp_path / "Annotations" / f"{name}.xml").write_text(text)
-    dicts = load_voc_instances(str(tmp_path), "train", ["cat"])
+    write_voc(tmp_path, images=2, classes=("cat",))
+    dicts = load_voc_instances(f"{tmp_path}/VOC2007", "trainval", ["cat"])
     assert [d["image_id"] for d in dicts] == ["000001", "000002"]
 
 

@@ -3,8 +3,6 @@
 import shutil
 
 import pytest
-import torch
-from detectron2.modeling import build_model
 from toy_runs import TASKS, classification, command, detection, own_loggers, toy_setup
 
 import search_net
@@ -12,7 +10,6 @@ import train_net
 from detnas.launch.setup import launch
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
 CLASSIFIER, DETECTOR = "toy_1_pretrain_supernet", "toy_2_train_supernet"
 
 
@@ -85,6 +82,7 @@ def test_an_evaluation_of_a_trained_network_ends_with_the_sentence(root, tmp_pat
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_search_ends_with_the_sentence_and_not_with_failed_candidates(root, tmp_path, fails, split):
+    # On Ray: search/test_ray.py.
     damage(root / "detection" / split)
     overrides = {**detection(root), "OUTPUT_DIR": tmp_path / "run", "DATALOADER.NUM_WORKERS": 1}
     (words,) = fails(search_net.main, DETECTOR, overrides, "--random-weights")
@@ -93,11 +91,7 @@ def test_a_search_ends_with_the_sentence_and_not_with_failed_candidates(root, tm
 
 
 def test_an_evaluation_in_a_search_ends_with_the_sentence(root, tmp_path, fails):
-    overrides = {**detection(root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path / "run"}
-    with own_loggers():
-        model = build_model(toy_setup(DETECTOR, overrides))
-    torch.save({"model": model.state_dict()}, tmp_path / "supernet.pth")
     damage(root / "detection" / "train")
-    overrides["MODEL.WEIGHTS"] = tmp_path / "supernet.pth"
-    (words,) = fails(search_net.main, DETECTOR, overrides, "--arch", "00000000")
+    overrides = {**detection(root), "OUTPUT_DIR": tmp_path / "run"}
+    (words,) = fails(search_net.main, DETECTOR, overrides, "--random-weights", "--arch", "00000000")
     assert "train.json names" in words

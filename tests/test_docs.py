@@ -24,6 +24,7 @@ import doc_pages
 import pytest
 import released_reference
 import torch
+from base_rcnn_fpn import BASE_RCNN_FPN
 from doc_pages import GUIDE, PAGES, ROOT, Command
 from stand_in import use_root
 from toy_runs import SHORT, own_loggers
@@ -34,7 +35,6 @@ from detnas.config.keys import add_detnas_config
 from detnas.config.load import load_config
 from detnas.report.command import parser as report_parser
 
-pytest_plugins = ["toy_fixtures"]
 # The modules that a command runs have been imported before.
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules after import:RuntimeWarning")
 
@@ -58,8 +58,8 @@ DEFAULTS = {
     "SEARCH.NUM_MUTATE": 2,
     "SEARCH.NUM_CROSS": 1,
 }
-#: Options with another value. Processes of their own would take most of the time; tests/training/test_trainer.py and
-#: tests/test_search_net.py start two. The training set has 8 images here.
+#: Options with another value. Processes of their own take most of the time; tests/training/test_processes.py and
+#: tests/search start two. The training set has 8 images here.
 OPTIONS = {"--cpu-processes": "1", "--images": "3"}
 SCRIPTS = ("train_net.py", "search_net.py")
 #: test_export_docs.py runs the snippets of this page and the commands of these scripts, and looks at what they leave.
@@ -204,6 +204,7 @@ def clone(toy_root, tmp_path_factory):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(toy_root, folder / "datasets" / "toy")
     torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
+    (folder / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
     with inside(folder):
         for command in filter(runs, doc_pages.commands("README.md")):
             run(command)
@@ -232,8 +233,8 @@ def runs_here(command):
 
 ALL = [command for page in PAGES for command in doc_pages.commands(page)]
 RUN_PAGES = {command.page for command in ALL if runs_here(command)} - {"README.md"}
-#: pages with Python; that of the guide runs in test_readme.py
-PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {GUIDE, *RUN_ELSEWHERE}
+#: pages with Python
+PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {*RUN_ELSEWHERE}
 
 
 def test_the_commands_of_the_readme_run(clone):
@@ -369,7 +370,7 @@ def test_the_yaml_of_a_page_is_a_config(page, tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     doc_pages.write_yaml(page, tmp_path)
     for text in doc_pages.snippets(page, "yaml"):
-        if '"Base-RCNN-FPN.yaml"' not in text:  # Detectron2's own, see test_readme.py
+        if '"Base-RCNN-FPN.yaml"' not in text:  # Detectron2's own
             (tmp_path / "snippet.yaml").write_text(text)
             load_config(str(tmp_path / "snippet.yaml"))
 

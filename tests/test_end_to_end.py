@@ -20,7 +20,6 @@ from detnas.launch.setup import launch
 from detnas.search.evaluator import flatten
 from detnas.search.log import SearchLog
 
-pytest_plugins = ["toy_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 TINY = get_space("tiny")
 SEARCH = {
@@ -108,21 +107,9 @@ def test_step_3_evaluates_every_candidate_once_and_some_find_objects(searched):
     assert header["space"] == "tiny" and header["metric"] == "bbox/AP50"
     paths, generations, scores = ([c[i] for c in candidates] for i in range(3))
     assert generations == [0] * 6 + [1] * 6 + [2] * 6 and len(set(paths)) == 18
+    assert all(costs["backbone_flops"] <= 30e6 for *_, costs, _ in candidates)
     assert all(error is None for *_, error in candidates)
     assert len(set(scores)) > 9 and max(scores) > 0.5
-
-
-def test_step_3_writes_the_best_network_and_a_picture(searched):
-    best = SearchLog(str(searched), TINY).best()[0]
-    detnas = yaml.safe_load((searched / "best.yaml").read_text())["MODEL"]["DETNAS"]
-    assert (detnas["SPACE"], detnas["ARCH"]) == ("tiny", TINY.format(best.path))
-    assert (searched / "search.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_every_candidate_meets_the_limit(supernet, toy_root, tmp_path):
-    limit = 27e6
-    log = search(supernet, toy_root, tmp_path, **{"SEARCH.CONSTRAINTS": f"('backbone_flops <= {limit}',)"})
-    assert len(log.history()) == 18 and all(0 < c.costs["backbone_flops"] <= limit for c in log.history())
 
 
 def test_evaluating_the_best_again_gives_the_logged_metrics(supernet, searched, toy_root, capsys):
@@ -135,23 +122,11 @@ def test_evaluating_the_best_again_gives_the_logged_metrics(supernet, searched, 
     assert written["metrics"] == metrics and written["path"] == TINY.format(best.path)
 
 
-def test_evaluating_any_arch_again_gives_its_logged_metrics(supernet, searched, toy_root):
-    for candidate in SearchLog(str(searched), TINY).history()[::6]:
-        metrics = search(supernet, toy_root, searched, "--arch", TINY.format(candidate.path))
-        assert metrics == pytest.approx(candidate.metrics, abs=1e-6)
-
-
 def test_evaluating_without_recalibration_gives_something_else(supernet, searched, toy_root):
     best = SearchLog(str(searched), TINY).best()[0]
     metrics = search(supernet, toy_root, searched, "--eval-only", "--no-recalibration")
     assert metrics != best.metrics
     assert not json.loads((searched / "evaluation.json").read_text())["recalibrated"]
-
-
-def test_a_finished_search_started_again_changes_nothing(supernet, searched, toy_root):
-    before = (searched / "search.jsonl").read_bytes()
-    search(supernet, toy_root, searched)
-    assert (searched / "search.jsonl").read_bytes() == before
 
 
 def test_a_search_killed_in_the_middle_ends_as_one_that_was_not(supernet, searched, toy_root, tmp_path):
@@ -204,10 +179,8 @@ def test_step_4_trains_the_best_network_from_its_own_pretraining(searched, toy_r
     assert results["bbox"]["AP"] == pytest.approx(last_metrics(retrained)["bbox/AP"], abs=1e-6)
 
 
-@pytest.mark.parametrize("weights", [{}, {"MODEL.WEIGHTS": "best.pth"}], ids=["beside", "named"])
-def test_the_winners_weights_give_the_logged_figures_without_the_search(searched, toy_root, tmp_path, weights):
-    weights = {key: searched / name for key, name in weights.items()}
-    overrides = {**detection(toy_root, "train"), **weights, "OUTPUT_DIR": tmp_path}
+def test_the_winners_weights_give_the_logged_figures_without_the_search(searched, toy_root, tmp_path):
+    overrides = {**detection(toy_root, "train"), "OUTPUT_DIR": tmp_path}
     with own_loggers():
         results = train_net.main(command(searched / "best.yaml", overrides, "--eval-only"))
     best = SearchLog(str(searched), TINY).best()[0]
@@ -216,11 +189,9 @@ def test_the_winners_weights_give_the_logged_figures_without_the_search(searched
     assert flatten(results) == pytest.approx(best.metrics, abs=1e-3)
 
 
-def test_the_best_yaml_trains_nothing_and_says_what_does(searched, toy_root, tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        train(searched / "best.yaml", {**detection(toy_root), "OUTPUT_DIR": tmp_path})
-    assert caught.value.code == 2 and not (tmp_path / "config.yaml").exists()
-    sentence = capsys.readouterr().err
+def test_the_best_yaml_trains_nothing_and_says_what_does(searched, toy_root, tmp_path, refused):
+    sentence = refused(train, searched / "best.yaml", {**detection(toy_root), "OUTPUT_DIR": tmp_path})
+    assert not (tmp_path / "config.yaml").exists()
     assert f"give MODEL.DETNAS.ARCH {searched}/best.yaml to a config of step 4" in sentence
     assert f"MODEL.WEIGHTS {searched}/best.pth" in sentence
 
@@ -258,12 +229,6 @@ def retinanet(tmp_path):
     solver = {"CLIP_GRADIENTS": clip, "REFERENCE_WORLD_SIZE": 0}
     path.write_text(yaml.safe_dump({"_BASE_": RETINANET, "MODEL": model, "SOLVER": solver}))
     return path
-
-
-def test_retinanet_trains_and_is_evaluated(retinanet, toy_root, tmp_path):
-    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path / "run", "SOLVER.MAX_ITER": 3}
-    folder = train(retinanet, {**overrides, "MODEL.DETNAS.ARCH": "21301203"})
-    assert 0 < last_metrics(folder)["total_loss"] < 100 and "bbox/AP" in last_metrics(folder)
 
 
 def test_a_retinanet_supernet_trains_and_is_searched(retinanet, pretrained, toy_root, tmp_path):

@@ -16,8 +16,9 @@ from export_runs import demo, tool
 from scripts import ROOT
 
 from detnas.config.load import load_config
+from detnas.export import check
 
-pytest_plugins = ["toy_fixtures", "export_fixtures"]
+pytest_plugins = ["export_fixtures"]
 PAGE = (ROOT / "docs" / "winner.md").read_text()
 SCRIPTS = {"tools/export_model.py": tool, "demo/predict.py": demo}
 #: run in a process of its own after the snippets, those without Detectron2 first
@@ -50,6 +51,7 @@ def followed(project):
     commands = re.findall(r"^    python ((?:tools|demo)/.*)", PAGE.replace("\\\n", ""), re.MULTILINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
+        patch.setattr(check, "NUM_IMAGES", 2)
         for line in commands:
             name, *args = shlex.split(line)
             SCRIPTS[name].main(SCRIPTS[name].parser().parse_args(args))

@@ -12,7 +12,6 @@ import search_net
 import train_net
 from detnas.config.load import load_config
 
-pytest_plugins = ["toy_fixtures"]
 FAMILIES = [
     "ImageNet/supernet_300M",
     "ImageNet/supernet_1.3G",
@@ -80,16 +79,6 @@ def test_a_family_trains_and_is_evaluated(root, name, monkeypatch):
     task = "classification/top1" if name.startswith("ImageNet") else "bbox/AP"
     names = [f"all_3x3/{task}", f"all_xception_3x3/{task}", "supernet/mean"] if "supernet" in name else [task]
     assert all(0 <= metrics[metric] <= 100 for metric in names)
-
-
-def test_a_missing_split_names_the_command_that_makes_it(tmp_path, monkeypatch, capsys):
-    write_coco(tmp_path)
-    use_root(monkeypatch, tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        train_net.main(command(f"{ROOT}/configs/COCO/supernet_fpn_300M.yaml", {"OUTPUT_DIR": tmp_path / "run"}))
-    assert caught.value.code == 2
-    assert "make it with: python tools/split_dataset.py coco" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
 
 
 def test_clsnasnet_is_found_on_images_held_out_of_imagenets_training_set_and_trained_as_a_detector(root, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_backbone, build_model
+from toy_runs import bare_config
 
 import detnas
 from detnas.space import PAPER_OPS, SearchSpace
@@ -10,12 +10,7 @@ SOUND = dict(name="own", stem_channels=16, stage_channels=(48, 96), stage_depths
 
 
 def config(**own):
-    cfg = get_cfg()
-    detnas.add_detnas_config(cfg)
-    cfg.merge_from_list(["MODEL.DETNAS.SPACE", "own", "MODEL.DETNAS.NORM", "BN", "MODEL.DEVICE", "cpu"])
-    for key, value in own.items():
-        cfg.merge_from_list([f"MODEL.DETNAS.OWN_SPACE.{key}", value])
-    return cfg
+    return bare_config({"MODEL.DETNAS.SPACE": "own", **{f"MODEL.DETNAS.OWN_SPACE.{k}": v for k, v in own.items()}})
 
 
 SMALL = dict(STAGE_CHANNELS=[48, 96], STAGE_DEPTHS=[2, 1], LAST_CHANNELS=128, OPS=["xception_3x3", "shufflenet_7x7"])

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import re
 
 import pytest
@@ -152,8 +151,3 @@ def test_names_of_known_networks_do_not_stand_upon_each_other():
         heights = [text.xyann[1] for text in ax.texts]
         assert heights[:2] == [0.2, 1.0] and min(b - a for a, b in zip(heights, heights[1:])) > 0.1
         assert ax.get_ylim() == (0, 2)
-
-
-def test_a_header_may_hold_more_than_is_known(tmp_path):
-    write_log(tmp_path, [1.0], more={"than": ["is", "known"]})
-    assert json.dumps(read_log(str(tmp_path)).header["more"]) == '{"than": ["is", "known"]}'

@@ -9,16 +9,12 @@ PATH = (2, 1, 2, 0, 2, 1, 1, 2, 3, 3, 1, 3, 0, 0, 3, 1, 3, 1, 3, 2)
 ARCH = "2120-2112-33130031-3132"
 
 
-def test_an_arch_is_parsed_in_network_order():
-    assert get_space("300M").parse(ARCH) == PATH
-
-
 def test_a_path_is_formatted_with_one_group_of_digits_a_stage():
     assert get_space("300M").format(PATH) == ARCH
 
 
 @pytest.mark.parametrize(
-    "arch", ["21202112331300313132", "2120 2112 33130031 3132", "2120_2112_33130031_3132", "2-120211233130031313-2"]
+    "arch", [ARCH, "21202112331300313132", "2120 2112 33130031 3132", "2-120211233130031313-2"]
 )
 def test_separators_are_optional(arch):
     assert get_space("300M").parse(arch) == PATH
@@ -76,13 +72,6 @@ def test_an_op_out_of_range_is_refused_with_its_block_and_the_choices(op):
         get_space("tiny").check((0, 0, 0, op, 0, 0, 0, 0))
     choices = "0 shufflenet_3x3, 1 shufflenet_5x5, 2 shufflenet_7x7, 3 xception_3x3"
     assert str(e.value) == f'op {op} at block 3; space "tiny" has the ops {choices}'
-
-
-def test_the_ops_of_a_space_of_ones_own_bound_its_digits():
-    space = SearchSpace("mine", 8, (16,), (2,), ops=("shufflenet_3x3", "xception_3x3"))
-    assert space.parse("01") == (0, 1)
-    with pytest.raises(ValueError, match="op 2 at block 1"):
-        space.parse("02")
 
 
 @pytest.mark.parametrize("arch", ["", "----", "supernet", "00-00-00-0x", "٠٠٠٠٠٠٠٠", "0.0-00-00-00"])

@@ -33,12 +33,6 @@ def test_a_published_network_has_the_space_and_arch_of_its_source(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_an_arch_of_the_zoo_is_written_as_its_space_writes_it(name):
-    space = get_space(PUBLISHED[name].space)
-    assert space.format(space.parse(PUBLISHED[name].arch)) == PUBLISHED[name].arch
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_network_is_built_by_name(name):
     network = build_published(name)
     assert network.space.name == PUBLISHED[name].space

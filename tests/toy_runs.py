@@ -1,11 +1,14 @@
-"""Short runs on the generated data of ``toy_fixtures``, shared by the tests of data, engine, search and scripts."""
+"""Short runs on the generated data of the fixture ``toy_root``, shared by many tests."""
 
 import contextlib
 import logging
 from pathlib import Path
 
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
 from detectron2.utils import logger as detectron2_logger
 
+from detnas import add_detnas_config
 from detnas.command_line import argument_parser
 from detnas.launch.setup import setup
 
@@ -53,6 +56,23 @@ def retinanet(root):
     # Its first scores are about 0.01.
     head = {"MODEL.RETINANET.NORM": "BN", "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0}
     return {**detection(root), **SMALL_RETINANET, **head}
+
+
+def bare_config(overrides):
+    """Detectron2's default config with the keys of DetNAS, plain batch norm in the backbone, on the CPU."""
+    cfg = get_cfg()
+    add_detnas_config(cfg)
+    for key, value in {"MODEL.DEVICE": "cpu", "MODEL.DETNAS.NORM": "BN", **overrides}.items():
+        # An arch of digits is no number.
+        cfg.merge_from_list([key, repr(value) if isinstance(value, str) else value])
+    return cfg
+
+
+def build_classifier(space, arch, overrides=()):
+    """A classifier of a path, or of a supernet."""
+    model = {"META_ARCHITECTURE": "ImageClassifier", "BACKBONE.NAME": "build_detnas_classifier_backbone"}
+    model.update({"DETNAS.SPACE": space, "DETNAS.ARCH": arch})
+    return build_model(bare_config({**{f"MODEL.{key}": value for key, value in model.items()}, **dict(overrides)}))
 
 
 def command(config, overrides, *flags, parser=None):

@@ -5,7 +5,6 @@ from supernet_runs import OTHER, PATH, norms
 from detnas import find_supernet
 from detnas.batch_norm.folding import folded_batch_norms
 
-pytest_plugins = ["toy_fixtures", "supernet_fixtures"]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 

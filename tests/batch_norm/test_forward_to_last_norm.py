@@ -10,8 +10,6 @@ from toy_runs import RETINANET, classification, detection, retinanet
 from detnas import find_supernet, recalibrate_bn
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 
-pytest_plugins = ["toy_fixtures"]
-
 
 def plain_head(root):
     """No norms in the box head: the last one is in the FPN."""

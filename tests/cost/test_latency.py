@@ -17,16 +17,6 @@ def test_a_larger_image_takes_longer():
     assert 0 < meter()(PATH) < LatencyMeter(SPACE, (512, 512), repeats=3, warmup=1)(PATH)
 
 
-def test_a_path_is_measured_once():
-    measured = meter()
-    assert measured(PATH) == measured(PATH)
-
-
-def test_the_cache_file_is_read_again(tmp_path):
-    cache = str(tmp_path / "latency.json")
-    assert meter(cache=cache)(PATH) == meter(cache=cache)(PATH)
-
-
 def test_other_settings_are_measured_anew_and_kept_beside_the_others(tmp_path):
     cache = tmp_path / "latency.json"
     meter(cache=str(cache))(PATH)

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.config import get_cfg
-from detectron2.modeling import build_model
 from fvcore.nn import FlopCountAnalysis
+from toy_runs import build_classifier
 
-from detnas import (OPS, PUBLISHED, SPACES, Constraint, CostTable, DetNASNet, DetNASSupernet, add_detnas_config,
-                    get_space)
+from detnas import OPS, PUBLISHED, SPACES, Constraint, CostTable, DetNASNet, DetNASSupernet, get_space
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_numbers.json").read_text())
 NETWORKS = GOLDEN["networks"]
@@ -36,16 +34,6 @@ def conv_flops(network, resolution):
     """fvcore counts one flop a multiply-add."""
     analysis = FlopCountAnalysis(network.eval(), torch.zeros(1, 3, *resolution)).unsupported_ops_warnings(False)
     return analysis.by_operator()["conv"]
-
-
-def build_classifier(space, arch):
-    cfg = get_cfg()
-    add_detnas_config(cfg)
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.META_ARCHITECTURE = "ImageClassifier"
-    cfg.MODEL.BACKBONE.NAME = "build_detnas_classifier_backbone"
-    cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.ARCH, cfg.MODEL.DETNAS.NORM = space, arch, "BN"
-    return build_model(cfg)
 
 
 def classifier_flops(model):
@@ -235,12 +223,6 @@ def test_a_constraint_that_reads_otherwise_is_refused_with_an_example(text):
     assert str(e.value) == f'constraint "{text}": write it as "backbone_flops <= 300e6"'
 
 
-def test_a_constraint_on_an_unknown_metric_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError) as e:
-        Constraint.parse("latency <= 3")
-    assert str(e.value).startswith('constraint "latency <= 3": unknown metric "latency"; there are: backbone_flops, ')
-
-
 def test_both_limits_of_a_constraint_are_included():
     assert Constraint("backbone_flops", max=300, min=300).allows(300)
     assert not Constraint("backbone_flops", max=299).allows(300)
@@ -250,20 +232,3 @@ def test_both_limits_of_a_constraint_are_included():
 @pytest.mark.parametrize("limits", [(237222720, 0), (1e12, 365472576), (300e6, 250e6)])
 def test_a_constraint_that_some_path_meets_is_reachable(limits):
     Constraint("backbone_flops", *limits).check_reachable(measure("300M"))
-
-
-def test_a_limit_below_the_smallest_path_is_refused_with_what_that_has():
-    with pytest.raises(ValueError) as e:
-        Constraint("backbone_flops", max=200e6).check_reachable(measure("300M"))
-    assert str(e.value) == 'no path of "300M" has at most 200.0M backbone_flops; the smallest has 237.2M'
-
-
-def test_a_limit_above_the_largest_path_is_refused_with_what_that_has():
-    with pytest.raises(ValueError) as e:
-        Constraint("backbone_flops", max=500e6, min=400e6).check_reachable(measure("300M"))
-    assert str(e.value) == 'no path of "300M" has at least 400.0M backbone_flops; the largest has 365.5M'
-
-
-def test_a_limit_on_parameters_is_checked_against_parameters():
-    with pytest.raises(ValueError, match="at most 1.0M backbone_params; the smallest has 1.5M"):
-        Constraint("backbone_params", max=1e6).check_reachable(measure("300M"))

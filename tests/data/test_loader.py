@@ -13,8 +13,6 @@ from toy_runs import TASKS, classification, detection, toy_setup
 from detnas.data.loader import TrainingData, _Order, seed_rngs
 from detnas.data.mapper import build_mapper
 
-pytest_plugins = ["toy_fixtures"]
-
 
 def batches(cfg, count, start=0):
     return list(itertools.islice(TrainingData(cfg).batches(start), count))

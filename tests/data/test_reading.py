@@ -13,7 +13,6 @@ from detnas.data.mapper import build_mapper, build_recalibration_mapper
 from detnas.data.reading import ImageCache, ReadingMapper, UnreadableImage, read_image
 from detnas.evaluation.evaluators import build_test_loader, read_test_images
 
-pytest_plugins = ["toy_fixtures"]
 #: how a file can be damaged, and what is then said of it
 DAMAGES = {
     "empty": (lambda file: file.write_bytes(b""), "it is no image, or none of a known format"),

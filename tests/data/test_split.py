@@ -1,7 +1,6 @@
 import json
 import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -131,25 +130,15 @@ def test_the_order_of_the_json_does_not_matter(root):
     assert split_coco(4) == before
 
 
-def test_the_same_split_may_be_written_again(root):
+def test_the_same_split_may_be_written_again_and_another_one_if_asked_for(root):
     write_voc(root)
     files = split_voc(6)
     assert write_split(files) == set()
     assert write_split(split_voc(6)) == {file.path for file in files}
-
-
-def test_another_split_is_not_overwritten(root):
-    write_voc(root)
-    write_split(split_voc(6))
     before = tree(root)
     with pytest.raises(ValueError, match="trainval_.*txt is there with other content; --overwrite replaces it"):
         write_split(split_voc(7))
     assert tree(root) == before
-
-
-def test_another_split_is_overwritten_if_asked_for(root):
-    write_voc(root)
-    write_split(split_voc(6))
     write_split(split_voc(7), overwrite=True)
     assert sum(len(voc_ids(root / year, "trainval_holdout")) for year in ("VOC2007", "VOC2012")) == 7
     assert not list(root.rglob("*.partial"))
@@ -277,21 +266,13 @@ def test_the_tool_ends_with_0_without_a_leak(root, run):
         (("own", "--images", 3), "own data is named by"),
         (("own", "--images", 3, "--json", "a.json", "--voc-root", "b"), "own data is named by"),
         (("own", "--images", 3, "--json", "no.json", "--image-root", "b"), "error: no.json does not exist"),
+        (("own", "--images", 3, "--voc-root", "no", "--split", "trainval"), "error: no/ImageSets/Main does not exist"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(root, run, words, reason):
     write_coco(root)
     code, out, error = run(*words)
     assert code == 2 and reason in error and "Traceback" not in error
-
-
-def test_a_mistake_is_one_sentence_from_the_command_line(root, monkeypatch, capsys):
-    words = ["own", "--images", "3", "--voc-root", str(root), "--split", "trainval"]
-    monkeypatch.setattr(sys, "argv", [str(TOOL), *words])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(TOOL), run_name="__main__")
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == f"error: {root}/ImageSets/Main does not exist\n"
 
 
 def test_a_folder_of_classes_is_split_into_lists_that_are_data_sets(root, run):

@@ -47,26 +47,18 @@ def test_imagenet_has_the_classes_of_its_folders(root, split):
     assert MetadataCatalog.get(f"imagenet_{split}").evaluator_type == "classification"
 
 
-def test_the_parts_of_coco_are_the_whole(root):
-    write_coco(root)
-    write_split(split_coco(4))
-    for part in ("search", "holdout"):
-        assert register_dataset(f"coco_2017_train_{part}") == THINGS
-    search, holdout = names("coco_2017_train_search"), names("coco_2017_train_holdout")
-    assert (len(search), len(holdout)) == (8, 4)
-    assert sorted(search + holdout) == sorted(names("coco_2017_train"))
-
-
 def test_an_image_of_a_coco_part_is_the_same_as_in_the_whole(root):
     write_coco(root)
     write_split(split_coco(4))
-    whole = {}
+    whole, counts = {}, []
     for name in ("coco_2017_train", "coco_2017_train_search", "coco_2017_train_holdout"):
-        register_dataset(name)
+        assert register_dataset(name) == THINGS
+        counts.append(len(DatasetCatalog.get(name)))
         for image in DatasetCatalog.get(name):
             # Detectron2 keeps the annotations in the order of the file.
             anns = sorted(image.pop("annotations"), key=str)
             assert whole.setdefault(image["image_id"], (image, anns)) == (image, anns)
+    assert counts == [12, 8, 4] and len(whole) == 12
 
 
 def test_joined_voc_has_the_images_of_both_years(root):
@@ -100,21 +92,19 @@ def test_detectron2s_own_names_say_their_classes(root):
         assert register_dataset(name) == list(CLASS_NAMES)
 
 
-@pytest.mark.parametrize("part", ["search", "holdout"])
-def test_a_part_of_coco_that_is_not_made_yet_names_the_command(root, part):
-    write_coco(root)
-    assert message(f"coco_2017_train_{part}") == (
-        f'data set "coco_2017_train_{part}": {root}/coco/annotations/instances_train2017_{part}.json does not exist; '
-        "make it with: python tools/split_dataset.py coco"
-    )
+PARTS = [
+    (write_coco, "coco", "coco_2017_train", "coco/annotations/instances_train2017_{}.json"),
+    (write_voc, "voc", "voc_0712_trainval", "VOC2007/ImageSets/Main/trainval_{}.txt"),
+]
 
 
 @pytest.mark.parametrize("part", ["search", "holdout"])
-def test_a_part_of_voc_that_is_not_made_yet_names_the_command(root, part):
-    write_voc(root)
-    assert message(f"voc_0712_trainval_{part}") == (
-        f'data set "voc_0712_trainval_{part}": {root}/VOC2007/ImageSets/Main/trainval_{part}.txt does not exist; '
-        "make it with: python tools/split_dataset.py voc"
+@pytest.mark.parametrize("make, words, name, file", PARTS)
+def test_a_part_that_is_not_made_yet_names_the_command(root, make, words, name, file, part):
+    make(root)
+    assert message(f"{name}_{part}") == (
+        f'data set "{name}_{part}": {root}/{file.format(part)} does not exist; '
+        f"make it with: python tools/split_dataset.py {words}"
     )
 
 

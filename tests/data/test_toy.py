@@ -8,8 +8,6 @@ from toy_runs import tree
 from detnas.data import toy
 from detnas.data.datasets import check_coco_json
 
-pytest_plugins = ["toy_fixtures"]
-
 
 @pytest.fixture
 def small(monkeypatch):
@@ -24,17 +22,11 @@ def objects(root, split):
         yield image, [ann for ann in data["annotations"] if ann["image_id"] == image["id"]]
 
 
-def test_the_same_seed_writes_the_same_files(small, tmp_path):
+def test_the_same_seed_writes_the_same_files_and_another_one_other_images(small, tmp_path):
     assert toy.generate(str(tmp_path / "a"), seed=3) and toy.generate(str(tmp_path / "b"), seed=3)
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-def test_another_seed_writes_other_images(small, tmp_path):
-    toy.generate(str(tmp_path / "a"), seed=3)
-    toy.generate(str(tmp_path / "b"), seed=4)
-    a, b = tree(tmp_path / "a"), tree(tmp_path / "b")
-    assert a.keys() == b.keys()
-    assert all(a[name] != b[name] for name in a)
+    toy.generate(str(tmp_path / "c"), seed=4)
+    a, b, c = (tree(tmp_path / name) for name in "abc")
+    assert a == b and a.keys() == c.keys() and all(a[name] != c[name] for name in a)
 
 
 def test_every_split_has_its_number_of_images(small, tmp_path):

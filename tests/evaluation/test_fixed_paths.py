@@ -14,7 +14,6 @@ from detnas.evaluation.fixed_paths import fixed_paths
 from detnas.search.evaluator import CandidateEvaluator
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
 UNIFORM = ["all_3x3", "all_5x5", "all_7x7", "all_xception_3x3"]
 FEW = {"SUPERNET.EVAL_RANDOM_PATHS": 2, "SEARCH.RECALIBRATION_IMAGES": 4}
 NAMES = [*UNIFORM, "random_1", "random_2"]

@@ -1,65 +1,21 @@
-import detnas  # isort: skip  # noqa: F401  first: new processes import this file
-import json
 import logging
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_voc_instances
 from detectron2.evaluation import PascalVOCDetectionEvaluator
-from detectron2.structures import Boxes, Instances
-from detectron2.utils import comm
 from stand_in import use_root, write_voc
+from voc_guesses import FEW, guess, process
 
-from detnas.command_line import argument_parser
 from detnas.data.datasets import register_dataset
 from detnas.evaluation.voc import VOCEvaluator
-from detnas.launch.setup import launch
-
-pytest_plugins = ["toy_fixtures"]
-FEW = ("cat", "dog", "horse")
-
-
-def guess(image, number):
-    """Ground truth moved by a few pixels, with some boxes of wrong class or place; equal for equal numbers."""
-    rng = np.random.default_rng(number)
-    boxes = np.array([ann["bbox"] for ann in image["annotations"]])
-    boxes = np.concatenate([boxes + rng.integers(-3, 4, boxes.shape), boxes + rng.integers(-30, 30, boxes.shape)])
-    labels = np.array([ann["category_id"] for ann in image["annotations"]] * 2)
-    labels[rng.random(len(labels)) < 0.2] = 0
-    instances = Instances((image["height"], image["width"]))
-    instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
-    instances.scores = torch.tensor(rng.random(len(boxes)))
-    instances.pred_classes = torch.tensor(labels)
-    return instances
-
-
-def process(evaluator, images, first=0, step=1):
-    """Let an evaluator see every ``step``-th image."""
-    evaluator.reset()
-    for number in range(first, len(images), step):
-        evaluator.process([images[number]], [{"instances": guess(images[number], number)}])
-    return evaluator
 
 
 def evaluate(name, kind=VOCEvaluator):
     register_dataset(name)
     return process(kind(name), DatasetCatalog.get(name)).evaluate()["bbox"]
-
-
-def report(args):
-    """Evaluate in two processes: every rank writes what it gets, gathered and on its own."""
-    folder, root = Path(args.opts[0]), args.opts[1]
-    name, rank = f"voc:{root}/VOC2007:test", comm.get_rank()
-    register_dataset(name)
-    images = DatasetCatalog.get(name)
-    results = [
-        process(VOCEvaluator(name, distributed), images, rank, 2).evaluate() for distributed in (True, False)
-    ]
-    (folder / f"rank{rank}.json").write_text(json.dumps(results))
 
 
 @pytest.mark.parametrize("year, split", [("VOC2007", "test"), ("VOC2012", "trainval")])
@@ -142,15 +98,6 @@ def test_a_joined_set_has_the_figures_of_one_merged_folder(tmp_path, monkeypatch
     joined = evaluate("voc_0712_trainval")
     assert 5 < joined["AP"] < 95
     assert joined == pytest.approx(evaluate("merged"), abs=1e-9)
-
-
-def test_two_processes_have_the_figures_of_one(tmp_path):
-    write_voc(tmp_path, classes=FEW)
-    launch(report, argument_parser().parse_args(["--cpu-processes", "2", str(tmp_path), str(tmp_path)]))
-    (gathered, alone), (nothing, other) = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in (0, 1))
-    assert gathered["bbox"] == pytest.approx(evaluate(f"voc:{tmp_path}/VOC2007:test")) and nothing == {}
-    # Each saw half of the images, and not the same.
-    assert alone["bbox"]["AP50"] != other["bbox"]["AP50"]
 
 
 def test_the_order_in_which_images_come_does_not_matter(tmp_path):

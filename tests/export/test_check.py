@@ -13,7 +13,6 @@ from detnas.export.traced import DETECTOR, FORMATS, Part, write_part
 BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 5.0, 20.0, 20.0], [0.0, 0.0, 10.0, 10.0]])
 SCORES, CLASSES = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 1])
 FOUND = BOXES, SCORES, CLASSES
-pytest_plugins = ["toy_fixtures"]
 DOUBLE = Part("backbone", ("p2",), lambda model, inputs: (model(inputs[0]["image"]),))
 IMAGE = torch.rand(3, 8, 8)
 

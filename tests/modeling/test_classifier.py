@@ -1,28 +1,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from detectron2.config import get_cfg
-from detectron2.modeling import build_model
+from toy_runs import build_classifier
 
-from detnas import DetNASNet, DetNASSupernet, add_detnas_config, find_supernet
+from detnas import DetNASNet, DetNASSupernet, find_supernet
 from detnas.modeling.weights import BODY
 
 ARCH = "30-12-21-03"
 
 
-def build_classifier(arch=ARCH, num_classes=5, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), **classifier):
+def build(arch=ARCH, num_classes=5, **overrides):
     torch.manual_seed(0)
-    cfg = get_cfg()
-    add_detnas_config(cfg)
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.META_ARCHITECTURE = "ImageClassifier"
-    cfg.MODEL.BACKBONE.NAME = "build_detnas_classifier_backbone"
-    cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.ARCH, cfg.MODEL.DETNAS.NORM = "tiny", arch, "BN"
-    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = list(mean), list(std)
-    cfg.MODEL.CLASSIFIER.NUM_CLASSES = num_classes
-    for key, value in classifier.items():
-        cfg.MODEL.CLASSIFIER[key] = value
-    return build_model(cfg)
+    overrides = {f"MODEL.{key.replace('__', '.')}": value for key, value in overrides.items()}
+    plain = {"MODEL.PIXEL_MEAN": [0.0] * 3, "MODEL.PIXEL_STD": [1.0] * 3, "MODEL.CLASSIFIER.NUM_CLASSES": num_classes}
+    return build_classifier("tiny", arch, {**plain, **overrides})
 
 
 def images(count=3, size=64):
@@ -32,7 +23,7 @@ def images(count=3, size=64):
 
 
 def test_training_gives_a_dict_with_one_loss_that_has_gradients():
-    model = build_classifier().train()
+    model = build().train()
     losses = model(images())
     assert list(losses) == ["loss_cls"]
     assert losses["loss_cls"].shape == () and torch.isfinite(losses["loss_cls"])
@@ -41,7 +32,7 @@ def test_training_gives_a_dict_with_one_loss_that_has_gradients():
 
 
 def test_evaluation_gives_the_probabilities_of_each_image():
-    model, batch = build_classifier().eval(), images()
+    model, batch = build().eval(), images()
     for image in batch:
         del image["label"]
     with torch.no_grad():
@@ -53,14 +44,14 @@ def test_evaluation_gives_the_probabilities_of_each_image():
 
 
 def test_the_scores_of_an_image_do_not_depend_on_the_others_of_its_batch():
-    model, batch = build_classifier().eval(), images()
+    model, batch = build().eval(), images()
     with torch.no_grad():
         together, alone = model(batch)[1]["scores"], model(batch[1:2])[0]["scores"]
     torch.testing.assert_close(together, alone)
 
 
 def test_the_loss_is_the_cross_entropy_with_label_smoothing():
-    model, batch = build_classifier(DROPOUT=0.0, LABEL_SMOOTHING=0.3).train(), images()
+    model, batch = build(CLASSIFIER__DROPOUT=0.0, CLASSIFIER__LABEL_SMOOTHING=0.3).train(), images()
     loss = model(batch)["loss_cls"]
     features = model.backbone(torch.stack([x["image"] for x in batch]).float())["last"]
     log_probs = F.log_softmax(model.linear(features.mean(dim=(2, 3))), dim=1)
@@ -70,7 +61,7 @@ def test_the_loss_is_the_cross_entropy_with_label_smoothing():
 
 
 def test_dropout_acts_in_training_only():
-    model, batch = build_classifier(DROPOUT=0.5).eval(), images()
+    model, batch = build(CLASSIFIER__DROPOUT=0.5).eval(), images()
     with torch.no_grad():
         assert torch.equal(model(batch)[0]["scores"], model(batch)[0]["scores"])
         model.train()
@@ -78,7 +69,7 @@ def test_dropout_acts_in_training_only():
 
 
 def test_pixels_are_normalized_by_the_mean_and_deviation_of_the_config():
-    model, (image,), seen = build_classifier(mean=[1.0, 2.0, 3.0], std=[2.0, 4.0, 8.0]).eval(), images(1), []
+    model, (image,), seen = build(PIXEL_MEAN=[1.0, 2.0, 3.0], PIXEL_STD=[2.0, 4.0, 8.0]).eval(), images(1), []
     model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         model([image])
@@ -87,21 +78,21 @@ def test_pixels_are_normalized_by_the_mean_and_deviation_of_the_config():
 
 
 def test_the_body_is_backbone_bottom_up_as_in_a_detector():
-    model = build_classifier()
+    model = build()
     assert type(model.backbone.bottom_up) is DetNASNet
     body = {key.removeprefix(BODY) for key in model.state_dict() if key.startswith(BODY)}
     assert body == set(model.backbone.bottom_up.state_dict())
 
 
 def test_the_rest_of_a_state_dict_is_the_last_conv_and_the_linear_layer():
-    rest = {key for key in build_classifier().state_dict() if not key.startswith(BODY)}
+    rest = {key for key in build().state_dict() if not key.startswith(BODY)}
     conv_and_norm = {"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var",
                      "1.num_batches_tracked"}
     assert rest == {f"backbone.last.{name}" for name in conv_and_norm} | {"linear.weight", "linear.bias"}
 
 
 def test_a_supernet_can_be_a_classifiers_body():
-    model = build_classifier("supernet").eval()
+    model = build("supernet").eval()
     assert find_supernet(model) is model.backbone.bottom_up
     assert type(model.backbone.bottom_up) is DetNASSupernet
     with torch.no_grad():
@@ -111,7 +102,7 @@ def test_a_supernet_can_be_a_classifiers_body():
 
 
 def test_the_last_conv_widens_to_the_spaces_last_width_before_pooling():
-    model = build_classifier(num_classes=7).eval()
+    model = build(num_classes=7).eval()
     assert model.backbone.output_shape()["last"].channels == model.backbone.bottom_up.space.last_channels == 256
     assert model.backbone(torch.rand(2, 3, 64, 96))["last"].shape == (2, 256, 2, 3)
     assert model.linear.weight.shape == (7, 256)

@@ -236,16 +236,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, capsys, case):
+def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, refused, case):
     make, spoil, words = BAD[case]
-    with pytest.raises(SystemExit) as caught:
-        convert(tmp_path, spoil(make()))
-    (line,) = capsys.readouterr().err.splitlines()
-    assert caught.value.code == 2 and words in line
+    assert words in refused(convert, tmp_path, spoil(make()))
     assert not (tmp_path / "made" / "ours.pth").exists()
 
 
-def test_an_unknown_split_is_an_error(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        convert(tmp_path, released.classifier("tiny", TINY), "--shuffle", "odd")
-    assert 'shuffle "odd"; there are: even_odd, interleave' in capsys.readouterr().err
+def test_an_unknown_split_is_an_error(tmp_path, refused):
+    said = refused(convert, tmp_path, released.classifier("tiny", TINY), "--shuffle", "odd")
+    assert 'shuffle "odd"; there are: even_odd, interleave' in said

@@ -146,12 +146,6 @@ def test_all_weights_of_a_file_are_loaded(build, classifier, save):
     assert is_equal(other.state_dict(), classifier.state_dict(), classifier.state_dict())
 
 
-def test_weights_of_distributed_training_are_loaded(build, classifier, save):
-    other = build("toy_4_pretrain", "MODEL.CLASSIFIER.NUM_CLASSES", "5", seed=1)
-    load_weights(other, save({f"module.{key}": value for key, value in classifier.state_dict().items()}))
-    assert is_equal(other.state_dict(), classifier.state_dict(), classifier.state_dict())
-
-
 def test_missing_names_are_refused_and_listed(classifier, save):
     state = classifier.state_dict()
     del state["linear.bias"], state["backbone.last.0.weight"]
@@ -202,19 +196,6 @@ def test_a_classifiers_body_passes_to_a_detector_and_its_tail_does_not(classifie
     assert body == body_keys(classifier)
     assert is_equal(after, classifier.state_dict(), body)
     assert is_equal(after, before, set(after) - set(body))
-
-
-def test_without_new_heads_a_classifiers_file_is_refused_for_a_detector(classifier, detector, save):
-    with pytest.raises(ValueError, match=r"are missing in the file \(.*are unknown to the model \("):
-        load_weights(detector, save(classifier.state_dict()))
-
-
-def test_a_supernets_body_passes_from_the_classifier_to_the_detector(build, save):
-    supernet = ("MODEL.DETNAS.ARCH", "supernet")
-    classifier = build("toy_4_pretrain", *supernet)
-    detector = build("toy_4_retrain", *supernet, seed=1)
-    load_weights(detector, save(classifier.state_dict()), new_heads=True)
-    assert is_equal(detector.state_dict(), classifier.state_dict(), body_keys(classifier))
 
 
 @pytest.mark.parametrize("edit", ["missing", "unexpected", "shape"])

@@ -8,7 +8,6 @@ from toy_runs import RETINANET, classification, detection, retinanet, toy_setup
 from detnas.batch_norm.recalibration import build_recalibration_batches
 from detnas.search.evaluator import CandidateEvaluator, flatten
 
-pytest_plugins = ["toy_fixtures"]
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 DATA = {
     "toy_1_pretrain_supernet": (classification, "classification/top1"),

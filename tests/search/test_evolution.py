@@ -200,21 +200,6 @@ def test_another_order_chooses_other_parents():
     assert all(set(path) <= {0, 3} for path in worst_first.propose(history, 1))
 
 
-def test_the_search_finds_better_paths_than_random_search():
-    target = (3, 1, 0, 2, 2, 0, 1, 3)
-    tiny = get_space("tiny")
-
-    def best(**settings):
-        history = []
-        for generation in range(15):
-            for path in searcher(tiny, population=20, num_parents=5, **settings).propose(history, generation):
-                matches = sum(a == b for a, b in zip(path, target))
-                history.append(Candidate(path, generation=generation, score=float(matches)))
-        return max(c.score for c in history)
-
-    assert best(num_mutate=10, num_cross=10) == 8 > best(num_mutate=0, num_cross=0)
-
-
 def test_more_children_than_places_are_an_error_that_names_the_keys():
     with pytest.raises(ValueError, match="5 children by mutation and 4 by crossover .* population of 8 .*NUM_MUTATE"):
         searcher(num_mutate=5, num_cross=4)

@@ -174,25 +174,6 @@ def test_two_searches_cannot_write_into_one_folder(tmp_path):
     SearchLog(str(tmp_path), SPACE, HEADER)
 
 
-def test_a_killed_process_leaves_no_lock_behind(tmp_path):
-    def hold():
-        log = SearchLog(str(tmp_path), SPACE, HEADER)
-        ready.set()
-        time.sleep(60)
-        log.close()
-
-    fork = multiprocessing.get_context("fork")
-    ready = fork.Event()
-    process = fork.Process(target=hold)
-    process.start()
-    ready.wait(10)
-    with pytest.raises(ValueError, match="another search is running"):
-        SearchLog(str(tmp_path), SPACE, HEADER)
-    process.kill()
-    process.join()
-    SearchLog(str(tmp_path), SPACE, HEADER)
-
-
 def test_a_data_worker_that_outlives_a_killed_search_holds_no_lock(tmp_path):
     fork = multiprocessing.get_context("fork")
 

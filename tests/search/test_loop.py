@@ -9,7 +9,6 @@ from detnas.search.executor import LocalExecutor, SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
 
-pytest_plugins = ["toy_fixtures"]
 TINY = get_space("tiny")
 SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
 GENERATIONS, POPULATION = 4, 6

@@ -30,9 +30,16 @@ def workers_find_the_fakes():
     cloudpickle.unregister_pickle_by_value(ray_executor)
 
 
-def on_ray(folder, **settings):
-    folder.mkdir(exist_ok=True)
-    return RayExecutor(functools.partial(Fake, folder), "AP", **{"workers": 2, **settings})
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory):
+    """Two workers for all tests, as a start of Ray takes long."""
+    build, start = functools.partial(Fake, tmp_path_factory.mktemp("calls")), ray_executor._start
+    with pytest.MonkeyPatch.context() as patch:
+        # Room for a third one, that cannot start.
+        patch.setattr(ray_executor, "_start", lambda address, cpus, gpus: start(address, cpus + 1, gpus))
+        executor = RayExecutor(build, "AP", workers=2, tries=2, timeout=TIMEOUT)
+    yield executor
+    executor.close()
 
 
 def search(folder, executor, run=run_search, count=3):
@@ -44,25 +51,9 @@ def search(folder, executor, run=run_search, count=3):
     return log
 
 
-def test_an_image_that_cannot_be_read_and_a_metric_that_is_not_reported_end_the_search(tmp_path):
-    executor = RayExecutor(functools.partial(Fake, tmp_path), "AP77", workers=1)
-    try:
-        executor.submit((4, 0))
-        with pytest.raises(SearchImpossible, match="^a.jpg cannot be read as an image$"):
-            executor.next()
-        with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
-            search(tmp_path, executor)
-    finally:
-        executor.close()
-
-
-def test_two_workers_find_what_this_process_finds_and_both_work(tmp_path):
-    executor = on_ray(tmp_path / "calls")
-    try:
-        there = search(tmp_path / "ray", executor)
-        asynchronous = search(tmp_path / "asynchronous", executor, run_asynchronous, 10)
-    finally:
-        executor.close()
+def test_two_workers_find_what_this_process_finds_and_both_work(executor, tmp_path):
+    there = search(tmp_path / "ray", executor)
+    asynchronous = search(tmp_path / "asynchronous", executor, run_asynchronous, 10)
     (tmp_path / "here_calls").mkdir()
     here = search(tmp_path / "here", LocalExecutor(Fake(tmp_path / "here_calls"), "AP"))
 
@@ -74,13 +65,9 @@ def test_two_workers_find_what_this_process_finds_and_both_work(tmp_path):
     assert len(asynchronous.history()) == 10 and all(c.score == sum(c.path) for c in asynchronous.history())
 
 
-def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(tmp_path, caplog):
+def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(executor, caplog):
     paths = [(first, *rest) for first in (0, 1, 2, 3) for rest in ((0,) * 7, (1,) * 7)] + [(3,) * 8]
-    executor = on_ray(tmp_path, tries=2, timeout=TIMEOUT)
-    try:
-        found = {c.path: c for c in executor(paths)}
-    finally:
-        executor.close()
+    found = {c.path: c for c in executor(paths)}
     assert set(found) == set(paths)
     for path, c in found.items():
         if path[0] == 2:
@@ -93,17 +80,24 @@ def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_t
     assert "its worker died" in caplog.text and f"more than SEARCH.TIMEOUT, {TIMEOUT} s" in caplog.text
 
 
+def test_a_damaged_image_and_a_metric_that_is_not_reported_end_the_search(executor, monkeypatch):
+    with pytest.raises(SearchImpossible, match="^a.jpg cannot be read as an image$"):
+        list(executor([(2,) * 8]))
+    monkeypatch.setattr(executor, "metric", "AP77")
+    with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
+        list(executor([(0,) * 7 + (2,)]))
+
+
 def test_a_cluster_without_room_or_address_is_an_error():
     with pytest.raises(ValueError, match="SEARCH.RAY_ADDRESS 127.0.0.1:1: no Ray cluster answers there"):
         RayExecutor(functools.partial(Fake, "."), "AP", address="127.0.0.1:1")
 
 
-def test_workers_that_cannot_start_end_the_search_with_their_error(tmp_path, monkeypatch):
+def test_workers_that_cannot_start_end_the_search_with_their_error(executor, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_executor, "MAX_FAILED_STARTS", 2)
-    executor = RayExecutor(functools.partial(broken, tmp_path), "AP")
-    executor.submit((0, 0))
-    try:
-        with pytest.raises(SearchImpossible, match="2 workers in a row could not start: (.|\n)*no model"):
-            executor.next()
-    finally:
-        executor.close()
+    # On the Ray that runs.
+    monkeypatch.setattr(ray_executor, "_start", lambda *args: executor.ray)
+    broken_one = RayExecutor(functools.partial(broken, tmp_path), "AP", workers=1)
+    broken_one.submit((0, 0))
+    with pytest.raises(SearchImpossible, match="2 workers in a row could not start: (.|\n)*no model"):
+        broken_one.next()

@@ -8,8 +8,6 @@ from toy_runs import classification, toy_setup
 
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
-
 
 @pytest.fixture
 def checkpoints(toy_root, tmp_path):

@@ -14,7 +14,6 @@ from toy_runs import RETINANET, SMALL_RETINANET, classification, command, detect
 import train_net
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = 60
 

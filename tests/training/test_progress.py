@@ -12,8 +12,6 @@ from detnas.training.progress import ProgressLine
 from detnas.training.step import StepTrainer
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
-
 
 def progress(caplog, name, overrides, iterations=20):
     trainer = build_trainer(toy_setup(name, {**overrides, "DATASETS.TEST": "()", "SOLVER.MAX_ITER": iterations}))

@@ -11,8 +11,6 @@ from detnas.modeling.backbone import find_supernet
 from detnas.training.sampling import BalancedSampler, FairSampler, PathSamplingHook, UniformSampler, build_sampler
 from detnas.training.trainer import build_trainer
 
-pytest_plugins = ["toy_fixtures"]
-
 SPACE = get_space("tiny")
 
 
@@ -49,12 +47,6 @@ def test_neighbouring_blocks_are_drawn_independently():
     sampler = UniformSampler(SPACE, seed=0)
     pairs = Counter(sampler(i)[:2] for i in range(3200))
     assert len(pairs) == 16 and all(140 < count < 260 for count in pairs.values())
-
-
-def test_a_path_of_any_space_is_legal_in_it():
-    for name in ("tiny", "300M", "1.3G"):
-        space = get_space(name)
-        assert space.check(UniformSampler(space, 0)(0)) == UniformSampler(space, 0)(0)
 
 
 @pytest.mark.parametrize("wrap", [lambda net: net, lambda net: torch.nn.Sequential(net)])

@@ -1,28 +1,14 @@
 import copy
-import json
-import os
 
 import pytest
-import rank_report
 import torch
 from detectron2.engine import hooks
 from detectron2.utils.events import EventStorage
 from toy_runs import TASKS, command, detection, toy_setup
 
 import train_net
-from detnas.launch.setup import launch
 from detnas.training.step import StepTrainer
 from detnas.training.trainer import build_trainer
-
-pytest_plugins = ["toy_fixtures"]
-#: nothing that depends on which images stand together
-FROZEN = {
-    "MODEL.DETNAS.NORM": "FrozenBN",
-    "MODEL.FPN.NORM": "",
-    "MODEL.ROI_BOX_HEAD.NORM": "",
-    "MODEL.WEIGHTS": "",
-    "SOLVER.BASE_LR": 0.001,
-}
 
 
 class Line(torch.nn.Module):
@@ -60,32 +46,6 @@ def test_a_batch_in_parts_gives_the_update_and_the_loss_of_the_whole_batch(accum
 def test_a_parameter_without_a_gradient_is_left_alone_by_weight_decay():
     model, _ = one_step(2)
     assert model.unused.item() == 5.0 and model.unused.grad is None
-
-
-def test_two_processes_do_what_one_does_with_two_parts(toy_root, tmp_path):
-    overrides = {**detection(toy_root), **FROZEN, "DATASETS.TEST": "()", "SOLVER.MAX_ITER": 6, "SEED": 3}
-    launch(
-        rank_report.main, command("toy_2_train_supernet", {**overrides, "OUTPUT_DIR": tmp_path}, "--cpu-processes", "2")
-    )
-    ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    overrides = {**overrides, "SOLVER.ACCUMULATE": 2, "OUTPUT_DIR": tmp_path / "one"}
-    (tmp_path / "one").mkdir()
-    # As many as each of the two has on 2 cores: with others, torch sums in another order.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, os.cpu_count() // 2))
-    try:
-        rank_report.main(command("toy_2_train_supernet", overrides))
-    finally:
-        torch.set_num_threads(threads)
-    one = json.loads((tmp_path / "one" / "rank0.json").read_text())
-    assert one["paths"] == ranks[0]["paths"]
-    # The parts of the one process are the batches of the two.
-    assert one["images"][0::2] == ranks[0]["images"] and one["images"][1::2] == ranks[1]["images"]
-    files = (tmp_path / "model_final.pth", tmp_path / "one" / "model_final.pth")
-    first, second = (torch.load(file, weights_only=True) for file in files)
-    assert first["model"].keys() == second["model"].keys()
-    for name, value in first["model"].items():
-        torch.testing.assert_close(second["model"][name], value, atol=1e-5, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize("task, data", TASKS.values())

@@ -1,5 +1,3 @@
-"""Fixtures shared by the tests of batch norms."""
-
 import pytest
 from supernet_runs import model_and_batches
 from toy_runs import TASKS
