@@ -31,8 +31,6 @@ class Fake:
             os.kill(os.getpid(), signal.SIGKILL)
         if path[0] == 2:
             raise RuntimeError("no memory")
-        if path[0] == 4:
-            raise UnreadableImage("a.jpg cannot be read as an image")
         if path[0] == 3 and first:
             time.sleep(600)
         time.sleep(0.05)

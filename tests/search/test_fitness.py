@@ -43,7 +43,7 @@ def limited(table):
 def search(fitness, seed=0, generations=20, is_legal=lambda path: True, **settings):
     searcher, history = Searcher(SPACE, is_legal, seed=seed, **settings), []
     for generation in range(generations):
-        for path in searcher.propose(history, generation):
+        for path in searcher.lineage(history, generation):
             history.append(Candidate(path, generation=generation, score=fitness(path)))
     return history
 
@@ -118,7 +118,7 @@ def test_parents_from_the_front_find_good_and_cheap_paths():
         searcher = Searcher(SPACE, lambda path: True, **({"order": order} if order else {}))
         history = []
         for generation in range(10):
-            for path in searcher.propose(history, generation):
+            for path in searcher.lineage(history, generation):
                 costs = {"backbone_flops": table.flops(path)}
                 history.append(Candidate(path, generation=generation, score=smooth(path), costs=costs))
         wide[name] = min(c.costs["backbone_flops"] for c in next(fronts(history, ["backbone_flops"])))

@@ -53,11 +53,6 @@ def test_appending_never_rewrites_what_is_there(log, file):
     assert file.read_bytes().startswith(before)
 
 
-def test_a_candidate_is_in_the_file_as_soon_as_append_returns(log, tmp_path):
-    log.append(Candidate((2, 2, 2, 2), 1, 3.0))
-    assert (2, 2, 2, 2) in SearchLog(str(tmp_path), SPACE)
-
-
 def test_a_last_line_torn_anywhere_is_dropped(file, tmp_path):
     data = file.read_bytes()
     last = data.rstrip(b"\n").rfind(b"\n") + 1
@@ -65,12 +60,6 @@ def test_a_last_line_torn_anywhere_is_dropped(file, tmp_path):
         file.write_bytes(data[:end])
         assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES[:2]
         assert file.read_bytes() == data[:last]
-
-
-def test_the_search_goes_on_after_a_torn_line(file, tmp_path):
-    file.write_bytes(file.read_bytes()[:-5])
-    SearchLog(str(tmp_path), SPACE, HEADER).append(CANDIDATES[2])
-    assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES
 
 
 def test_settings_without_a_candidate_bind_nobody(tmp_path):
@@ -150,10 +139,6 @@ def test_a_path_that_does_not_fit_the_space_does_not_get_into_the_log(log, file)
 def test_the_best_come_first_and_failures_not_at_all(log):
     assert [c.path for c in log.best(5)] == [(1, 1, 1, 1), (0, 1, 2, 3)]
     assert [c.path for c in log.best()] == [(1, 1, 1, 1)]
-
-
-def test_an_empty_log_has_no_best(tmp_path):
-    assert SearchLog(str(tmp_path), SPACE, HEADER).best() == []
 
 
 def test_paths_break_ties_whatever_the_order_of_the_lines():

@@ -90,15 +90,6 @@ def test_a_search_stopped_within_a_line_goes_on_to_the_same_end(tmp_path, uninte
             assert calls == [path for path, *_ in uninterrupted[count - 1 :]]
 
 
-def test_a_search_stopped_many_times_evaluates_nothing_twice(tmp_path, uninterrupted):
-    calls = []
-    for count in (2, 3, 3, 11, 17, 23):
-        with pytest.raises(KeyboardInterrupt):
-            search(tmp_path / "a", evaluate=stopping_after(count, calls))
-    assert result(search(tmp_path / "a", evaluate=stopping_after(TOTAL, calls))) == uninterrupted
-    assert len(calls) == len(set(calls)) == TOTAL
-
-
 def test_a_finished_search_is_not_evaluated_again_and_may_grow(tmp_path, uninterrupted):
     calls = []
     assert result(search(tmp_path / "uninterrupted", evaluate=stopping_after(0, calls))) == uninterrupted

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from detnas.search.log import Candidate
-from detnas.search.pareto import crowding, dominates, fronts, pareto_order
+from detnas.search.pareto import crowding, fronts, pareto_order
 
 
 def candidates(seed=0, count=60, levels=12):
@@ -34,11 +34,6 @@ def test_each_front_holds_what_no_other_one_of_those_left_dominates(costs, seed)
         assert [c.score for c in front] == sorted((c.score for c in front), reverse=True)
         left = [c for c in left if c not in front]
     assert left == []
-
-
-def test_a_point_dominates_what_is_worse_somewhere_and_better_nowhere():
-    assert dominates((1, 2), (1, 3)) and dominates((0, 0), (1, 1))
-    assert not dominates((1, 2), (1, 2)) and not dominates((0, 3), (1, 2))
 
 
 def test_the_ends_of_a_front_come_first_and_then_those_with_room_around_them():

@@ -17,7 +17,7 @@ from detnas.data.datasets import register_dataset
 from detnas.evaluation.voc import VOCEvaluator
 from detnas.launch.setup import launch
 from detnas.training.sampling import UniformSampler
-from detnas.training.trainer import only_run
+from detnas.training.trainer import lock_output_folder
 
 #: nothing that depends on which images stand together
 FROZEN = {
@@ -58,7 +58,7 @@ def folder(toy_root, tmp_path_factory):
     }
     args.voc = folder / "voc"
     write_voc(args.voc, classes=FEW)
-    with only_run(str(folder / "held")):
+    with lock_output_folder(str(folder / "held")):
         launch(rank_report.main, args)
     return folder
 

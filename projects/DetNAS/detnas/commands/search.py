@@ -1,21 +1,27 @@
 """``search_net.py``: search the best candidate of a method, or evaluate one."""
 
 import functools
+import logging
 import os
+import platform
 import sys
 
+import detectron2
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.launch.setup import check_processes, setup
 from detnas.report import plot_search
-from detnas.search.executor import SearchImpossible
+from detnas.search.executor import LocalExecutor, SearchImpossible
 from detnas.search.log import VERSIONS, SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.method import DEFAULT, get_method
-from detnas.search.session import build_executor, versions
+from detnas.search.ray_executor import RayExecutor
 from detnas.search.tables import pareto_front, write_csv
+
+logger = logging.getLogger(__name__)
 
 
 def search(args):
@@ -80,3 +86,36 @@ def check_workers(cfg, args):
         raise ValueError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
     if not cfg.SEARCH.RAY_ADDRESS:
         check_processes(args)
+
+
+def versions():
+    """What runs a search, for the header of its log."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "detectron2": detectron2.__version__,
+    }
+
+
+def build_executor(cfg, method, workers=1):
+    """
+    The executor that ``SEARCH.EXECUTOR`` names; with more than one worker it is "ray".
+
+    Args:
+        cfg: the config of the search.
+        method: a :class:`detnas.search.method.Method`.
+        workers: how many the command line asks for.
+
+    Raises:
+        ValueError, FileNotFoundError: if its evaluator cannot be built, or there is no room for workers.
+    """
+    search = cfg.SEARCH
+    settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
+    if search.EXECUTOR == "here" and workers == 1:
+        return LocalExecutor(method.evaluator()(), **settings)
+    # In a worker a mistake would come late, and once for each candidate.
+    method.check_evaluator()
+    workers = workers if workers > 1 else search.WORKERS
+    logger.info(f"Starting {workers} Ray workers.")
+    gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0
+    return RayExecutor(method.evaluator(), workers=workers, gpus=gpus, address=search.RAY_ADDRESS, **settings)

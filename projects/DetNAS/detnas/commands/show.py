@@ -4,7 +4,7 @@ import os
 
 from detnas.config.load import load_config, quick_default
 from detnas.search.log import read_log
-from detnas.search.tables import candidate_table, front_costs, pareto_front, to_beat, write_csv
+from detnas.search.tables import candidate_table, first_cost, pareto_front, to_beat, write_csv
 
 
 def is_asked_for(args):
@@ -50,7 +50,7 @@ def _write_report(folder, log):
 
 
 def _show_front(cfg, log):
-    costs = cfg.SEARCH.OBJECTIVES or log.header.get("objectives") or front_costs(log)
+    costs = cfg.SEARCH.OBJECTIVES or log.header.get("objectives") or first_cost(log)
     chosen, file = pareto_front(log, costs), os.path.join(cfg.OUTPUT_DIR, "front.csv")
     write_csv(log, chosen, file)
     metric = log.header.get("metric", "score")

@@ -71,19 +71,15 @@ class Searcher:
                 f"population of {self.population} (SEARCH.NUM_MUTATE, NUM_CROSS, POPULATION)"
             )
 
-    def propose(self, history, generation):
+    def lineage(self, history, generation):
         """
         The paths of a generation: new, legal, different. A function of the seed and of the candidates of earlier
         generations alone, whatever of this one is finished, so that a search can be taken up anywhere.
 
         Returns:
-            list of at most ``population`` paths; fewer or none when the legal paths of the space are used up or could
-            not be found in a bounded number of draws.
+            dict: path -> the paths it was made from; at most ``population`` of them, fewer or none when the legal paths
+            of the space are used up or could not be found in a bounded number of draws.
         """
-        return list(self.lineage(history, generation))
-
-    def lineage(self, history, generation):
-        """The same as a dict, path -> the paths it was made from."""
         rng = random.Random(f"search {self.seed} {generation}")
         earlier = [c for c in history if c.generation < generation]
         parents = self._parents(earlier)

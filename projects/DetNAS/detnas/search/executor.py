@@ -70,7 +70,7 @@ class LocalExecutor:
         return self.evaluate
 
     def close(self):
-        """Nothing is left running."""
+        """There is nothing to stop."""
 
 
 def run_all(executor, paths):
@@ -83,7 +83,7 @@ def run_all(executor, paths):
 
 def result_of(metrics, metric):
     """
-    "metrics" and "score" of a candidate, or the "error" that the score could not be computed.
+    What an evaluator reports as part of a candidate: its "metrics", and its "score" or the "error" why there is none.
 
     Raises:
         SearchImpossible: if the evaluator does not report the metric.

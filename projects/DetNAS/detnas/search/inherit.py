@@ -56,7 +56,7 @@ def logged_candidate(log, arch=""):
 
 
 def weights_id(path):
-    """What the log's header says of a checkpoint; None stands for random weights."""
+    """The sha256 of a checkpoint, by which the log's header knows it; words for None, random weights."""
     if not path:
         return "random weights"
     digest = hashlib.sha256()

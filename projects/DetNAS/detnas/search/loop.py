@@ -1,4 +1,4 @@
-"""The search itself."""
+"""The loop of a search: propose, evaluate, log; generation by generation, or whenever a worker is free."""
 
 import dataclasses
 import logging
@@ -7,15 +7,7 @@ import time
 logger = logging.getLogger(__name__)
 
 
-def no_costs(path):
-    return {}
-
-
-def ignore(candidate, is_best):
-    pass
-
-
-def run_search(searcher, executor, log, generations, costs=no_costs, on_candidate=ignore):
+def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_candidate=lambda *_: None):
     """
     Propose, evaluate, log, generation by generation. What the log holds already is not evaluated again, so an
     interrupted search continues where it stopped.
@@ -45,7 +37,7 @@ def run_search(searcher, executor, log, generations, costs=no_costs, on_candidat
     progress.end()
 
 
-def run_asynchronous(searcher, executor, log, total, costs=no_costs, on_candidate=ignore):
+def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=lambda *_: None):
     """
     The same without generations: whenever a worker is free it gets the next path, made from all that is finished. The
     parents, and so the result, depend on the order in which candidates finish; with one worker they do not.

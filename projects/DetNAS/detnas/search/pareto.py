@@ -3,11 +3,6 @@
 from .log import by_score
 
 
-def dominates(a, b):
-    """Whether a point is nowhere worse than another and somewhere better; all values are to be low."""
-    return a != b and all(x <= y for x, y in zip(a, b))
-
-
 def fronts(candidates, costs):
     """
     Non-dominated sorting (Deb et al., NSGA-II, 2002).
@@ -17,14 +12,15 @@ def fronts(candidates, costs):
         costs: names of costs.
 
     Yields:
-        list of candidates that no other one of those left dominates, best score first.
+        list of candidates that no other one of those left dominates (nowhere worse, somewhere better), best score
+        first.
     """
     left = sorted(((_point(c, costs), c) for c in candidates), key=lambda pair: (pair[0], pair[1].path))
     while left:
         front, rest = [], []
         # In this order, whatever dominates a point comes before it.
         for point, candidate in left:
-            dominated = any(dominates(other, point) for other, _ in front)
+            dominated = any(other != point and all(a <= b for a, b in zip(other, point)) for other, _ in front)
             (rest if dominated else front).append((point, candidate))
         yield [candidate for _, candidate in front]
         left = rest

@@ -22,7 +22,7 @@ from detnas.space import single_op_paths
 
 from .evaluator import build_candidate_evaluator
 from .evolution import Searcher, best_first
-from .inherit import weights_id, write_best
+from .inherit import logged_candidate, weights_id, write_best
 from .log import SearchLog
 from .method import Method
 from .pareto import pareto_order
@@ -113,10 +113,8 @@ class PathSearch(Method):
         if args.arch:
             logged, path = None, read_arch(args.arch, space, "--arch")
         else:
-            best = SearchLog(cfg.OUTPUT_DIR, space).best()
-            if not best:
-                raise ValueError(f"{cfg.OUTPUT_DIR}: the log holds no finished candidate yet")
-            logged, path = best[0].metrics, best[0].path
+            best = logged_candidate(SearchLog(cfg.OUTPUT_DIR, space))
+            logged, path = best.metrics, best.path
         evaluator = build_candidate_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
         metrics = evaluator(path)
         print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")

@@ -1,4 +1,4 @@
-"""The spaces of the paths of supernets, as the header of a log names them."""
+"""The space of a supernet's paths, as the header of a log names it."""
 
 import dataclasses
 

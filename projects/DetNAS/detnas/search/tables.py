@@ -78,8 +78,8 @@ def to_beat(log):
     return ", ".join(f"{name} {score:.2f}" for name, score in named)
 
 
-def front_costs(log):
-    """The names of the costs of a front, where none is asked for."""
+def first_cost(log):
+    """The name of the first cost that a log has, in a list: a front is of it where no cost is asked for."""
     return [name for c in log.history()[:1] for name in list(c.costs)[:1]]
 
 
@@ -95,7 +95,7 @@ def pareto_front(log, costs=()):
         ValueError: if candidates lack a cost.
     """
     scored = [c for c in log.history() if c.score is not None]
-    costs = list(costs) or front_costs(log)
+    costs = list(costs) or first_cost(log)
     for name in costs:
         if any(name not in c.costs for c in scored):
             there = ", ".join(scored[0].costs)
