@@ -1,4 +1,4 @@
-"""What a path is worth: recalibrate, then evaluate on the held-out images."""
+"""The score of a path of a supernet: batch-norm statistics of its own, then results on the held-out images."""
 
 import contextlib
 import io
