@@ -35,9 +35,7 @@ def argument_parser(description=None):
 def check_command_line(args):
     """End a script if config or overrides are wrong, before torch and Detectron2 are imported."""
     with user_errors():
-        # A file from elsewhere needs Detectron2's PathManager.
-        if "://" not in args.config_file:
-            from detnas.config.load import load_config, quick_default
-            from detnas.config.settings import check_settings
+        from detnas.config.load import load_config
+        from detnas.config.settings import check_settings
 
-            check_settings(load_config(args.config_file, args.opts, quick_default()))
+        check_settings(load_config(args.config_file, args.opts, quick=True))

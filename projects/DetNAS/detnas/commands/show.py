@@ -2,7 +2,7 @@
 
 import os
 
-from detnas.config.load import load_config, quick_default
+from detnas.config.load import load_config
 from detnas.search.log import read_log
 from detnas.search.tables import candidate_table, first_cost, pareto_front, to_beat, write_csv
 
@@ -20,8 +20,7 @@ def show(args):
     if args.best is not None and args.best < 1:
         raise ValueError(f"--best {args.best}: at least 1 candidate can be shown")
     # The folder is all that is taken from the config; the log says what was searched.
-    quick = "://" not in args.config_file
-    cfg = load_config(args.config_file, args.opts, quick_default() if quick else None)
+    cfg = load_config(args.config_file, args.opts, quick=True)
     log = read_log(cfg.OUTPUT_DIR)
     chosen = log.history()
     if args.report:

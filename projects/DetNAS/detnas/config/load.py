@@ -9,17 +9,18 @@ import yaml
 from .keys import add_detnas_config, quote_arch
 
 
-def load_config(config_file, opts=(), default=None):
+def load_config(config_file, opts=(), quick=False):
     """
     Args:
         config_file: a file of PathManager; None or "" for the default values.
         opts: KEY VALUE overrides.
-        default: the config of default values, see :func:`quick_default`; None: Detectron2's.
+        quick: for a look at a config, without waiting for Detectron2 where that can be, see :func:`quick_default`.
 
     Raises:
         FileNotFoundError, KeyError, ValueError: naming what is wrong.
     """
-    cfg = default or _detectron2_default()
+    # A file from elsewhere needs Detectron2's PathManager.
+    cfg = quick_default() if quick and "://" not in config_file else _detectron2_default()
     add_detnas_config(cfg)
     if config_file:
         if "://" not in config_file and not os.path.isfile(config_file):
