@@ -1,0 +1,100 @@
+"""Codes of serial networks (SP-NAS, Jiang et al., CVPR 2020): which residual blocks stand where. Pure Python."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple, Tuple
+
+MIN_STAGES, MAX_STAGES = 3, 6
+MAX_BLOCKS = 60
+
+
+class SerialBlock(NamedTuple):
+    """
+    One residual block of a code.
+
+    Args:
+        id: of the block; a morph keeps it.
+        stage: from 0.
+        position: in its stage, from 0.
+        stride: 2 for the first block of every stage but the first, else 1.
+        width: in base widths: 2 ** (number of doublings up to here, this block's included).
+        doubles: whether it doubles the width.
+    """
+
+    id: int
+    stage: int
+    position: int
+    stride: int
+    width: int
+    doubles: bool
+
+
+@dataclass(frozen=True, order=True)
+class SerialCode:
+    """
+    A serial network: one digit a residual block, "1" keeps the width and "2" doubles it; "-" lies between two stages,
+    the first block of a stage halves the resolution. "111-2111-211111-211" is the body of ResNet-50.
+
+    Codes with the same digits are equal. The ids say which block is whose between a code and what a morph makes of it.
+
+    Args:
+        stages: the digits of each stage.
+        ids: one a block, all different; by default 0, 1, 2, ...
+
+    Raises:
+        ValueError: for an empty stage, another digit, too few or too many stages or blocks.
+    """
+
+    stages: Tuple[str, ...]
+    ids: Tuple[int, ...] = dataclasses.field(default=(), compare=False, repr=False)
+
+    def __post_init__(self):
+        text = "-".join(self.stages)
+        for number, stage in enumerate(self.stages, 1):
+            if not stage:
+                raise ValueError(f'code "{text}": stage {number} is empty; each has at least one block')
+            wrong = stage.strip("12")
+            if wrong:
+                raise ValueError(f'code "{text}": "{wrong[0]}" in stage {number}; a block is 1 or 2 (doubles the width)')
+        if not MIN_STAGES <= len(self.stages) <= MAX_STAGES:
+            raise ValueError(f'code "{text}" has {len(self.stages)} stages; there may be {MIN_STAGES} to {MAX_STAGES}')
+        if len(self) > MAX_BLOCKS:
+            raise ValueError(f'code "{text}" has {len(self)} blocks; there may be at most {MAX_BLOCKS}')
+        if not self.ids:
+            object.__setattr__(self, "ids", tuple(range(len(self))))
+        if len(set(self.ids)) != len(self):
+            raise ValueError(f'code "{text}": {len(self)} blocks need as many different ids, not {self.ids}')
+
+    @classmethod
+    def parse(cls, text):
+        """
+        Raises:
+            ValueError: if the text is no code.
+        """
+        return cls(tuple(text.split("-")))
+
+    def __str__(self):
+        return "-".join(self.stages)
+
+    def __len__(self):
+        """Number of blocks."""
+        return sum(map(len, self.stages))
+
+    @property
+    def doublings(self):
+        """How often the width doubles."""
+        return sum(stage.count("2") for stage in self.stages)
+
+    @property
+    def depths(self):
+        """Number of blocks of each stage."""
+        return tuple(map(len, self.stages))
+
+    def blocks(self):
+        """The :class:`SerialBlock` of every block, in network order."""
+        width, ids = 1, iter(self.ids)
+        for stage, digits in enumerate(self.stages):
+            for position, digit in enumerate(digits):
+                width *= int(digit)
+                stride = 2 if stage and not position else 1
+                yield SerialBlock(next(ids), stage, position, stride, width, digit == "2")
