@@ -47,7 +47,7 @@ class Simulated:
     def __call__(self, paths):
         return run_all(self, paths)
 
-    def submit(self, path):
+    def submit(self, path, parents):
         self._count_the_search()
         self.waiting.append(path)
         self._start_what_waits()
@@ -135,7 +135,7 @@ class Sleeper:
     def __init__(self, seconds):
         self.seconds = seconds
 
-    def __call__(self, path):
+    def __call__(self, path, parents):
         time.sleep(self.seconds)
         return {"bbox/AP": float(sum(path))}
 
@@ -145,7 +145,7 @@ def with_ray(cfg, limits, candidates=60, seconds=0.2):
     start = time.perf_counter()
     executor = RayExecutor(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
     try:
-        list(executor([limits.space.random_path(random.Random(-i)) for i in (1, 2)]))
+        list(executor({limits.space.random_path(random.Random(-i)): () for i in (1, 2)}))
         started = time.perf_counter() - start
         start = time.perf_counter()
         done = search(cfg, limits, executor, candidates, True, 50)

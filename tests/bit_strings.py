@@ -22,7 +22,7 @@ class BitSpace:
         return tuple(rng.randrange(2) for _ in range(self.num_blocks))
 
 
-def evaluate(factor, candidate):
+def evaluate(factor, candidate, parents):
     return {"value": factor * float(int("".join(map(str, candidate)), 2))}
 
 

@@ -18,7 +18,7 @@ class Fake:
     def __init__(self, folder):
         self.folder = Path(folder)
 
-    def __call__(self, path):
+    def __call__(self, path, parents):
         seen = self.folder / "".join(map(str, path))
         first = not seen.exists()
         with seen.open("a") as f:

@@ -141,13 +141,13 @@ def test_a_lineage_names_the_paths_that_a_child_was_made_from():
 def test_a_hanging_candidate_is_stopped_and_tried_again():
     calls = []
 
-    def evaluate(path):
+    def evaluate(path, parents):
         calls.append(path)
         if len(calls) < 3:
             time.sleep(60)
         return {"AP": 1.0}
 
-    (first,) = LocalExecutor(evaluate, "AP", tries=2, timeout=0.05)([(0, 0)])
+    (first,) = LocalExecutor(evaluate, "AP", tries=2, timeout=0.05)({(0, 0): ()})
     assert first.error == "TimeoutError: it took more than SEARCH.TIMEOUT, 0.05 s" and first.tries == 2
-    (second,) = LocalExecutor(evaluate, "AP", tries=2, timeout=0.05)([(0, 1)])
+    (second,) = LocalExecutor(evaluate, "AP", tries=2, timeout=0.05)({(0, 1): ()})
     assert second.score == 1.0 and second.tries == 1

@@ -19,7 +19,7 @@ HEADER = {"space": "tiny", "metric": "AP"}
 GENERATIONS, POPULATION = 6, 10
 
 
-def evaluate(path):
+def evaluate(path, parents):
     time.sleep(0.001)
     return {"AP": float(sum(i * op for i, op in enumerate(path, 1)) % 23)}
 

@@ -15,7 +15,7 @@ GENERATIONS, POPULATION = 4, 6
 TOTAL = GENERATIONS * POPULATION
 
 
-def metrics_of(path):
+def metrics_of(path, parents=()):
     """Any fixed fitness with many ties."""
     return {"bbox/AP": float(sum(i * op for i, op in enumerate(path, 1)) % 9), "bbox/APl": None}
 
@@ -35,7 +35,7 @@ def search(folder, space=TINY, evaluate=metrics_of, generations=GENERATIONS, met
 def stopping_after(count, calls):
     """An evaluator that is interrupted when it has finished ``count`` candidates."""
 
-    def evaluate(path):
+    def evaluate(path, parents):
         if len(calls) == count:
             raise KeyboardInterrupt
         calls.append(path)
@@ -107,7 +107,7 @@ def test_the_order_in_which_candidates_finish_does_not_matter(tmp_path, uninterr
 def test_a_failing_candidate_is_logged_with_its_error_and_not_tried_again(tmp_path):
     calls = []
 
-    def fails_at_times(path):
+    def fails_at_times(path, parents):
         calls.append(path)
         if path[0] == 1:
             raise RuntimeError("no memory")
@@ -123,7 +123,7 @@ def test_a_failing_candidate_is_logged_with_its_error_and_not_tried_again(tmp_pa
 
 
 def test_a_search_in_which_all_candidates_fail_ends(tmp_path):
-    def fails(path):
+    def fails(path, parents):
         raise ValueError("always")
 
     log = search(tmp_path / "a", evaluate=fails)
@@ -133,7 +133,7 @@ def test_a_search_in_which_all_candidates_fail_ends(tmp_path):
 def test_a_metric_that_is_not_reported_ends_the_search_at_its_first_candidate(tmp_path):
     calls = []
 
-    def evaluate(path):
+    def evaluate(path, parents):
         calls.append(path)
         return {"bbox/AP": 3.0, "bbox/APl": 3.0}
 
@@ -145,7 +145,7 @@ def test_a_metric_that_is_not_reported_ends_the_search_at_its_first_candidate(tm
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_a_failure(tmp_path, value):
-    log = search(tmp_path / "a", generations=1, evaluate=lambda path: {"bbox/AP": value, "bbox/AP50": 3.0})
+    log = search(tmp_path / "a", generations=1, evaluate=lambda path, parents: {"bbox/AP": value, "bbox/AP50": 3.0})
     assert {(c.score, c.error) for c in log.history()} == {(None, "bbox/AP is not a finite number")}
     assert all(c.metrics == {"bbox/AP": None, "bbox/AP50": 3.0} for c in SearchLog(str(tmp_path / "a"), TINY).history())
 

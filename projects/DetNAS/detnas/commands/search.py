@@ -67,14 +67,18 @@ def prepare(cfg, args, method):
     def on_candidate(candidate, is_best):
         if is_best:
             method.on_best(candidate)
+        method.on_candidate(log)
         if candidate.score is not None:
             board.add_scalar("search/score", candidate.score, len(log))
             board.add_scalar("search/best", log.best()[0].score, len(log))
 
-    steps, count = run_search, cfg.SEARCH.GENERATIONS
+    searcher, generations = method.searcher, cfg.SEARCH.GENERATIONS
+    settings = {"costs": method.costs, "on_candidate": on_candidate}
     if cfg.SEARCH.ASYNCHRONOUS:
-        steps, count = run_asynchronous, cfg.SEARCH.GENERATIONS * cfg.SEARCH.POPULATION
-    return log, executor, functools.partial(steps, method.searcher, executor, log, count, method.costs, on_candidate)
+        total = sum(map(searcher.size, range(generations)))
+        return log, executor, functools.partial(run_asynchronous, searcher, executor, log, total, **settings)
+    settings["before_generation"] = functools.partial(method.before_generation, log)
+    return log, executor, functools.partial(run_search, searcher, executor, log, generations, **settings)
 
 
 def check_workers(cfg, args):

@@ -60,7 +60,8 @@ class CandidateEvaluator:
             self.held_out = build_held_out_batches(cfg, self.model)
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
-    def __call__(self, path):
+    def __call__(self, path, parents=()):
+        # The supernet has the weights of every path, whatever it was made from.
         self.supernet.path = path
         with only_warnings("detectron2", "fvcore"):
             self.recalibrate()

@@ -94,6 +94,14 @@ class Searcher:
         self._fill_at_random(found, self.population, rng)
         return found.paths
 
+    def size(self, generation):
+        """How many paths a generation has, where there are as many."""
+        return self.population
+
+    def generation_of(self, number):
+        """Of the proposal of that number, from 0, in a search without generations."""
+        return number // self.population
+
     @property
     def pool_size(self):
         """How many of the best by score :meth:`propose_one` must see; None for all."""

@@ -1,4 +1,7 @@
-"""Where candidates are evaluated. An executor takes paths and yields finished candidates, in any order."""
+"""
+Where candidates are evaluated. An executor takes paths with the paths they were made from, and yields finished
+candidates, in any order.
+"""
 
 import contextlib
 import logging
@@ -20,12 +23,12 @@ class SearchImpossible(ValueError):
 
 class LocalExecutor:
     """
-    Executor in this process, one path after the other. ``executor(paths)`` yields finished candidates; ``submit(path)``
-    and ``next()`` do the same path by path. A failure is a candidate with an error, not an exception, but for
-    :class:`SearchImpossible`.
+    Executor in this process, one path after the other. ``executor({path: parents})`` yields finished candidates;
+    ``submit(path, parents)`` and ``next()`` do the same path by path. A failure is a candidate with an error, not an
+    exception, but for :class:`SearchImpossible`.
 
     Args:
-        evaluate: path -> dict of metrics.
+        evaluate: (path, the paths it was made from) -> dict of metrics.
         metric: name of the one that is the score.
         tries: how often a candidate that fails is tried.
         timeout: seconds after which it counts as failed; 0 for no limit. Works in a main thread of Unix only.
@@ -40,17 +43,17 @@ class LocalExecutor:
     def __call__(self, paths):
         return run_all(self, paths)
 
-    def submit(self, path):
-        self.waiting.append(path)
+    def submit(self, path, parents):
+        self.waiting.append((path, parents))
 
     def next(self):
         """The next finished candidate of those submitted."""
-        path = self.waiting.pop(0)
+        path, parents = self.waiting.pop(0)
         for number in range(1, self.tries + 1):
             start = time.perf_counter()
             try:
                 with _time_limit(self.timeout):
-                    result = result_of(self.evaluate(path), self.metric)
+                    result = result_of(self.evaluate(path, parents), self.metric)
             except SearchImpossible:
                 raise
             except UnreadableImage as e:
@@ -74,9 +77,9 @@ class LocalExecutor:
 
 
 def run_all(executor, paths):
-    """Submit paths and yield their candidates as they finish."""
-    for path in paths:
-        executor.submit(path)
+    """Submit the paths of {path: parents} and yield their candidates as they finish."""
+    for path, parents in paths.items():
+        executor.submit(path, parents)
     for _ in paths:
         yield executor.next()
 

@@ -1,4 +1,7 @@
-"""The history of a search: ``search.jsonl``, append-only, a header and one line per finished candidate."""
+"""
+The history of a search: ``search.jsonl``, append-only: a header, then a line for each finished candidate, and for each
+event that is none, such as SP-NAS's reignition.
+"""
 
 import bisect
 import dataclasses
@@ -74,7 +77,7 @@ class SearchLog:
     def __init__(self, folder, space, header=None):
         self.path = os.path.join(folder, "search.jsonl")
         self.space = space
-        self._candidates = {}
+        self._candidates, self._events = {}, []
         self._ranked = []  # those with a score, best first
         self._lock = lock_folder(folder, "search") if header is not None else None
         try:
@@ -104,10 +107,12 @@ class SearchLog:
             self._check_header(json.loads(json.dumps(header)))
         for number, line in enumerate(lines[1:], 2):
             try:
-                candidate = self._read_candidate(line)
+                if "event" in line:
+                    self._events.append(line)
+                else:
+                    self._add(self._read_candidate(line))
             except (TypeError, KeyError, ValueError, AttributeError) as e:
                 raise ValueError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
-            self._add(candidate)
 
     def _add(self, candidate):
         before = self._candidates.get(candidate.path)
@@ -185,6 +190,19 @@ class SearchLog:
         self._append({**dataclasses.asdict(candidate), **archs})
         self._add(candidate)
 
+    def append_event(self, event):
+        """
+        Write what is no candidate to the disk.
+
+        Args:
+            event: dict for JSON: "event" is its kind, "generation" the one that it comes before.
+
+        Raises:
+            LogWriteError: if the disk does not take it.
+        """
+        self._append(event)
+        self._events.append(event)
+
     def close(self):
         """Let another search write into the folder."""
         if self._lock:
@@ -199,6 +217,10 @@ class SearchLog:
     def history(self):
         """All finished candidates, in the order in which they were written."""
         return list(self._candidates.values())
+
+    def events(self):
+        """All events, in the order in which they were written."""
+        return list(self._events)
 
     def best(self, count=1):
         """The best candidates, best first; None for all that have a score."""

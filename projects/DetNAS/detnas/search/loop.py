@@ -7,29 +7,37 @@ import time
 logger = logging.getLogger(__name__)
 
 
-def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_candidate=lambda *_: None):
+def _nothing(*_):
+    pass
+
+
+def run_search(
+    searcher, executor, log, generations, costs=lambda path: {}, on_candidate=_nothing, before_generation=_nothing
+):
     """
     Propose, evaluate, log, generation by generation. What the log holds already is not evaluated again, so an
     interrupted search continues where it stopped.
 
     Args:
         searcher: gives the paths of a generation, see :class:`detnas.search.evolution.Searcher`.
-        executor: paths -> iterator of finished candidates.
+        executor: {path: the paths it was made from} -> iterator of finished candidates.
         log: a :class:`detnas.search.log.SearchLog`.
         generations: how many.
         costs: path -> dict of its costs, kept in the log.
         on_candidate: called with a candidate that is in the log, and whether it is the best so far.
+        before_generation: called with the number of a generation before its paths are proposed.
     """
-    progress = Progress(searcher.population * generations, log)
+    progress = Progress(sum(map(searcher.size, range(generations))), log)
     _repeat_best(log, on_candidate)
     for generation in range(generations):
+        before_generation(generation)
         paths = searcher.lineage(log.history(), generation)
         if not paths:
             logger.warning(f"No new path meets the constraints: the search ends before generation {generation + 1}.")
             break
-        if len(paths) < searcher.population:
+        if len(paths) < searcher.size(generation):
             logger.warning(f"Only {len(paths)} new paths meet the constraints in generation {generation + 1}.")
-        for candidate in executor([path for path in paths if path not in log]):
+        for candidate in executor({path: parents for path, parents in paths.items() if path not in log}):
             known = {"generation": generation, "parents": paths[candidate.path], "costs": costs(candidate.path)}
             _record(dataclasses.replace(candidate, **known), log, on_candidate)
             progress.report(candidate, f"generation {generation + 1}/{generations}")
@@ -37,7 +45,7 @@ def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_c
     progress.end()
 
 
-def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=lambda *_: None):
+def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=_nothing):
     """
     The same without generations: whenever a worker is free it gets the next path, made from all that is finished. The
     parents, and so the result, depend on the order in which candidates finish; with one worker they do not.
@@ -48,6 +56,8 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
         total: number of candidates.
     """
     progress = Progress(total, log)
+    if executor.workers > 1:
+        logger.info("Asynchronous, on several workers: the result depends on the order in which candidates finish.")
     _repeat_best(log, on_candidate)
     flying = {}  # path -> (number of its proposal, its parents)
     number, used_up = len(log), False
@@ -55,18 +65,21 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
         while not used_up and number < total and len(flying) < executor.workers:
             pool = log.best(searcher.pool_size)
             proposal = searcher.propose_one(pool, number, lambda path: path in flying or path in log)
+            if proposal is None and flying:
+                # Its parents may be among those that run.
+                break
             if proposal is None:
                 logger.warning(f"No new path meets the constraints: the search ends after {number} candidates.")
                 used_up = True
                 break
             flying[proposal[0]] = number, proposal[1]
-            executor.submit(proposal[0])
+            executor.submit(*proposal)
             number += 1
         if not flying:
             break
         candidate = executor.next()
         proposed, parents = flying.pop(candidate.path)
-        known = {"generation": proposed // searcher.population, "parents": parents, "costs": costs(candidate.path)}
+        known = {"generation": searcher.generation_of(proposed), "parents": parents, "costs": costs(candidate.path)}
         _record(dataclasses.replace(candidate, **known), log, on_candidate)
         progress.report(candidate, f"{len(flying)} running")
     progress.end()

@@ -24,7 +24,7 @@ class Method:
 
     Attributes:
         space: of the candidates, with ``name``, ``parse(text)`` -> candidate and ``format(candidate)`` -> text.
-        searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``population``, and
+        searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``size(generation)``, and
             ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
     """
 
@@ -37,7 +37,10 @@ class Method:
         raise NotImplementedError
 
     def evaluator(self):
-        """A function without arguments that can be pickled, and gives one: candidate -> dict of metrics."""
+        """
+        A function without arguments that can be pickled, and gives one: (candidate, the candidates it was made from) ->
+        dict of metrics.
+        """
         raise NotImplementedError
 
     def check_evaluator(self):
@@ -48,8 +51,17 @@ class Method:
             FileNotFoundError, ValueError: if they cannot build an evaluator.
         """
 
+    def before_generation(self, log, generation):
+        """
+        Called before the candidates of a generation are proposed, also again when the search is taken up in it. Not
+        called in an asynchronous search.
+        """
+
     def on_best(self, candidate):
         """Called with a :class:`detnas.search.log.Candidate` that is the best so far."""
+
+    def on_candidate(self, log):
+        """Called when a candidate has been written to the log, after :meth:`on_best`."""
 
     def finish(self, log, evaluator):
         """

@@ -24,7 +24,7 @@ class RayExecutor:
     A worker that dies is replaced; a candidate whose worker died, that raised, or that hung is tried again.
 
     Args:
-        build: () -> evaluate, which is path -> dict of metrics; runs in each worker.
+        build: () -> evaluate, which is (path, the paths it was made from) -> dict of metrics; runs in each worker.
         metric: name of the one that is the score.
         workers: number of workers.
         gpus: GPUs of each worker.
@@ -43,7 +43,7 @@ class RayExecutor:
         self.build = self.ray.put(build)
         self.waiting = collections.deque()
         self.failures = collections.defaultdict(list)  # path -> errors so far
-        self.running = {}  # reference of a result -> (worker, path, when it began)
+        self.running = {}  # reference of a result -> (worker, (path, parents), when it began)
         self.idle, self.starting, self.failed_starts = [], {}, 0
         for _ in range(workers):
             self._start_worker()
@@ -51,8 +51,8 @@ class RayExecutor:
     def __call__(self, paths):
         return run_all(self, paths)
 
-    def submit(self, path):
-        self.waiting.append(path)
+    def submit(self, path, parents):
+        self.waiting.append((path, parents))
         self._assign()
 
     def next(self):
@@ -100,17 +100,17 @@ class RayExecutor:
 
     def _assign(self):
         while self.idle and self.waiting:
-            worker, path = self.idle.pop(0), self.waiting.popleft()
-            self.running[worker.evaluate.remote(path)] = worker, path, time.monotonic()
+            worker, job = self.idle.pop(0), self.waiting.popleft()
+            self.running[worker.evaluate.remote(*job)] = worker, job, time.monotonic()
 
     def _finish(self, reference):
-        worker, path, start = self.running.pop(reference)
+        worker, job, start = self.running.pop(reference)
         try:
             metrics, seconds, name = self.ray.get(reference)
             result = result_of(metrics, self.metric)
         except self.ray.exceptions.RayActorError as e:
             self._start_worker()
-            return self._failed(path, f"its worker died: {_first_line(e)}", start)
+            return self._failed(job, f"its worker died: {_first_line(e)}", start)
         except SearchImpossible:
             raise
         except Exception as e:
@@ -119,26 +119,27 @@ class RayExecutor:
             cause = getattr(e, "cause", None) or e
             if isinstance(cause, UnreadableImage):
                 raise SearchImpossible(str(cause)) from None
-            return self._failed(path, f"{type(cause).__name__}: {_first_line(cause)}", start)
+            return self._failed(job, f"{type(cause).__name__}: {_first_line(cause)}", start)
         self.idle.append(worker)
         if "error" in result:
-            return self._failed(path, result["error"], start, metrics=result["metrics"])
-        tries = len(self.failures.pop(path, ())) + 1
-        return Candidate(path, seconds=round(seconds, 3), worker=name, tries=tries, **result)
+            return self._failed(job, result["error"], start, metrics=result["metrics"])
+        tries = len(self.failures.pop(job[0], ())) + 1
+        return Candidate(job[0], seconds=round(seconds, 3), worker=name, tries=tries, **result)
 
     def _give_up(self, reference, error):
-        worker, path, start = self.running.pop(reference)
+        worker, job, start = self.running.pop(reference)
         self.ray.kill(worker)
         self._start_worker()
-        return self._failed(path, f"TimeoutError: {error}", start)
+        return self._failed(job, f"TimeoutError: {error}", start)
 
-    def _failed(self, path, error, start, **result):
+    def _failed(self, job, error, start, **result):
         """Put a path back, or give its candidate if it was tried often enough."""
+        path, _ = job
         self.failures[path].append(error)
         count = len(self.failures[path])
         logger.warning(f"Candidate {path} failed, try {count} of {self.tries}: {error}")
         if count < self.tries:
-            self.waiting.append(path)
+            self.waiting.append(job)
             return None
         del self.failures[path]
         seconds = round(time.monotonic() - start, 3)
@@ -154,9 +155,9 @@ class _Worker:
     def ready(self):
         """Answers once the evaluator is built."""
 
-    def evaluate(self, path):
+    def evaluate(self, path, parents):
         start = time.perf_counter()
-        metrics = self.evaluator(path)
+        metrics = self.evaluator(path, parents)
         return metrics, time.perf_counter() - start, f"{os.uname().nodename}:{os.getpid()}"
 
 
