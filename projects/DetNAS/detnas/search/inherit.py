@@ -1,16 +1,13 @@
 """A path of a search as a network of its own, with the weights it was evaluated with."""
 
-import functools
 import hashlib
 import os
 
-import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.files import write_atomically
-from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch
+from detnas.launch.earlier_steps import BEST_CONFIG, read_arch
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.zoo import SUPERNET
@@ -83,47 +80,3 @@ def inherit_path(cfg, log, weights, path):
     if given != logged:
         raise ValueError(f"{weights or 'random weights'}: the search ran with other weights (sha256 {logged})")
     return build_candidate_evaluator(cfg, weights).inherit(path)
-
-
-def write_best(log, evaluator):
-    """
-    Leave the best candidate's whole network beside the log: its weights as the search evaluated it, "model" of
-    ``best.pth``, for everything that loads a trained network. A file that is of this candidate already is left alone.
-
-    Args:
-        log: the :class:`SearchLog` of a search.
-        evaluator: function that gives a :class:`CandidateEvaluator` of its supernet; called where it is needed.
-
-    Returns:
-        the file; None if no candidate has a score.
-
-    Raises:
-        OSError: if it cannot be written; the log is as it was, and so is a file from before.
-    """
-    if not log.best():
-        return None
-    best = log.best()[0]
-    file = os.path.join(os.path.dirname(log.path), BEST_WEIGHTS)
-    about = {
-        "arch": log.space.format(best.path),
-        "metrics": best.metrics,
-        "weights_sha256": log.header.get("weights_sha256"),
-    }
-    if _found_as(file) == about:
-        return file
-    try:
-        state = {name: value.cpu() for name, value in evaluator().inherit(best.path).items()}
-        write_atomically(PathManager, file, functools.partial(torch.save, {"model": state, "found": about}))
-    except (OSError, RuntimeError) as e:
-        reason = (str(e) or type(e).__name__).splitlines()[0]
-        raise OSError(f"{file} cannot be written: {reason}; the log is whole, so start the search again for it") from e
-    return file
-
-
-def _found_as(file):
-    """What a best.pth says of its candidate; None if there is none, or one that cannot be read."""
-    try:
-        with PathManager.open(file, "rb") as f:
-            return torch.load(f, map_location="cpu", weights_only=True)["found"]
-    except Exception:  # torch raises many kinds for broken files
-        return None

@@ -1,7 +1,4 @@
-"""
-The history of a search: ``search.jsonl``, append-only: a header, then a line for each finished candidate, and for each
-event that is none, such as SP-NAS's reignition.
-"""
+"""The history of a search, ``search.jsonl``, append-only: a header, then a line per finished candidate or event."""
 
 import bisect
 import dataclasses
@@ -192,10 +189,7 @@ class SearchLog:
 
     def append_event(self, event):
         """
-        Write what is no candidate to the disk.
-
-        Args:
-            event: dict for JSON: "event" is its kind, "generation" the one that it comes before.
+        Write what is no candidate, a dict for JSON: "event" is its kind, "generation" the one that it comes before.
 
         Raises:
             LogWriteError: if the disk does not take it.

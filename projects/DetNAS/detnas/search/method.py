@@ -28,6 +28,15 @@ class Method:
             ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
     """
 
+    @classmethod
+    def check_before_training(cls, cfg):
+        """
+        Called before ``train_net.py`` trains what the config describes, hours before its search.
+
+        Raises:
+            FileNotFoundError, ValueError: if ``search_net.py`` will refuse the config.
+        """
+
     def costs(self, candidate):
         """What a candidate costs: name -> number, kept in the log."""
         return {}

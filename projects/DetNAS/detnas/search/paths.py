@@ -10,24 +10,25 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
+from detnas.cost.limits import LATENCY, Limits
 from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
-from detnas.launch.setup import register_datasets
 from detnas.modeling.weights import load_weights
 from detnas.space import single_op_paths
+from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
 from .evolution import Searcher, best_first
-from .inherit import logged_candidate, weights_id, write_best
+from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .pareto import pareto_order
 from .spaces import write_path_space
 from .tables import metrics_table
+from .winner import write_best_config, write_best_weights
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +59,24 @@ class PathSearch(Method):
 
     def __init__(self, cfg, args):
         self.cfg, self.args = cfg, args
-        check_metric(cfg)
-        self.limits = Limits(cfg, config_space(cfg))
+        self.limits, self.initial, self.searcher = _read_settings(cfg)
         self.space, self.costs = self.limits.space, self.limits.costs
-        self.initial = initial_paths(cfg, self.limits)
-        self.searcher = build_searcher(cfg, self.limits, self.initial)
         self.weights = supernet_weights(cfg, args)
         if self.weights and (warning := readiness_warning(self.weights)):
             logger.warning(warning)
+
+    @classmethod
+    def check_before_training(cls, cfg):
+        if cfg.MODEL.DETNAS.ARCH != SUPERNET or is_classifier(cfg):
+            return
+        cfg = cfg.clone()
+        cfg.defrost()
+        # A latency is that of the machine that searches.
+        limits = [text for text in cfg.SEARCH.CONSTRAINTS if LATENCY not in text]
+        if len(limits) < len(cfg.SEARCH.CONSTRAINTS):
+            cfg.SEARCH.OBJECTIVES = [name for name in cfg.SEARCH.OBJECTIVES if name != LATENCY]
+        cfg.SEARCH.CONSTRAINTS = limits
+        _read_settings(cfg)
 
     def header(self):
         return path_header(self.cfg, self.limits, self.weights, self.initial)
@@ -83,17 +94,11 @@ class PathSearch(Method):
         """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
         cfg = load_config(self.args.config_file, self.args.opts)
         cfg.MODEL.DETNAS.ARCH = self.space.format(candidate.path)
-        # Both files together are all that the detector needs, without its data.
-        cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())
-        cfg.MODEL.WEIGHTS = BEST_WEIGHTS
-        cfg.SEARCH.WINNER = True
-        cfg.OUTPUT_DIR = os.path.join(self.cfg.OUTPUT_DIR, "best")
-        with PathManager.open(os.path.join(self.cfg.OUTPUT_DIR, BEST_CONFIG), "w") as f:
-            f.write(_ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=BEST_WEIGHTS))
-            f.write(cfg.dump())
+        about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=BEST_WEIGHTS)
+        write_best_config(cfg, self.cfg.OUTPUT_DIR, about)
 
     def finish(self, log, evaluator):
-        return self._result(log) if write_best(log, evaluator) else []
+        return self._result(log) if write_best_weights(log, lambda path: evaluator().inherit(path)) else []
 
     def _result(self, log):
         """Where the winner is, and what can be done with it."""
@@ -123,6 +128,14 @@ class PathSearch(Method):
             result = {"path": space.format(path), "recalibrated": not args.no_recalibration, "metrics": metrics}
             json.dump(result, f, indent=2)
         return metrics
+
+
+def _read_settings(cfg):
+    """Limits, first paths and searcher of a config; raises what is wrong with it."""
+    check_metric(cfg)
+    limits = Limits(cfg, config_space(cfg))
+    initial = initial_paths(cfg, limits)
+    return limits, initial, build_searcher(cfg, limits, initial)
 
 
 def supernet_weights(cfg, args):
