@@ -8,9 +8,9 @@ from detectron2.config import get_cfg
 from detectron2.engine import default_argument_parser
 from scripts import ROOT
 
-from detnas import add_detnas_config, get_space
+from detnas import get_space
 from detnas.command_line import argument_parser
-from detnas.config.load import quick_default
+from detnas.config.load import load_config, quick_default
 from detnas.config.settings import RULES, check_settings
 from detnas.search.log import Candidate, SearchLog
 
@@ -70,9 +70,7 @@ def test_the_parser_has_detectron2s_options_and_defaults():
 
 
 def test_every_setting_of_the_table_has_a_default_that_it_allows():
-    cfg = get_cfg()
-    add_detnas_config(cfg)
-    check_settings(cfg)
+    check_settings(load_config(None))
     assert len(RULES) > 60
 
 
