@@ -109,12 +109,10 @@ def test_a_missing_config_file_is_named(fails, tmp_path):
     assert fails(train_net, tmp_path / "gone.yaml", {}) == f"config file {tmp_path}/gone.yaml does not exist"
 
 
-def test_an_option_after_the_overrides_is_explained(capsys):
+def test_an_option_after_the_overrides_is_explained(refused):
     words = ["--config-file", "", "SOLVER.MAX_ITER", "3", "--eval-only", "SEED", "1"]
-    with pytest.raises(SystemExit) as caught:
-        launch(train_net.main, argument_parser().parse_args(words))
-    assert caught.value.code == 2
-    assert "--eval-only stands among the KEY VALUE overrides; options go before them" in capsys.readouterr().err
+    sentence = "--eval-only stands among the KEY VALUE overrides; options go before them"
+    assert refused(launch, train_net.main, argument_parser().parse_args(words)) == sentence
 
 
 @pytest.mark.parametrize("script", [train_net, search_net])
@@ -291,11 +289,6 @@ def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(fails, run, toy_r
 @pytest.mark.parametrize("key, value", KEYS)
 def test_a_key_that_is_none_and_a_value_of_another_type_are_named(fails, run, key, value):
     assert key in fails(train_net, DETECTOR, {"OUTPUT_DIR": run, key: value})
-
-
-def test_a_key_that_is_nearly_one_is_answered_with_it(fails, run):
-    words = fails(train_net, DETECTOR, {"SOLVER.MAXITER": 5})
-    assert words == "SOLVER.MAXITER is no setting; did you mean SOLVER.MAX_ITER?"
 
 
 @pytest.mark.parametrize("overrides, words", LATER)

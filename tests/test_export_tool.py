@@ -7,7 +7,6 @@ import shutil
 import pytest
 import torch
 import yaml
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from export_runs import export
 from scripts import ROOT
@@ -15,6 +14,7 @@ from toy_runs import DEMO, RETINANET, SHORT, classification, command, detection,
 
 import detnas
 import train_net
+from detnas.config.load import load_config
 from detnas.export import check as traced_check
 from detnas.export import traced
 from detnas.export.network import load_network_config
@@ -50,10 +50,7 @@ def retinanet(tmp_path):
         "RETINANET": {"NORM": "SyncBN", "NUM_CLASSES": 4},
     }
     path.write_text(yaml.safe_dump({"_BASE_": RETINANET, "MODEL": model, "OUTPUT_DIR": str(tmp_path)}))
-    cfg = get_cfg()
-    detnas.add_detnas_config(cfg)
-    cfg.merge_from_file(str(path))
-    cfg.MODEL.DEVICE = "cpu"
+    cfg = load_config(str(path), ["MODEL.DEVICE", "cpu"])
     torch.manual_seed(0)
     state = build_model(cfg).state_dict()
     state["head.cls_score.weight"] *= 100

@@ -4,12 +4,11 @@ import contextlib
 import logging
 from pathlib import Path
 
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from detectron2.utils import logger as detectron2_logger
 
-from detnas import add_detnas_config
 from detnas.command_line import argument_parser
+from detnas.config.load import load_config
 from detnas.launch.setup import setup
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
@@ -60,8 +59,7 @@ def retinanet(root):
 
 def bare_config(overrides):
     """Detectron2's default config with the keys of DetNAS, plain batch norm in the backbone, on the CPU."""
-    cfg = get_cfg()
-    add_detnas_config(cfg)
+    cfg = load_config(None)
     for key, value in {"MODEL.DEVICE": "cpu", "MODEL.DETNAS.NORM": "BN", **overrides}.items():
         # An arch of digits is no number.
         cfg.merge_from_list([key, repr(value) if isinstance(value, str) else value])

@@ -65,9 +65,10 @@ def main(args):
     with user_errors():
         result = from_released(read_checkpoint(args.input), args.shuffle)
         check_weights(args.input, result.state, expected_state(result))
+        about = {name: getattr(result, name) for name in ("kind", "space", "arch", "shuffle")}
         PathManager.mkdirs(os.path.dirname(args.output) or ".")
         with PathManager.open(args.output, "wb") as f:
-            torch.save({"model": result.state, "detnas": result.metadata}, f)
+            torch.save({"model": result.state, "detnas": about}, f)
     print(f"{args.input}: {result.kind} of space {result.space}, {result.arch}, {len(result.state)} tensors")
     for change in result.changes:
         print(f"- {change}")

@@ -4,12 +4,11 @@ import logging
 import os
 
 import torch
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.keys import add_detnas_config, config_space
+from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.launch.earlier_steps import read_arch, trained_weights
 from detnas.launch.machine import norm_nodes
@@ -114,8 +113,7 @@ def network_weights(config_file, cfg, opts):
 
 def portable_config(cfg):
     """A copy of :func:`load_network_config`'s config that names nothing of this machine."""
-    portable, default = cfg.clone(), get_cfg()
-    add_detnas_config(default)
+    portable, default = cfg.clone(), load_config(None)
     portable.defrost()
     # Data sets that Detectron2 knows have their name everywhere; the others say where they lie here.
     known = {key: tuple(name for name in cfg.DATASETS[key] if ":" not in name) for key in ("TRAIN", "TEST")}

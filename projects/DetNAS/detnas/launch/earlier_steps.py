@@ -4,10 +4,11 @@ import json
 import os
 
 import yaml
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.keys import OWN_SPACE, add_detnas_config, config_space
+from detnas.config.keys import OWN_SPACE, config_space
+from detnas.config.load import load_config
 from detnas.zoo import resolve_arch
 
 #: files that a search writes: the winner's config, and its whole network with the supernet's weights
@@ -74,9 +75,7 @@ def read_detnas(path):
     """MODEL.DETNAS of a yaml file without ``_BASE_``, and its space."""
     with PathManager.open(path) as f:
         detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
-    default = get_cfg()
-    add_detnas_config(default)
-    own = {**default.MODEL.DETNAS.OWN_SPACE, **detnas.get("OWN_SPACE", {})}
+    own = {**load_config(None).MODEL.DETNAS.OWN_SPACE, **detnas.get("OWN_SPACE", {})}
     return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {**detnas, "OWN_SPACE": own}}}))
 
 

@@ -47,11 +47,6 @@ class Released:
     unused: list = field(default_factory=list)
     changes: list = field(default_factory=list)
 
-    @property
-    def metadata(self):
-        """What the converted file says about its weights, beside them."""
-        return {"kind": self.kind, "space": self.space, "arch": self.arch, "shuffle": self.shuffle}
-
 
 def from_released(released, shuffle=None):
     """
