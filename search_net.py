@@ -14,6 +14,7 @@ CONFIG is the one that trained the supernet; the weights are its model_final.pth
 
 import argparse
 
+import spnas  # noqa: F401  it registers its networks, keys and method
 from detnas.command_line import argument_parser, check_command_line
 from detnas.commands.show import is_asked_for, show
 from detnas.errors import user_errors

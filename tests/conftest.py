@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
+import spnas  # isort: skip  # noqa: F401  it registers its networks, keys and method
 import pytest
 from toy_runs import own_loggers
 

@@ -14,6 +14,7 @@ import argparse
 import os
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
 
 from detnas.data.mapper import is_classifier
 from detnas.errors import user_errors

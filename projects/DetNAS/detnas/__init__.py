@@ -44,4 +44,6 @@ def __dir__():
     return [*globals(), *_MODULES]
 
 
-register_with_detectron2()
+register_with_detectron2(
+    *(f"detnas.{module}" for module in ("compat", "modeling.builders", "modeling.classifier", "modeling.released_boxes"))
+)

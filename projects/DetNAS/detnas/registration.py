@@ -1,4 +1,4 @@
-"""Registers the package's networks, and applies the fixes of ``compat.py``, as soon as Detectron2 is imported."""
+"""Registers networks, and applies the fixes of ``compat.py``, as soon as Detectron2 is imported."""
 
 import importlib
 import importlib.abc
@@ -13,9 +13,14 @@ _INSTALL = (
 )
 
 
-def register_with_detectron2():
+#: modules to import as soon as Detectron2 is
+_waiting = []
+
+
+def register_with_detectron2(*modules):
     """
-    Register now, or as soon as something imports Detectron2: that takes seconds, which reading a log does not need.
+    Import modules, which register what they define, now, or as soon as something imports Detectron2: that takes
+    seconds, which reading a log does not need.
 
     Raises:
         ModuleNotFoundError: if there is none.
@@ -23,18 +28,20 @@ def register_with_detectron2():
     if importlib.util.find_spec("detectron2") is None:
         raise ModuleNotFoundError(_INSTALL, name="detectron2")
     if "detectron2" in sys.modules:
-        _register()
-    else:
+        _import(modules)
+        return
+    if not _waiting:
         sys.meta_path.insert(0, _AfterImport())
+    _waiting.extend(modules)
 
 
-def _register():
-    for module in ("compat", "modeling.builders", "modeling.classifier", "modeling.released_boxes"):
-        importlib.import_module(f"detnas.{module}")
+def _import(modules):
+    for module in modules:
+        importlib.import_module(module)
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Finds Detectron2 as everybody does, and registers once its ``__init__.py`` has run."""
+    """Finds Detectron2 as everybody does, and imports what waits for it once its ``__init__.py`` has run."""
 
     def find_spec(self, name, path=None, target=None):
         if name != "detectron2":
@@ -46,7 +53,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         def run_and_register(module):
             run(module)
             sys.meta_path.remove(self)
-            _register()
+            _import(_waiting)
 
         spec.loader.exec_module = run_and_register
         return spec

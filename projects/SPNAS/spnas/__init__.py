@@ -1,1 +1,36 @@
-"""SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2."""
+"""
+SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2.
+
+Importing the package registers its networks, its config keys and its method of search, as ``detnas`` does with its own.
+What is slow to import is imported when it is used.
+"""
+
+import importlib
+
+from detnas.config.load import register_config
+from detnas.registration import register_with_detectron2
+from detnas.search.method import register_method
+
+from .config import add_spnas_config
+from .fit import fit_to_code
+from .space import read_serial_space
+
+#: public name -> module that has it
+_MODULES = {
+    "SPNet": "backbone",
+    "SerialCode": "code",
+    "from_torchvision": "torchvision",
+    "inherit": "inherit",
+}
+__all__ = ["add_spnas_config", "fit_to_code", *_MODULES]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+register_config(add_spnas_config, fit_to_code)
+register_method("serial", read_serial_space, "spnas.serial:SerialSearch")
+register_with_detectron2("spnas.builders")

@@ -64,10 +64,10 @@ def prepare(cfg, args, method):
     executor = build_executor(cfg, method, workers=max(args.num_gpus, args.cpu_processes))
     board = SummaryWriter(cfg.OUTPUT_DIR)
 
-    def on_candidate(candidate, is_best):
+    def on_candidate(candidate, is_best, needed):
         if is_best:
             method.on_best(candidate)
-        method.on_candidate(log)
+        method.on_candidate(log, needed)
         if candidate.score is not None:
             board.add_scalar("search/score", candidate.score, len(log))
             board.add_scalar("search/best", log.best()[0].score, len(log))

@@ -1,5 +1,6 @@
 """Loads the config of a file with overrides as it is written, not yet fitted to data and machine."""
 
+import datetime
 import difflib
 import importlib.util
 import os
@@ -7,6 +8,22 @@ import os
 import yaml
 
 from .keys import add_detnas_config, quote_arch
+
+
+#: what other packages add: functions of a config that add keys, and that set what follows from others
+_added, _fitted = [], []
+
+
+def register_config(add_keys, fit):
+    """
+    Let a package beside this one have config keys of its own.
+
+    Args:
+        add_keys: called with a config of Detectron2 to add its keys, in place.
+        fit: called with a loaded config to set what follows from other settings, in place. Twice does no harm.
+    """
+    _added.append(add_keys)
+    _fitted.append(fit)
 
 
 def load_config(config_file, opts=(), quick=False):
@@ -21,7 +38,8 @@ def load_config(config_file, opts=(), quick=False):
     """
     # A file from elsewhere needs Detectron2's PathManager.
     cfg = quick_default() if quick and "://" not in config_file else _detectron2_default()
-    add_detnas_config(cfg)
+    for add_keys in (add_detnas_config, *_added):
+        add_keys(cfg)
     if config_file:
         if "://" not in config_file and not os.path.isfile(config_file):
             raise FileNotFoundError(f"config file {config_file} does not exist")
@@ -29,6 +47,7 @@ def load_config(config_file, opts=(), quick=False):
             # Not merge_from_file: that falls back to loading yaml which can run code.
             settings = cfg.load_yaml_with_base(config_file)
             quote_arch(settings)
+            _dates_as_text(settings)
             cfg.merge_from_other_cfg(type(cfg)(settings))
         except yaml.YAMLError as e:
             raise ValueError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
@@ -55,7 +74,18 @@ def load_config(config_file, opts=(), quick=False):
             cfg.merge_from_list([key, value])
         except ValueError:
             raise ValueError(f"{key} {value}: a value such as {now!r} is expected") from None
+    for fit in _fitted:
+        fit(cfg)
     return cfg
+
+
+def _dates_as_text(settings):
+    """Undo, in place, that yaml takes a text such as 1112-11-21, which may be the code of a network, for a date."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            _dates_as_text(value)
+        elif isinstance(value, datetime.date):
+            settings[key] = value.isoformat()
 
 
 def _settings(node, prefix=""):

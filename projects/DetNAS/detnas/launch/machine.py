@@ -37,8 +37,8 @@ def fit_to_processes(cfg):
 
 def norm_nodes(cfg):
     """The parts of a config whose NORM can be SyncBN; RetinaNet, which treats it in a way of its own, is not one."""
-    model = cfg.MODEL
-    return [model.DETNAS, model.RESNETS, model.FPN, model.ROI_BOX_HEAD, model.ROI_MASK_HEAD, model.SEM_SEG_HEAD]
+    nodes = {name: node for name, node in cfg.MODEL.items() if isinstance(node, dict) and "NORM" in node}
+    return [node for name, node in nodes.items() if name != "RETINANET"]
 
 
 def fit_to_device(cfg):

@@ -28,8 +28,8 @@ def build_detnas_backbone(cfg, input_shape=None):
     return (DetNASSupernet if cfg.MODEL.DETNAS.ARCH == SUPERNET else DetNASNet)(cfg, input_shape)
 
 
-def _fpn(cfg, input_shape, top_block):
-    bottom_up = build_detnas_backbone(cfg, input_shape)
+def build_fpn(cfg, bottom_up, top_block):
+    """The FPN of a config on a backbone; the top block continues from its last level."""
     last = bottom_up.output_shape()[cfg.MODEL.FPN.IN_FEATURES[-1]]
     # Detectron2 takes p5 for the last level, which it is with four stages.
     top_block.in_feature = f"p{last.stride.bit_length() - 1}"
@@ -46,11 +46,12 @@ def _fpn(cfg, input_shape, top_block):
 @BACKBONE_REGISTRY.register()
 def build_detnas_fpn_backbone(cfg, input_shape=None):
     """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
-    return _fpn(cfg, input_shape, LastLevelMaxPool())
+    return build_fpn(cfg, build_detnas_backbone(cfg, input_shape), LastLevelMaxPool())
 
 
 @BACKBONE_REGISTRY.register()
 def build_detnas_retinanet_fpn_backbone(cfg, input_shape=None):
     """FPN for RetinaNet: p6 and p7 are convolved from p5, as in the released RetinaNet models."""
     channels = cfg.MODEL.FPN.OUT_CHANNELS
-    return _fpn(cfg, input_shape, LastLevelP6P7(channels, channels, in_feature="p5"))
+    top_block = LastLevelP6P7(channels, channels, in_feature="p5")
+    return build_fpn(cfg, build_detnas_backbone(cfg, input_shape), top_block)

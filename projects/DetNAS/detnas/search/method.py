@@ -69,8 +69,13 @@ class Method:
     def on_best(self, candidate):
         """Called with a :class:`detnas.search.log.Candidate` that is the best so far."""
 
-    def on_candidate(self, log):
-        """Called when a candidate has been written to the log, after :meth:`on_best`."""
+    def on_candidate(self, log, needed):
+        """
+        Called when a candidate has been written to the log, after :meth:`on_best`.
+
+        Args:
+            needed: the candidates from which those were made that are not finished.
+        """
 
     def finish(self, log, evaluator):
         """

@@ -1,0 +1,131 @@
+"""The serial networks of SP-NAS, as Detectron2 backbones."""
+
+import torch.nn.functional as F
+from detectron2.config import configurable
+from detectron2.layers import CNNBlockBase, Conv2d, get_norm
+from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
+from fvcore.nn import weight_init
+from torch import nn
+
+from .code import SerialCode
+from .config import NORMS, split_block
+
+#: stage outputs, first stage first
+FEATURES = tuple(f"res{k}" for k in range(2, 8))
+
+
+class SPNet(ResNet):
+    """
+    The network of a serial code. Names of its weights are those of Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``.
+
+    Args:
+        code: a :class:`spnas.code.SerialCode` or its text.
+        block: "basic", "bottleneck" (stride on its 3x3), or "32x4d" and the like for ResNeXt's.
+        base_width: channels of the stem, and planes of a block at width 1; a bottleneck puts out 4 times as many.
+        stem: "7x7", a conv and a 3x3 max-pool, or "3x3", two convs; stride 4 in both.
+        shortcut: of a block that halves the resolution and keeps the channels: "subsample", without parameters, so that
+            a block owns the same tensors wherever it stands and a search can move it; or "projection", as in the
+            published networks.
+        norm: one of :data:`spnas.config.NORMS`.
+        out_features: which of "res2".. to return, None for all; later stages are not built.
+        freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
+
+    Raises:
+        ValueError: if the code is none, or a setting does not fit.
+    """
+
+    @configurable
+    def __init__(self, code, *, block="bottleneck", base_width=64, stem="7x7", shortcut="subsample", norm="BN",
+                 out_features=None, freeze_at=0):
+        code = SerialCode.parse(code) if isinstance(code, str) else code
+        if norm not in NORMS:
+            raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
+        names = FEATURES[: len(code.stages)]
+        out_features = list(out_features or names)
+        if not set(out_features) <= set(names):
+            raise ValueError(f'out_features {out_features}; code "{code}" has {", ".join(names)}')
+        if not 0 <= freeze_at <= len(names) + 1:
+            raise ValueError(f'freeze_at {freeze_at}; code "{code}" has 0 to {len(names) + 1}')
+        last = max(map(names.index, out_features))
+        stages = [[] for _ in names[: last + 1]]
+        channels = base_width
+        for spec in code.blocks():
+            if spec.stage <= last:
+                made = make_block(block, channels, base_width * spec.width, spec.stride, norm)
+                if spec.stride > 1 and made.shortcut is None:
+                    made.shortcut = Subsample() if shortcut == "subsample" else Projection(made, norm)
+                stages[spec.stage].append(made)
+                channels = made.out_channels
+        stem = {"7x7": BasicStem, "3x3": ConvStem}[stem](3, base_width, norm)
+        super().__init__(stem, stages, freeze_at=freeze_at)
+        # Detectron2's ResNet knows no stage after res5 by name.
+        self._out_features = [name for name in names if name in out_features]
+        self.code = code
+
+    @classmethod
+    def from_config(cls, cfg, input_shape=None):
+        spnas = cfg.MODEL.SPNAS
+        return {
+            "code": spnas.CODE,
+            "block": spnas.BLOCK,
+            "base_width": spnas.BASE_WIDTH,
+            "stem": spnas.STEM,
+            "shortcut": spnas.SHORTCUT,
+            "norm": spnas.NORM,
+            "out_features": spnas.OUT_FEATURES or None,
+            "freeze_at": spnas.FREEZE_AT,
+        }
+
+
+def make_block(kind, in_channels, planes, stride, norm):
+    """
+    A residual block of Detectron2, with a projection where its channels change.
+
+    Raises:
+        ValueError: if the groups of a ResNeXt block do not fit its channels.
+    """
+    if kind == "basic":
+        return BasicBlock(in_channels, planes, stride=stride, norm=norm)
+    groups, inner = 1, planes
+    if kind != "bottleneck":
+        groups, width = split_block(kind)
+        inner = planes * width // 64 * groups
+        if not inner:
+            raise ValueError(f'MODEL.SPNAS.BLOCK "{kind}" has no channels with {planes} planes, MODEL.SPNAS.BASE_WIDTH')
+    return BottleneckBlock(
+        in_channels, 4 * planes, bottleneck_channels=inner, stride=stride, num_groups=groups, norm=norm
+    )
+
+
+class Subsample(nn.Module):
+    """(N, C, H, W) -> (N, C, H / 2, W / 2), every second point."""
+
+    def forward(self, x):
+        return x[..., ::2, ::2]
+
+
+class Projection(Conv2d):
+    """The shortcut conv, stride 2, of a block whose channels stay."""
+
+    def __init__(self, block, norm):
+        channels = block.out_channels
+        super().__init__(channels, channels, kernel_size=1, stride=2, bias=False, norm=get_norm(norm, channels))
+        weight_init.c2_msra_fill(self)
+
+
+class ConvStem(CNNBlockBase):
+    """Two 3x3 convs of stride 2, without a pool: the stem of the published networks after their reignition."""
+
+    def __init__(self, in_channels, out_channels, norm):
+        super().__init__(in_channels, out_channels, 4)
+        middle = out_channels // 2
+        self.conv1, self.conv2 = (
+            Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False, norm=get_norm(norm, after))
+            for before, after in ((in_channels, middle), (middle, out_channels))
+        )
+        for conv in (self.conv1, self.conv2):
+            weight_init.c2_msra_fill(conv)
+
+    def forward(self, x):
+        """images (N, 3, H, W) -> (N, C, H / 4, W / 4)"""
+        return F.relu_(self.conv2(F.relu_(self.conv1(x))))

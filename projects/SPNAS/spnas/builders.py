@@ -1,0 +1,35 @@
+"""The networks as Detectron2 builds them from a config."""
+
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+
+from detnas.modeling.builders import build_fpn
+from detnas.modeling.classifier import ClassifierNeck
+
+from .backbone import SPNet
+
+
+@BACKBONE_REGISTRY.register()
+def build_spnas_backbone(cfg, input_shape=None):
+    """The network of ``MODEL.SPNAS``."""
+    return SPNet(cfg, input_shape)
+
+
+@BACKBONE_REGISTRY.register()
+def build_spnas_fpn_backbone(cfg, input_shape=None):
+    """FPN for Faster R-CNN and its kin: a level for each stage from p2 on, and one more by max-pooling."""
+    return build_fpn(cfg, SPNet(cfg, input_shape), LastLevelMaxPool())
+
+
+@BACKBONE_REGISTRY.register()
+def build_spnas_retinanet_fpn_backbone(cfg, input_shape=None):
+    """FPN for RetinaNet: a level for each stage from p3 on, and two more by convs."""
+    channels = cfg.MODEL.FPN.OUT_CHANNELS
+    # build_fpn says from which level.
+    return build_fpn(cfg, SPNet(cfg, input_shape), LastLevelP6P7(channels, channels, in_feature=""))
+
+
+@BACKBONE_REGISTRY.register()
+def build_spnas_classifier_backbone(cfg, input_shape=None):
+    """The network of a classifier."""
+    return ClassifierNeck(SPNet(cfg, input_shape), None)

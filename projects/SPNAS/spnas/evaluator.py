@@ -1,0 +1,125 @@
+"""The score of a serial network: its parent's weights, a short training, then the results on the held-out images."""
+
+import contextlib
+import io
+import os
+import zlib
+
+import torch
+from detectron2.modeling import build_model
+
+from detnas.data.datasets import register_dataset
+from detnas.data.loader import seed_rngs
+from detnas.evaluation.evaluators import build_evaluator, only_warnings
+from detnas.search.evaluator import build_held_out_batches, flatten
+from detnas.training.trainer import build_trainer
+
+from .fit import fit_to_code
+from .inherit import inherit
+from .weights import CandidateWeights, save
+
+#: metrics of a candidate before its training have this in front of their names
+INHERITED = "inherited/"
+
+
+class SerialEvaluator:
+    """
+    ``evaluator(code, parents)`` gives the metrics of a code after ``SEARCH.CANDIDATE_ITERS`` iterations, the same ones
+    for the same code and parent. Its weights then lie in :class:`spnas.weights.CandidateWeights`. A training that was
+    interrupted goes on from its last checkpoint.
+
+    Args:
+        cfg: of the search. The start network, which has no parent, starts from ``MODEL.WEIGHTS``.
+    """
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.weights = CandidateWeights(cfg.OUTPUT_DIR)
+        self.held_out = {}  # side that images are padded to a multiple of -> batches
+
+    def __call__(self, code, parents):
+        cfg = candidate_config(self.cfg, code)
+        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+        inherited = {}
+        with only_warnings("detectron2", "fvcore", "detnas.modeling"):
+            seed_rngs("candidate", self.cfg.SEED, str(code))
+            if parents:
+                model = build_model(cfg)
+                state, _ = inherit(parents[0], self.weights.read(parents[0]), code, model.state_dict())
+                cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "inherited.pth")
+                save(state, cfg.MODEL.WEIGHTS)
+                if cfg.SEARCH.EVALUATE_INHERITED:
+                    model.load_state_dict(state)
+                    inherited = {INHERITED + name: value for name, value in self.evaluate(cfg, model).items()}
+            model = train(cfg)
+            metrics = self.evaluate(cfg, model)
+        self.weights.write(code, model.state_dict())
+        return {**metrics, **inherited}
+
+    def evaluate_again(self, code):
+        """The metrics of a candidate with the weights that are kept of it."""
+        cfg = candidate_config(self.cfg, code)
+        model = build_model(cfg)
+        model.load_state_dict(self.weights.read(code))
+        return self.evaluate(cfg, model)
+
+    def evaluate(self, cfg, model):
+        """The results of a model on the held-out images."""
+        divisor = model.backbone.size_divisibility
+        if divisor not in self.held_out:
+            self.held_out[divisor] = build_held_out_batches(cfg, model)
+        metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
+        metric.reset()
+        model.eval()
+        with torch.inference_mode():
+            for inputs in self.held_out[divisor]:
+                metric.process(inputs, model(inputs))
+        # pycocotools prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return flatten(metric.evaluate())
+
+
+def build_serial_evaluator(cfg):
+    """A :class:`SerialEvaluator`, also in a new process that knows nothing of the data yet."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        register_dataset(name)
+    return SerialEvaluator(cfg)
+
+
+def candidate_config(cfg, code):
+    """The config of a candidate's training: its network, iterations, output folder and order of images."""
+    output = CandidateWeights(cfg.OUTPUT_DIR).training(code)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.SPNAS.CODE = str(code)
+    fit_to_code(cfg)
+    cfg.SOLVER.MAX_ITER = cfg.SEARCH.CANDIDATE_ITERS
+    # Not the images of its parent once more, in the same order.
+    cfg.SEED = zlib.crc32(f"{cfg.SEED} {code}".encode()) >> 1
+    cfg.OUTPUT_DIR = output
+    return cfg
+
+
+def train(cfg):
+    """
+    Train what a config describes, or go on where that was interrupted.
+
+    Returns:
+        the model.
+
+    Raises:
+        FloatingPointError: if a loss is not finite.
+        KeyboardInterrupt: if the user has ended it; a checkpoint is saved.
+    """
+    # It is evaluated by who trains it.
+    test, cfg.DATASETS.TEST = cfg.DATASETS.TEST, ()
+    try:
+        trainer = build_trainer(cfg, resume=True)
+        trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
+    except SystemExit as e:
+        if isinstance(e.code, str):
+            raise FloatingPointError(e.code.removeprefix("error: ")) from None
+        raise KeyboardInterrupt from None
+    finally:
+        cfg.DATASETS.TEST = test
+    return trainer.model

@@ -1,0 +1,32 @@
+"""What follows from a code in the config of a detector: levels of the FPN, anchors, levels of the heads. Pure Python."""
+
+from .code import SerialCode
+
+
+def fit_to_code(cfg):
+    """
+    Set, in place, the features and anchors of a detector whose backbone is a network of ``MODEL.SPNAS.CODE``; other
+    configs stay as they are. Every stage has a level of the FPN (RetinaNet: from the second one on), followed by one
+    that is max-pooled (RetinaNet: two that are convolved). Where ``MODEL.ANCHOR_GENERATOR.SIZES`` has not one entry a
+    level, the first is doubled from level to level. The padding of the images follows from the FPN.
+
+    Raises:
+        ValueError: if the code is none.
+    """
+    if "spnas" not in cfg.MODEL.BACKBONE.NAME:
+        return
+    try:
+        code = SerialCode.parse(cfg.MODEL.SPNAS.CODE)
+    except ValueError as e:
+        raise ValueError(f"MODEL.SPNAS.CODE: {e}") from None
+    model, strides = cfg.MODEL, range(2, len(code.stages) + 2)
+    model.FPN.IN_FEATURES = [f"res{k}" for k in strides]
+    model.ROI_HEADS.IN_FEATURES = [f"p{k}" for k in strides]
+    model.RPN.IN_FEATURES = levels = [f"p{k}" for k in (*strides, strides.stop)]
+    if "retinanet" in model.BACKBONE.NAME:
+        model.FPN.IN_FEATURES = model.FPN.IN_FEATURES[1:]
+        levels = [*levels[1:], f"p{strides.stop + 1}"]
+    model.RETINANET.IN_FEATURES = levels
+    sizes = model.ANCHOR_GENERATOR.SIZES
+    if len(sizes) != len(levels):
+        model.ANCHOR_GENERATOR.SIZES = [[size * 2**level for size in sizes[0]] for level in range(len(levels))]

@@ -1,0 +1,58 @@
+"""A child's weights from its parent's: blocks by their ids, everything else by name."""
+
+import re
+from typing import NamedTuple, Tuple
+
+from .code import SerialCode
+
+
+class Inheritance(NamedTuple):
+    """Names of the child's weights that were copied, and that are new; and of the parent's that were dropped."""
+
+    copied: Tuple[str, ...]
+    new: Tuple[str, ...]
+    dropped: Tuple[str, ...]
+
+
+def inherit(parent, parent_state, child, child_state):
+    """
+    The weights with which a child starts. What has the same shape is copied. A new block is set to do nothing: the last
+    norm of its branch gets weight 0, and what enters a block has passed a ReLU; so ``expand`` and ``new_stage`` leave
+    all maps of the parent as they are, bit for bit, and the new block learns. A swap keeps the weights, not the
+    function: resolutions move.
+
+    Args:
+        parent, child: codes; blocks with the same id are the same.
+        parent_state, child_state: state dicts of their :class:`spnas.backbone.SPNet`, or of detectors with one. They
+            are not changed.
+
+    Returns:
+        the child's state dict, and an :class:`Inheritance`.
+    """
+    of_id = dict(zip(parent.ids, _block_names(parent)))
+    origin = {name: of_id.get(id) for id, name in zip(child.ids, _block_names(child))}
+    state, copied, new = {}, {}, []
+    for name, value in child_state.items():
+        block = re.search(r"(?:^|\.)(res\d+\.\d+)\.", name)
+        source = name
+        if block:
+            before = origin[block[1]]
+            source = before and f"{name[:block.start(1)]}{before}{name[block.end(1):]}"
+        if source in parent_state and parent_state[source].shape == value.shape:
+            state[name], copied[name] = parent_state[source], source
+            continue
+        state[name] = value
+        new.append(name)
+        if block and source is None and re.search(_last_norm(child_state, name, block) + r"\.norm\.weight$", name):
+            state[name] = value * 0
+    dropped = sorted(parent_state.keys() - set(copied.values()))
+    return state, Inheritance(tuple(copied), tuple(new), tuple(dropped))
+
+
+def _block_names(code: SerialCode):
+    return [f"res{block.stage + 2}.{block.position}" for block in code.blocks()]
+
+
+def _last_norm(state, name, block):
+    """The last conv of the block's branch: a basic block has two, a bottleneck three."""
+    return "conv3" if f"{name[:block.end(1)]}.conv3.weight" in state else "conv2"

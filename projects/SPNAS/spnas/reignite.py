@@ -1,0 +1,90 @@
+"""Reignition: the best network of a serial search is trained as a classifier, and its detector goes on from there."""
+
+import logging
+import os
+import shutil
+
+from detnas.config.load import load_config
+from detnas.config.settings import check_settings
+from detnas.data.mapper import is_classifier
+from detnas.evaluation.evaluators import evaluate, only_warnings
+from detnas.launch.machine import fit_to_device
+from detnas.launch.setup import register_datasets
+from detnas.modeling.weights import BODY
+from detnas.search.evaluator import flatten
+
+from .evaluator import train
+from .weights import CandidateWeights, save
+
+logger = logging.getLogger(__name__)
+
+
+def classifier_config(cfg, code):
+    """
+    The config of ``SEARCH.REIGNITION_CONFIG`` with the network of a search.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is not there, trains no classifier, or its images are not there.
+    """
+    file = cfg.SEARCH.REIGNITION_CONFIG
+    if not file:
+        raise ValueError(
+            f"SEARCH.REIGNITIONS {cfg.SEARCH.REIGNITIONS} needs SEARCH.REIGNITION_CONFIG, the config that trains the "
+            "network as a classifier; SEARCH.REIGNITIONS 0 searches without"
+        )
+    try:
+        classifier = load_config(file)
+        check_settings(classifier)
+        if not is_classifier(classifier) or "spnas" not in classifier.MODEL.BACKBONE.NAME:
+            raise ValueError(f"{file} trains no classifier with MODEL.BACKBONE.NAME build_spnas_classifier_backbone")
+        if not classifier.DATASETS.TRAIN:
+            raise ValueError(f"{file}: DATASETS.TRAIN is empty: name the images to reignite on")
+        register_datasets(classifier)
+    except (FileNotFoundError, KeyError, ValueError) as e:
+        raise ValueError(f"SEARCH.REIGNITION_CONFIG: {e.args[0]}") from None
+    # The network sees the same numbers in both trainings.
+    for key in ("SPNAS", "PIXEL_MEAN", "PIXEL_STD", "DEVICE"):
+        classifier.MODEL[key] = cfg.MODEL[key]
+    classifier.INPUT.FORMAT = cfg.INPUT.FORMAT
+    classifier.MODEL.SPNAS.CODE = str(code)
+    fit_to_device(classifier)
+    return classifier
+
+
+def reignite(cfg, code, number):
+    """
+    Train a candidate's network as a classifier and put its weights back beside the heads of its detector. Taken up
+    again where it was interrupted.
+
+    Args:
+        cfg: of the search.
+        code: a finished candidate.
+        number: of the reignition.
+
+    Returns:
+        dict of the classifier's results on its test images; empty without any.
+    """
+    weights = CandidateWeights(cfg.OUTPUT_DIR)
+    classifier = classifier_config(cfg, code)
+    classifier.OUTPUT_DIR = reignition_folder(cfg, number)
+    classifier.MODEL.WEIGHTS = os.path.join(classifier.OUTPUT_DIR, "start.pth")
+    detector = weights.read(code)
+    os.makedirs(classifier.OUTPUT_DIR, exist_ok=True)
+    if not os.path.isfile(classifier.MODEL.WEIGHTS):
+        save({name: value for name, value in detector.items() if name.startswith(BODY)}, classifier.MODEL.WEIGHTS)
+    logger.info(f"Reignition {number}: {code} is trained as a classifier, {classifier.SOLVER.MAX_ITER} iterations.")
+    with only_warnings("detectron2", "fvcore", "detnas.modeling"):
+        model = train(classifier)
+        results = flatten(evaluate(classifier, model)) if classifier.DATASETS.TEST else {}
+    body = {name: value for name, value in model.state_dict().items() if name.startswith(BODY)}
+    save({**detector, **body}, weights.file(code))
+    return results
+
+
+def remove_reignition(cfg, number):
+    """Remove what a reignition that is in the log has left."""
+    shutil.rmtree(reignition_folder(cfg, number), ignore_errors=True)
+
+
+def reignition_folder(cfg, number):
+    return os.path.join(cfg.OUTPUT_DIR, f"reignition_{number}")

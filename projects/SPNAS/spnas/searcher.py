@@ -1,0 +1,131 @@
+"""
+The searcher of the serial phase: first the start network, then children of the best so far by random morphs. Pure Python.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Callable, Mapping, Tuple
+
+from detnas.search.log import by_score
+from detnas.search.pareto import front_of
+
+from .code import SerialCode
+from .morphs import mutate
+
+#: draws per wanted child, after which its parents count as used up
+ATTEMPTS = 1000
+
+
+@dataclass(frozen=True)
+class MorphSearcher:
+    """
+    Proposes codes; its only state is the history it is given. Generation 0 is the start network, each later one has
+    ``children`` morphs of parents out of the Pareto front of the score and ``costs``. A parent is drawn by a coin for
+    each, the best one first: how parents are chosen is not known of the paper, this is our choice.
+
+    Args:
+        start: the start network.
+        is_legal: code -> bool, whether a child meets the limits and lies in the space.
+        morphs: name of a morph -> how often it is drawn, see :func:`spnas.morphs.mutate`.
+        children: codes per generation.
+        costs: names of the costs of the front; empty: the parent is the best by score.
+        stuck: generations without a better score after which the best is reignited.
+        reignitions: how often at most.
+        seed: of all random draws.
+    """
+
+    start: SerialCode
+    is_legal: Callable
+    morphs: Mapping[str, float]
+    children: int = 4
+    costs: Tuple[str, ...] = ("backbone_flops",)
+    stuck: int = 3
+    reignitions: int = 0
+    seed: int = 0
+
+    def size(self, generation):
+        """How many codes a generation has, where there are as many."""
+        return self.children if generation else 1
+
+    def generation_of(self, number):
+        """Of the proposal of that number, from 0, in a search without generations."""
+        return -(-number // self.children)
+
+    def lineage(self, history, generation):
+        """
+        The codes of a generation: new, legal, different. A function of the seed and of the candidates of earlier
+        generations alone, whatever of this one is finished, so that a search can be taken up anywhere.
+
+        Returns:
+            dict: code -> (its parent,); fewer than ``children``, or none, when no more could be found in a bounded
+            number of draws.
+        """
+        if generation == 0:
+            return {self.start: ()}
+        earlier = [c for c in history if c.generation < generation]
+        reignited = self.reignited(earlier).get(generation)
+        parents = [reignited] if reignited else self._parents(earlier)
+        known = {c.path for c in earlier}
+        rng = random.Random(f"serial {self.seed} {generation}")
+        found, misses = {}, 0
+        while parents and len(found) < self.children and misses < ATTEMPTS:
+            parent = _by_coin(parents, rng)
+            child = mutate(parent, self.morphs, rng)
+            if child is None or child in known or child in found or not self.is_legal(child):
+                misses += 1
+            else:
+                found[child], misses = (parent,), 0
+        return found
+
+    def reignited(self, history):
+        """
+        When the best network is reignited: {generation: code}, before the generation's children are proposed, which
+        are all its own. A function of the history of earlier generations.
+        """
+        found, best, since = {}, None, 0
+        last = max((c.generation for c in history), default=-1)
+        for generation in range(last + 1):
+            scored = [c for c in history if c.generation <= generation and c.score is not None]
+            now = min(scored, key=by_score, default=None)
+            since = 0 if now != best else since + 1
+            best = now
+            if best is not None and since >= self.stuck and len(found) < self.reignitions:
+                found[generation + 1], since = best.path, 0
+        return found
+
+    #: :meth:`propose_one` needs all finished candidates for its front
+    pool_size = None
+
+    def propose_one(self, pool, number, is_known):
+        """
+        One more code for a search without generations, in which nothing is reignited.
+
+        Args:
+            pool: finished candidates with a score.
+            number: of the proposal, from 0.
+            is_known: code -> bool, whether it is finished or being evaluated.
+
+        Returns:
+            (code, (its parent,)), or None when there is none, also while the start network is being evaluated.
+        """
+        if not is_known(self.start):
+            return self.start, ()
+        parents, rng = self._parents(pool), random.Random(f"serial {self.seed} number {number}")
+        for _ in range(ATTEMPTS if parents else 0):
+            parent = _by_coin(parents, rng)
+            child = mutate(parent, self.morphs, rng)
+            if child is not None and not is_known(child) and self.is_legal(child):
+                return child, (parent,)
+        return None
+
+    def _parents(self, history):
+        scored = [c for c in history if c.score is not None]
+        return [c.path for c in (front_of(scored, self.costs) if self.costs else sorted(scored, key=by_score)[:1])]
+
+
+def _by_coin(parents, rng):
+    """The first of the parents with probability 1/2, else the next one with 1/2, and so on; the last takes the rest."""
+    for parent in parents[:-1]:
+        if rng.random() < 0.5:
+            return parent
+    return parents[-1]

@@ -1,0 +1,71 @@
+"""Weights of the candidates of a serial search, in ``OUTPUT_DIR/candidates/``, where children find their parents'."""
+
+import json
+import os
+import shutil
+
+import torch
+from iopath.common.file_io import g_pathmgr
+
+from detnas.files import read_json, write_atomically, write_text
+from detnas.modeling.weights import read_checkpoint
+
+FOLDER = "candidates"
+#: the settings of the search that the folder is of
+OWNER = "search.json"
+
+
+class CandidateWeights:
+    """
+    One file for each candidate that is finished, and one folder for each that is being trained.
+
+    Args:
+        output: ``OUTPUT_DIR`` of the search; all workers must see it.
+    """
+
+    def __init__(self, output):
+        self.folder = os.path.join(output, FOLDER)
+
+    def file(self, code):
+        return os.path.join(self.folder, f"{code}.pth")
+
+    def training(self, code):
+        """The output folder of the candidate's training."""
+        return os.path.join(self.folder, str(code))
+
+    def read(self, code):
+        """The state dict of its detector."""
+        return read_checkpoint(self.file(code))
+
+    def write(self, code, state):
+        """The file is there whole or not at all; the folder of the training goes."""
+        save(state, self.file(code))
+        shutil.rmtree(self.training(code), ignore_errors=True)
+
+    def keep(self, codes):
+        """Remove the files of all other candidates."""
+        names = {f"{code}.pth" for code in codes}
+        for name in os.listdir(self.folder):
+            if name.endswith(".pth") and name not in names:
+                os.remove(os.path.join(self.folder, name))
+
+    def claim(self, header):
+        """
+        Make the folder, for the search with this header alone.
+
+        Raises:
+            ValueError: if it holds weights of another search.
+        """
+        os.makedirs(self.folder, exist_ok=True)
+        owner, header = os.path.join(self.folder, OWNER), json.loads(json.dumps(header))
+        there = read_json(owner, otherwise={})
+        if there != header and set(os.listdir(self.folder)) - {OWNER}:
+            raise ValueError(
+                f"{self.folder} holds candidates of another search: give another OUTPUT_DIR, or remove the folder"
+            )
+        write_text(owner, json.dumps(header, indent=1))
+
+
+def save(state, file):
+    """Write a state dict as the "model" of a checkpoint, whole or not at all."""
+    write_atomically(g_pathmgr, file, lambda f: torch.save({"model": {k: v.cpu() for k, v in state.items()}}, f))
