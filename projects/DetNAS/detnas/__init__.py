@@ -45,5 +45,5 @@ def __dir__():
 
 
 register_with_detectron2(
-    *(f"detnas.{module}" for module in ("compat", "modeling.builders", "modeling.classifier", "modeling.released_boxes"))
+    "detnas.compat", "detnas.modeling.builders", "detnas.modeling.classifier", "detnas.modeling.released_boxes"
 )

@@ -16,7 +16,7 @@ FEATURES = tuple(f"res{k}" for k in range(2, 8))
 
 class SPNet(ResNet):
     """
-    The network of a serial code. Names of its weights are those of Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``.
+    The network of a serial code. Its weights have the names of Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``.
 
     Args:
         code: a :class:`spnas.code.SerialCode` or its text.

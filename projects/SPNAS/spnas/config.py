@@ -12,7 +12,7 @@ def add_spnas_config(cfg):
     """Add the keys of SP-NAS to a Detectron2 config that has those of DetNAS, in place."""
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()
-    # The serial network: a digit a block, 2 where the width doubles, "-" between stages. In a search, the start network.
+    # The serial network: a digit a block, 2 where the width doubles, "-" between stages. In a search, the start.
     cfg.MODEL.SPNAS.CODE = "111-2111-211111-211"
     # "basic", "bottleneck" or, for ResNeXt, groups x width per group: "32x4d".
     cfg.MODEL.SPNAS.BLOCK = "bottleneck"
@@ -34,6 +34,8 @@ def add_spnas_config(cfg):
     cfg.SEARCH.CHILDREN = 4
     # Iterations that a candidate is trained, with the schedule of SOLVER.
     cfg.SEARCH.CANDIDATE_ITERS = 1000
+    # False: no selection; each generation is made from the last candidate before it, whatever its score: a control.
+    cfg.SEARCH.SELECT = True
     # How often a morph is drawn in relation to the others; 0: never.
     cfg.SEARCH.MORPHS = CN()
     cfg.SEARCH.MORPHS.SWAP = 0.5

@@ -1,4 +1,4 @@
-"""What follows from a code in the config of a detector: levels of the FPN, anchors, levels of the heads. Pure Python."""
+"""What follows from a code in the config of a detector: levels of FPN and heads, anchors. Pure Python."""
 
 from .code import SerialCode
 

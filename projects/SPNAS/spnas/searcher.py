@@ -1,5 +1,5 @@
 """
-The searcher of the serial phase: first the start network, then children of the best so far by random morphs. Pure Python.
+The searcher of the serial phase: first the start network, then random morphs of the best so far. Pure Python.
 """
 
 import random
@@ -31,6 +31,8 @@ class MorphSearcher:
         costs: names of the costs of the front; empty: the parent is the best by score.
         stuck: generations without a better score after which the best is reignited.
         reignitions: how often at most.
+        select: False draws each generation from the last candidate before it, whatever its score: a random sequence of
+            morphs, the control of a search.
         seed: of all random draws.
     """
 
@@ -41,6 +43,7 @@ class MorphSearcher:
     costs: Tuple[str, ...] = ("backbone_flops",)
     stuck: int = 3
     reignitions: int = 0
+    select: bool = True
     seed: int = 0
 
     def size(self, generation):
@@ -120,6 +123,8 @@ class MorphSearcher:
 
     def _parents(self, history):
         scored = [c for c in history if c.score is not None]
+        if not self.select:
+            return [c.path for c in sorted(scored, key=lambda c: (c.generation, c.path))[-1:]]
         return [c.path for c in (front_of(scored, self.costs) if self.costs else sorted(scored, key=by_score)[:1])]
 
 

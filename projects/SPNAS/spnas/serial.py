@@ -13,8 +13,8 @@ from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 from detnas.search.inherit import weights_id
 from detnas.search.log import SearchLog
 from detnas.search.method import Method
-from detnas.search.paths import check_metric
 from detnas.search.pareto import front_of
+from detnas.search.paths import check_metric
 from detnas.search.tables import metrics_table
 from detnas.search.winner import write_best_config, write_best_weights
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 #: settings without which two searches are the same one; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION CHILDREN CANDIDATE_ITERS STUCK
-    REIGNITIONS REIGNITION_CONFIG ASYNCHRONOUS EVALUATE_INHERITED""".split()
+    SELECT REIGNITIONS REIGNITION_CONFIG ASYNCHRONOUS EVALUATE_INHERITED""".split()
 _ABOUT_BEST = """\
 # {metric} {score:.2f} in the search, with the weights that the search has trained.
 # They are in {weights} when the search has ended; train_net.py --eval-only with this config then
@@ -115,8 +115,8 @@ class SerialSearch(Method):
     def on_candidate(self, log, needed):
         """Remove the weights of what can be no parent any more."""
         scored = [c for c in log.history() if c.score is not None]
-        front = front_of(scored, self.searcher.costs) + log.best()
-        self.weights.keep({c.path for c in front}.union(needed))
+        parents = front_of(scored, self.searcher.costs) if self.searcher.select else scored[-1:]
+        self.weights.keep({c.path for c in parents + log.best()}.union(needed))
 
     def finish(self, log, evaluator):
         return self._result(log) if write_best_weights(log, self.weights.read) else []
@@ -126,9 +126,9 @@ class SerialSearch(Method):
         cfg, best = self.cfg, log.best()[0]
         config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
         code = self.space.format(best.path)
-        yield f"\nBest: {code}, {cfg.SEARCH.METRIC} {best.score:.2f}; the start network, {self.searcher.start}, had " + (
-            ", ".join(f"{c.score:.2f}" for c in log.best(None) if c.path == self.searcher.start) or "no score"
-        )
+        scores = {c.path: f"{c.score:.2f}" for c in log.best(None)}
+        start = f"the start network, {self.searcher.start}, had {scores.get(self.searcher.start, 'no score')}"
+        yield f"\nBest: {code}, {cfg.SEARCH.METRIC} {best.score:.2f}; {start}"
         yield f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}"
         yield f"See what it finds:  demo/predict.py --config-file {config} --input IMAGES --output FOLDER"
         yield f"Train it in full:   train_net.py --config-file CONFIG MODEL.SPNAS.CODE {code} MODEL.WEIGHTS {weights}"
@@ -203,5 +203,6 @@ def build_searcher(cfg, space, limits):
         costs=tuple(search.OBJECTIVES),
         stuck=search.STUCK,
         reignitions=search.REIGNITIONS,
+        select=search.SELECT,
         seed=max(cfg.SEED, 0),
     )

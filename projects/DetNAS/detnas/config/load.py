@@ -9,7 +9,6 @@ import yaml
 
 from .keys import add_detnas_config, quote_arch
 
-
 #: what other packages add: functions of a config that add keys, and that set what follows from others
 _added, _fitted = [], []
 

@@ -1,0 +1,158 @@
+#!/usr/bin/env python
+"""
+Does a serial search of SP-NAS pay? A search from a trained start network, and three controls that take as long: the
+start network trained on, the winner's code from random weights, and a random sequence of morphs without selection.
+
+    python tools/serial_controls.py             two seeds on the blood cells
+
+Stopped or killed, it goes on when it is started again. Each step is one of the usual command lines, and is printed.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import statistics
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+from detectron2.modeling import build_model
+from tabulate import tabulate
+
+from detnas.config.load import load_config
+from detnas.errors import user_errors
+from detnas.evaluation.evaluators import evaluate, only_warnings
+from detnas.launch.machine import fit_to_device
+from detnas.launch.setup import register_datasets
+from detnas.launch.steps import StepFailed, Steps
+from detnas.modeling.weights import load_weights
+from detnas.search.log import read_log
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+INHERITED = "inherited/"
+
+
+class Seed:
+    """The runs of one seed, in a folder of its own."""
+
+    def __init__(self, args, seed):
+        self.args, self.seed, self.folder = args, seed, os.path.join(args.output, str(seed))
+        self.steps = Steps(self.folder, threads=1, root=ROOT, what="comparison")
+
+    def run(self, name, script, *settings):
+        config = os.path.join(ROOT, self.args.config_file)
+        words = ["--config-file", config, "SEED", self.seed, "OUTPUT_DIR", self.path(name), *settings]
+        resume = ["--resume"] if script == "train_net.py" else []
+        self.steps(f"{name} {self.seed}", os.path.join(ROOT, script), *resume, *map(str, words))
+
+    def path(self, *parts):
+        return os.path.join(self.folder, *parts)
+
+    def __call__(self):
+        """
+        Run everything.
+
+        Returns:
+            list of (name of the network, code, checkpoint, seconds of its training).
+        """
+        start = ("MODEL.WEIGHTS", self.path("start", "model_final.pth"))
+        self.run("start", "train_net.py")
+        self.run("search", "search_net.py", *start)
+        log = read_log(self.path("search"))
+        count = len(log)
+        self.run("random", "search_net.py", *start, "SEARCH.SELECT", False, "SEARCH.CHILDREN", 1,
+                 "SEARCH.GENERATIONS", count)
+        first, best = log.history()[0], log.best()[0]
+        iterations = load_config(self.args.config_file).SEARCH.CANDIDATE_ITERS
+        start_iterations = load_config(self.args.config_file).SOLVER.MAX_ITER
+        seconds = sum(c.seconds for c in log.history())
+        before = first.seconds / iterations * start_iterations
+        # Of a candidate all is counted, its evaluation too: so is an iteration of the controls.
+        self.run("trained_on", "train_net.py", *start, "SOLVER.MAX_ITER", round(seconds / first.seconds * iterations))
+        winner = log.space.format(best.path)
+        self.run("winner_from_random_weights", "train_net.py", "MODEL.SPNAS.CODE", winner,
+                 "SOLVER.MAX_ITER", round((before + seconds) / best.seconds * iterations))
+        sequence = read_log(self.path("random"))
+        last, top = sequence.history()[-1], sequence.best()[0]
+        random_seconds = before + sum(c.seconds for c in sequence.history())
+        return [
+            ("start network", str(first.path), start[1], before),
+            ("search: winner", winner, self.path("search", "best.pth"), before + seconds),
+            ("start network trained on", str(first.path), self.path("trained_on", "model_final.pth"), before + seconds),
+            ("winner's code from random weights", winner,
+             self.path("winner_from_random_weights", "model_final.pth"), before + seconds),
+            ("random morphs: last", str(last.path), self.path("random", "candidates", f"{last.path}.pth"),
+             random_seconds),
+            ("random morphs: best on val", str(top.path), self.path("random", "best.pth"), random_seconds),
+        ]
+
+
+def test(args, code, weights):
+    """AP on val and on test."""
+    found = []
+    for images in (None, args.test):
+        opts = ["MODEL.SPNAS.CODE", code, *(["DATASETS.TEST", f"('{images}',)"] if images else [])]
+        cfg = load_config(os.path.join(ROOT, args.config_file), opts)
+        register_datasets(cfg)
+        fit_to_device(cfg)
+        with only_warnings("detectron2", "fvcore", "detnas"):
+            model = build_model(cfg).eval()
+            load_weights(model, weights)
+            found.append(evaluate(cfg, model)["bbox"]["AP"])
+    return found
+
+
+def search_table(log):
+    """Each candidate beside its parent: what it inherits, and what it makes of that."""
+    metric = log.header["metric"]
+    scores = {c.path: c.score for c in log.history()}
+    rows = []
+    for c in log.history():
+        parent = c.parents[0] if c.parents else None
+        best = max(d.score for d in log.history()[: len(rows) + 1] if d.score is not None)
+        rows.append([c.generation + 1, log.space.format(c.path), str(parent or ""), scores.get(parent),
+                     c.metrics.get(INHERITED + metric), c.score, best, c.costs["backbone_flops"] / 1e6])
+    headers = ["generation", "code", "parent", "parent's AP", "just inherited", "AP", "best so far", "multiply-adds (M)"]
+    return tabulate(rows, headers, tablefmt="github", floatfmt=".1f")
+
+
+def main(args):
+    with user_errors():
+        seeds = {seed: Seed(args, seed) for seed in args.seeds}
+        try:
+            with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+                runs = dict(zip(seeds, pool.map(lambda run: run(), seeds.values())))
+        except StepFailed as e:
+            raise SystemExit(f"error: {e}") from None
+    rows = {}
+    for seed, networks in runs.items():
+        print(f"\nSeed {seed}\n\n{search_table(read_log(seeds[seed].path('search')))}")
+        for name, code, weights, seconds in networks:
+            rows.setdefault(name, []).append((code, *test(args, code, weights), seconds))
+    lines = [
+        [name, ", ".join(code for code, *_ in found),
+         *(" ".join(f"{row[i]:.1f}" for row in found) for i in (1, 2)),
+         statistics.mean(row[2] for row in found), statistics.mean(row[3] for row in found)]
+        for name, found in rows.items()
+    ]
+    headers = ["network", "code", "AP on val", "AP on test", "mean on test", "seconds of training"]
+    print(f"\n{tabulate(lines, headers, tablefmt='github', floatfmt='.1f')}")
+    return lines
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="configs/demo/bccd_spnas_serial.yaml", help="of the search")
+    blood = "$DETNAS_DATA/bccd_voc"
+    parser.add_argument(
+        "--test",
+        default=f"coco:{blood}/coco/annotations/instances_test.json:{blood}/VOCdevkit/VOC2007/JPEGImages",
+        help="images that nothing was chosen by",
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--jobs", type=int, default=2, help="seeds at once, a thread each")
+    parser.add_argument("--output", default="output/serial_controls")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
