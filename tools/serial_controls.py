@@ -111,7 +111,7 @@ def search_table(log):
         best = max(d.score for d in log.history()[: len(rows) + 1] if d.score is not None)
         rows.append([c.generation + 1, log.space.format(c.path), str(parent or ""), scores.get(parent),
                      c.metrics.get(INHERITED + metric), c.score, best, c.costs["backbone_flops"] / 1e6])
-    headers = ["generation", "code", "parent", "parent's AP", "just inherited", "AP", "best so far", "multiply-adds (M)"]
+    headers = ["generation", "code", "parent", "its AP", "just inherited", "AP", "best so far", "multiply-adds (M)"]
     return tabulate(rows, headers, tablefmt="github", floatfmt=".1f")
 
 

@@ -1,0 +1,122 @@
+import pytest
+import torch
+
+import spnas
+from spnas import SerialCode, inherit
+from spnas.morphs import expand, new_stage, swap, swap_doubling
+
+START = SerialCode.parse("111-211-21")
+BLOCKS = ["basic", "bottleneck", "32x4d"]
+
+
+def network(code, block="basic"):
+    """With running statistics and weights of norms unlike those of a new network."""
+    model = spnas.SPNet(code, block=block, base_width=16)
+    for name, value in model.state_dict().items():
+        if "norm" in name and value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    return model
+
+
+def child_of(parent, code, model, block="basic"):
+    child = network(code, block)
+    state, what = inherit(parent, model.state_dict(), code, child.state_dict())
+    child.load_state_dict(state)
+    return child, what
+
+
+def outputs(model, images, training):
+    # A forward pass in training changes the running statistics.
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    maps = model.train(training)(images)
+    model.load_state_dict(before)
+    return maps
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "morph", [lambda code: expand(code, 0, 1), lambda code: expand(code, 1, 3), lambda code: expand(code, 2, 1, 2)]
+)
+def test_an_expanded_network_computes_the_same_bit_for_bit(block, training, morph):
+    model, images = network(START, block), torch.randn(2, 3, 64, 96)
+    child, what = child_of(START, morph(START), model, block)
+    before, after = outputs(model, images, training), outputs(child, images, training)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert not what.dropped and set(what.copied) | set(what.new) == child.state_dict().keys()
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_new_stage_is_the_last_map_sub_sampled_and_leaves_the_others(block, training):
+    model, images = network(START, block), torch.randn(2, 3, 64, 96)
+    child, _ = child_of(START, new_stage(START), model, block)
+    before, after = outputs(model, images, training), outputs(child, images, training)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(after["res5"], before["res4"][..., ::2, ::2])
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("code, new", [(expand(START, 1, 2), "res3.2."), (new_stage(START), "res5.0.")])
+def test_a_new_block_learns(block, code, new):
+    child, what = child_of(START, code, network(START, block), block)
+    assert what.new and all(name.startswith(new) for name in what.new)
+    optimizer = torch.optim.SGD(child.parameters(), 0.1)
+    moved = [set(), set()]
+    for names in moved:
+        before = {name: p.detach().clone() for name, p in child.named_parameters()}
+        optimizer.zero_grad()
+        sum(value.square().mean() for value in child.train()(torch.randn(2, 3, 64, 64)).values()).backward()
+        optimizer.step()
+        names |= {n for n, p in child.named_parameters() if n.startswith(new) and not torch.equal(p, before[n])}
+    last = "conv2" if block == "basic" else "conv3"
+    # At first the weight of 0 alone, which lets the gradient through to all others.
+    assert {name for name in moved[0] if name.endswith("weight")} == {f"{new}{last}.norm.weight"}
+    assert moved[1] == {name for name, _ in child.named_parameters() if name.startswith(new)}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_swap_copies_every_tensor_and_back_again_restores_the_outputs(block):
+    model, images = network(START, block).eval(), torch.randn(1, 3, 64, 64)
+    moved = swap(START, 0, -2)
+    child, what = child_of(START, moved, model, block)
+    assert not what.new and not what.dropped and len(what.copied) == len(child.state_dict())
+    # Resolutions move, so it is another function.
+    assert child.eval()(images)["res2"].shape != 0 and not torch.equal(
+        child(images)["res4"], model(images)["res4"]
+    )
+    back, _ = child_of(moved, swap(moved, 0, 2), child, block)
+    before, after = model(images), back.eval()(images)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_blocks_are_told_by_their_ids_and_not_by_their_digits():
+    code = SerialCode.parse("111-2-1")
+    model = network(code)
+    child, _ = child_of(code, expand(code, 0, 1), model)
+    own, parents = child.state_dict(), model.state_dict()
+    for before, after in (("res2.0", "res2.0"), ("res2.1", "res2.2"), ("res2.2", "res2.3")):
+        assert torch.equal(own[f"{after}.conv1.weight"], parents[f"{before}.conv1.weight"])
+    assert not own["res2.1.conv2.norm.weight"].any()
+
+
+def test_a_moved_doubling_keeps_what_still_fits():
+    code = SerialCode.parse("111-211-21")
+    _, what = child_of(code, swap_doubling(code, 3, 1), network(code))
+    assert {name.split(".conv")[0].split(".shortcut")[0] for name in what.new} == {"res3.0", "res3.1"}
+    assert any(name.startswith("res3.0.shortcut") for name in what.dropped)
+
+
+def test_heads_and_laterals_are_inherited_by_name_where_their_shapes_agree():
+    parent, child = SerialCode.parse("11-21-21"), SerialCode.parse("112-1-21")
+    state = {"backbone.fpn_lateral2.weight": torch.ones(8, 4), "head.weight": torch.ones(2), "old": torch.ones(1)}
+    fresh = {"backbone.fpn_lateral2.weight": torch.zeros(8, 8), "head.weight": torch.zeros(2), "b": torch.zeros(1)}
+    inherited, what = inherit(parent, state, child, fresh)
+    assert inherited["head.weight"].all() and inherited["backbone.fpn_lateral2.weight"].shape == (8, 8)
+    assert (what.copied, what.new) == (("head.weight",), ("backbone.fpn_lateral2.weight", "b"))
+    assert what.dropped == ("backbone.fpn_lateral2.weight", "old")

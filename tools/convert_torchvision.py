@@ -1,0 +1,46 @@
+#!/usr/bin/env python
+"""
+Write the weights of a torchvision ResNet or ResNeXt as MODEL.WEIGHTS of a detector with SP-NAS's network, from which
+train_net.py and search_net.py start:
+
+    python tools/convert_torchvision.py --weights resnet50.pth --output R-50.pth
+    python tools/convert_torchvision.py --weights resnet18.pth --output R-18.pth --code 11-21-21-21 --block basic
+"""
+
+import argparse
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import spnas  # isort: skip  # the network
+import torch
+from detectron2.utils.file_io import PathManager
+
+from detnas.errors import user_errors
+from detnas.files import write_atomically
+from detnas.modeling.weights import BODY, check_weights, read_checkpoint
+
+#: torchvision normalises RGB in 0..1, Detectron2 in 0..255
+_INPUT = "INPUT.FORMAT RGB MODEL.PIXEL_MEAN '[123.675, 116.28, 103.53]' MODEL.PIXEL_STD '[58.395, 57.12, 57.375]'"
+
+
+def main(args):
+    with user_errors():
+        state = spnas.from_torchvision(read_checkpoint(args.weights))
+        with torch.device("meta"):
+            network = spnas.SPNet(args.code, block=args.block)
+        check_weights(args.weights, state, network.state_dict())
+    converted = {BODY + name: value for name, value in state.items()}
+    write_atomically(PathManager, args.output, lambda f: torch.save({"model": converted}, f))
+    print(f"{args.output}: {len(converted)} tensors. Train with\n  MODEL.WEIGHTS {args.output} {_INPUT}")
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", required=True, help="state dict of torchvision's network")
+    parser.add_argument("--output", required=True, help=".pth file to write")
+    parser.add_argument("--code", default="111-2111-211111-211", help="of the network")
+    parser.add_argument("--block", default="bottleneck", help='"basic", "bottleneck" or "32x4d"')
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
