@@ -60,3 +60,13 @@ def test_the_same_seed_gives_the_same_children():
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_every_morph_is_reached(name):
     assert mutate(CODE, {name: 1}, random.Random(0)) not in (None, CODE)
+
+
+def test_an_unknown_morph_is_one_sentence():
+    with pytest.raises(ValueError, match='unknown morph "swop"; there are: swap, swap_doubling, expand, new_stage'):
+        mutate(CODE, {"swop": 1}, random.Random(0))
+
+
+def test_the_order_of_the_weights_does_not_matter():
+    turned = dict(reversed(WEIGHTS.items()))
+    assert all(mutate(CODE, WEIGHTS, random.Random(i)) == mutate(CODE, turned, random.Random(i)) for i in range(20))

@@ -87,8 +87,16 @@ def mutate(code, weights, rng):
 
     Returns:
         code; None if no morph is possible.
+
+    Raises:
+        ValueError: for an unknown morph.
     """
-    draws = {name: draw for name, weight in weights.items() if weight and (draw := _DRAWS[name](code))}
+    for name in weights:
+        if name not in _DRAWS:
+            raise ValueError(f'unknown morph "{name}"; there are: {", ".join(_DRAWS)}')
+    # In an order of its own: the same child however the weights were written down.
+    draws = {name: draw(code) for name, draw in _DRAWS.items() if weights.get(name)}
+    draws = {name: children for name, children in draws.items() if children}
     if not draws:
         return None
     name = rng.choices(list(draws), [weights[name] for name in draws])[0]
