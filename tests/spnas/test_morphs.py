@@ -46,7 +46,7 @@ def test_a_morph_that_finds_no_place_is_refused(morph, place):
 
 def test_a_long_tree_of_mutations_is_legal_and_never_changes_the_doublings():
     rng, codes = random.Random(0), [CODE]
-    for _ in range(2000):
+    for _ in range(10_000):
         child = mutate(rng.choice(codes[-200:]), WEIGHTS, rng)
         assert SerialCode.parse(str(child)) == child and child.doublings == 3 and len(child) <= MAX_BLOCKS
         codes.append(child)
