@@ -55,14 +55,14 @@ class SerialCode:
                 raise ValueError(f'code "{text}": stage {number} is empty; each has at least one block')
             wrong = stage.strip("12")
             if wrong:
-                raise ValueError(f'code "{text}": "{wrong[0]}" in stage {number}; a block is 1, or 2, which doubles')
+                raise ValueError(f'code "{text}": "{wrong[0]}" in stage {number}; a block is 1 or 2, which doubles')
         if not MIN_STAGES <= len(self.stages) <= MAX_STAGES:
             raise ValueError(f'code "{text}" has {len(self.stages)} stages; there may be {MIN_STAGES} to {MAX_STAGES}')
         if len(self) > MAX_BLOCKS:
             raise ValueError(f'code "{text}" has {len(self)} blocks; there may be at most {MAX_BLOCKS}')
         if not self.ids:
             object.__setattr__(self, "ids", tuple(range(len(self))))
-        if len(set(self.ids)) != len(self):
+        if not len(self) == len(self.ids) == len(set(self.ids)):
             raise ValueError(f'code "{text}": {len(self)} blocks need as many different ids, not {self.ids}')
 
     @classmethod

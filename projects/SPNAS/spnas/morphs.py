@@ -16,9 +16,11 @@ def swap(code, boundary, shift):
         shift: blocks that it moves by, to the right where positive: the stage before it grows.
 
     Raises:
-        ValueError: if a stage would be empty.
+        ValueError: if there is no such boundary, or a stage would be empty.
     """
     stages = list(code.stages)
+    if not 0 <= boundary < len(stages) - 1:
+        raise ValueError(f'code "{code}" has no boundary {boundary}; there are 0 to {len(stages) - 2}')
     both, cut = stages[boundary] + stages[boundary + 1], len(stages[boundary]) + shift
     if not 0 < cut < len(both):
         raise ValueError(f'code "{code}": boundary {boundary} moved by {shift} blocks leaves an empty stage')
@@ -38,7 +40,8 @@ def swap_doubling(code, block, shift):
         ValueError: if there is no "2", or the block that is to double does so already, or is none.
     """
     digits, target = list("".join(code.stages)), block + shift
-    if digits[block] != "2" or not 0 <= target < len(digits) or digits[target] != "1":
+    inside = 0 <= block < len(digits) and 0 <= target < len(digits)
+    if not inside or digits[block] != "2" or digits[target] != "1":
         raise ValueError(f'code "{code}": the doubling of block {block} cannot move by {shift} blocks')
     digits[block], digits[target] = "1", "2"
     return SerialCode(_cut(digits, code.depths), code.ids)
@@ -54,7 +57,7 @@ def expand(code, stage, position, count=1):
     Raises:
         ValueError: if that is not inside the stage, or there are too many blocks then.
     """
-    digits = code.stages[stage]
+    digits = code.stages[stage] if 0 <= stage < len(code.stages) else ""
     if not 0 < position <= len(digits):
         raise ValueError(f'code "{code}": a block at position {position} of stage {stage} is not inside it')
     stages = list(code.stages)
@@ -84,8 +87,16 @@ def mutate(code, weights, rng):
 
     Returns:
         code; None if no morph is possible.
+
+    Raises:
+        ValueError: for an unknown morph.
     """
-    draws = {name: draw for name, weight in weights.items() if weight and (draw := _DRAWS[name](code))}
+    for name in weights:
+        if name not in _DRAWS:
+            raise ValueError(f'unknown morph "{name}"; there are: {", ".join(_DRAWS)}')
+    # In an order of its own: the same child however the weights were written down.
+    draws = {name: draw(code) for name, draw in _DRAWS.items() if weights.get(name)}
+    draws = {name: children for name, children in draws.items() if children}
     if not draws:
         return None
     name = rng.choices(list(draws), [weights[name] for name in draws])[0]
