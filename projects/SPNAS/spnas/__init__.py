@@ -20,7 +20,7 @@ _MODULES = {
     "SPNet": "backbone",
     "SerialCode": "code",
     "from_torchvision": "torchvision",
-    "inherit": "inherit",
+    "inherit": "inheritance",
 }
 __all__ = ["add_spnas_config", "fit_to_code", *_MODULES]
 

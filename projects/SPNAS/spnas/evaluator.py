@@ -15,7 +15,7 @@ from detnas.search.evaluator import build_held_out_batches, flatten
 from detnas.training.trainer import build_trainer
 
 from .fit import fit_to_code
-from .inherit import inherit
+from .inheritance import inherit
 from .weights import CandidateWeights, save
 
 #: metrics of a candidate before its training have this in front of their names

@@ -8,7 +8,7 @@ from detnas.config.load import load_config
 from detnas.config.settings import check_settings
 from detnas.data.mapper import is_classifier
 from detnas.evaluation.evaluators import evaluate, only_warnings
-from detnas.launch.machine import fit_to_device
+from detnas.launch.machine import fit_to_device, fit_to_processes
 from detnas.launch.setup import register_datasets
 from detnas.modeling.weights import BODY
 from detnas.search.evaluator import flatten
@@ -42,6 +42,7 @@ def classifier_config(cfg, code):
         register_datasets(classifier)
     except (FileNotFoundError, KeyError, ValueError) as e:
         raise ValueError(f"SEARCH.REIGNITION_CONFIG: {e.args[0]}") from None
+    classifier = fit_to_processes(classifier)
     # The network sees the same numbers in both trainings.
     for key in ("SPNAS", "PIXEL_MEAN", "PIXEL_STD", "DEVICE"):
         classifier.MODEL[key] = cfg.MODEL[key]

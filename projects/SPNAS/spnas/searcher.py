@@ -67,23 +67,29 @@ class MorphSearcher:
             return {self.start: ()}
         earlier = [c for c in history if c.generation < generation]
         reignited = self.reignited(earlier).get(generation)
-        parents = [reignited] if reignited else self._parents(earlier)
-        known = {c.path for c in earlier}
-        rng = random.Random(f"serial {self.seed} {generation}")
-        found, misses = {}, 0
-        while parents and len(found) < self.children and misses < ATTEMPTS:
+        known, rng = {c.path for c in earlier}, random.Random(f"serial {self.seed} {generation}")
+        found = {}
+        for parents in ([reignited] if reignited else [], *self._parents(earlier)):
+            while len(found) < self.children:
+                proposal = self._child(parents, rng, lambda code: code in known or code in found)
+                if proposal is None:
+                    break
+                found[proposal[0]] = proposal[1]
+        return found
+
+    def _child(self, parents, rng, is_known):
+        """(code, (its parent,)), or None if no new legal one was found in a bounded number of draws."""
+        for _ in range(ATTEMPTS if parents else 0):
             parent = _by_coin(parents, rng)
             child = mutate(parent, self.morphs, rng)
-            if child is None or child in known or child in found or not self.is_legal(child):
-                misses += 1
-            else:
-                found[child], misses = (parent,), 0
-        return found
+            if child is not None and not is_known(child) and self.is_legal(child):
+                return child, (parent,)
+        return None
 
     def reignited(self, history):
         """
         When the best network is reignited: {generation: code}, before the generation's children are proposed, which
-        are all its own. A function of the history of earlier generations.
+        are its own as far as there are as many. A function of the history of earlier generations.
         """
         found, best, since = {}, None, 0
         last = max((c.generation for c in history), default=-1)
@@ -113,19 +119,17 @@ class MorphSearcher:
         """
         if not is_known(self.start):
             return self.start, ()
-        parents, rng = self._parents(pool), random.Random(f"serial {self.seed} number {number}")
-        for _ in range(ATTEMPTS if parents else 0):
-            parent = _by_coin(parents, rng)
-            child = mutate(parent, self.morphs, rng)
-            if child is not None and not is_known(child) and self.is_legal(child):
-                return child, (parent,)
-        return None
+        rng = random.Random(f"serial {self.seed} number {number}")
+        proposals = (self._child(parents, rng, is_known) for parents in self._parents(pool))
+        return next(filter(None, proposals), None)
 
     def _parents(self, history):
-        scored = [c for c in history if c.score is not None]
+        """Codes to draw parents from, best first; and, for when all their children are known, those of all others."""
+        scored = sorted((c for c in history if c.score is not None), key=by_score)
         if not self.select:
-            return [c.path for c in sorted(scored, key=lambda c: (c.generation, c.path))[-1:]]
-        return [c.path for c in (front_of(scored, self.costs) if self.costs else sorted(scored, key=by_score)[:1])]
+            return [[c.path for c in sorted(scored, key=lambda c: (c.generation, c.path))[-1:]]]
+        front = front_of(scored, self.costs) if self.costs else scored[:1]
+        return [[c.path for c in front], [c.path for c in scored]]
 
 
 def _by_coin(parents, rng):

@@ -50,6 +50,7 @@ class SerialSearch(Method):
     def __init__(self, cfg, args):
         check_local(cfg.OUTPUT_DIR)
         check_metric(cfg)
+        check_norm(cfg)
         self.cfg, self.args, self.space = cfg, args, serial_space(cfg)
         self.limits = SerialLimits(cfg)
         self.costs = self.limits.costs
@@ -63,6 +64,7 @@ class SerialSearch(Method):
     @classmethod
     def check_before_training(cls, cfg):
         check_metric(cfg)
+        check_norm(cfg)
         build_searcher(cfg, serial_space(cfg), SerialLimits(cfg))
 
     def header(self):
@@ -161,6 +163,17 @@ def check_local(folder):
     """
     if "://" in folder:
         raise ValueError(f"OUTPUT_DIR {folder}: candidates are trained in it, so it must be a folder of this machine")
+
+
+def check_norm(cfg):
+    """
+    Raises:
+        ValueError: if new blocks could not learn.
+    """
+    if cfg.MODEL.SPNAS.NORM == "FrozenBN":
+        raise ValueError(
+            "MODEL.SPNAS.NORM FrozenBN: a new block, whose last norm has weight 0, would never learn; use SyncBN or GN"
+        )
 
 
 def serial_space(cfg):

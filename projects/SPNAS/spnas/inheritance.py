@@ -17,7 +17,7 @@ class Inheritance(NamedTuple):
 def inherit(parent, parent_state, child, child_state):
     """
     The weights with which a child starts. What has the same shape is copied. A new block is set to do nothing: the last
-    norm of its branch gets weight 0, and what enters a block has passed a ReLU; so ``expand`` and ``new_stage`` leave
+    norm of its branch gets weight and bias 0, and what enters a block has passed a ReLU; so ``expand`` and ``new_stage`` leave
     all maps of the parent as they are, bit for bit, and the new block learns. A swap keeps the weights, not the
     function: resolutions move.
 
@@ -43,7 +43,7 @@ def inherit(parent, parent_state, child, child_state):
             continue
         state[name] = value
         new.append(name)
-        if block and source is None and re.search(_last_norm(child_state, name, block) + r"\.norm\.weight$", name):
+        if block and source is None and re.search(_last_norm(child_state, name, block) + r"\.norm\.(weight|bias)$", name):
             state[name] = value * 0
     dropped = sorted(parent_state.keys() - set(copied.values()))
     return state, Inheritance(tuple(copied), tuple(new), tuple(dropped))

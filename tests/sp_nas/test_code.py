@@ -1,6 +1,7 @@
 """Codes of serial networks."""
 
 import pytest
+
 from spnas.code import SerialCode
 
 

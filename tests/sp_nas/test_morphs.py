@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from spnas.code import MAX_BLOCKS, SerialCode
 from spnas.morphs import expand, mutate, new_stage, swap, swap_doubling
 

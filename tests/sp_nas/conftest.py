@@ -1,0 +1,42 @@
+import pytest
+from toy_runs import SHORT, detection, own_loggers
+
+import search_net
+
+#: Detectron2's box head at its smallest, so that a network of 3 stages trains in a moment
+SMALL = {
+    "MODEL.SPNAS.CODE": "1-2-1",
+    "MODEL.SPNAS.BLOCK": "basic",
+    "MODEL.SPNAS.BASE_WIDTH": 8,
+    "MODEL.FPN.OUT_CHANNELS": 16,
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": 0,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
+    "MODEL.ROI_BOX_HEAD.NORM": "",
+    "MODEL.ANCHOR_GENERATOR.SIZES": "[[16]]",
+    "SOLVER.REFERENCE_WORLD_SIZE": 0,
+    "SOLVER.MAX_ITER": 4,
+    "SOLVER.CHECKPOINT_PERIOD": 2,
+    "SEARCH.CONSTRAINTS": "('backbone_flops <= 300e6',)",
+    "SEARCH.DETECTOR_RESOLUTION": "(64, 64)",
+    "SEARCH.CANDIDATE_ITERS": 4,
+    "SEARCH.CHILDREN": 2,
+    "SEARCH.GENERATIONS": 3,
+}
+CONFIG = "configs/SPNAS/Base-FPN.yaml"
+
+
+@pytest.fixture
+def search(toy_root, monkeypatch):
+    """Function (folder, *flags, settings) that runs ``search_net.py`` on the generated images and gives its log."""
+    from pathlib import Path
+
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+
+    def run(folder, *flags, **settings):
+        keys = {**SHORT, **SMALL, **detection(toy_root), "OUTPUT_DIR": folder}
+        keys.update({name.replace("__", "."): value for name, value in settings.items()})
+        words = [str(word) for pair in keys.items() for word in pair]
+        with own_loggers():
+            return search_net.main(search_net.parser().parse_args(["--config-file", CONFIG, *flags, *words]))
+
+    return run

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from detectron2.config import LazyCall as L
+from detectron2.config import get_cfg, instantiate
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import FPN, build_model
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+import detnas
+import spnas
+
+SMALL = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.SPNAS.BLOCK": "basic",
+    "MODEL.SPNAS.BASE_WIDTH": 8,
+    "MODEL.SPNAS.NORM": "BN",
+    "MODEL.FPN.OUT_CHANNELS": 16,
+    "MODEL.ROI_HEADS.NUM_CLASSES": 2,
+    "MODEL.RETINANET.NUM_CLASSES": 2,
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[16]],
+}
+
+
+def build(settings):
+    """As in another Detectron2 project, without a config of ours."""
+    cfg = get_cfg()
+    detnas.add_detnas_config(cfg)
+    spnas.add_spnas_config(cfg)
+    for key, value in {**SMALL, **settings}.items():
+        cfg.merge_from_list([key, value])
+    spnas.fit_to_code(cfg)
+    return build_model(cfg)
+
+
+def train(model, steps=3):
+    """A few steps on one image of odd size; the largest change of any weight of the backbone."""
+    instances = Instances((75, 93))
+    instances.gt_boxes, instances.gt_classes = Boxes(torch.tensor([[10.0, 12.0, 50.0, 60.0]])), torch.tensor([1])
+    mask = torch.zeros(1, 75, 93, dtype=torch.bool)
+    mask[:, 12:60, 10:50] = True
+    instances.gt_masks = BitMasks(mask)
+    image = [{"image": torch.randint(0, 255, (3, 75, 93)), "instances": instances, "height": 75, "width": 93}]
+    optimizer = torch.optim.SGD(model.parameters(), 0.001)
+    before = {name: p.detach().clone() for name, p in model.backbone.named_parameters()}
+    with EventStorage():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            losses = model.train()(image)
+            assert all(torch.isfinite(loss) for loss in losses.values())
+            sum(losses.values()).backward()
+            optimizer.step()
+    assert len(model.eval()(image)) == 1
+    return {name for name, p in model.backbone.named_parameters() if not torch.equal(p, before[name])}
+
+
+FPN_NAME, HEADS = "build_spnas_fpn_backbone", {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}
+DETECTORS = {
+    "Faster R-CNN": {"MODEL.BACKBONE.NAME": FPN_NAME, **HEADS},
+    "Mask R-CNN": {
+        **{"MODEL.BACKBONE.NAME": FPN_NAME, **HEADS, "MODEL.MASK_ON": True},
+        **{"MODEL.ROI_MASK_HEAD.NAME": "MaskRCNNConvUpsampleHead", "MODEL.ROI_MASK_HEAD.CONV_DIM": 8},
+    },
+    "Cascade R-CNN": {
+        **{"MODEL.BACKBONE.NAME": FPN_NAME, "MODEL.ROI_HEADS.NAME": "CascadeROIHeads"},
+        **{"MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True},
+    },
+    "RetinaNet": {
+        **{"MODEL.META_ARCHITECTURE": "RetinaNet", "MODEL.BACKBONE.NAME": "build_spnas_retinanet_fpn_backbone"},
+    },
+}
+
+
+@pytest.mark.parametrize("code", ["1-2-1", "1-2-1-1-2", "12-1-12-1-1-1"])
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_every_detector_trains_on_any_number_of_stages(detector, code):
+    torch.manual_seed(0)
+    model = build({**DETECTORS[detector], "MODEL.SPNAS.CODE": code})
+    assert any(name.startswith("bottom_up.") for name in train(model))
+    # The image is padded to what the last level needs.
+    strides = [shape.stride for shape in model.backbone.output_shape().values()]
+    assert model.backbone.size_divisibility in (strides[-1], strides[-1] // 2, strides[-1] // 4)
+
+
+def test_a_classifier_has_the_network_where_a_detector_has_it():
+    cfg = {"MODEL.META_ARCHITECTURE": "ImageClassifier", "MODEL.BACKBONE.NAME": "build_spnas_classifier_backbone"}
+    classifier, detector = build(cfg).state_dict(), build(DETECTORS["Faster R-CNN"]).state_dict()
+    body = {name for name in classifier if name.startswith("backbone.bottom_up.")}
+    assert body == {name for name in detector if name.startswith("backbone.bottom_up.")}
+
+
+def test_a_lazy_config_takes_it_as_any_backbone():
+    fpn = instantiate(
+        L(FPN)(
+            bottom_up=L(spnas.SPNet)(code="1-2-1-1-1", block="basic", base_width=8),
+            in_features=["res2", "res3", "res4", "res5", "res6"],
+            out_channels=16,
+            top_block=L(LastLevelMaxPool)(),
+        )
+    )
+    fpn.top_block.in_feature = "p6"
+    assert fpn.output_shape()["p6"] == ShapeSpec(channels=16, stride=64)

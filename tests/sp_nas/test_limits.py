@@ -1,0 +1,48 @@
+import pytest
+
+from detnas.config.load import load_config
+from spnas import SerialCode
+from spnas.limits import SerialLimits
+
+R50 = "111-2111-211111-211"
+
+
+def config(*opts):
+    return load_config("configs/SPNAS/Base-FPN.yaml", ["MODEL.DEVICE", "cpu", *opts])
+
+
+@pytest.fixture(autouse=True)
+def from_the_root(monkeypatch, pytestconfig):
+    monkeypatch.chdir(pytestconfig.rootpath)
+
+
+def test_costs_are_those_of_the_network_and_of_its_detector():
+    limits = SerialLimits(config("SEARCH.CONSTRAINTS", "('backbone_flops <= 5e9',)"))
+    costs = limits.costs(SerialCode.parse(R50))
+    assert (costs["backbone_params"], round(costs["backbone_flops"] / 1e9, 3)) == (23_508_032, 4.087)
+    assert costs["detector_params"] > costs["backbone_params"] and costs["detector_flops"] > costs["backbone_flops"]
+    deeper = limits.costs(SerialCode.parse("111-2111-2111111-211"))
+    bottleneck = 1024 * 256 * 2 + 9 * 256 * 256
+    assert deeper["backbone_flops"] - costs["backbone_flops"] == bottleneck * 14 * 14
+    assert deeper["detector_params"] - costs["detector_params"] == bottleneck + 2 * (256 + 256 + 1024)
+
+
+def test_a_code_is_legal_within_all_limits():
+    limits = SerialLimits(config("SEARCH.CONSTRAINTS", "('backbone_flops <= 4.2e9', 'backbone_params <= 24e6')"))
+    assert limits(SerialCode.parse(R50))
+    assert not limits(SerialCode.parse("1111-2111-211111-211"))  # 4.3 G
+    assert not limits(SerialCode.parse("111-2111-211111-2111"))  # 28 M
+
+
+@pytest.mark.parametrize(
+    "constraint, words",
+    [
+        ("backbone_flops <= 1e9", f'MODEL.SPNAS.CODE "{R50}", has 4087.1M backbone_flops, which breaks the limit'),
+        ("latency_ms <= 5", "no latency_ms for SP-NAS yet"),
+        ("flops < 5", 'write it as "backbone_flops <= 300e6"'),
+    ],
+)
+def test_what_no_search_can_begin_with_is_one_sentence(constraint, words):
+    with pytest.raises(ValueError) as caught:
+        SerialLimits(config("SEARCH.CONSTRAINTS", f"('{constraint}',)"))
+    assert words in str(caught.value)

@@ -1,0 +1,121 @@
+import random
+
+import pytest
+
+from detnas.search.log import Candidate
+from spnas import SerialCode
+from spnas.searcher import MorphSearcher
+
+START = SerialCode.parse("11-21-21")
+MORPHS = {"swap": 0.5, "expand": 0.4, "new_stage": 0.1}
+
+
+#: with more children than a search takes
+DEEP = SerialCode.parse("11111-21111-211111")
+
+
+def searcher(start=START, **settings):
+    return MorphSearcher(start, settings.pop("is_legal", lambda code: len(code) <= 12), MORPHS, **settings)
+
+
+def stuck_searcher(**settings):
+    return searcher(DEEP, is_legal=lambda code: True, stuck=2, children=2, **settings)
+
+
+def never_better(code):
+    return 10.0 if code == DEEP else 1.0
+
+
+def score(code):
+    """Any function of the code."""
+    return random.Random(str(code)).uniform(0, 50)
+
+
+def run(searcher, generations, score=score):
+    history = []
+    for generation in range(generations):
+        for code, parents in searcher.lineage(history, generation).items():
+            costs = {"backbone_flops": len(code)}
+            history.append(Candidate(code, generation, score(code), costs=costs, parents=parents))
+    return history
+
+
+def test_the_start_network_comes_first_and_then_new_legal_children_of_the_front():
+    history = run(searcher(), 8)
+    assert history[0].path == START and [c.generation for c in history].count(0) == 1
+    assert len({c.path for c in history}) == len(history) == 1 + 7 * 4
+    for c in history[1:]:
+        earlier = {d.path: d for d in history if d.generation < c.generation}
+        (parent,) = c.parents
+        assert len(c.path) <= 12 and c.path.doublings == START.doublings
+        # No other one was both better and cheaper.
+        parent = earlier[parent]
+        assert not any(d.score > parent.score and len(d.path) < len(parent.path) for d in earlier.values())
+
+
+def test_a_generation_is_a_function_of_those_before_it():
+    history = run(searcher(), 5)
+    expected = [c.path for c in history if c.generation == 4]
+    shuffled = random.Random(1).sample(history, len(history))
+    assert list(searcher().lineage(shuffled, 4)) == expected
+    assert list(searcher(seed=1).lineage(history, 4)) != expected
+
+
+def test_a_log_read_from_text_gives_the_same_children():
+    history = run(searcher(), 4)
+    read = [Candidate(SerialCode.parse(str(c.path)), c.generation, c.score, costs=c.costs) for c in history]
+    again, first = searcher().lineage(read, 4), searcher().lineage(history, 4)
+    assert list(again.items()) == list(first.items())
+    for ours, theirs in zip(first, again):
+        (parent,), (read_parent,) = first[ours], again[theirs]
+        # Other ids, but the same blocks.
+        assert [id in parent.ids and parent.ids.index(id) for id in ours.ids] == [
+            id in read_parent.ids and read_parent.ids.index(id) for id in theirs.ids
+        ]
+
+
+def test_when_all_children_of_the_front_are_known_others_are_parents():
+    history = run(searcher(children=8), 4, score=lambda code: 10.0 if code == START else 1.0)
+    assert len([c for c in history if c.generation == 3]) == 8
+    assert {c.parents for c in history if c.generation == 3} - {(START,)}
+
+
+def test_without_legal_children_the_search_ends():
+    assert searcher(is_legal=lambda code: False).lineage(run(searcher(), 1), 1) == {}
+    assert searcher().lineage([Candidate(START, 0, error="no memory")], 1) == {}
+
+
+def test_a_search_that_is_stuck_is_reignited_and_goes_on_from_the_best():
+    stuck = stuck_searcher(reignitions=2)
+    history = run(stuck, 8, never_better)
+    assert stuck.reignited(history) == {3: DEEP, 5: DEEP}
+    for generation in (3, 5):
+        assert {c.parents for c in history if c.generation == generation} == {(DEEP,)}
+    assert stuck_searcher().reignited(history) == {}
+
+
+def test_what_is_finished_of_a_generation_reignites_nothing_before_it():
+    stuck = stuck_searcher(reignitions=1)
+    history = run(stuck, 6, never_better)
+    for generation in range(6):
+        earlier = [c for c in history if c.generation < generation]
+        assert list(stuck.lineage(earlier, generation)) == [c.path for c in history if c.generation == generation]
+
+
+def test_without_selection_it_is_a_sequence_of_morphs():
+    history = run(searcher(select=False, children=1), 8)
+    assert [c.parents for c in history] == [(), *((c.path,) for c in history[:-1])]
+
+
+def test_asynchronously_nothing_is_proposed_while_the_start_network_runs():
+    plain = searcher()
+    assert plain.propose_one([], 0, set().__contains__) == (START, ())
+    assert plain.propose_one([], 1, {START}.__contains__) is None
+    code, parents = plain.propose_one(run(plain, 1), 1, {START}.__contains__)
+    assert parents == (START,) and code != START
+    assert [plain.generation_of(number) for number in range(6)] == [0, 1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("generation, size", [(0, 1), (3, 4)])
+def test_the_first_generation_is_one_network(generation, size):
+    assert searcher().size(generation) == size

@@ -1,0 +1,219 @@
+"""Serial searches through the command line, on the generated images."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from toy_runs import classification
+
+import train_net
+from detnas.command_line import argument_parser
+from detnas.search.log import read_log
+
+AP = "bbox/AP"
+
+
+def result(log):
+    return [(str(c.path), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "search.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def searched(search, tmp_path):
+    search(tmp_path / "run", SEARCH__EVALUATE_INHERITED=True)
+    return tmp_path / "run"
+
+
+def test_a_search_leaves_a_log_a_winner_and_the_weights_of_the_front_alone(searched, search, capsys):
+    header, *candidates = lines(searched)
+    assert (header["method"], header["space"], header["start"]) == ("serial", "serial", "1-2-1")
+    assert [c["generation"] for c in candidates] == [0, 1, 1, 2, 2] and candidates[0]["path"] == "1-2-1"
+    assert [len(c["parents"]) for c in candidates] == [0, 1, 1, 1, 1]
+    assert all(c["score"] == c["metrics"][AP] and c["costs"]["detector_flops"] > 0 for c in candidates)
+    assert [f"inherited/{AP}" in c["metrics"] for c in candidates] == [False, True, True, True, True]
+    log = read_log(str(searched))
+    best = log.best()[0]
+    kept = {path.stem for path in (searched / "candidates").glob("*.pth")}
+    assert str(best.path) in kept and not [path for path in (searched / "candidates").iterdir() if path.is_dir()]
+    for c in log.history():
+        dominated = any(
+            d.score >= c.score and d.costs["backbone_flops"] <= c.costs["backbone_flops"] and d != c
+            for d in log.history()
+        )
+        assert dominated or str(c.path) in kept
+    found = torch.load(searched / "best.pth", weights_only=True)["found"]
+    assert (found["arch"], found["metrics"]) == (str(best.path), best.metrics)
+    # The winner again, from the search and from its own config.
+    assert search(searched, "--eval-only")[AP] == best.score
+    args = argument_parser().parse_args(["--config-file", str(searched / "best.yaml"), "--eval-only"])
+    assert train_net.main(args)["bbox"]["AP"] == pytest.approx(best.score, abs=1e-4)
+    for flag in ("--list", "--front", "--report"):
+        search(searched, flag)
+    assert (searched / "report.html").is_file()
+
+
+def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search, tmp_path, monkeypatch):
+    from spnas.evaluator import SerialEvaluator
+
+    whole, calls = result(read_log(str(searched))), []
+    evaluate = SerialEvaluator.__call__
+
+    def stop_at_times(self, code, parents):
+        calls.append(code)
+        if len(calls) in (1, 3, 6):
+            raise KeyboardInterrupt
+        return evaluate(self, code, parents)
+
+    monkeypatch.setattr(SerialEvaluator, "__call__", stop_at_times)
+    for _ in range(3):
+        with pytest.raises(SystemExit, match="Stopped; "):
+            search(tmp_path / "again", SEARCH__EVALUATE_INHERITED=True)
+    search(tmp_path / "again", SEARCH__EVALUATE_INHERITED=True)
+    assert result(read_log(str(tmp_path / "again"))) == whole and len(calls) == 5 + 3
+
+
+def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(search, tmp_path, caplog, monkeypatch):
+    from detnas.training import trainer
+
+    save, calls = trainer.SafeCheckpointer.save, []
+
+    def killed_after(self, name, **more):
+        save(self, name, **more)
+        calls.append(name)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.SafeCheckpointer, "save", killed_after)
+    with pytest.raises(SystemExit, match="Stopped; 0 candidates"):
+        search(tmp_path / "again", SEARCH__GENERATIONS=1)
+    log = search(tmp_path / "again", SEARCH__GENERATIONS=1)
+    # The first half, then the second; not the first again.
+    assert calls == ["model_0000001", "model_0000003", "model_final"]
+    assert result(log) == result(search(tmp_path / "whole", SEARCH__GENERATIONS=1))
+
+
+def test_two_workers_find_the_same_and_asynchronously_it_is_said_to_depend_on_the_order(
+    searched, search, tmp_path, caplog
+):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    log = search(tmp_path / "ray", "--cpu-processes", "2", SEARCH__EVALUATE_INHERITED=True)
+    scores = {str(c.path): pytest.approx(c.score, abs=1.0) for c in read_log(str(searched)).history()}
+    assert {str(c.path): c.score for c in log.history()}.keys() == scores.keys() or len(log) == len(scores)
+    assert len({c.worker for c in log.history()}) == 2
+    caplog.set_level(logging.INFO, "detnas")
+    logging.getLogger("detnas").addHandler(caplog.handler)
+    log = search(tmp_path / "asynchronous", "--cpu-processes", "2", SEARCH__ASYNCHRONOUS=True)
+    assert len(log) == 5 and "the result depends on the order in which candidates finish" in caplog.text
+    assert str(log.history()[0].path) == "1-2-1" and all(len(c.parents) == 1 for c in log.history()[1:])
+
+
+@pytest.fixture
+def reignition(toy_root, tmp_path):
+    """A config that trains a classifier on the generated images."""
+    images = classification(toy_root)
+    file = tmp_path / "reignite.yaml"
+    base = Path(__file__).resolve().parents[2] / "configs" / "SPNAS" / "Base-reignite.yaml"
+    file.write_text(
+        f'_BASE_: "{base}"\nDATASETS: {{TRAIN: {list(eval(images["DATASETS.TRAIN"]))}, '
+        f'TEST: {list(eval(images["DATASETS.TEST"]))}}}\n'
+        "INPUT: {CLASSIFIER: {SIZE: 32}}\nDATALOADER: {NUM_WORKERS: 0}\n"
+        "SOLVER: {MAX_ITER: 3, IMS_PER_BATCH: 4, WARMUP_ITERS: 0, REFERENCE_WORLD_SIZE: 0}\n"
+    )
+    return file
+
+
+def test_a_search_that_is_stuck_is_reignited_once_and_not_again_when_it_is_taken_up(
+    search, tmp_path, reignition, monkeypatch
+):
+    settings = {"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": reignition}
+    settings.update(SEARCH__GENERATIONS=5, SEARCH__CHILDREN=1, SOLVER__BASE_LR=0.0)
+    log = search(tmp_path / "run", **settings)
+    (event,) = log.events()
+    assert (event["event"], event["path"]) == ("reignition", str(log.history()[0].path))
+    assert "classification/top1" in event["metrics"] and not list((tmp_path / "run").glob("reignition_*"))
+    reignited = [c for c in log.history() if c.generation == event["generation"]]
+    assert [list(map(str, c.parents)) for c in reignited] == [[event["path"]]]
+    before = (tmp_path / "run" / "search.jsonl").read_text()
+    search(tmp_path / "run", **settings)
+    assert (tmp_path / "run" / "search.jsonl").read_text() == before
+
+
+def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, tmp_path, reignition, monkeypatch):
+    from spnas import reignite
+
+    settings = {"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": reignition}
+    settings.update(SEARCH__GENERATIONS=3, SEARCH__CHILDREN=1, SOLVER__BASE_LR=0.0)
+    whole = search(tmp_path / "whole", **settings)
+    save, stops = reignite.save, [1]
+
+    def stopping(state, file):
+        save(state, file)
+        # The weights are back beside the heads, and the log does not say so yet.
+        if stops and "candidates" in file:
+            stops.pop()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(reignite, "save", stopping)
+    with pytest.raises(SystemExit):
+        search(tmp_path / "again", **settings)
+    again = search(tmp_path / "again", **settings)
+    assert result(again) == result(whole)
+    assert [e["metrics"] for e in again.events()] == [e["metrics"] for e in whole.events()]
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"MODEL__SPNAS__CODE": "1--1"}, 'MODEL.SPNAS.CODE: code "1--1": stage 2 is empty'),
+        ({"MODEL__SPNAS__CODE": "1-x-1"}, '"x" in stage 2; a block is 1 or 2'),
+        ({"SEARCH__MIN_BLOCKS": 4}, "3 stages and 3 blocks; SEARCH.MAX_STAGES is 6, MIN_BLOCKS 4"),
+        ({"SEARCH__CONSTRAINTS": "('backbone_flops <= 1e6',)"}, "which breaks the limit backbone_flops <= 1.0M"),
+        ({"SEARCH__OBJECTIVES": "['joules']"}, 'SEARCH.OBJECTIVES: unknown cost "joules"'),
+        ({"SEARCH__REIGNITIONS": 1}, "SEARCH.REIGNITIONS 1 needs SEARCH.REIGNITION_CONFIG"),
+        (
+            {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "nowhere.yaml"},
+            "SEARCH.REIGNITION_CONFIG: config file nowhere.yaml does not exist",
+        ),
+        (
+            {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "configs/SPNAS/Base-FPN.yaml"},
+            "trains no classifier",
+        ),
+        (
+            {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "configs/SPNAS/reignite_imagenet.yaml"},
+            "SEARCH.REIGNITION_CONFIG: ",
+        ),
+        ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__REIGNITIONS": 1}, "set SEARCH.REIGNITIONS 0"),
+        (
+            {f"SEARCH__MORPHS__{name}": 0 for name in ("SWAP", "EXPAND", "NEW_STAGE")},
+            "SEARCH.MORPHS are all 0",
+        ),
+        ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
+        ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),
+    ],
+)
+def test_what_no_search_can_begin_with_is_one_sentence(search, tmp_path, refused, settings, words):
+    assert words in refused(search, tmp_path / "run", **settings)
+    assert not (tmp_path / "run" / "search.jsonl").exists()
+
+
+def test_candidates_of_another_search_are_refused(search, tmp_path, refused):
+    search(tmp_path / "run", SEARCH__GENERATIONS=1)
+    os.remove(tmp_path / "run" / "search.jsonl")
+    words = refused(search, tmp_path / "run", SEARCH__GENERATIONS=1, SEARCH__CANDIDATE_ITERS=5)
+    assert words.startswith(f"{tmp_path}/run/candidates holds candidates of another search: give another OUTPUT_DIR")
+
+
+def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_search_would_be(
+    search, tmp_path, refused, toy_root
+):
+    words = ["--config-file", "configs/SPNAS/Base-FPN.yaml", "OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
+    test = f"coco:{toy_root}/detection/val.json:{toy_root}/detection/val"
+    words += ["DATASETS.TEST", f"('{test}',)", "DATASETS.TRAIN", f"('{test}',)"]
+    sentence = refused(train_net.main, argument_parser().parse_args([*words, "SEARCH.CONSTRAINTS", "('flops',)"]))
+    assert "constraint" in sentence
