@@ -5,27 +5,35 @@ start network trained on, the winner's code from random weights, and a random se
 
     python tools/serial_controls.py             two seeds on the blood cells
 
-Stopped or killed, it goes on when it is started again. Each step is one of the usual command lines, and is printed.
+Training time is iterations times what a training step of the network takes of a core, which is measured first. Stopped
+or killed, it goes on when it is started again. Each step is one of the usual command lines, and is printed.
 """
 
 import argparse
 import concurrent.futures
+import json
 import os
 import statistics
+import tempfile
+import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+import torch
+from detectron2.engine import HookBase
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import evaluate, only_warnings
+from detnas.files import read_json, write_text
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.launch.steps import StepFailed, Steps
 from detnas.modeling.weights import load_weights
 from detnas.search.log import read_log
+from detnas.training.trainer import build_trainer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INHERITED = "inherited/"
@@ -47,43 +55,82 @@ class Seed:
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
 
-    def __call__(self):
+    def search(self):
+        """The search, and the sequence of morphs."""
+        self.run("start", "train_net.py")
+        self.run("search", "search_net.py", *self.start())
+        count = len(read_log(self.path("search")))
+        alone = ("SEARCH.SELECT", False, "SEARCH.CHILDREN", 1, "SEARCH.GENERATIONS", count)
+        self.run("random", "search_net.py", *self.start(), *alone)
+
+    def start(self):
+        return "MODEL.WEIGHTS", self.path("start", "model_final.pth")
+
+    def measure(self):
+        """Measure, once, the CPU seconds of a training step of each code."""
+        file = self.path("step_seconds.json")
+        self.seconds = read_json(file, {})
+        for log in map(read_log, (self.path("search"), self.path("random"))):
+            for c in log.history():
+                if str(c.path) not in self.seconds:
+                    self.seconds[str(c.path)] = step_seconds(self.args, str(c.path))
+                    write_text(file, json.dumps(self.seconds, indent=1))
+
+    def controls(self):
         """
-        Run everything.
+        Train the controls.
 
         Returns:
-            list of (name of the network, code, checkpoint, seconds of its training).
+            list of (name of a network, code, checkpoint, seconds of its training).
         """
-        start = ("MODEL.WEIGHTS", self.path("start", "model_final.pth"))
-        self.run("start", "train_net.py")
-        self.run("search", "search_net.py", *start)
-        log = read_log(self.path("search"))
-        count = len(log)
-        self.run("random", "search_net.py", *start, "SEARCH.SELECT", False, "SEARCH.CHILDREN", 1,
-                 "SEARCH.GENERATIONS", count)
-        first, best = log.history()[0], log.best()[0]
-        iterations = load_config(self.args.config_file).SEARCH.CANDIDATE_ITERS
-        start_iterations = load_config(self.args.config_file).SOLVER.MAX_ITER
-        seconds = sum(c.seconds for c in log.history())
-        before = first.seconds / iterations * start_iterations
-        # Of a candidate all is counted, its evaluation too: so is an iteration of the controls.
-        self.run("trained_on", "train_net.py", *start, "SOLVER.MAX_ITER", round(seconds / first.seconds * iterations))
-        winner = log.space.format(best.path)
+        log, sequence = read_log(self.path("search")), read_log(self.path("random"))
+        start, winner, last, top = (
+            str(c.path) for c in (log.history()[0], log.best()[0], sequence.history()[-1], sequence.best()[0])
+        )
+        cfg = load_config(os.path.join(ROOT, self.args.config_file))
+        before = cfg.SOLVER.MAX_ITER * self.seconds[start]
+        searched, morphed = (
+            cfg.SEARCH.CANDIDATE_ITERS * sum(self.seconds[str(c.path)] for c in found.history())
+            for found in (log, sequence)
+        )
+        self.run("trained_on", "train_net.py", *self.start(), "SOLVER.MAX_ITER",
+                 round(searched / self.seconds[start]))
         self.run("winner_from_random_weights", "train_net.py", "MODEL.SPNAS.CODE", winner,
-                 "SOLVER.MAX_ITER", round((before + seconds) / best.seconds * iterations))
-        sequence = read_log(self.path("random"))
-        last, top = sequence.history()[-1], sequence.best()[0]
-        random_seconds = before + sum(c.seconds for c in sequence.history())
+                 "SOLVER.MAX_ITER", round((before + searched) / self.seconds[winner]))
+        total, scratch = before + searched, self.path("winner_from_random_weights", "model_final.pth")
         return [
-            ("start network", str(first.path), start[1], before),
-            ("search: winner", winner, self.path("search", "best.pth"), before + seconds),
-            ("start network trained on", str(first.path), self.path("trained_on", "model_final.pth"), before + seconds),
-            ("winner's code from random weights", winner,
-             self.path("winner_from_random_weights", "model_final.pth"), before + seconds),
-            ("random morphs: last", str(last.path), self.path("random", "candidates", f"{last.path}.pth"),
-             random_seconds),
-            ("random morphs: best on val", str(top.path), self.path("random", "best.pth"), random_seconds),
+            ("start network", start, self.path("start", "model_final.pth"), before),
+            ("search: winner", winner, self.path("search", "best.pth"), total),
+            ("start network trained on", start, self.path("trained_on", "model_final.pth"), total),
+            ("winner's code from random weights", winner, scratch, total),
+            ("random morphs: last", last, self.path("random", "candidates", f"{last}.pth"), before + morphed),
+            ("random morphs: best on val", top, self.path("random", "best.pth"), before + morphed),
         ]
+
+
+class _Clock(HookBase):
+    def __init__(self):
+        self.seconds = []
+
+    def before_step(self):
+        self.start = time.thread_time()
+
+    def after_step(self):
+        self.seconds.append(time.thread_time() - self.start)
+
+
+def step_seconds(args, code, steps=30):
+    """Median over training steps of their CPU seconds, on one thread."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, only_warnings("detectron2", "fvcore", "detnas"):
+        opts = ["MODEL.SPNAS.CODE", code, "OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(steps), "DATASETS.TEST", "()"]
+        cfg = load_config(os.path.join(ROOT, args.config_file), opts)
+        register_datasets(cfg)
+        fit_to_device(cfg)
+        trainer, clock = build_trainer(cfg), _Clock()
+        trainer.register_hooks([clock])
+        trainer.train(0, steps)
+    return statistics.median(clock.seconds)
 
 
 def test(args, code, weights):
@@ -120,7 +167,11 @@ def main(args):
         seeds = {seed: Seed(args, seed) for seed in args.seeds}
         try:
             with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-                runs = dict(zip(seeds, pool.map(lambda run: run(), seeds.values())))
+                list(pool.map(Seed.search, seeds.values()))
+                # In this thread: a training listens for signals.
+                for seed in seeds.values():
+                    seed.measure()
+                runs = dict(zip(seeds, pool.map(Seed.controls, seeds.values())))
         except StepFailed as e:
             raise SystemExit(f"error: {e}") from None
     rows = {}

@@ -17,9 +17,9 @@ class Inheritance(NamedTuple):
 def inherit(parent, parent_state, child, child_state):
     """
     The weights with which a child starts. What has the same shape is copied. A new block is set to do nothing: the last
-    norm of its branch gets weight and bias 0, and what enters a block has passed a ReLU; so ``expand`` and ``new_stage`` leave
-    all maps of the parent as they are, bit for bit, and the new block learns. A swap keeps the weights, not the
-    function: resolutions move.
+    norm of its branch gets weight and bias 0, and what enters a block has passed a ReLU. So ``expand`` and
+    ``new_stage`` leave all maps of the parent as they are, bit for bit, and the new block learns. A swap keeps the
+    weights, not the function: resolutions move.
 
     Args:
         parent, child: codes; blocks with the same id are the same.
@@ -43,8 +43,8 @@ def inherit(parent, parent_state, child, child_state):
             continue
         state[name] = value
         new.append(name)
-        if block and source is None and re.search(_last_norm(child_state, name, block) + r"\.norm\.(weight|bias)$", name):
-            state[name] = value * 0
+        if block and source is None and name.startswith(_last_norm(child_state, name[: block.end(1)])):
+            state[name] = value * 0 if name.endswith((".weight", ".bias")) else value
     dropped = sorted(parent_state.keys() - set(copied.values()))
     return state, Inheritance(tuple(copied), tuple(new), tuple(dropped))
 
@@ -53,6 +53,6 @@ def _block_names(code: SerialCode):
     return [f"res{block.stage + 2}.{block.position}" for block in code.blocks()]
 
 
-def _last_norm(state, name, block):
-    """The last conv of the block's branch: a basic block has two, a bottleneck three."""
-    return "conv3" if f"{name[:block.end(1)]}.conv3.weight" in state else "conv2"
+def _last_norm(state, block):
+    """The last norm of a block's branch: a basic block has two, a bottleneck three."""
+    return f"{block}.conv3.norm" if f"{block}.conv3.weight" in state else f"{block}.conv2.norm"
