@@ -3,7 +3,7 @@ from toy_runs import SHORT, detection, own_loggers
 
 import search_net
 
-#: Detectron2's box head at its smallest, so that a network of 3 stages trains in a moment
+#: a detector so small that a network of 3 stages trains in a moment
 SMALL = {
     "MODEL.SPNAS.CODE": "1-2-1",
     "MODEL.SPNAS.BLOCK": "basic",
@@ -22,21 +22,20 @@ SMALL = {
     "SEARCH.CHILDREN": 2,
     "SEARCH.GENERATIONS": 3,
 }
-CONFIG = "configs/SPNAS/Base-FPN.yaml"
 
 
 @pytest.fixture
-def search(toy_root, monkeypatch):
+def search(toy_root, monkeypatch, pytestconfig):
     """Function (folder, *flags, settings) that runs ``search_net.py`` on the generated images and gives its log."""
-    from pathlib import Path
-
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    # The tests name configs as a user does.
+    monkeypatch.chdir(pytestconfig.rootpath)
 
     def run(folder, *flags, **settings):
         keys = {**SHORT, **SMALL, **detection(toy_root), "OUTPUT_DIR": folder}
         keys.update({name.replace("__", "."): value for name, value in settings.items()})
-        words = [str(word) for pair in keys.items() for word in pair]
+        words = ["--config-file", "configs/SPNAS/Base-FPN.yaml", *flags]
+        words += [str(word) for pair in keys.items() for word in pair]
         with own_loggers():
-            return search_net.main(search_net.parser().parse_args(["--config-file", CONFIG, *flags, *words]))
+            return search_net.main(search_net.parser().parse_args(words))
 
     return run

@@ -1,5 +1,6 @@
 """Reignition: the best network of a serial search is trained as a classifier, and its detector goes on from there."""
 
+import copy
 import logging
 import os
 import shutil
@@ -45,7 +46,8 @@ def classifier_config(cfg, code):
     classifier = fit_to_processes(classifier)
     # The network sees the same numbers in both trainings.
     for key in ("SPNAS", "PIXEL_MEAN", "PIXEL_STD", "DEVICE"):
-        classifier.MODEL[key] = cfg.MODEL[key]
+        classifier.MODEL[key] = copy.deepcopy(cfg.MODEL[key])
+    classifier.defrost()
     classifier.INPUT.FORMAT = cfg.INPUT.FORMAT
     classifier.MODEL.SPNAS.CODE = str(code)
     fit_to_device(classifier)
