@@ -52,6 +52,9 @@ class SearchSpace:
     last_channels: int = 1024
     ops: Tuple[str, ...] = PAPER_OPS
 
+    #: how a config names a network of the space
+    setting = 'MODEL: {DETNAS: {ARCH: "%s"}}'
+
     def __post_init__(self):
         for problem in self._problems():
             raise ValueError(f'space "{self.name}": {problem}')

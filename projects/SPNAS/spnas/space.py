@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES, SerialCode
 
+#: fills of a report, the darker the wider: basic blocks grey, bottlenecks blue, ResNeXt's orange
+_FILLS = {
+    "basic": ("#f2f2f2", "#d4d4d4", "#b0b0b0", "#888888", "#626262", "#3e3e3e", "#1c1c1c"),
+    "bottleneck": ("#eaf2f8", "#c6dcec", "#9dc4e0", "#72aad3", "#4587bb", "#22639f", "#0d3d6b"),
+    "resnext": ("#fdf1de", "#fadcae", "#f5c377", "#efa537", "#cc7f12", "#955a06", "#5f3800"),
+}
+#: from this fill on, text on it is white
+_DARK = 4
+
 
 @dataclass(frozen=True)
 class SerialSpace:
@@ -23,6 +32,8 @@ class SerialSpace:
     max_blocks: int = MAX_BLOCKS
     max_stages: int = MAX_STAGES
     name = "serial"
+    #: how a config names a network of the space
+    setting = 'MODEL: {SPNAS: {CODE: "%s"}}'
 
     def parse(self, text):
         """
@@ -33,6 +44,16 @@ class SerialSpace:
 
     def format(self, code):
         return str(code)
+
+    def drawing(self, code):
+        """The blocks of a code for a report, stage by stage, see :func:`detnas.report.archs.drawing`."""
+        fills, stages = _FILLS.get(self.block, _FILLS["resnext"]), [[] for _ in code.stages]
+        for block in code.blocks():
+            level = min(block.width.bit_length(), len(fills)) - 1
+            text = "#ffffff" if level >= _DARK else "#14304a"
+            entry = f"{self.block}, width {self.base_width * block.width}"
+            stages[block.stage].append((str(1 + block.doubles), fills[level], text, entry))
+        return stages
 
     def __contains__(self, code):
         return self.min_blocks <= len(code) <= self.max_blocks and MIN_STAGES <= len(code.stages) <= self.max_stages

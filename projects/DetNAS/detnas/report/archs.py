@@ -1,4 +1,7 @@
-"""Pictures of archs: which op stands in which block (paper, Fig. 4 and 5), and how often among the best."""
+"""
+Pictures of candidates as rows of blocks, such as which op stands in which block (paper, Fig. 4 and 5), and how often an
+op stands there among the best.
+"""
 
 import itertools
 
@@ -56,27 +59,53 @@ def _named_arch(word, space):
         raise ValueError(f'arch "{word}": {e}') from None
 
 
-def plot_archs(archs, *files):
+def can_draw(space):
+    """Whether candidates of a space are rows of blocks."""
+    return hasattr(space, "drawing") or bool(getattr(space, "ops", None) and hasattr(space, "blocks"))
+
+
+def drawing(space, path):
     """
-    Draw block patterns, one row each, coloured by op, stages under stages, into files.
+    A candidate as blocks.
 
     Args:
-        archs: list of (label, :class:`detnas.SearchSpace`, path).
+        space: a :class:`detnas.SearchSpace`, or any with such a function of its own, ``drawing(path)``.
+
+    Returns:
+        list of stages, each a list of blocks: (text, fill, colour of the text, entry of the legend).
+    """
+    if hasattr(space, "drawing"):
+        return space.drawing(path)
+    stages = [[] for _ in space.stage_depths]
+    for block in space.blocks():
+        op = path[block.index]
+        stages[block.stage - 1].append((str(op), *OP_COLOURS[space.ops[op]], space.ops[op]))
+    return stages
+
+
+def plot_archs(archs, *files):
+    """
+    Draw block patterns, one row each, stages under stages, into files.
+
+    Args:
+        archs: list of (label, space, path), see :func:`drawing`.
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
-    depths = [max(d) for d in itertools.zip_longest(*(space.stage_depths for _, space, _ in archs), fillvalue=0)]
+    drawn = [(label, drawing(space, path)) for label, space, path in archs]
+    depths = [max(d) for d in itertools.zip_longest(*(map(len, stages) for _, stages in drawn), fillvalue=0)]
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
     with figure(files, max(margin + unit * width + 0.3, 5.2), 0.42 * len(archs) + 1.0) as (fig, ax):
-        for row, (label, space, path) in enumerate(archs):
-            _draw_row(ax, row, label, space, path, depths)
+        for row, (label, stages) in enumerate(drawn):
+            _draw_row(ax, row, label, stages, depths)
         for stage, x in enumerate(_starts(depths), 1):
             ax.text(x + depths[stage - 1] / 2, -0.35, f"stage {stage}", ha="center", va="bottom", color="#5c6670")
         ax.set_xlim(0, width)
         ax.set_ylim(max(len(archs), 1), -0.9)
         ax.axis("off")
-        _op_legend(fig, list(dict.fromkeys(op for _, space, _ in archs for op in space.ops)))
+        ops = {op: OP_COLOURS[op][0] for _, space, _ in archs for op in getattr(space, "ops", ())}
+        _legend(fig, {**ops, **{entry: fill for _, s in drawn for blocks in s for _, fill, _, entry in blocks}})
 
 
 def _starts(depths):
@@ -84,20 +113,19 @@ def _starts(depths):
     return [sum(depths[:i]) + GAP * i for i in range(len(depths))]
 
 
-def _draw_row(ax, row, label, space, path, depths):
-    for block in space.blocks():
-        op = path[block.index]
-        fill, text = OP_COLOURS[space.ops[op]]
-        x = _starts(depths)[block.stage - 1] + block.position
-        ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
-        ax.text(x + 0.5, row + 0.37, str(op), ha="center", va="center", color=text, fontsize=8)
+def _draw_row(ax, row, label, stages, depths):
+    for start, blocks in zip(_starts(depths), stages):
+        for position, (digit, fill, text, _) in enumerate(blocks):
+            x = start + position
+            ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
+            ax.text(x + 0.5, row + 0.37, digit, ha="center", va="center", color=text, fontsize=8)
     ax.text(-0.4, row + 0.36, label, ha="right", va="center", fontsize=8.5, color="#1f2933", linespacing=1.3)
 
 
-def _op_legend(fig, ops):
-    handles = [Patch(facecolor=OP_COLOURS[op][0], edgecolor="#7d8791", label=op) for op in ops]
+def _legend(fig, fills):
+    handles = [Patch(facecolor=fill, edgecolor="#7d8791", label=entry) for entry, fill in fills.items()]
     if handles:
-        fig.legend(handles=handles, loc="outside lower center", ncols=len(ops), fontsize=8.5)
+        fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5)
 
 
 def op_frequencies(space, paths):
@@ -129,4 +157,4 @@ def plot_frequencies(groups, *files):
             middles = [x + depth / 2 for x, depth in zip(_starts(space.stage_depths), space.stage_depths)]
             ax.set_xticks(middles, [f"stage {i}" for i in range(1, len(middles) + 1)])
             ax.tick_params(axis="x", length=0)
-        _op_legend(fig, list(dict.fromkeys(op for _, space, _ in groups for op in space.ops)))
+        _legend(fig, {op: OP_COLOURS[op][0] for _, space, _ in groups for op in space.ops})

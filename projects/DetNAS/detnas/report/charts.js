@@ -58,32 +58,36 @@ const metric = METRICS.join(" / ");
 const onFront = (c, name) => (c.search.fronts[name] || []).includes(c.number - 1);
 
 /* ---- archs ---- */
-function block(op, digit) {
-  const [fill, text] = D.ops[op];
-  return el("span", { class: "block", style: `background:${fill};color:${text}`, title: op }, digit);
-}
+const block = (digit, fill, text, title) =>
+  el("span", { class: "block", style: `background:${fill};color:${text}`, title }, digit);
+const opBlock = (op, digit) => block(digit, ...D.ops[op], op);
+/* Stages of blocks; a space that draws its candidates itself has them ready. */
+const stagesOf = (search, arch) => search.drawings[arch]
+  || arch.split("-").map((digits) => [...digits].map((digit) => [digit, ...D.ops[search.ops[+digit]], search.ops[+digit]]));
 function pattern(search, arch) {
   const box = el("div", { class: "pattern", role: "img", "aria-label": `arch ${arch}` });
-  arch.split("-").forEach((digits, stage) => {
+  stagesOf(search, arch).forEach((blocks, stage) => {
     const group = el("span", { class: "stage", title: `stage ${stage + 1}` });
-    for (const digit of digits) {
-      group.append(block(search.ops[+digit], digit));
-    }
+    group.append(...blocks.map((drawn) => block(...drawn)));
     box.append(group);
   });
   return box;
 }
-/* Nothing for candidates that are not made of blocks with ops. */
-const drawn = (search, arch) => (search.ops.length ? [pattern(search, arch)] : []);
+/* Nothing for candidates that are not made of blocks. */
+const drawn = (search, arch) => (search.ops.length || search.drawings[arch] ? [pattern(search, arch)] : []);
 function opKey(box) {
   const names = union(D.searches.map((s) => s.ops));
   names.forEach((name) => {
     const index = D.searches.map((s) => s.ops.indexOf(name)).find((i) => i >= 0);
-    box.append(el("span", {}, block(name, index), name));
+    box.append(el("span", {}, opBlock(name, index), name));
+  });
+  const entries = new Map(D.searches.flatMap((s) => Object.values(s.drawings).flat(2)).map((b) => [b[3], b]));
+  [...entries.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).forEach((entry) => {
+    box.append(el("span", {}, block(...entries.get(entry)), entry));
   });
 }
-function copyButton(arch, label = "Copy yaml") {
-  const yaml = `MODEL: {DETNAS: {ARCH: "${arch}"}}`;
+function copyButton(search, arch, label = "Copy yaml") {
+  const yaml = search.setting.replace("%s", arch);
   return el("button", { title: `Copy ${yaml}`, class: "copy", "data-yaml": yaml, on: { click: async () => {
     let done = true;
     try { await navigator.clipboard.writeText(yaml); } catch {

@@ -108,7 +108,7 @@ const tag = (c) => el("span", { class: "tag" }, swatch(c.search.group), c.search
 const column = (key, value, show, rest) => ({ key, label: words(key), value, show, ...rest });
 const COLUMNS = [
   column("score", (c) => c.score, (c) => score(c.score), { label: metric }),
-  column("yaml", null, (c) => copyButton(c.path, "Copy"), { label: "", cls: "text" }),
+  column("yaml", null, (c) => copyButton(c.search, c.path, "Copy"), { label: "", cls: "text" }),
   column("arch", (c) => c.path, (c) => el("span", { class: "arch" }, c.path), { cls: "text stays", up: true }),
   column("name", (c) => c.name, (c) => c.name, { cls: "text", up: true }),
   ...(several ? [column("search", (c) => c.search.label, tag, { cls: "text", up: true })] : []),
@@ -171,6 +171,13 @@ function drawArchs() {
     });
     $("archs").append(title(group, found), ...(found.length ? rows : [noScore()]));
   });
+  D.searches.filter((search) => search.descent.length).forEach((search) => {
+    const line = search.descent.map((i) => search.candidates[i]);
+    const rows = line.map((c) => archRow(el("span", { class: "arch" }, c.path),
+      `generation ${c.generation}, ${search.metric} ${c.score === null ? "failed" : score(c.score)}`, search, c.path));
+    const head = `${several ? `${search.label}: ` : ""}from the start network to the winner`;
+    $("archs").append(el("h3", {}, head, el("span", { class: "files", "data-figure": "descent" })), ...rows);
+  });
   if (D.published.length) $("archs").append(el("h3", {}, "Published networks of this space"));
   D.published.forEach((network) => {
     const search = D.searches.find((s) => s.header.space === network.space);
@@ -216,7 +223,7 @@ function drawSummary() {
   if (top) {
     const where = several ? ` (${top.search.label})` : "";
     const box = tile(score(top.score), `best ${top.search.metric}${where}, arch ${top.path}`, "wide");
-    box.append(...drawn(top.search, top.path), copyButton(top.path));
+    box.append(...drawn(top.search, top.path), copyButton(top.search, top.path));
     $("summary").append(box);
   } else $("summary").append(tile("–", "no candidate with a score yet", "wide"));
   $("summary").append(
@@ -244,14 +251,15 @@ function drawNotes() {
   const bands = "Thick: mean of the seeds; band: lowest to highest, as far as all seeds have come; thin: each seed.";
   const known = SCORED.some((c) => c.name) ? " Broken: networks that the first generation began with." : "";
   const alone = `Dots: candidates; steps: best so far; bars: mean of each generation.${known}`;
+  const events = D.searches.flatMap((s) => s.events.map((e) => ` Before generation ${e.generation}: ${e.event} of ${e.path}.`));
   const objectives = joint && words(joint.header.objectives.join(", "));
   const notes = {
     best: seeds ? bands : several ? "A dot is a new best candidate." : alone,
-    topTitle: `Top ${D.topCount} so far (paper, Fig. 2)`,
+    topTitle: `Top ${D.topCount} so far${D.searches.every((s) => s.ops.length) ? " (paper, Fig. 2)" : ""}`,
     top: `Mean score of the best ${D.topCount} candidates found up to each generation. `
       + (seeds ? bands : "Line: mean; dots: these candidates."),
     generations: seeds ? `Mean score of a generation's candidates. ${bands}`
-      : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.",
+      : `Line: mean of the generation; dots: its candidates. The last one may be unfinished.${events.join("")}`,
     cost: joint ? `Large: Pareto front of score and all objectives (${objectives}).`
       : "Large: Pareto front, no other has a better score at lower cost.",
     random: "Dots: candidates drawn at random; line: the best one found. Scores in the supernet.",
@@ -264,6 +272,7 @@ function drawNotes() {
     if (file) node.append(link("png"), " · ", link("svg"));
   });
   document.querySelectorAll("[data-ops]").forEach(opKey);
+  $("random").parentElement.hidden = !D.figures.random;
 }
 function drawFailures() {
   const shown = FAILED.slice(0, 200), rest = shown.length < FAILED.length ? `; the first ${shown.length}` : "";
@@ -309,7 +318,6 @@ choices("rows", [...sizes.map((n) => [n, n]), [all, `all ${all}`]], sizes.includ
 choices("frequency-count", [5, 10, 20, 50].map((n) => [n, n]), 10, drawFrequencies);
 drawSummary();
 drawLegend();
-drawNotes();
 drawCharts();
 drawTable();
 drawArchs();
@@ -323,3 +331,4 @@ addEventListener("resize", () => {
   if (innerWidth !== before) requestAnimationFrame(drawCharts);
   before = innerWidth;
 });
+drawNotes();

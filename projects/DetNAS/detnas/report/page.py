@@ -15,8 +15,9 @@ from detnas.search.log import by_score
 from detnas.search.pareto import front_of
 from detnas.zoo import PUBLISHED
 
-from .archs import plot_archs, plot_frequencies
+from .archs import can_draw, drawing, plot_archs, plot_frequencies
 from .curves import FIGURES, cost_label, default_cost, front_costs, plot_search
+from .descent import descent, plot_descent
 from .searches import (band, best_so_far, generation_means, group_searches, metric_name, shown_costs, top_count,
                        top_means, top_so_far)
 from .style import OP_COLOURS, SEARCH_COLOURS
@@ -62,6 +63,10 @@ def _search(label, log, group, count):
         "metric": metric_name(log),
         "header": log.header,
         **_blocks(log.space),
+        "drawings": {log.space.format(c.path): drawing(log.space, c.path) for c in history if _is_drawn(log.space)},
+        "setting": getattr(log.space, "setting", "%s"),
+        "descent": [number[c.path] for c in descent(log)],
+        "events": [{**event, "generation": event["generation"] + 1} for event in log.events()],
         "costs": {name: cost_label(name) for name in costs},
         "jointFront": len(front_costs(log, None)) > 1,
         "fronts": {name: [number[c.path] for c in front_of(history, front_costs(log, name))] for name in costs},
@@ -126,7 +131,7 @@ def write_page(logs, file):
 def write_figures(logs, folder):
     """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
     tops = [(group.label, *_top(group)) for group in group_searches(logs)]
-    tops = [(label, log, best) for label, log, best in tops if _blocks(log.space)["ops"]]
+    tops = [(label, log, best) for label, log, best in tops if can_draw(log.space)]
     archs = [
         (f"{log.space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", log.space, path)
         for label, log, best in tops
@@ -137,13 +142,24 @@ def write_figures(logs, folder):
         draw["best"] = partial(plot_search, *logs.values())
     if default_cost(logs) is None:
         del draw["cost"]
+    ranked = [(label, log.space, [path for path, _ in best]) for label, log, best in tops if best]
+    ranked = [group for group in ranked if not _is_drawn(group[1])]
     if archs:
-        ranked = [(label, log.space, [path for path, _ in best]) for label, log, best in tops if best]
         draw["archs"] = partial(plot_archs, archs)
+    if ranked:
         draw["frequencies"] = partial(plot_frequencies, ranked)
+    if len(logs) == 1 and descent(*logs.values()):
+        draw["descent"] = partial(plot_descent, *logs.values())
+    if all(descent(log) for log in logs.values()):
+        # Nothing was drawn at random but children.
+        del draw["random"]
     for name, write in draw.items():
         write(*(os.path.join(folder, f"{name}.{ending}") for ending in ("png", "svg")))
     return list(draw)
+
+
+def _is_drawn(space):
+    return hasattr(space, "drawing")
 
 
 def _blocks(space):

@@ -1,0 +1,72 @@
+"""What a report shows of a serial search."""
+
+import json
+import re
+
+import pytest
+
+from detnas.report import write_page
+from detnas.report.archs import drawing
+from detnas.report.descent import descent
+from detnas.report.page import page_data
+from detnas.search.log import Candidate, SearchLog
+from spnas import SerialCode
+from spnas.space import SerialSpace, write_serial_space
+
+SPACE = SerialSpace("basic", 16)
+HEADER = {"method": "serial", **write_serial_space(SPACE), "metric": "bbox/AP", "seed": 0}
+#: code, parent, generation, score
+CANDIDATES = [
+    ("11-21-21", None, 0, 40.0),
+    ("111-21-21", "11-21-21", 1, 41.0),
+    ("11-21-21-1", "11-21-21", 1, 39.0),
+    ("111-211-21", "111-21-21", 2, None),
+    ("112-1-21-1", "11-21-21-1", 2, 43.0),
+]
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = SearchLog(str(tmp_path / "run"), SPACE, HEADER)
+    for text, parent, generation, score in CANDIDATES:
+        parents = (SerialCode.parse(parent),) if parent else ()
+        costs = {"backbone_flops": 1e6 * len(text)}
+        log.append(Candidate(SerialCode.parse(text), generation, score, costs=costs, parents=parents))
+    log.append_event({"event": "reignition", "generation": 2, "path": "111-21-21"})
+    yield log
+    log.close()
+
+
+def test_blocks_are_told_by_kind_and_width():
+    first, second, _ = drawing(SPACE, SerialCode.parse("12-12-1"))
+    assert [block[0] for block in first + second] == ["1", "2", "1", "2"]
+    assert [block[3] for block in first + second] == [f"basic, width {width}" for width in (16, 32, 32, 64)]
+    fills = [block[1] for block in first + second]
+    assert fills[1] == fills[2] and len(set(fills)) == 3
+    other = drawing(SerialSpace("32x4d", 16), SerialCode.parse("12-12-1"))
+    assert {block[1] for stage in other for block in stage}.isdisjoint(fills)
+
+
+def test_the_line_of_descent_leads_from_the_start_to_the_winner(log):
+    assert [str(c.path) for c in descent(log)] == ["11-21-21", "11-21-21-1", "112-1-21-1"]
+
+
+def test_there_is_no_line_where_several_have_no_parent(log):
+    log.append(Candidate(SerialCode.parse("1-2-1"), 2, 1.0))
+    assert descent(log) == []
+
+
+def test_page_and_pictures_show_codes_descent_and_events(log, tmp_path):
+    write_page({"run": log}, str(tmp_path / "report.html"))
+    pictures = {path.name for path in (tmp_path / "report_figures").iterdir()}
+    assert {"archs.svg", "descent.png", "generations.svg"} <= pictures
+    assert not [name for name in pictures if name.startswith(("frequencies", "random"))]
+    text = (tmp_path / "report_figures" / "descent.svg").read_text()
+    assert all(f"<!-- {words} -->" in text for words in ("generation 3: 43.00, 10.0M", "basic, width 64"))
+    (search,) = page_data({"run": log})["searches"]
+    assert (search["ops"], search["setting"]) == ((), 'MODEL: {SPNAS: {CODE: "%s"}}')
+    assert search["descent"] == [0, 2, 4] and search["events"][0]["generation"] == 3
+    assert search["drawings"]["112-1-21-1"] == drawing(SPACE, SerialCode.parse("112-1-21-1"))
+    page = (tmp_path / "report.html").read_text()
+    assert "reignition" in page and json.dumps("112-1-21-1") in page
+    assert re.search(r'"descent": "report_figures/descent"', page)
