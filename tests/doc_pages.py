@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = "projects/DetNAS/README.md"
-PAGES = ["README.md", "CONTRIBUTING.md", GUIDE]
+SPNAS_GUIDE = "projects/SPNAS/README.md"
+PAGES = ["README.md", "CONTRIBUTING.md", GUIDE, SPNAS_GUIDE]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 
 #: what a command may need that a test has not got

@@ -10,6 +10,8 @@ from detectron2.modeling import build_model
 from detnas import Constraint, CostTable, config_space, find_supernet
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
+from spnas.limits import SerialLimits
+from spnas.serial import build_searcher, serial_space
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml"))
@@ -87,7 +89,7 @@ def test_every_leaf_has_an_output_folder_of_its_own():
 def is_searched(name):
     """Steps 2 and 3 share a config: a detector's supernet."""
     cfg = load(name)
-    return cfg.MODEL.DETNAS.ARCH == "supernet" and cfg.MODEL.META_ARCHITECTURE != "ImageClassifier"
+    return cfg.SEARCH.METHOD == "paths" and cfg.MODEL.DETNAS.ARCH == "supernet" and cfg.MODEL.META_ARCHITECTURE != "ImageClassifier"
 
 
 @pytest.mark.parametrize("name", list(filter(is_searched, LEAVES)))
@@ -98,6 +100,15 @@ def test_the_limits_of_a_search_can_be_met_and_its_numbers_fit(name):
         Constraint.parse(text).check_reachable(table)
     assert cfg.SEARCH.NUM_MUTATE + cfg.SEARCH.NUM_CROSS <= cfg.SEARCH.POPULATION
     assert cfg.SEARCH.NUM_PARENTS <= cfg.SEARCH.POPULATION
+
+
+@pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "serial"])
+def test_the_start_network_of_a_serial_search_is_within_its_limits(name):
+    cfg = load(name)
+    space, limits = serial_space(cfg), SerialLimits(cfg)
+    assert build_searcher(cfg, space, limits).start in space
+    if cfg.SEARCH.REIGNITIONS:
+        assert (CONFIGS.parent / cfg.SEARCH.REIGNITION_CONFIG).is_file()
 
 
 RECIPES = CONFIGS.parent / "docs" / "recipes.md"

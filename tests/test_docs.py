@@ -25,11 +25,12 @@ import pytest
 import released_reference
 import torch
 from base_rcnn_fpn import BASE_RCNN_FPN
-from doc_pages import GUIDE, PAGES, ROOT, Command
+from doc_pages import GUIDE, PAGES, ROOT, SPNAS_GUIDE, Command
 from stand_in import use_root
 from toy_runs import SHORT, own_loggers
 
 import search_net
+import spnas
 from detnas.command_line import argument_parser
 from detnas.config.keys import add_detnas_config
 from detnas.config.load import load_config
@@ -307,10 +308,11 @@ def test_every_file_of_the_project_that_a_page_names_is_there(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_guide_names_every_file_of_the_package():
-    package = ROOT / "projects" / "DetNAS" / "detnas"
+@pytest.mark.parametrize("guide", [GUIDE, SPNAS_GUIDE])
+def test_the_guide_names_every_file_of_its_package(guide):
+    package = (ROOT / guide).parent
     files = {path.name for path in package.rglob("*") if path.suffix in (".py", ".js", ".css", ".html")}
-    named = set(doc_pages.inline_code(GUIDE))
+    named = set(doc_pages.inline_code(guide))
     assert sorted(name for name in files - named if not name.startswith("__")) == []
 
 
@@ -325,11 +327,12 @@ def keys_of(node, prefix=""):
 def own_keys():
     """Every setting that this project adds to Detectron2's."""
     everything, cfg = set(keys_of(load_config(""))), load_config("")
-    for node, name in ((cfg.MODEL, "DETNAS"), (cfg.MODEL, "CLASSIFIER"), (cfg.INPUT, "CLASSIFIER")):
+    for node, name in (*((cfg.MODEL, name) for name in ("DETNAS", "SPNAS", "CLASSIFIER")), (cfg.INPUT, "CLASSIFIER")):
         del node[name]
     del cfg.SOLVER["ACCUMULATE"], cfg["SUPERNET"], cfg["SEARCH"]
     left = set(keys_of(cfg))
     add_detnas_config(cfg)
+    spnas.add_spnas_config(cfg)
     assert set(keys_of(cfg)) == everything
     return everything - left
 
@@ -341,7 +344,8 @@ def test_every_setting_is_named_in_a_page():
 
 def test_how_the_search_works_names_every_setting_of_the_search():
     search = {key for key in own_keys() if key.startswith("SEARCH.")}
-    assert sorted(search - doc_pages.setting_names("docs/search.md")) == []
+    pages = ("docs/search.md", "docs/spnas.md")
+    assert sorted(search - set().union(*map(doc_pages.setting_names, pages))) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -351,7 +355,7 @@ def test_every_setting_that_a_page_names_exists(page):
     assert sorted(doc_pages.setting_names(page) - set(keys_of(cfg)) - nodes) == []
 
 
-@pytest.mark.parametrize("page", ["docs/search.md", "docs/training.md"])
+@pytest.mark.parametrize("page", ["docs/search.md", "docs/training.md", "docs/spnas.md"])
 def test_the_defaults_in_the_tables_are_those_of_the_config(page):
     cfg = load_config("")
     rows = re.findall(r"^\| `([A-Z][A-Z0-9_.]+)` \| ([^|]+) \|", doc_pages.read(page), re.MULTILINE)

@@ -5,6 +5,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
+SPNAS = ROOT / "projects" / "SPNAS" / "spnas"
 
 #: Each layer may import from itself and from those before it.
 LAYERS = [
@@ -24,7 +25,7 @@ LAYERS = [
     {"commands"},
 ]
 #: Stand above the package: nothing in it imports them.
-SCRIPTS = {"train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
+SCRIPTS = {"spnas", "train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
 #: Pure Python, so that they are read, run and tested without the framework.
 WITHOUT_TORCH = [
     *("space.py", "zoo.py", "errors.py", "files.py", "command_line.py"),
@@ -89,6 +90,28 @@ def test_no_arrow_runs_back(path):
 @pytest.mark.parametrize("path", WITHOUT_TORCH)
 def test_the_pure_modules_import_no_framework(path):
     assert framework_imports((PACKAGE / path).read_text(), path) == []
+
+
+#: spnas, which stands on detnas; a file of it imports from itself and from those before it
+SPNAS_ORDER = """code morphs config fit space backbone builders torchvision inheritance weights limits searcher evaluator
+    reignite serial""".split()
+
+
+def test_spnas_stands_on_detnas_and_has_no_circle():
+    assert sorted(p.stem for p in SPNAS.glob("*.py") if p.stem != "__init__") == sorted(SPNAS_ORDER)
+    for place, name in enumerate(SPNAS_ORDER):
+        source = (SPNAS / f"{name}.py").read_text()
+        nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.level]
+        assert {n.module for n in nodes} <= set(SPNAS_ORDER[:place]), name
+        roots = {module.split(".")[0] for module in imported_modules(source, f"{name}.py")}
+        assert not roots & (SCRIPTS - {"spnas"})
+        if name in ("code", "morphs", "config", "fit", "space", "searcher"):
+            assert not roots & FRAMEWORK
+
+
+@pytest.mark.parametrize("path", [*SPNAS.glob("*.py")], ids=lambda path: path.name)
+def test_no_file_of_spnas_has_more_than_250_lines(path):
+    assert len(path.read_text().splitlines()) <= 250
 
 
 @pytest.mark.parametrize("path", ["__init__.py", *FILES])
