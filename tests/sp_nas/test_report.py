@@ -63,6 +63,7 @@ def test_page_and_pictures_show_codes_descent_and_events(log, tmp_path):
     assert not [name for name in pictures if name.startswith(("frequencies", "random"))]
     text = (tmp_path / "report_figures" / "descent.svg").read_text()
     assert all(f"<!-- {words} -->" in text for words in ("generation 3: 43.00, 10.0M", "basic, width 64"))
+    assert "<!-- reignition -->" in (tmp_path / "report_figures" / "generations.svg").read_text()
     (search,) = page_data({"run": log})["searches"]
     assert (search["ops"], search["setting"]) == ((), 'MODEL: {SPNAS: {CODE: "%s"}}')
     assert search["descent"] == [0, 2, 4] and search["events"][0]["generation"] == 3

@@ -3,6 +3,7 @@
 from .archs import plot_archs, plot_frequencies
 from .command import main
 from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
+from .descent import plot_descent
 from .page import write_page
 from .results import results_table
 from .times import times_table
@@ -11,6 +12,7 @@ __all__ = [
     "main",
     "plot_archs",
     "plot_costs",
+    "plot_descent",
     "plot_frequencies",
     "plot_generations",
     "plot_random",

@@ -96,7 +96,11 @@ def plot_archs(archs, *files):
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
-    with figure(files, max(margin + unit * width + 0.3, 5.2), 0.42 * len(archs) + 1.0) as (fig, ax):
+    fills = {op: OP_COLOURS[op][0] for _, space, _ in archs for op in getattr(space, "ops", ())}
+    fills.update({entry: fill for _, stages in drawn for blocks in stages for _, fill, _, entry in blocks})
+    inches = max(margin + unit * width + 0.3, 5.2)
+    rows = -(-len(fills) // _columns(fills, inches)) if fills else 0
+    with figure(files, inches, 0.42 * len(archs) + 0.75 + 0.25 * rows) as (fig, ax):
         for row, (label, stages) in enumerate(drawn):
             _draw_row(ax, row, label, stages, depths)
         for stage, x in enumerate(_starts(depths), 1):
@@ -104,8 +108,7 @@ def plot_archs(archs, *files):
         ax.set_xlim(0, width)
         ax.set_ylim(max(len(archs), 1), -0.9)
         ax.axis("off")
-        ops = {op: OP_COLOURS[op][0] for _, space, _ in archs for op in getattr(space, "ops", ())}
-        _legend(fig, {**ops, **{entry: fill for _, s in drawn for blocks in s for _, fill, _, entry in blocks}})
+        _legend(fig, fills)
 
 
 def _starts(depths):
@@ -125,7 +128,13 @@ def _draw_row(ax, row, label, stages, depths):
 def _legend(fig, fills):
     handles = [Patch(facecolor=fill, edgecolor="#7d8791", label=entry) for entry, fill in fills.items()]
     if handles:
-        fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5)
+        columns = _columns(fills, fig.get_figwidth())
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5)
+
+
+def _columns(entries, inches):
+    """How many entries of a legend fit beside each other."""
+    return max(1, min(len(entries), int(inches / (0.06 * max(map(len, entries)) + 0.65)))) if entries else 1
 
 
 def op_frequencies(space, paths):

@@ -63,7 +63,10 @@ const block = (digit, fill, text, title) =>
 const opBlock = (op, digit) => block(digit, ...D.ops[op], op);
 /* Stages of blocks; a space that draws its candidates itself has them ready. */
 const stagesOf = (search, arch) => search.drawings[arch]
-  || arch.split("-").map((digits) => [...digits].map((digit) => [digit, ...D.ops[search.ops[+digit]], search.ops[+digit]]));
+  || arch.split("-").map((digits) => [...digits].map((digit) => {
+    const op = search.ops[+digit];
+    return [digit, ...D.ops[op], op];
+  }));
 function pattern(search, arch) {
   const box = el("div", { class: "pattern", role: "img", "aria-label": `arch ${arch}` });
   stagesOf(search, arch).forEach((blocks, stage) => {
@@ -115,7 +118,8 @@ function showTip(event, content) {
   tip.style.top = `${event.clientY - height - 12 < 4 ? event.clientY + 16 : event.clientY - height - 12}px`;
 }
 function describe(c) {
-  const origin = c.parents.length ? "" : c.name ? `, known before: ${c.name}` : ", drawn at random";
+  const first = c.search.oneStart ? ", the start" : ", drawn at random";
+  const origin = c.parents.length ? "" : c.name ? `, known before: ${c.name}` : first;
   return [
     el("div", {}, el("b", {}, `${c.search.metric} ${score(c.score)}`), several ? ` · ${c.search.label}` : ""),
     el("div", { class: "arch" }, c.path),

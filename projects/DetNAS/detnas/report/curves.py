@@ -61,6 +61,7 @@ def plot_generations(logs, *files):
     """Draw the mean score of each generation, as :func:`plot_searches` draws the best."""
     with figure(files) as (fig, ax):
         _draw_bands(ax, logs, generation_means)
+        _draw_events(ax, logs)
         _finish(fig, ax, "generation", f"mean {_metrics(logs)}", "Mean of each generation", whole=True)
 
 
@@ -79,7 +80,15 @@ def plot_top(logs, *files):
                 points = [(g + shift, c.score) for g, best in top_so_far(log, count).items() for c in best]
                 ax.scatter(*_columns(points), s=8, color=search_colour(index), alpha=0.3, linewidth=0)
         _draw_bands(ax, logs, lambda log: top_means(log, count))
+        _draw_events(ax, logs)
         _finish(fig, ax, "generation", f"mean {_metrics(logs)} of the top {count}", f"Top {count} so far", whole=True)
+
+
+def _draw_events(ax, logs):
+    """A thin line with its name before the generation that an event of a log came before."""
+    for x, name in {(event["generation"] + 0.5, event["event"]) for log in logs.values() for event in log.events()}:
+        ax.axvline(x, color="#8a939c", linewidth=0.8, linestyle=":")
+        ax.text(x, 0.02, name, transform=ax.get_xaxis_transform(), fontsize=8, color="#5c6670", rotation=90)
 
 
 def _draw_bands(ax, logs, curve_of, step=None):

@@ -251,15 +251,16 @@ function drawNotes() {
   const bands = "Thick: mean of the seeds; band: lowest to highest, as far as all seeds have come; thin: each seed.";
   const known = SCORED.some((c) => c.name) ? " Broken: networks that the first generation began with." : "";
   const alone = `Dots: candidates; steps: best so far; bars: mean of each generation.${known}`;
-  const events = D.searches.flatMap((s) => s.events.map((e) => ` Before generation ${e.generation}: ${e.event} of ${e.path}.`));
+  const events = D.searches.flatMap((s) => s.events.map((e) =>
+    ` Before generation ${e.generation}: ${e.event} of ${e.path}${several ? ` (${s.label})` : ""}.`));
   const objectives = joint && words(joint.header.objectives.join(", "));
   const notes = {
     best: seeds ? bands : several ? "A dot is a new best candidate." : alone,
     topTitle: `Top ${D.topCount} so far${D.searches.every((s) => s.ops.length) ? " (paper, Fig. 2)" : ""}`,
     top: `Mean score of the best ${D.topCount} candidates found up to each generation. `
       + (seeds ? bands : "Line: mean; dots: these candidates."),
-    generations: seeds ? `Mean score of a generation's candidates. ${bands}`
-      : `Line: mean of the generation; dots: its candidates. The last one may be unfinished.${events.join("")}`,
+    generations: (seeds ? `Mean score of a generation's candidates. ${bands}`
+      : "Line: mean of the generation; dots: its candidates. The last one may be unfinished.") + events.join(""),
     cost: joint ? `Large: Pareto front of score and all objectives (${objectives}).`
       : "Large: Pareto front, no other has a better score at lower cost.",
     random: "Dots: candidates drawn at random; line: the best one found. Scores in the supernet.",

@@ -17,7 +17,7 @@ from detnas.zoo import PUBLISHED
 
 from .archs import can_draw, drawing, plot_archs, plot_frequencies
 from .curves import FIGURES, cost_label, default_cost, front_costs, plot_search
-from .descent import descent, plot_descent
+from .descent import descent, has_one_start, plot_descent
 from .searches import (band, best_so_far, generation_means, group_searches, metric_name, shown_costs, top_count,
                        top_means, top_so_far)
 from .style import OP_COLOURS, SEARCH_COLOURS
@@ -65,6 +65,7 @@ def _search(label, log, group, count):
         **_blocks(log.space),
         "drawings": {log.space.format(c.path): drawing(log.space, c.path) for c in history if _is_drawn(log.space)},
         "setting": getattr(log.space, "setting", "%s"),
+        "oneStart": has_one_start(log),
         "descent": [number[c.path] for c in descent(log)],
         "events": [{**event, "generation": event["generation"] + 1} for event in log.events()],
         "costs": {name: cost_label(name) for name in costs},
@@ -150,7 +151,7 @@ def write_figures(logs, folder):
         draw["frequencies"] = partial(plot_frequencies, ranked)
     if len(logs) == 1 and descent(*logs.values()):
         draw["descent"] = partial(plot_descent, *logs.values())
-    if all(descent(log) for log in logs.values()):
+    if all(map(has_one_start, logs.values())):
         # Nothing was drawn at random but children.
         del draw["random"]
     for name, write in draw.items():
