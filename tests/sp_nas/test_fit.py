@@ -1,7 +1,4 @@
-import datetime
-
 import pytest
-import yaml
 
 from detnas.config.load import load_config
 
@@ -36,14 +33,6 @@ def test_sizes_of_ones_own_stay_where_there_is_one_for_each_level():
 def test_other_backbones_are_left_alone():
     features = load_config("").MODEL.RPN.IN_FEATURES
     assert load_config("", ["MODEL.SPNAS.CODE", "1-2-1"]).MODEL.RPN.IN_FEATURES == features
-
-
-def test_a_code_that_looks_like_a_date_stays_text_in_a_file_and_on_the_command_line(tmp_path):
-    code = "1112-11-21"
-    assert yaml.safe_load(code) == datetime.date(1112, 11, 21)
-    (tmp_path / "a.yaml").write_text(f"MODEL: {{SPNAS: {{CODE: {code}}}}}\n")
-    assert load_config(str(tmp_path / "a.yaml")).MODEL.SPNAS.CODE == code
-    assert load_config("", ["MODEL.SPNAS.CODE", code]).MODEL.SPNAS.CODE == code
 
 
 @pytest.mark.parametrize(

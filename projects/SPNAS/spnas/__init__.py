@@ -12,7 +12,7 @@ from detnas.registration import register_with_detectron2
 from detnas.search.method import register_method
 
 from .config import add_spnas_config
-from .fit import fit_to_code
+from .fit import fit_to_code, uses_spnas
 from .space import read_serial_space
 
 #: public name -> module that has it
@@ -31,6 +31,6 @@ def __getattr__(name):
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-register_config(add_spnas_config, fit_to_code)
+register_config(add_spnas_config, fit_to_code, uses_spnas)
 register_method("serial", read_serial_space, "spnas.serial:SerialSearch")
 register_with_detectron2("spnas.builders")

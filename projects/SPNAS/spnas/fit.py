@@ -3,6 +3,11 @@
 from .code import SerialCode
 
 
+def uses_spnas(cfg):
+    """Whether the backbone of a config is one of this package's."""
+    return "spnas" in cfg.MODEL.BACKBONE.NAME
+
+
 def fit_to_code(cfg):
     """
     Set, in place, the features and anchors of a detector whose backbone is a network of ``MODEL.SPNAS.CODE``; other
@@ -13,7 +18,7 @@ def fit_to_code(cfg):
     Raises:
         ValueError: if the code is none.
     """
-    if "spnas" not in cfg.MODEL.BACKBONE.NAME:
+    if not uses_spnas(cfg):
         return
     try:
         code = SerialCode.parse(cfg.MODEL.SPNAS.CODE)

@@ -1,6 +1,6 @@
 """Loads the config of a file with overrides as it is written, not yet fitted to data and machine."""
 
-import datetime
+import contextlib
 import difflib
 import importlib.util
 import os
@@ -9,20 +9,44 @@ import yaml
 
 from .keys import add_detnas_config, quote_arch
 
-#: what other packages add: functions of a config that add keys, and that set what follows from others
-_added, _fitted = [], []
+#: of other packages: functions that add keys to a config, fit it, and say whether it uses them
+_packages = []
 
 
-def register_config(add_keys, fit):
+def register_config(add_keys, fit, uses):
     """
     Let a package beside this one have config keys of its own.
 
     Args:
         add_keys: called with a config of Detectron2 to add its keys, in place.
         fit: called with a loaded config to set what follows from other settings, in place. Twice does no harm.
+        uses: whether a config needs the package's keys.
     """
-    _added.append(add_keys)
-    _fitted.append(fit)
+    _packages.append((add_keys, fit, uses))
+
+
+def key_adders(cfg):
+    """Package -> function that adds its keys: this one, and those that a config uses."""
+    adders = [add_detnas_config, *(add_keys for add_keys, _, uses in _packages if uses(cfg))]
+    return {add_keys.__module__.partition(".")[0]: add_keys for add_keys in adders}
+
+
+def without_unused(cfg):
+    """A copy of a config without the keys of packages that it does not use: who reads it need not import them."""
+    known, copy = _detectron2_default(), cfg.clone()
+    for add_keys in key_adders(cfg).values():
+        add_keys(known)
+    copy.defrost()
+    _remove_unknown(copy, known)
+    return copy
+
+
+def _remove_unknown(node, known):
+    for key in list(node):
+        if key not in known:
+            del node[key]
+        elif isinstance(node[key], dict):
+            _remove_unknown(node[key], known[key])
 
 
 def load_config(config_file, opts=(), quick=False):
@@ -37,16 +61,17 @@ def load_config(config_file, opts=(), quick=False):
     """
     # A file from elsewhere needs Detectron2's PathManager.
     cfg = quick_default() if quick and "://" not in config_file else _detectron2_default()
-    for add_keys in (add_detnas_config, *_added):
+    add_detnas_config(cfg)
+    for add_keys, _, _ in _packages:
         add_keys(cfg)
     if config_file:
         if "://" not in config_file and not os.path.isfile(config_file):
             raise FileNotFoundError(f"config file {config_file} does not exist")
         try:
             # Not merge_from_file: that falls back to loading yaml which can run code.
-            settings = cfg.load_yaml_with_base(config_file)
+            with _dates_as_text():
+                settings = cfg.load_yaml_with_base(config_file)
             quote_arch(settings)
-            _dates_as_text(settings)
             cfg.merge_from_other_cfg(type(cfg)(settings))
         except yaml.YAMLError as e:
             raise ValueError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
@@ -73,18 +98,21 @@ def load_config(config_file, opts=(), quick=False):
             cfg.merge_from_list([key, value])
         except ValueError:
             raise ValueError(f"{key} {value}: a value such as {now!r} is expected") from None
-    for fit in _fitted:
+    for _, fit, _ in _packages:
         fit(cfg)
     return cfg
 
 
-def _dates_as_text(settings):
-    """Undo, in place, that yaml takes a text such as 1112-11-21, which may be the code of a network, for a date."""
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            _dates_as_text(value)
-        elif isinstance(value, datetime.date):
-            settings[key] = value.isoformat()
+@contextlib.contextmanager
+def _dates_as_text():
+    """To yaml, text such as 1112-11-21, which may be the code of a network, is a date; no setting is one."""
+    constructors, date = yaml.SafeLoader.yaml_constructors, "tag:yaml.org,2002:timestamp"
+    before = constructors[date]
+    constructors[date] = yaml.SafeLoader.construct_yaml_str
+    try:
+        yield
+    finally:
+        constructors[date] = before
 
 
 def _settings(node, prefix=""):

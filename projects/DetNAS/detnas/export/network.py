@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
-from detnas.config.load import load_config
+from detnas.config.load import key_adders, load_config, without_unused
 from detnas.launch.earlier_steps import read_arch, trained_weights
 from detnas.launch.machine import norm_nodes
 from detnas.launch.setup import register_datasets, set_number_of_classes
@@ -125,7 +125,7 @@ def portable_config(cfg):
     if cfg.MODEL.DETNAS.ARCH.isdigit():
         # An arch of one stage; yaml and yacs would each take it for a number.
         portable.MODEL.DETNAS.ARCH = repr(cfg.MODEL.DETNAS.ARCH)
-    return portable
+    return without_unused(portable)
 
 
 def write_network(folder, cfg, state_dict, about):
@@ -146,10 +146,17 @@ def write_network(folder, cfg, state_dict, about):
     with PathManager.open(weights, "wb") as f:
         torch.save({"model": {name: value.detach().cpu() for name, value in state_dict.items()}}, f)
     with PathManager.open(config_file, "w") as f:
-        f.write(f"# {about}\n# `import detnas` and detnas.add_detnas_config(cfg) come before reading this file.\n")
+        f.write(f"# {about}\n# {_reading(cfg)} come before reading this file.\n")
         f.write(portable_config(cfg).dump())
     read = load_config(config_file)
     return read, load_network(read, weights)
+
+
+def _reading(cfg):
+    """What another project needs to read a config, such as: `import detnas` and detnas.add_detnas_config(cfg)"""
+    adders = key_adders(cfg)
+    calls = ", ".join(f"{package}.{add_keys.__name__}(cfg)" for package, add_keys in adders.items())
+    return f"`import {', '.join(adders)}` and {calls}"
 
 
 def load_network(cfg, weights=None):

@@ -16,7 +16,7 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 
 from detnas.config.keys import config_space
-from detnas.config.load import load_config
+from detnas.config.load import key_adders, load_config, without_unused
 from detnas.config.settings import check_settings
 from detnas.data.datasets import register_dataset
 from detnas.errors import user_errors
@@ -94,7 +94,7 @@ def setup(args):
     _make_output_folder(cfg.OUTPUT_DIR)
 
     rank = comm.get_rank()
-    for name in ("fvcore", "detectron2", "detnas"):
+    for name in ("fvcore", "detectron2", *key_adders(cfg)):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
     cfg = fit_to_processes(cfg)
     fit_to_device(cfg)
@@ -107,7 +107,7 @@ def save_config(cfg):
     """Write config.yaml into the output folder. Once a run can start: one that cannot must not mark the folder."""
     if comm.is_main_process():
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
-            f.write(cfg.dump())
+            f.write(without_unused(cfg).dump())
 
 
 def _check_output_folder(cfg, space):

@@ -6,6 +6,7 @@ import os
 import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.config.load import without_unused
 from detnas.files import write_atomically
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 from detnas.launch.setup import register_datasets
@@ -25,7 +26,7 @@ def write_best_config(cfg, folder, about):
     cfg.OUTPUT_DIR = os.path.join(folder, "best")
     with PathManager.open(os.path.join(folder, BEST_CONFIG), "w") as f:
         f.write(about)
-        f.write(cfg.dump())
+        f.write(without_unused(cfg).dump())
 
 
 def write_best_weights(log, state_of):
