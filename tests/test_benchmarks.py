@@ -84,7 +84,7 @@ def test_the_metrics_figures_are_compared(capsys):
 def test_simulated_workers_are_busy_as_long_as_there_is_work(workers):
     executor = scale.Simulated(workers, seconds=50, spread=3, failures=0.2)
     paths = [(i % 4, i // 4 % 4, i // 16) for i in range(60)]
-    found = list(executor(paths))
+    found = list(executor(dict.fromkeys(paths, ())))
     assert sorted(c.path for c in found) == sorted(paths)
     assert any(c.error for c in found) and any(c.score for c in found)
     lengths = [end - begin for begin, end in executor.evaluations]

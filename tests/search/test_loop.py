@@ -159,7 +159,7 @@ def test_a_search_ends_early_when_there_is_no_new_path(tmp_path, caplog):
 def test_the_best_so_far_is_announced_once_each_time_it_changes(tmp_path):
     announced = []
 
-    def note(candidate, is_best):
+    def note(candidate, is_best, needed):
         if is_best:
             announced.append(candidate)
 
@@ -177,7 +177,7 @@ def test_a_search_taken_up_again_announces_its_best_first(tmp_path):
         search(tmp_path / "a", evaluate=stopping_after(9, []))
     best = SearchLog(str(tmp_path / "a"), TINY).best()[0]
     announced = []
-    search(tmp_path / "a", on_candidate=lambda candidate, is_best: announced.append((candidate, is_best)))
+    search(tmp_path / "a", on_candidate=lambda candidate, is_best, needed: announced.append((candidate, is_best)))
     assert announced[0] == (best, True)
 
 

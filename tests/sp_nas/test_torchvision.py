@@ -1,8 +1,14 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
 
 import spnas
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import convert_torchvision as tool  # noqa: E402  no part of the installed package
 
 R50 = "111-2111-211111-211"
 
@@ -30,8 +36,6 @@ def test_another_network_is_refused():
 
 
 def test_the_tool_writes_what_a_detector_starts_from(tmp_path, capsys, refused):
-    from tools import convert_torchvision as tool
-
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "r18.pth")
     words = ["--weights", str(tmp_path / "r18.pth"), "--output", str(tmp_path / "out.pth")]
     tool.main(tool.parser().parse_args([*words, "--code", "11-21-21-21", "--block", "basic"]))
