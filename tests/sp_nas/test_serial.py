@@ -103,6 +103,13 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(search, tmp
     assert result(log) == result(search(tmp_path / "whole", SEARCH__GENERATIONS=1))
 
 
+def test_iterations_go_with_the_batch_of_a_worker(search, tmp_path):
+    settings = {"SOLVER__REFERENCE_WORLD_SIZE": 4, "SEARCH__CANDIDATE_ITERS": 2, "SEARCH__GENERATIONS": 1}
+    search(tmp_path / "run", **settings)
+    header = lines(tmp_path / "run")[0]
+    assert (header["images_per_batch"], header["candidate_iters"]) == (1, 8)
+
+
 class Stopped(BaseException):
     """Raised wherever the search is."""
 

@@ -51,6 +51,7 @@ class SerialSearch(Method):
         check_local(cfg.OUTPUT_DIR)
         check_metric(cfg)
         check_norm(cfg)
+        cfg = scale_iterations(cfg, load_config(args.config_file, args.opts))
         self.cfg, self.args, self.space = cfg, args, serial_space(cfg)
         self.limits = SerialLimits(cfg)
         self.costs = self.limits.costs
@@ -163,6 +164,24 @@ def check_local(folder):
     """
     if "://" in folder:
         raise ValueError(f"OUTPUT_DIR {folder}: candidates are trained in it, so it must be a folder of this machine")
+
+
+def scale_iterations(cfg, written):
+    """
+    A config whose ``SEARCH.CANDIDATE_ITERS`` goes with the batch of one worker, by Detectron2's rule for ``SOLVER``.
+
+    Args:
+        cfg: fitted to this machine.
+        written: as it is in the file.
+    """
+    factor = written.SOLVER.IMS_PER_BATCH / cfg.SOLVER.IMS_PER_BATCH
+    if factor == 1:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEARCH.CANDIDATE_ITERS = round(cfg.SEARCH.CANDIDATE_ITERS * factor)
+    logger.info(f"A worker takes batches of {cfg.SOLVER.IMS_PER_BATCH}: {cfg.SEARCH.CANDIDATE_ITERS} iterations.")
+    return cfg
 
 
 def check_norm(cfg):
