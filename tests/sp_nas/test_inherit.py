@@ -112,6 +112,21 @@ def test_a_moved_doubling_keeps_what_still_fits():
     assert any(name.startswith("res3.0.shortcut") for name in what.dropped)
 
 
+def test_a_block_of_a_head_is_no_block_of_the_network():
+    # Detectron2's detectors without an FPN have a roi_heads.res5; no id is that of its blocks.
+    code, head = SerialCode.parse("11-1-1"), "roi_heads.res5.0.conv1.weight"
+    parent = {f"backbone.{name}": value for name, value in network(code).state_dict().items()}
+    child = {f"backbone.{name}": value for name, value in network(expand(code, 0, 1)).state_dict().items()}
+    state, what = inherit(code, {**parent, head: torch.ones(2)}, expand(code, 0, 1), {**child, head: torch.zeros(2)})
+    assert state[head].all() and head in what.copied and not what.dropped
+
+
+def test_weights_that_are_not_of_the_code_are_refused():
+    code, state = SerialCode.parse("11-1-1"), network(SerialCode.parse("11-1-11")).state_dict()
+    with pytest.raises(ValueError, match='weights are of 5 blocks and not those of code "11-1-1", which has 4'):
+        inherit(code, state, code, network(code).state_dict())
+
+
 def test_heads_and_laterals_are_inherited_by_name_where_their_shapes_agree():
     parent, child = SerialCode.parse("11-21-21"), SerialCode.parse("112-1-21")
     state = {"backbone.fpn_lateral2.weight": torch.ones(8, 4), "head.weight": torch.ones(2), "old": torch.ones(1)}

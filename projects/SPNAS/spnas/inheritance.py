@@ -28,12 +28,17 @@ def inherit(parent, parent_state, child, child_state):
 
     Returns:
         the child's state dict, and an :class:`Inheritance`.
+
+    Raises:
+        ValueError: if a state dict is not of its code.
     """
     of_id = dict(zip(parent.ids, _block_names(parent)))
     origin = {name: of_id.get(id) for id, name in zip(child.ids, _block_names(child))}
+    _check(parent, parent_state)
+    in_block = _check(child, child_state)
     state, copied, new = {}, {}, []
     for name, value in child_state.items():
-        block = re.search(r"(?:^|\.)(res\d+\.\d+)\.", name)
+        block = in_block.match(name)
         source = name
         if block:
             before = origin[block[1]]
@@ -51,6 +56,20 @@ def inherit(parent, parent_state, child, child_state):
 
 def _block_names(code: SerialCode):
     return [f"res{block.stage + 2}.{block.position}" for block in code.blocks()]
+
+
+def _check(code, state):
+    """Compare a state dict with its code; gives the pattern of the names of weights in blocks."""
+    # A detector may have another res5.0, in a head of Detectron2's; the network's stand beside its stem.
+    stem = re.compile(r"(|.*\.)stem\.conv1\.weight")
+    body = next((found[1] for found in map(stem.fullmatch, state) if found), None)
+    in_block = re.compile(rf"{re.escape(body or '')}(res\d+\.\d+)\.")
+    found = {match[1] for match in map(in_block.match, state) if match}
+    if body is not None and found != set(_block_names(code)):
+        raise ValueError(
+            f'the weights are of {len(found)} blocks and not those of code "{code}", which has {len(code)}'
+        )
+    return in_block
 
 
 def _last_norm(state, block):
