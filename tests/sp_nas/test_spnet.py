@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import pytest
 import torch
+from detectron2.export.torchscript_patch import patch_builtin_len
 
 import spnas
 from detnas.cost.table import count_flops
@@ -91,3 +95,18 @@ def test_settings_that_do_not_fit_are_refused(settings, words):
     with pytest.raises(ValueError, match="(?s).*") as caught:
         spnas.SPNet("1-2-1", **settings)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ["import spnas; spnas.SPNet", "from spnas.backbone import SPNet"])
+def test_it_can_be_the_first_that_imports_detectron2(first):
+    registered = "from detectron2.modeling import BACKBONE_REGISTRY as found; found.get('build_spnas_fpn_backbone')"
+    subprocess.run([sys.executable, "-c", f"{first}; {registered}"], check=True)
+
+
+def test_it_is_scripted_as_detectron2_scripts_its_resnets():
+    network = spnas.SPNet("11-12-21-1", block="basic", base_width=16, stem="3x3").eval()
+    image = torch.randn(1, 3, 64, 64)
+    with patch_builtin_len():
+        scripted = torch.jit.script(network)
+    maps = scripted(image)
+    assert all(torch.equal(maps[name], value) for name, value in network(image).items())
