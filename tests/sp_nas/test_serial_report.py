@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -71,3 +73,9 @@ def test_page_and_pictures_show_codes_descent_and_events(log, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "reignition" in page and json.dumps("112-1-21-1") in page
     assert re.search(r'"descent": "report_figures/descent"', page)
+
+
+def test_the_report_of_this_package_knows_its_logs(log, tmp_path):
+    command = [sys.executable, "-m", "spnas.report", tmp_path / "run", "--out", tmp_path / "best.png"]
+    assert "43.00" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert (tmp_path / "best.png").is_file()
