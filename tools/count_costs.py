@@ -13,7 +13,7 @@ from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
 import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.detector import detector_costs, format_detector_costs
+from detnas.cost.detector import backbone_costs, detector_costs, format_detector_costs
 from detnas.cost.latency import LatencyMeter
 from detnas.errors import user_errors
 from detnas.launch.earlier_steps import read_arch
@@ -22,7 +22,6 @@ from detnas.launch.earlier_steps import read_arch
 def main(args):
     with user_errors():
         cfg = load_config(args.config_file, args.opts)
-        backbone_224 = None
         if "detnas" in cfg.MODEL.BACKBONE.NAME:
             space = config_space(cfg)
             path = read_arch(cfg.MODEL.DETNAS.ARCH, space)
@@ -30,6 +29,8 @@ def main(args):
             backbone_224 = CostTable.measure(space).flops(path)
         elif args.latency:
             raise ValueError(f"--latency is of DetNAS backbones; MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}")
+        else:
+            backbone_224 = backbone_costs(cfg)["flops"]
         costs = detector_costs(cfg, args.size)
     print(format_detector_costs(costs, args.size, backbone_224))
     if args.latency:

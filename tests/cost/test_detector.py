@@ -107,6 +107,13 @@ def test_the_command_line_prints_the_table_and_the_latency(capsys):
     assert "backbone at 224x224" in out and "whole" in out and "median of 20 runs" in out
 
 
+def test_the_command_line_counts_every_backbone_at_224(capsys):
+    count_costs(f"--config-file {CONFIGS}/SPNAS/Base-FPN.yaml --size 64 64")
+    count_costs(f"--config-file {CONFIGS}/COCO/R_50_fpn_4conv1fc_1x.yaml --size 64 64")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("backbone at 224x224")]
+    assert [line[3:] for line in lines] == [["4.087", "23.51"], ["4.087", "23.51"]]
+
+
 def test_the_command_line_takes_the_best_yaml_of_a_search(tmp_path):
     best, path = tmp_path / "best.yaml", (0, 1, 2, 3, 3, 2, 1, 0)
     best.write_text("MODEL: {DETNAS: {SPACE: tiny, ARCH: 01-23-32-10}}")

@@ -255,3 +255,10 @@ def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_searc
     words += ["DATASETS.TEST", f"('{test}',)", "DATASETS.TRAIN", f"('{test}',)"]
     sentence = refused(train_net.main, argument_parser().parse_args([*words, "SEARCH.CONSTRAINTS", "('flops',)"]))
     assert "constraint" in sentence
+
+
+def test_a_limit_on_the_latency_is_measured_and_logged(search, tmp_path):
+    limits = "('latency_ms <= 1e4', 'backbone_flops <= 300e6')"
+    size = {"SEARCH__LATENCY_RESOLUTION": "(32, 32)", "SEARCH__GENERATIONS": 1}
+    log = search(tmp_path, SEARCH__CONSTRAINTS=limits, **size)
+    assert log.history()[0].costs["latency_ms"] > 0 and "median of 20 runs" in log.header["latency"]

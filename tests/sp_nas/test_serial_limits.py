@@ -38,7 +38,6 @@ def test_a_code_is_legal_within_all_limits():
     "constraint, words",
     [
         ("backbone_flops <= 1e9", f'MODEL.SPNAS.CODE "{R50}", has 4087.1M backbone_flops, which breaks the limit'),
-        ("latency_ms <= 5", "no latency_ms for SP-NAS yet"),
         ("flops < 5", 'write it as "backbone_flops <= 300e6"'),
     ],
 )
@@ -46,3 +45,23 @@ def test_what_no_search_can_begin_with_is_one_sentence(constraint, words):
     with pytest.raises(ValueError) as caught:
         SerialLimits(config("SEARCH.CONSTRAINTS", f"('{constraint}',)"))
     assert words in str(caught.value)
+
+
+def test_a_latency_is_measured_once_and_kept_for_the_next_process(tmp_path):
+    small = ["MODEL.SPNAS.CODE", "1-2-1", "MODEL.SPNAS.BLOCK", "basic", "MODEL.SPNAS.BASE_WIDTH", "8"]
+    opts = [*small, "SEARCH.LATENCY_RESOLUTION", "(32, 32)", "OUTPUT_DIR", str(tmp_path), "SEARCH.CONSTRAINTS"]
+    codes = [SerialCode.parse(code) for code in ("1-2-1", "11-2-1")]
+    first = SerialLimits(config(*opts, "('latency_ms <= 1e4', 'backbone_flops <= 1e9')"))
+    times = [first.costs(code)["latency_ms"] for code in codes]
+    assert all(map(first, codes)) and min(times) > 0
+    again = SerialLimits(config(*opts, "('latency_ms <= 1e4',)"))
+    assert [again.costs(code)["latency_ms"] for code in codes] == times
+    with pytest.raises(ValueError, match='"1-2-1", has .* ms latency_ms, which breaks the limit latency_ms <= 0.0 ms'):
+        SerialLimits(config(*opts, "('latency_ms <= 1e-6',)"))
+
+
+def test_a_latency_is_not_measured_of_what_breaks_another_limit(tmp_path):
+    opts = ["OUTPUT_DIR", str(tmp_path), "SEARCH.LATENCY_RESOLUTION", "(32, 32)"]
+    limits = SerialLimits(config(*opts, "SEARCH.CONSTRAINTS", "('latency_ms <= 1e4', 'backbone_flops <= 4.1e9')"))
+    assert not limits(SerialCode.parse("1111-2111-211111-211"))
+    assert list(limits.meter.measured) == [R50]

@@ -9,6 +9,7 @@ import time
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
+from detnas.cost.limits import without_latency
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 from detnas.search.inherit import weights_id
 from detnas.search.log import SearchLog
@@ -66,6 +67,7 @@ class SerialSearch(Method):
     def check_before_training(cls, cfg):
         check_metric(cfg)
         check_norm(cfg)
+        cfg = without_latency(cfg)
         build_searcher(cfg, serial_space(cfg), SerialLimits(cfg))
 
     def header(self):
@@ -83,6 +85,7 @@ class SerialSearch(Method):
             "learning_rate": cfg.SOLVER.BASE_LR,
             "images_per_batch": cfg.SOLVER.IMS_PER_BATCH,
             **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
+            **({"latency": self.limits.meter.settings} if self.limits.meter else {}),
         }
 
     def evaluator(self):

@@ -1,7 +1,7 @@
 """Multiply-adds and parameters of a whole detector, part by part, beside those of its backbone."""
 
 import torch
-from detectron2.modeling import build_model
+from detectron2.modeling import build_backbone, build_model
 from tabulate import tabulate
 
 from detnas.modeling.backbone import find_supernet
@@ -55,6 +55,24 @@ def detector_costs(cfg, resolution=(800, 1344)):
     costs.update({name: cost(*modules) for name, modules in heads})
     costs["whole"] = whole
     return costs
+
+
+def backbone_costs(cfg, resolution=(224, 224)):
+    """
+    Costs of the backbone of a config alone, without the FPN, counted in the same way.
+
+    Args:
+        resolution: height and width of the image in pixels.
+
+    Returns:
+        {"flops", "params"}
+    """
+    with torch.device("meta"):
+        backbone = build_backbone(cfg).eval()
+        body = getattr(backbone, "bottom_up", backbone)
+        with count_flops(body) as flops, torch.no_grad():
+            body(torch.empty(1, 3, *resolution))
+    return {"flops": sum(flops.values()), "params": sum(p.numel() for p in body.parameters())}
 
 
 def _run_heads(cfg, model, features):

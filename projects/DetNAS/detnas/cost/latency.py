@@ -1,4 +1,4 @@
-"""Measures how long a path takes on this machine."""
+"""Measures how long a network takes on this machine."""
 
 import json
 import platform
@@ -14,10 +14,12 @@ from detnas.modeling.backbone import DetNASSupernet
 
 class LatencyMeter:
     """
-    ``meter(path)`` gives the milliseconds of a forward pass of the backbone: the median of repeated runs after a
+    ``meter(candidate)`` gives the milliseconds of a forward pass of the backbone: the median of repeated runs after a
     warm-up, on random input, in eval mode.
 
     Args:
+        space: of the candidates, with ``format``; its text is all that the time depends on beside the candidate.
+        network: function that gives the backbone of a candidate. By default that of a path in a supernet.
         resolution: height and width of the image in pixels.
         batch: images at once.
         repeats, warmup: runs that count, and runs before them.
@@ -25,13 +27,15 @@ class LatencyMeter:
             keeps it in memory only.
     """
 
-    def __init__(self, space, resolution=(224, 224), batch=1, device="cpu", repeats=20, warmup=5, cache=None):
+    def __init__(
+        self, space, resolution=(224, 224), batch=1, device="cpu", repeats=20, warmup=5, cache=None, network=None
+    ):
         self.space, self.repeats, self.warmup, self.cache = space, repeats, warmup, cache
         self.device = torch.device(device)
-        self.supernet = DetNASSupernet(space).eval().to(self.device)
+        self.network = network or _networks_of_paths(space)
         self.images = torch.randn(batch, 3, *resolution, device=self.device)
         processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.processor()
-        #: what the time depends on, beside the path
+        #: what the time depends on, beside the candidate
         self.settings = (
             f"{self.device.type}, {processor or platform.machine()} on {platform.node()}, {torch.get_num_threads()} "
             f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {repeats} runs"
@@ -39,25 +43,24 @@ class LatencyMeter:
         self.key = f"{space}; {self.settings}"
         self.measured = self._read().get(self.key, {})
 
-    def __call__(self, path):
-        arch = self.space.format(path)
-        if arch not in self.measured:
-            self.measured[arch] = self._measure(path)
+    def __call__(self, candidate):
+        name = self.space.format(candidate)
+        if name not in self.measured:
+            self.measured[name] = self._measure(self.network(candidate).eval().to(self.device))
             if self.cache:
                 everything = self._read()
                 everything.setdefault(self.key, {}).update(self.measured)
                 content = json.dumps(everything, indent=1).encode()
                 write_atomically(PathManager, self.cache, lambda f: f.write(content))
-        return self.measured[arch]
+        return self.measured[name]
 
     @torch.no_grad()
-    def _measure(self, path):
-        self.supernet.path = path
+    def _measure(self, network):
         times = []
         for _ in range(self.warmup + self.repeats):
             self._synchronize()
             start = time.perf_counter()
-            self.supernet(self.images)
+            network(self.images)
             self._synchronize()
             times.append(1e3 * (time.perf_counter() - start))
         return statistics.median(times[self.warmup :])
@@ -74,3 +77,13 @@ class LatencyMeter:
                 return json.load(f)
             except json.JSONDecodeError as e:
                 raise ValueError(f"latency cache {self.cache} is damaged: {e}; remove it") from None
+
+
+def _networks_of_paths(space):
+    supernet = DetNASSupernet(space)
+
+    def network(path):
+        supernet.path = path
+        return supernet
+
+    return network

@@ -108,6 +108,17 @@ class Limits:
                 )
 
 
+def without_latency(cfg):
+    """A copy of a config without a limit on the latency, which is that of the machine that searches: for a training."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    limits = [text for text in cfg.SEARCH.CONSTRAINTS if LATENCY not in text]
+    if len(limits) < len(cfg.SEARCH.CONSTRAINTS):
+        cfg.SEARCH.OBJECTIVES = [name for name in cfg.SEARCH.OBJECTIVES if name != LATENCY]
+    cfg.SEARCH.CONSTRAINTS = limits
+    return cfg
+
+
 def with_detector(table, cfg, resolution):
     """
     A :class:`detnas.cost.table.CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector

@@ -10,7 +10,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import LATENCY, Limits
+from detnas.cost.limits import Limits, without_latency
 from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
 from detnas.evaluation.evaluators import reported_metrics
@@ -69,14 +69,7 @@ class PathSearch(Method):
     def check_before_training(cls, cfg):
         if cfg.MODEL.DETNAS.ARCH != SUPERNET or is_classifier(cfg):
             return
-        cfg = cfg.clone()
-        cfg.defrost()
-        # A latency is that of the machine that searches.
-        limits = [text for text in cfg.SEARCH.CONSTRAINTS if LATENCY not in text]
-        if len(limits) < len(cfg.SEARCH.CONSTRAINTS):
-            cfg.SEARCH.OBJECTIVES = [name for name in cfg.SEARCH.OBJECTIVES if name != LATENCY]
-        cfg.SEARCH.CONSTRAINTS = limits
-        _read_settings(cfg)
+        _read_settings(without_latency(cfg))
 
     def header(self):
         return path_header(self.cfg, self.limits, self.weights, self.initial)
