@@ -32,11 +32,12 @@ from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.launch.steps import StepFailed, Steps
 from detnas.modeling.weights import load_weights
+from detnas.report.searches import best_so_far
 from detnas.search.log import read_log
 from detnas.training.trainer import build_trainer
+from spnas.evaluator import INHERITED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-INHERITED = "inherited/"
 
 
 class Seed:
@@ -153,11 +154,11 @@ def search_table(log):
     metric = log.header["metric"]
     scores = {c.path: c.score for c in log.history()}
     rows = []
-    for c in log.history():
+    best = best_so_far(log)
+    for number, c in enumerate(log.history(), 1):
         parent = c.parents[0] if c.parents else None
-        best = max(d.score for d in log.history()[: len(rows) + 1] if d.score is not None)
         rows.append([c.generation + 1, log.space.format(c.path), str(parent or ""), scores.get(parent),
-                     c.metrics.get(INHERITED + metric), c.score, best, c.costs["backbone_flops"] / 1e6])
+                     c.metrics.get(INHERITED + metric), c.score, best.get(number), c.costs["backbone_flops"] / 1e6])
     headers = ["generation", "code", "parent", "its AP", "just inherited", "AP", "best so far", "multiply-adds (M)"]
     return tabulate(rows, headers, tablefmt="github", floatfmt=".1f")
 

@@ -35,6 +35,11 @@ def write_atomically(path_manager, file, write):
             os.remove(partial)
 
 
+def absolute(file):
+    """A file of this machine by its whole path, for a process with another working directory; others as they are."""
+    return os.path.abspath(file) if file and "://" not in file else file
+
+
 def write_text(file, text):
     """Write a text file on this machine by :func:`write_atomically`."""
     write_atomically(g_pathmgr, file, lambda f: f.write(text.encode()))

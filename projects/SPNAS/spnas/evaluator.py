@@ -1,7 +1,5 @@
 """The score of a serial network: its parent's weights, a short training, then the results on the held-out images."""
 
-import contextlib
-import io
 import os
 import zlib
 
@@ -11,10 +9,10 @@ from detectron2.modeling import build_model
 from detnas.data.datasets import register_dataset
 from detnas.data.loader import seed_rngs
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
-from detnas.search.evaluator import build_held_out_batches, flatten
+from detnas.search.evaluator import build_held_out_batches, collected_metrics
 from detnas.training.trainer import build_trainer
 
-from .fit import fit_to_code
+from .fit import with_code
 from .inheritance import inherit
 from .weights import CandidateWeights, save
 
@@ -35,6 +33,8 @@ class SerialEvaluator:
     def __init__(self, cfg):
         self.cfg = cfg
         self.weights = CandidateWeights(cfg.OUTPUT_DIR)
+        with only_warnings("detectron2"):
+            self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
         self.held_out = {}  # side that images are padded to a multiple of -> batches
 
     def __call__(self, code, parents):
@@ -68,15 +68,12 @@ class SerialEvaluator:
         divisor = model.backbone.size_divisibility
         if divisor not in self.held_out:
             self.held_out[divisor] = build_held_out_batches(cfg, model)
-        metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
-        metric.reset()
+        self.metric.reset()
         model.eval()
         with torch.inference_mode():
             for inputs in self.held_out[divisor]:
-                metric.process(inputs, model(inputs))
-        # pycocotools prints.
-        with contextlib.redirect_stdout(io.StringIO()):
-            return flatten(metric.evaluate())
+                self.metric.process(inputs, model(inputs))
+        return collected_metrics(self.metric)
 
 
 def build_serial_evaluator(cfg):
@@ -89,10 +86,7 @@ def build_serial_evaluator(cfg):
 def candidate_config(cfg, code):
     """The config of a candidate's training: its network, iterations, output folder and order of images."""
     output = CandidateWeights(cfg.OUTPUT_DIR).training(code)
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.SPNAS.CODE = str(code)
-    fit_to_code(cfg)
+    cfg = with_code(cfg, code)
     cfg.SOLVER.MAX_ITER = cfg.SEARCH.CANDIDATE_ITERS
     # Not the images of its parent once more, in the same order.
     cfg.SEED = zlib.crc32(f"{cfg.SEED} {code}".encode()) >> 1

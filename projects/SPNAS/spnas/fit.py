@@ -35,3 +35,12 @@ def fit_to_code(cfg):
     sizes = model.ANCHOR_GENERATOR.SIZES
     if len(sizes) != len(levels):
         model.ANCHOR_GENERATOR.SIZES = [[size * 2**level for size in sizes[0]] for level in range(len(levels))]
+
+
+def with_code(cfg, code):
+    """A copy of a config, not frozen, with another :class:`spnas.code.SerialCode` and what follows from it."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.SPNAS.CODE = str(code)
+    fit_to_code(cfg)
+    return cfg

@@ -10,7 +10,7 @@ from detnas.cost.limits import LATENCY
 
 from .backbone import SPNet
 from .code import SerialCode
-from .fit import fit_to_code
+from .fit import with_code
 
 
 class SerialLimits:
@@ -61,10 +61,7 @@ class SerialLimits:
         return self._costs[code]
 
     def _count(self, code):
-        cfg, search = self.cfg.clone(), self.cfg.SEARCH
-        cfg.defrost()
-        cfg.MODEL.SPNAS.CODE = str(code)
-        fit_to_code(cfg)
+        cfg, search = with_code(self.cfg, code), self.cfg.SEARCH
         backbone = backbone_costs(cfg, tuple(search.FLOPS_RESOLUTION))
         costs = {f"backbone_{metric}": value for metric, value in backbone.items()}
         try:

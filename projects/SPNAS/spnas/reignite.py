@@ -15,6 +15,7 @@ from detnas.modeling.weights import BODY
 from detnas.search.evaluator import flatten
 
 from .evaluator import train
+from .fit import uses_spnas
 from .weights import CandidateWeights, save
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def classifier_config(cfg, code):
     try:
         classifier = load_config(file)
         check_settings(classifier)
-        if not is_classifier(classifier) or "spnas" not in classifier.MODEL.BACKBONE.NAME:
+        if not is_classifier(classifier) or not uses_spnas(classifier):
             raise ValueError(f"{file} trains no classifier with MODEL.BACKBONE.NAME build_spnas_classifier_backbone")
         if not classifier.DATASETS.TRAIN:
             raise ValueError(f"{file}: DATASETS.TRAIN is empty: name the images to reignite on")

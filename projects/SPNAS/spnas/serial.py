@@ -10,6 +10,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.cost.limits import without_latency
+from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 from detnas.search.inherit import weights_id
 from detnas.search.log import SearchLog
@@ -92,9 +93,7 @@ class SerialSearch(Method):
         cfg = self.cfg.clone()
         cfg.defrost()
         # A worker may have another working directory.
-        cfg.OUTPUT_DIR = os.path.abspath(cfg.OUTPUT_DIR)
-        if cfg.MODEL.WEIGHTS and "://" not in cfg.MODEL.WEIGHTS:
-            cfg.MODEL.WEIGHTS = os.path.abspath(cfg.MODEL.WEIGHTS)
+        cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS = absolute(cfg.OUTPUT_DIR), absolute(cfg.MODEL.WEIGHTS)
         return functools.partial(build_serial_evaluator, cfg)
 
     def before_generation(self, log, generation):
@@ -122,7 +121,7 @@ class SerialSearch(Method):
         """Remove the weights of what can be no parent any more."""
         scored = [c for c in log.history() if c.score is not None]
         parents = front_of(scored, self.searcher.costs) if self.searcher.select else scored[-1:]
-        self.weights.keep({c.path for c in parents + log.best()}.union(needed))
+        self.weights.keep({c.path for c in parents + log.best()}.union(needed()))
 
     def finish(self, log, evaluator):
         return self._result(log) if write_best_weights(log, self.weights.read) else []

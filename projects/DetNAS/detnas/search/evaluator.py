@@ -101,9 +101,7 @@ class CandidateEvaluator:
 
     def score(self):
         """The metrics of what was collected."""
-        # pycocotools prints.
-        with contextlib.redirect_stdout(io.StringIO()):
-            return flatten(self.metric.evaluate())
+        return collected_metrics(self.metric)
 
 
 def build_candidate_evaluator(cfg, weights, recalibrate=True):
@@ -124,6 +122,13 @@ def build_held_out_batches(cfg, model):
     return FixedBatches(
         batches, build_mapper(cfg, is_train=False), cfg.SEARCH.IMAGE_CACHE_GB * 1e9, cfg.DATALOADER.NUM_WORKERS
     )
+
+
+def collected_metrics(evaluator):
+    """The metrics of what an evaluator of Detectron2 has collected, see :func:`flatten`."""
+    # pycocotools prints.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return flatten(evaluator.evaluate())
 
 
 def flatten(results):

@@ -24,8 +24,8 @@ def run_search(
         log: a :class:`detnas.search.log.SearchLog`.
         generations: how many.
         costs: path -> dict of its costs, kept in the log.
-        on_candidate: called with a candidate that is in the log, whether it is the best so far, and the paths from
-            which those were made that are not finished.
+        on_candidate: called with a candidate that is in the log, whether it is the best so far, and a function that
+            gives the paths from which those were made that are not finished.
         before_generation: called with the number of a generation before its paths are proposed.
     """
     progress = Progress(sum(map(searcher.size, range(generations))), log)
@@ -40,8 +40,8 @@ def run_search(
             logger.warning(f"Only {len(paths)} new paths meet the constraints in generation {generation + 1}.")
         for candidate in executor({path: parents for path, parents in paths.items() if path not in log}):
             known = {"generation": generation, "parents": paths[candidate.path], "costs": costs(candidate.path)}
-            needed = {parent for path, parents in paths.items() if path not in log for parent in parents}
-            _record(dataclasses.replace(candidate, **known), log, on_candidate, needed)
+            done = dataclasses.replace(candidate, **known)
+            _record(done, log, on_candidate, lambda: set().union(*(p for path, p in paths.items() if path not in log)))
             progress.report(candidate, f"generation {generation + 1}/{generations}")
         progress.end_generation(generation, generations)
     progress.end()
@@ -82,8 +82,8 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
         candidate = executor.next()
         proposed, parents = flying.pop(candidate.path)
         known = {"generation": searcher.generation_of(proposed), "parents": parents, "costs": costs(candidate.path)}
-        needed = {parent for _, parents in flying.values() for parent in parents}
-        _record(dataclasses.replace(candidate, **known), log, on_candidate, needed)
+        done = dataclasses.replace(candidate, **known)
+        _record(done, log, on_candidate, lambda: set().union(*(parents for _, parents in flying.values())))
         progress.report(candidate, f"{len(flying)} running")
     progress.end()
 
@@ -91,7 +91,7 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
 def _repeat_best(log, on_candidate):
     # A search that was killed may have logged its best candidate and not said so yet.
     for candidate in log.best():
-        on_candidate(candidate, True, {c.path for c in log.history()})
+        on_candidate(candidate, True, lambda: {c.path for c in log.history()})
 
 
 def _record(candidate, log, on_candidate, needed):

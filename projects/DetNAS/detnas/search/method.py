@@ -74,7 +74,7 @@ class Method:
         Called when a candidate has been written to the log, after :meth:`on_best`.
 
         Args:
-            needed: the candidates from which those were made that are not finished.
+            needed: function that gives the candidates from which those were made that are not finished.
         """
 
     def finish(self, log, evaluator):

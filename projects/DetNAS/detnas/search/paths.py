@@ -15,6 +15,7 @@ from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
+from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
 from detnas.modeling.weights import load_weights
 from detnas.space import single_op_paths
@@ -76,8 +77,7 @@ class PathSearch(Method):
 
     def evaluator(self):
         # A worker may have another working directory.
-        weights = os.path.abspath(self.weights) if self.weights and "://" not in self.weights else self.weights
-        return functools.partial(build_candidate_evaluator, self.cfg, weights)
+        return functools.partial(build_candidate_evaluator, self.cfg, absolute(self.weights))
 
     def check_evaluator(self):
         if self.weights:
