@@ -15,12 +15,11 @@ APs mean nothing. The share is that of the rate at which the same device multipl
 import itertools
 import os
 import tempfile
-import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
-from tables import publish, table, with_write
+from tables import now, publish, table, with_write
 from wide_images import opts as wide_images
 
 from detnas.command_line import argument_parser
@@ -60,12 +59,6 @@ class CompiledEvaluator(CandidateEvaluator):
         finally:
             for part in parts:
                 del part.forward
-
-
-def now():
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def matrix_rate(device, side):
