@@ -66,10 +66,12 @@ def measure(evaluator, paths, metric):
 
 def evaluators(cfg, weights):
     """(name, evaluator), one after the other."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEARCH.update({"CHANNELS_LAST": False, "AUTOCAST": ""})
     yield "plain passes", PlainEvaluator(cfg, weights)
     for name, options in OPTIONS.items():
         changed = cfg.clone()
-        changed.defrost()
         changed.SEARCH.update(options)
         yield name, CandidateEvaluator(changed, weights)
     if cfg.MODEL.DEVICE.startswith("cuda"):
