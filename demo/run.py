@@ -4,7 +4,6 @@ A search on generated images, and whether it was worth it, on a laptop: ten minu
 
     python demo/run.py              start, or go on where the last run stopped
     python demo/run.py --restart    forget the last run
-    python demo/run.py --jobs 6     steps at once after the search, for many cores
 
 A supernet is trained from random weights and searched; then the winner, the best network of one op and three random
 ones are each trained alone by the same recipe. Every step is a command line as a user would type it; it is shown, its
@@ -32,7 +31,7 @@ REPORT = os.path.join(OUTPUT, "supernet", "report.html")
 IMAGES = "datasets/outlines"
 RANDOM = 3
 GENERATE = "generate the images"
-#: steps at once after the search, if nothing is said; for networks this small a second thread costs more than it saves
+#: steps at once after the search; for networks this small a second thread costs more time than it saves
 JOBS = min(2, os.cpu_count() or 1)
 
 SEARCH = "search_net.py --config-file configs/demo/outlines_2_train_supernet.yaml"
@@ -72,7 +71,7 @@ def test_ap(arch):
     return [line["bbox/AP"] for line in read_lines(f"alone_{arch}", "metrics.json") if "bbox/AP" in line][-1]
 
 
-def run_all(steps, jobs):
+def run_all(steps):
     """Everything that is not done yet: the search, then what tells whether it was worth it."""
     if not os.path.isdir(IMAGES):
         steps.done.pop(GENERATE, None)
@@ -86,12 +85,12 @@ def run_all(steps, jobs):
     rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
     rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
     rest["report"] = f"{SEARCH} --report"
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         # A step that failed is told when those beside it have ended.
         list(pool.map(lambda step: steps(step[0], *step[1].split()), rest.items()))
 
 
-def results(seconds, jobs):
+def results(seconds):
     """The table at the end, as text."""
     networks = found()
     inherited = read_json(os.path.join(OUTPUT, "inherited", "evaluation.json"))["metrics"]["bbox/AP"]
@@ -104,7 +103,7 @@ def results(seconds, jobs):
         one_op,
         [f"mean of {len(others)} random networks, trained alone", *mean],
     ]
-    times = list(seconds.items()) + [(f"sum; those after the search ran {jobs} at a time", sum(seconds.values()))]
+    times = list(seconds.items()) + [(f"sum; those after the search ran {JOBS} at a time", sum(seconds.values()))]
     files = [
         ["every candidate of the search", f"{OUTPUT}/supernet/search.jsonl"],
         ["picture of the search", f"{OUTPUT}/supernet/search.png"],
@@ -127,18 +126,16 @@ def results(seconds, jobs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--restart", action="store_true", help="forget the last run")
-    parser.add_argument("--jobs", type=int, default=JOBS, help="steps at once after the search (default: %(default)s)")
     # All paths of the demo are relative to the project.
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    args = parser.parse_args()
-    if args.restart:
+    if parser.parse_args().restart:
         shutil.rmtree(OUTPUT, ignore_errors=True)
     print(f"A search on generated images. Full output: {LOGS}; Ctrl-C and start again to go on.")
     with user_errors():
         steps = Steps(OUTPUT, threads=1, what="demo", otherwise="start with --restart")
         with contextlib.closing(steps):
-            run_all(steps, max(1, args.jobs))
-    table = results({name: step["seconds"] for name, step in steps.done.items()}, args.jobs)
+            run_all(steps)
+    table = results({name: step["seconds"] for name, step in steps.done.items()})
     with open(RESULTS_FILE, "w") as f:
         f.write(table + "\n")
     print(f"\n{table}\n\nEverything that the search found, on one page for a browser:\n{REPORT}")
