@@ -93,7 +93,7 @@ def test_the_pure_modules_import_no_framework(path):
 
 
 #: spnas, which stands on detnas; a file of it imports from itself and from those before it
-SPNAS_ORDER = """code morphs config fit space backbone builders torchvision inheritance weights limits searcher
+SPNAS_ORDER = """code morphs config fit space parallel backbone builders torchvision inheritance weights limits searcher
     evaluator reignite serial report""".split()
 
 

@@ -12,7 +12,8 @@ def add_spnas_config(cfg):
     """Add the keys of SP-NAS to a Detectron2 config that has those of DetNAS, in place."""
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()
-    # The serial network: a digit a block, 2 where the width doubles, "-" between stages. In a search, the start.
+    # The network: a digit a block, 2 where the width doubles, "-" between stages; "_0-0-2-1" behind it says how many
+    # copies of each stage stand beside it. In a search, the start.
     cfg.MODEL.SPNAS.CODE = "111-2111-211111-211"
     # "basic", "bottleneck" or, for ResNeXt, groups x width per group: "32x4d".
     cfg.MODEL.SPNAS.BLOCK = "bottleneck"
@@ -23,6 +24,8 @@ def add_spnas_config(cfg):
     # Shortcut of a block that halves the resolution and keeps the channels: "subsample", without weights, so that a
     # search can move the block; "projection", as in the published networks.
     cfg.MODEL.SPNAS.SHORTCUT = "subsample"
+    # Copies of a stage share its weights.
+    cfg.MODEL.SPNAS.TIED = True
     # SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
     cfg.MODEL.SPNAS.NORM = "SyncBN"
     # Stages to return, out of "res2".."res7"; empty: all.

@@ -1,6 +1,6 @@
 """What follows from a code in the config of a detector: levels of FPN and heads, anchors. Pure Python."""
 
-from .code import SerialCode
+from .code import ParallelCode
 
 
 def uses_spnas(cfg):
@@ -21,7 +21,7 @@ def fit_to_code(cfg):
     if not uses_spnas(cfg):
         return
     try:
-        code = SerialCode.parse(cfg.MODEL.SPNAS.CODE)
+        code = ParallelCode.parse(cfg.MODEL.SPNAS.CODE).serial
     except ValueError as e:
         raise ValueError(f"MODEL.SPNAS.CODE: {e}") from None
     model, strides = cfg.MODEL, range(2, len(code.stages) + 2)
@@ -38,7 +38,7 @@ def fit_to_code(cfg):
 
 
 def with_code(cfg, code):
-    """A copy of a config, not frozen, with another :class:`spnas.code.SerialCode` and what follows from it."""
+    """A copy of a config, not frozen, with another code and what follows from it."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.SPNAS.CODE = str(code)
