@@ -17,8 +17,10 @@ from .space import read_serial_space
 
 #: public name -> module that has it
 _MODULES = {
+    "PUBLISHED": "zoo",
     "SPNet": "backbone",
     "SerialCode": "code",
+    "build_published": "builders",
     "from_torchvision": "torchvision",
     "inherit": "inheritance",
 }

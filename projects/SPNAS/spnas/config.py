@@ -13,7 +13,8 @@ def add_spnas_config(cfg):
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()
     # The network: a digit a block, 2 where the width doubles, "-" between stages; "_0-0-2-1" behind it says how many
-    # copies of each stage stand beside it. In a search, the start.
+    # copies of each stage stand beside it. In a search, the start. Or the name of a published network, which also sets
+    # BLOCK, STEM and SHORTCUT.
     cfg.MODEL.SPNAS.CODE = "111-2111-211111-211"
     # "basic", "bottleneck" or, for ResNeXt, groups x width per group: "32x4d".
     cfg.MODEL.SPNAS.BLOCK = "bottleneck"
