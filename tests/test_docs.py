@@ -327,8 +327,9 @@ def keys_of(node, prefix=""):
 def own_keys():
     """Every setting that this project adds to Detectron2's."""
     everything, cfg = set(keys_of(load_config(""))), load_config("")
-    for node, name in (*((cfg.MODEL, name) for name in ("DETNAS", "SPNAS", "CLASSIFIER")), (cfg.INPUT, "CLASSIFIER")):
-        del node[name]
+    for node, names in ((cfg.MODEL, ("DETNAS", "SPNAS", "CLASSIFIER")), (cfg.INPUT, ("CLASSIFIER", "SCALE_JITTER"))):
+        for name in names:
+            del node[name]
     del cfg.SOLVER["ACCUMULATE"], cfg["SUPERNET"], cfg["SEARCH"]
     left = set(keys_of(cfg))
     add_detnas_config(cfg)

@@ -34,8 +34,8 @@ class Network:
         flops: multiply-adds of the backbone for a 224x224 image, as counted here.
         params: parameters of the backbone with tied copies, as counted here.
         figures: what was published for it: {what: {source: value}}; AP in percent, LAMR (log-average miss rate) from
-            0 to 1, the lower the better. Source "P" is the paper, "G" a table that its group gave out with code. Nothing
-            of it was measured here.
+            0 to 1, the lower the better. Source "P" is the paper, "G" a table that its group gave out with code.
+            Nothing of it was measured here.
         stem, shortcut: as ``MODEL.SPNAS.STEM`` and ``SHORTCUT``.
     """
 
@@ -91,10 +91,10 @@ def table():
             tabulate(rows, ["MODEL.SPNAS.CODE", "block", "M flops", "M params", "code"], disable_numparse=True),
             tabulate(lines, ["MODEL.SPNAS.CODE", "what was published", ""], disable_numparse=True),
             "P: the paper, G: a table that its group gave out with code; none of it was measured here.\n"
-            "flops are multiply-adds for a 224x224 image; flops and params are those of the backbone, counted here with\n"
-            "copies that share the weights of their stage. Both have the stem 3x3 and the shortcut projection.\n"
-            "COCO AP is that of Cascade R-CNN; the same table has NAS-FPN with 48.0. LAMR is the log-average miss rate,\n"
-            "from 0 to 1, the lower the better.",
+            "flops are multiply-adds for a 224x224 image; flops and params are those of the backbone, counted here\n"
+            "with copies that share the weights of their stage. Both have the stem 3x3 and the shortcut projection.\n"
+            "COCO AP is that of Cascade R-CNN; the same table has NAS-FPN with 48.0. LAMR is the log-average miss\n"
+            "rate, from 0 to 1, the lower the better.",
         )
     )
 
