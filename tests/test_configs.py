@@ -89,7 +89,7 @@ def test_every_leaf_has_an_output_folder_of_its_own():
 def is_searched(name):
     """Steps 2 and 3 share a config: a detector's supernet."""
     cfg = load(name)
-    is_supernet = cfg.SEARCH.METHOD == "paths" and cfg.MODEL.DETNAS.ARCH == "supernet"
+    is_supernet = "detnas" in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.DETNAS.ARCH == "supernet"
     return is_supernet and cfg.MODEL.META_ARCHITECTURE != "ImageClassifier"
 
 
