@@ -296,7 +296,7 @@ def test_the_readme_leads_to_every_page():
 
 
 def test_the_quickstart_shows_the_commands_of_the_demo():
-    steps = runpy.run_path(str(ROOT / "demo" / "run.py"), run_name="read")["STEPS"].values()
+    steps = runpy.run_path(str(ROOT / "demo" / "detnas_demo.py"))["STEPS"].values()
     shown = {" ".join(command.words[1:]) for command in doc_pages.commands("docs/quickstart.md")}
     assert {" ".join(step.replace("--resume", "").split()) for step in steps} <= shown
 

@@ -42,7 +42,8 @@ def add_spnas_config(cfg):
     # The search "parallel": output folder of the serial search whose winner gets copies; empty: it is MODEL.SPNAS.CODE
     # with MODEL.WEIGHTS.
     cfg.SEARCH.SERIAL_OUTPUT = ""
-    # The search "serial". False: no selection; each generation is made from the last candidate before it, whatever its score: a control.
+    # The search "serial". False: no selection; each generation is made from the last candidate before it, whatever its
+    # score: a control.
     cfg.SEARCH.SELECT = True
     # How often a morph is drawn in relation to the others; 0: never.
     cfg.SEARCH.MORPHS = CN()

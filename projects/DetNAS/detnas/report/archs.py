@@ -72,8 +72,8 @@ def drawing(space, path):
         space: a :class:`detnas.SearchSpace`, or any with such a function of its own, ``drawing(path)``.
 
     Returns:
-        list of stages, each a list of lines that lie beside each other, each a list of blocks: (text, fill, colour of the
-        text, entry of the legend).
+        list of stages, each a list of lines that lie beside each other, each a list of blocks: (text, fill, colour of
+        the text, entry of the legend).
     """
     if hasattr(space, "drawing"):
         return space.drawing(path)
