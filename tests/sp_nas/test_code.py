@@ -1,8 +1,8 @@
-"""Codes of serial networks."""
+"""Codes of serial and parallel networks."""
 
 import pytest
 
-from spnas.code import SerialCode
+from spnas.code import ParallelCode, SerialCode
 
 
 @pytest.mark.parametrize("text", ["11-21-21-21", "111-2111-211111-211", "1112-1112-11111-21-1-11"])
@@ -47,3 +47,26 @@ def test_codes_of_the_same_digits_are_equal_whatever_their_ids():
 def test_ids_are_as_many_as_blocks_and_all_different(ids):
     with pytest.raises(ValueError, match="need as many different ids"):
         SerialCode(("1", "2", "1"), ids)
+
+
+def test_copies_stand_behind_the_serial_code():
+    code = ParallelCode.parse("1-21-1_0-2-3")
+    assert (str(code.serial), code.counts, str(code)) == ("1-21-1", (0, 2, 3), "1-21-1_0-2-3")
+    assert ParallelCode.parse("1-21-1") == ParallelCode(SerialCode.parse("1-21-1"), (0, 0, 0))
+    assert str(ParallelCode.parse("1-21-1_0-0-0")) == "1-21-1"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("1-2-1_0-1", 'copies "0-1" are for 2 stages; code "1-2-1" has 3'),
+        ("1-2-1_0-1-4", 'copies "0-1-4": each stage has 0 to 3'),
+        ("1-2-1_", 'copies "": give a number a stage'),
+        ("1-2-1_0-1-x", 'copies "0-1-x": give a number a stage'),
+        ("1-2-1_0-1-1_0", 'copies "0-1-1_0": give a number a stage'),
+        ("1-2_0-1", 'code "1-2" has 2 stages'),
+    ],
+)
+def test_what_are_no_copies_is_one_sentence(text, words):
+    with pytest.raises(ValueError, match=words):
+        ParallelCode.parse(text)

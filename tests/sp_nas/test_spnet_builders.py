@@ -77,12 +77,14 @@ DETECTORS = {
 }
 
 
-@pytest.mark.parametrize("code", ["1-2-1", "12-1-12-1-1-1"])
+@pytest.mark.parametrize("code", ["1-2-1", "1-2-1_0-2-1", "12-1-12-1-1-1"])
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_every_detector_trains_on_any_number_of_stages(detector, code):
     torch.manual_seed(0)
     model = build({**DETECTORS[detector], "MODEL.SPNAS.CODE": code})
-    assert any(name.startswith("bottom_up.") for name in train(model))
+    changed = train(model)
+    assert any(name.startswith("bottom_up.") for name in changed)
+    assert any(".fuse." in name for name in changed) == ("_" in code)
     # The image is padded to what the last level needs.
     strides = [shape.stride for shape in model.backbone.output_shape().values()]
     assert model.backbone.size_divisibility in (strides[-1], strides[-1] // 2, strides[-1] // 4)
@@ -95,10 +97,11 @@ def test_a_classifier_has_the_network_where_a_detector_has_it():
     assert body == {name for name in detector if name.startswith("backbone.bottom_up.")}
 
 
-def test_a_lazy_config_takes_it_as_any_backbone():
+@pytest.mark.parametrize("code", ["1-2-1-1-1", "1-2-1-1-1_0-0-1-2-3"])
+def test_a_lazy_config_takes_it_as_any_backbone(code):
     fpn = instantiate(
         L(FPN)(
-            bottom_up=L(spnas.SPNet)(code="1-2-1-1-1", block="basic", base_width=8),
+            bottom_up=L(spnas.SPNet)(code=code, block="basic", base_width=8),
             in_features=["res2", "res3", "res4", "res5", "res6"],
             out_channels=16,
             top_block=L(LastLevelMaxPool)(),

@@ -1,5 +1,8 @@
-"""The serial networks of SP-NAS, as Detectron2 backbones."""
+"""The networks of SP-NAS, serial and parallel, as Detectron2 backbones."""
 
+from typing import List
+
+import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
 from detectron2.layers import CNNBlockBase, Conv2d, get_norm
@@ -7,8 +10,9 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, Bottlenec
 from fvcore.nn import weight_init
 from torch import nn
 
-from .code import SerialCode
+from .code import ParallelCode
 from .config import NORMS, split_block
+from .parallel import ParallelStage, missing_weights
 
 #: stage outputs, first stage first
 FEATURES = tuple(f"res{k}" for k in range(2, 8))
@@ -16,16 +20,20 @@ FEATURES = tuple(f"res{k}" for k in range(2, 8))
 
 class SPNet(ResNet):
     """
-    The network of a serial code. Its weights have the names of Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``.
+    The network of a code. Its weights have the names of Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``; those of
+    copies and their fusion stand in ``parallel.*``. Only the serial stream is returned. With random weights, and with
+    those of its serial network, it computes what that computes, bit for bit: a weight of the fusion starts at 0.
+    Weights of the serial network can be loaded as they are: copies start as the stages that they are of.
 
     Args:
-        code: a :class:`spnas.code.SerialCode` or its text.
+        code: text, see :class:`spnas.code.ParallelCode`, or such a code, or a :class:`spnas.code.SerialCode`.
         block: "basic", "bottleneck" (stride on its 3x3), or "32x4d" and the like for ResNeXt's.
         base_width: channels of the stem, and planes of a block at width 1; a bottleneck puts out 4 times as many.
         stem: "7x7", a conv and a 3x3 max-pool, or "3x3", two convs; stride 4 in both.
         shortcut: of a block that halves the resolution and keeps the channels: "subsample", without parameters, so that
             a block owns the same tensors wherever it stands and a search can move it; or "projection", as in the
             published networks.
+        tied: whether copies share the weights of their stage; their running statistics are their own.
         norm: one of :data:`spnas.config.NORMS`.
         out_features: which of "res2".. to return, None for all; later stages are not built.
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
@@ -35,12 +43,14 @@ class SPNet(ResNet):
     """
 
     @configurable
-    def __init__(self, code, *, block="bottleneck", base_width=64, stem="7x7", shortcut="subsample", norm="BN",
-                 out_features=None, freeze_at=0):
-        code = SerialCode.parse(code) if isinstance(code, str) else code
+    def __init__(self, code, *, block="bottleneck", base_width=64, stem="7x7", shortcut="subsample", tied=True,
+                 norm="BN", out_features=None, freeze_at=0):
+        if not isinstance(code, ParallelCode):
+            code = ParallelCode.parse(str(code))
+        serial = code.serial
         if norm not in NORMS:
             raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
-        names = FEATURES[: len(code.stages)]
+        names = FEATURES[: len(serial.stages)]
         out_features = list(out_features or names)
         if not set(out_features) <= set(names):
             raise ValueError(f'out_features {out_features}; code "{code}" has {", ".join(names)}')
@@ -49,7 +59,7 @@ class SPNet(ResNet):
         last = max(map(names.index, out_features))
         stages = [[] for _ in names[: last + 1]]
         channels = base_width
-        for spec in code.blocks():
+        for spec in serial.blocks():
             if spec.stage <= last:
                 made = make_block(block, channels, base_width * spec.width, spec.stride, norm)
                 if spec.stride > 1 and made.shortcut is None:
@@ -61,6 +71,14 @@ class SPNet(ResNet):
         # Detectron2's ResNet knows no stage after res5 by name.
         self._out_features = [name for name in names if name in out_features]
         self.code = code
+        counts = (*code.counts[: last + 1], 0)
+        channels = [self.stem.out_channels, *(stage[-1].out_channels for stage in self.stages)]
+        self.parallel = nn.ModuleList(
+            ParallelStage(stage, channels[i : i + 2], counts[i], counts[i + 1], tied, norm)
+            for i, stage in enumerate(self.stages)
+        )
+        for stage in self.parallel[: max(freeze_at - 1, 0)]:
+            stage.freeze()
 
     @classmethod
     def from_config(cls, cfg, input_shape=None):
@@ -71,10 +89,35 @@ class SPNet(ResNet):
             "base_width": spnas.BASE_WIDTH,
             "stem": spnas.STEM,
             "shortcut": spnas.SHORTCUT,
+            "tied": spnas.TIED,
             "norm": spnas.NORM,
             "out_features": spnas.OUT_FEATURES or None,
             "freeze_at": spnas.FREEZE_AT,
         }
+
+    def forward(self, x):
+        """images (N, 3, H, W) -> dict: name of a stage -> its map, (N, C, H / stride, W / stride) rounded up"""
+        x, rows, maps = self.stem(x), torch.jit.annotate(List[torch.Tensor], []), {}
+        for name, stage, parallel in zip(self.stage_names, self.stages, self.parallel):
+            x, rows = parallel(x, rows)
+            x = stage(x)
+            if name in self._out_features:
+                maps[name] = x
+        return maps
+
+    def complete(self, state_dict, prefix=""):
+        """
+        Add, in place, what weights of the serial network lack.
+
+        Args:
+            state_dict: of a network, or of a model that holds it.
+            prefix: of the network's names in it.
+        """
+        state_dict.update(missing_weights(self, state_dict, prefix))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        self.complete(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def make_block(kind, in_channels, planes, stride, norm):

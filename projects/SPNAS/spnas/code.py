@@ -1,4 +1,7 @@
-"""Codes of serial networks (SP-NAS, Jiang et al., CVPR 2020): which residual blocks stand where. Pure Python."""
+"""
+Codes of serial and parallel networks (SP-NAS, Jiang et al., CVPR 2020): which residual blocks stand where, and how many
+copies of a stage stand beside it. Pure Python.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,6 +9,8 @@ from typing import NamedTuple, Tuple
 
 MIN_STAGES, MAX_STAGES = 3, 6
 MAX_BLOCKS = 60
+#: copies of a stage
+MAX_COPIES = 3
 
 
 class SerialBlock(NamedTuple):
@@ -98,3 +103,50 @@ class SerialCode:
                 width *= int(digit)
                 stride = 2 if stage and not position else 1
                 yield SerialBlock(next(ids), stage, position, stride, width, digit == "2")
+
+
+@dataclass(frozen=True, order=True)
+class ParallelCode:
+    """
+    A network of both phases: a serial one, and the number of copies of each of its stages that stand beside it, written
+    behind an underscore: "1-2-1_0-0-2". Without copies its text is that of the serial code.
+
+    Args:
+        serial: a :class:`SerialCode`.
+        counts: copies of each stage, 0 to 3; by default none.
+
+    Raises:
+        ValueError: if there is not one count a stage, or one is out of range.
+    """
+
+    serial: SerialCode
+    counts: Tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if not self.counts:
+            object.__setattr__(self, "counts", (0,) * len(self.serial.stages))
+        text = "-".join(map(str, self.counts))
+        if len(self.counts) != len(self.serial.stages):
+            raise ValueError(
+                f'copies "{text}" are for {len(self.counts)} stages; code "{self.serial}" has {len(self.serial.stages)}'
+            )
+        if not all(0 <= count <= MAX_COPIES for count in self.counts):
+            raise ValueError(f'copies "{text}": each stage has 0 to {MAX_COPIES}')
+
+    @classmethod
+    def parse(cls, text):
+        """
+        The network of a text, whether it has copies or not.
+
+        Raises:
+            ValueError: if the text is no code.
+        """
+        serial, underscore, counts = text.partition("_")
+        if not underscore:
+            return cls(SerialCode.parse(serial))
+        if not all(count.isascii() and count.isdigit() for count in counts.split("-")):
+            raise ValueError(f'copies "{counts}": give a number a stage, such as 0-0-2')
+        return cls(SerialCode.parse(serial), tuple(map(int, counts.split("-"))))
+
+    def __str__(self):
+        return f"{self.serial}_{'-'.join(map(str, self.counts))}" if any(self.counts) else str(self.serial)

@@ -12,7 +12,9 @@ def add_spnas_config(cfg):
     """Add the keys of SP-NAS to a Detectron2 config that has those of DetNAS, in place."""
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()
-    # The serial network: a digit a block, 2 where the width doubles, "-" between stages. In a search, the start.
+    # The network: a digit a block, 2 where the width doubles, "-" between stages; "_0-0-2-1" behind it says how many
+    # copies of each stage stand beside it. In a search, the start. Or the name of a published network, which also sets
+    # BLOCK, STEM and SHORTCUT.
     cfg.MODEL.SPNAS.CODE = "111-2111-211111-211"
     # "basic", "bottleneck" or, for ResNeXt, groups x width per group: "32x4d".
     cfg.MODEL.SPNAS.BLOCK = "bottleneck"
@@ -23,6 +25,8 @@ def add_spnas_config(cfg):
     # Shortcut of a block that halves the resolution and keeps the channels: "subsample", without weights, so that a
     # search can move the block; "projection", as in the published networks.
     cfg.MODEL.SPNAS.SHORTCUT = "subsample"
+    # Copies of a stage share its weights.
+    cfg.MODEL.SPNAS.TIED = True
     # SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
     cfg.MODEL.SPNAS.NORM = "SyncBN"
     # Stages to return, out of "res2".."res7"; empty: all.
@@ -30,11 +34,16 @@ def add_spnas_config(cfg):
     # Freeze the stem (1), the first stage too (2), ...; 0: nothing.
     cfg.MODEL.SPNAS.FREEZE_AT = 0
 
-    # The search "serial". Each of SEARCH.GENERATIONS but the first, the start network, has so many candidates.
+    # The searches "serial" and "parallel". Each of SEARCH.GENERATIONS but the first, the start network, has so many
+    # candidates.
     cfg.SEARCH.CHILDREN = 4
     # Iterations that a candidate is trained, with the schedule of SOLVER.
     cfg.SEARCH.CANDIDATE_ITERS = 1000
-    # False: no selection; each generation is made from the last candidate before it, whatever its score: a control.
+    # The search "parallel": output folder of the serial search whose winner gets copies; empty: it is MODEL.SPNAS.CODE
+    # with MODEL.WEIGHTS.
+    cfg.SEARCH.SERIAL_OUTPUT = ""
+    # The search "serial". False: no selection; each generation is made from the last candidate before it, whatever its
+    # score: a control.
     cfg.SEARCH.SELECT = True
     # How often a morph is drawn in relation to the others; 0: never.
     cfg.SEARCH.MORPHS = CN()

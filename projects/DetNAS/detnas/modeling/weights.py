@@ -128,7 +128,8 @@ def load_weights(model, path, new_heads=False):
         path: a file of PathManager.
         new_heads: the start of a training. What stands outside the searched network may then be new, and the
             classifier's tail may be left over; both are logged. A head whose shape changed (another number of classes)
-            starts anew. The searched network itself must match in full.
+            starts anew. The searched network itself must match in full, once a part of it with a method
+            ``complete(state_dict, prefix)`` has added what it makes from other weights.
 
     Raises:
         FileNotFoundError: if the file is not there.
@@ -144,6 +145,8 @@ def load_weights(model, path, new_heads=False):
         if not new_heads:
             raise ValueError(message)
         logger.warning(message)
+    if new_heads:
+        _complete(loaded, model)
     missing, unexpected, shapes = _compare(loaded, own)
     wrong = missing + unexpected + shapes
     if new_heads:
@@ -163,6 +166,15 @@ def load_weights(model, path, new_heads=False):
     ):
         if keys:
             logger.info(f"{len(keys)} names {what}: {_some(keys)}")
+
+
+def _complete(loaded, model):
+    before = len(loaded)
+    for name, module in model.named_modules():
+        if hasattr(module, "complete"):
+            module.complete(loaded, f"{name}." if name else "")
+    if len(loaded) > before:
+        logger.info(f"{len(loaded) - before} names are not in the file, and are made from others")
 
 
 def check_weights(path, state_dict, own):
