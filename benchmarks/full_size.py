@@ -170,7 +170,7 @@ def main(args):
                "share of bf16 peak", "metric s", "AP, and its change"]
     text = (
         f"    python benchmarks/full_size.py --arch {args.arch} --recalibration {counts[0]} --held-out {counts[1]}"
-        f"{' --compile' if args.compile else ''}\n\n"
+        f"{' --compile' if args.compile else ''}{''.join(f' {word}' for word in args.own)}\n\n"
         f"{counts[0]} + {counts[1]} images, {multiply_adds / 1e9:.0f} G multiply-adds an image in the evaluation; "
         f"bf16 peak {peak / 1e12:.0f} T multiply-adds a second.\n\n" + table(rows, headers)
     )
@@ -186,6 +186,7 @@ if __name__ == "__main__":
     parser.add_argument("--matrix", type=int, default=8192, help="side of the matrices of the bf16 peak")
     parser.add_argument("--compile", action="store_true", help="a row more, with torch.compile")
     args = parser.parse_args()
+    args.own = args.opts
     args.opts = ["MODEL.WEIGHTS", "", *wide_images(), "SOLVER.REFERENCE_WORLD_SIZE", "0", "DATALOADER.NUM_WORKERS",
-                 str(min(12, os.cpu_count())), "OUTPUT_DIR", "output/full_size", *args.opts]
+                 str(min(12, os.cpu_count())), "OUTPUT_DIR", "output/full_size", *args.own]
     main(args)
