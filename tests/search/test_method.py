@@ -64,4 +64,4 @@ def test_an_evaluation_of_one_candidate_is_refused_in_one_sentence(searched, ref
 
 def test_an_unknown_method_is_one_sentence(tmp_path, refused):
     words = refused(run, tmp_path, **{"SEARCH.METHOD": "genes"})
-    assert words.startswith('unknown SEARCH.METHOD "genes"; there are: paths, serial, bits')
+    assert words.startswith('unknown SEARCH.METHOD "genes"; there are: paths, serial, parallel, bits')
