@@ -10,8 +10,7 @@ from detectron2.modeling import build_model
 from detnas import Constraint, CostTable, config_space, find_supernet
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
-from spnas.limits import SerialLimits
-from spnas.serial import build_searcher, serial_space
+from spnas.serial import SerialSearch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml"))
@@ -106,10 +105,17 @@ def test_the_limits_of_a_search_can_be_met_and_its_numbers_fit(name):
 @pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "serial"])
 def test_the_start_network_of_a_serial_search_is_within_its_limits(name):
     cfg = load(name)
-    space, limits = serial_space(cfg), SerialLimits(cfg)
-    assert build_searcher(cfg, space, limits).start in space
+    space, _, searcher = SerialSearch.read(cfg)
+    assert searcher.start in space
     if cfg.SEARCH.REIGNITIONS:
         assert (CONFIGS.parent / cfg.SEARCH.REIGNITION_CONFIG).is_file()
+
+
+@pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "parallel"])
+def test_a_parallel_search_goes_on_from_a_serial_one_of_the_same_detector(name):
+    cfg = load(name)
+    (serial,) = [other for other in map(load, LEAVES) if other.OUTPUT_DIR == cfg.SEARCH.SERIAL_OUTPUT]
+    assert serial.SEARCH.METHOD == "serial" and serial.MODEL == cfg.MODEL and serial.DATASETS == cfg.DATASETS and serial.INPUT == cfg.INPUT
 
 
 RECIPES = CONFIGS.parent / "docs" / "recipes.md"

@@ -64,10 +64,10 @@ def test_a_search_leaves_a_log_a_winner_and_the_weights_of_the_front_alone(searc
 
 
 def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search, tmp_path, monkeypatch):
-    from spnas.evaluator import SerialEvaluator
+    from spnas.evaluator import TrainedEvaluator
 
     whole, calls = result(read_log(str(searched))), []
-    evaluate = SerialEvaluator.__call__
+    evaluate = TrainedEvaluator.__call__
 
     def stop_at_times(self, code, parents):
         calls.append(code)
@@ -75,7 +75,7 @@ def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search,
             raise KeyboardInterrupt
         return evaluate(self, code, parents)
 
-    monkeypatch.setattr(SerialEvaluator, "__call__", stop_at_times)
+    monkeypatch.setattr(TrainedEvaluator, "__call__", stop_at_times)
     for _ in range(3):
         with pytest.raises(SystemExit, match="Stopped; "):
             search(tmp_path / "again", SEARCH__EVALUATE_INHERITED=True)

@@ -11,13 +11,18 @@ def config(*opts):
     return load_config("configs/SPNAS/Base-FPN.yaml", ["MODEL.DEVICE", "cpu", *opts])
 
 
+def limits_of(*opts):
+    cfg = config(*opts)
+    return SerialLimits(cfg, SerialCode.parse(cfg.MODEL.SPNAS.CODE))
+
+
 @pytest.fixture(autouse=True)
 def from_the_root(monkeypatch, pytestconfig):
     monkeypatch.chdir(pytestconfig.rootpath)
 
 
 def test_costs_are_those_of_the_network_and_of_its_detector():
-    limits = SerialLimits(config("SEARCH.CONSTRAINTS", "('backbone_flops <= 5e9',)"))
+    limits = limits_of("SEARCH.CONSTRAINTS", "('backbone_flops <= 5e9',)")
     costs = limits.costs(SerialCode.parse(R50))
     assert (costs["backbone_params"], round(costs["backbone_flops"] / 1e9, 3)) == (23_508_032, 4.087)
     assert costs["detector_params"] > costs["backbone_params"] and costs["detector_flops"] > costs["backbone_flops"]
@@ -28,7 +33,7 @@ def test_costs_are_those_of_the_network_and_of_its_detector():
 
 
 def test_a_code_is_legal_within_all_limits():
-    limits = SerialLimits(config("SEARCH.CONSTRAINTS", "('backbone_flops <= 4.2e9', 'backbone_params <= 24e6')"))
+    limits = limits_of("SEARCH.CONSTRAINTS", "('backbone_flops <= 4.2e9', 'backbone_params <= 24e6')")
     assert limits(SerialCode.parse(R50))
     assert not limits(SerialCode.parse("1111-2111-211111-211"))  # 4.3 G
     assert not limits(SerialCode.parse("111-2111-211111-2111"))  # 28 M
@@ -43,7 +48,7 @@ def test_a_code_is_legal_within_all_limits():
 )
 def test_what_no_search_can_begin_with_is_one_sentence(constraint, words):
     with pytest.raises(ValueError) as caught:
-        SerialLimits(config("SEARCH.CONSTRAINTS", f"('{constraint}',)"))
+        limits_of("SEARCH.CONSTRAINTS", f"('{constraint}',)")
     assert words in str(caught.value)
 
 
@@ -51,17 +56,17 @@ def test_a_latency_is_measured_once_and_kept_for_the_next_process(tmp_path):
     small = ["MODEL.SPNAS.CODE", "1-2-1", "MODEL.SPNAS.BLOCK", "basic", "MODEL.SPNAS.BASE_WIDTH", "8"]
     opts = [*small, "SEARCH.LATENCY_RESOLUTION", "(32, 32)", "OUTPUT_DIR", str(tmp_path), "SEARCH.CONSTRAINTS"]
     codes = [SerialCode.parse(code) for code in ("1-2-1", "11-2-1")]
-    first = SerialLimits(config(*opts, "('latency_ms <= 1e4', 'backbone_flops <= 1e9')"))
+    first = limits_of(*opts, "('latency_ms <= 1e4', 'backbone_flops <= 1e9')")
     times = [first.costs(code)["latency_ms"] for code in codes]
     assert all(map(first, codes)) and min(times) > 0
-    again = SerialLimits(config(*opts, "('latency_ms <= 1e4',)"))
+    again = limits_of(*opts, "('latency_ms <= 1e4',)")
     assert [again.costs(code)["latency_ms"] for code in codes] == times
     with pytest.raises(ValueError, match='"1-2-1", has .* ms latency_ms, which breaks the limit latency_ms <= 0.0 ms'):
-        SerialLimits(config(*opts, "('latency_ms <= 1e-6',)"))
+        limits_of(*opts, "('latency_ms <= 1e-6',)")
 
 
 def test_a_latency_is_not_measured_of_what_breaks_another_limit(tmp_path):
     opts = ["OUTPUT_DIR", str(tmp_path), "SEARCH.LATENCY_RESOLUTION", "(32, 32)"]
-    limits = SerialLimits(config(*opts, "SEARCH.CONSTRAINTS", "('latency_ms <= 1e4', 'backbone_flops <= 4.1e9')"))
+    limits = limits_of(*opts, "SEARCH.CONSTRAINTS", "('latency_ms <= 1e4', 'backbone_flops <= 4.1e9')")
     assert not limits(SerialCode.parse("1111-2111-211111-211"))
     assert list(limits.meter.measured) == [R50]

@@ -40,13 +40,13 @@ def log(tmp_path):
 
 
 def test_blocks_are_told_by_kind_and_width():
-    first, second, _ = drawing(SPACE, SerialCode.parse("12-12-1"))
+    (first,), (second,), _ = drawing(SPACE, SerialCode.parse("12-12-1"))
     assert [block[0] for block in first + second] == ["1", "2", "1", "2"]
     assert [block[3] for block in first + second] == [f"basic, width {width}" for width in (16, 32, 32, 64)]
     fills = [block[1] for block in first + second]
     assert fills[1] == fills[2] and len(set(fills)) == 3
     other = drawing(SerialSpace("32x4d", 16), SerialCode.parse("12-12-1"))
-    assert {block[1] for stage in other for block in stage}.isdisjoint(fills)
+    assert {block[1] for stage in other for blocks in stage for block in blocks}.isdisjoint(fills)
 
 
 def test_the_line_of_descent_leads_from_the_start_to_the_winner(log):

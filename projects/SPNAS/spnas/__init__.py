@@ -1,7 +1,7 @@
 """
 SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2.
 
-Importing the package registers its networks, its config keys and its method of search, as ``detnas`` does with its own.
+Importing the package registers its networks, its config keys and its methods of search, as ``detnas`` does with its own.
 What is slow to import is imported when it is used.
 """
 
@@ -13,10 +13,11 @@ from detnas.search.method import register_method
 
 from .config import add_spnas_config
 from .fit import fit_to_code, uses_spnas
-from .space import read_serial_space
+from .space import read_parallel_space, read_serial_space
 
 #: public name -> module that has it
 _MODULES = {
+    "ParallelCode": "code",
     "SPNet": "backbone",
     "SerialCode": "code",
     "from_torchvision": "torchvision",
@@ -33,4 +34,5 @@ def __getattr__(name):
 
 register_config(add_spnas_config, fit_to_code, uses_spnas)
 register_method("serial", read_serial_space, "spnas.serial:SerialSearch")
+register_method("parallel", read_parallel_space, "spnas.parallel_search:ParallelSearch")
 register_with_detectron2("spnas.builders")

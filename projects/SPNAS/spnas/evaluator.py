@@ -1,4 +1,4 @@
-"""The score of a serial network: its parent's weights, a short training, then the results on the held-out images."""
+"""The score of a network: inherited weights, a short training, then the results on the held-out images."""
 
 import os
 import zlib
@@ -12,6 +12,7 @@ from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.search.evaluator import build_held_out_batches, collected_metrics
 from detnas.training.trainer import build_trainer
 
+from .code import SerialCode
 from .fit import with_code
 from .inheritance import inherit
 from .weights import CandidateWeights, save
@@ -20,14 +21,15 @@ from .weights import CandidateWeights, save
 INHERITED = "inherited/"
 
 
-class SerialEvaluator:
+class TrainedEvaluator:
     """
     ``evaluator(code, parents)`` gives the metrics of a code after ``SEARCH.CANDIDATE_ITERS`` iterations, the same ones
     for the same code and parent. Its weights then lie in :class:`spnas.weights.CandidateWeights`. A training that was
     interrupted goes on from its last checkpoint.
 
     Args:
-        cfg: of the search. The start network, which has no parent, starts from ``MODEL.WEIGHTS``.
+        cfg: of the search. A serial network inherits from its parent; the start network, which has none, and all
+            candidates of a parallel search start from ``MODEL.WEIGHTS``.
     """
 
     def __init__(self, cfg):
@@ -43,7 +45,7 @@ class SerialEvaluator:
         inherited = {}
         with only_warnings("detectron2", "fvcore", "detnas.modeling"):
             seed_rngs("candidate", self.cfg.SEED, str(code))
-            if parents:
+            if parents and isinstance(code, SerialCode):
                 model = build_model(cfg)
                 state, _ = inherit(parents[0], self.weights.read(parents[0]), code, model.state_dict())
                 cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "inherited.pth")
@@ -76,11 +78,11 @@ class SerialEvaluator:
         return collected_metrics(self.metric)
 
 
-def build_serial_evaluator(cfg):
-    """A :class:`SerialEvaluator`, also in a new process that knows nothing of the data yet."""
+def build_trained_evaluator(cfg):
+    """A :class:`TrainedEvaluator`, also in a new process that knows nothing of the data yet."""
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         register_dataset(name)
-    return SerialEvaluator(cfg)
+    return TrainedEvaluator(cfg)
 
 
 def candidate_config(cfg, code):

@@ -1,4 +1,4 @@
-"""What serial networks cost, and the limits of a search."""
+"""What networks cost, and the limits of a search."""
 
 import os
 from typing import NamedTuple
@@ -9,7 +9,6 @@ from detnas.cost.latency import LatencyMeter
 from detnas.cost.limits import LATENCY
 
 from .backbone import SPNet
-from .code import SerialCode
 from .fit import with_code
 
 
@@ -20,19 +19,19 @@ class SerialLimits:
     limits, and kept in ``OUTPUT_DIR/latency.json``, so that a search that is taken up again decides the same.
 
     Args:
-        cfg: of the search; ``MODEL.SPNAS.CODE`` is its start network.
+        cfg: of the search.
+        start: its start network, a code.
 
     Raises:
         ValueError: if a constraint cannot be read, or the start network breaks it.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg, start):
         self.cfg = cfg
         # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, cfg.SEARCH.CONSTRAINTS), key=lambda c: c.metric == LATENCY)
         self._costs = {}
         self.meter = _latency_meter(cfg) if LATENCY in [c.metric for c in self.constraints] else None
-        start = SerialCode.parse(cfg.MODEL.SPNAS.CODE)
         for constraint in self.constraints:
             cost = self.cost(constraint.metric, start)
             if not constraint.allows(cost):

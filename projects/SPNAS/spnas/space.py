@@ -1,8 +1,8 @@
-"""The space of a serial search, as the header of its log names it. Pure Python."""
+"""The spaces of the two searches, as the headers of their logs name them. Pure Python."""
 
 from dataclasses import dataclass
 
-from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES, SerialCode
+from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES, ParallelCode, SerialCode
 
 #: fills of a report, the darker the wider: basic blocks grey, bottlenecks blue, ResNeXt's orange
 _FILLS = {
@@ -46,14 +46,8 @@ class SerialSpace:
         return str(code)
 
     def drawing(self, code):
-        """The blocks of a code for a report, stage by stage, see :func:`detnas.report.archs.drawing`."""
-        fills, stages = _FILLS.get(self.block, _FILLS["resnext"]), [[] for _ in code.stages]
-        for block in code.blocks():
-            level = min(block.width.bit_length(), len(fills)) - 1
-            text = "#ffffff" if level >= _DARK else "#14304a"
-            entry = f"{self.block}, width {self.base_width * block.width}"
-            stages[block.stage].append((str(1 + block.doubles), fills[level], text, entry))
-        return stages
+        """The blocks of a code for a report, see :func:`detnas.report.archs.drawing`."""
+        return [[blocks] for blocks in _drawn_blocks(self.block, self.base_width, code)]
 
     def __contains__(self, code):
         return self.min_blocks <= len(code) <= self.max_blocks and MIN_STAGES <= len(code.stages) <= self.max_stages
@@ -69,3 +63,58 @@ def read_serial_space(header):
     """The reverse of :func:`write_serial_space`."""
     sizes = write_serial_space(SerialSpace("", 0))
     return SerialSpace(**{name: header[name] for name in sizes if name != "space"})
+
+
+@dataclass(frozen=True)
+class ParallelSpace:
+    """
+    A serial network with any number of copies of its stages.
+
+    Args:
+        serial: its code.
+        block, base_width: as in :class:`SerialSpace`.
+    """
+
+    serial: SerialCode
+    block: str
+    base_width: int
+    name = "parallel"
+    setting = SerialSpace.setting
+
+    def parse(self, text):
+        """
+        Raises:
+            ValueError: if the text is no code, or is of another serial network.
+        """
+        code = ParallelCode.parse(text)
+        if code.serial != self.serial:
+            raise ValueError(f'"{text}" is no network of this search, whose serial network is {self.serial}')
+        return code
+
+    def format(self, code):
+        return str(code)
+
+    def drawing(self, code):
+        """The blocks of the serial network, and below each stage its copies."""
+        stages = _drawn_blocks(self.block, self.base_width, code.serial)
+        return [[blocks] * (1 + count) for blocks, count in zip(stages, code.counts)]
+
+
+def write_parallel_space(space):
+    """The part of a header that says in which space a search is."""
+    return {"space": space.name, "serial": str(space.serial), "block": space.block, "base_width": space.base_width}
+
+
+def read_parallel_space(header):
+    """The reverse of :func:`write_parallel_space`."""
+    return ParallelSpace(SerialCode.parse(header["serial"]), header["block"], header["base_width"])
+
+
+def _drawn_blocks(kind, base_width, code):
+    fills, stages = _FILLS.get(kind, _FILLS["resnext"]), [[] for _ in code.stages]
+    for block in code.blocks():
+        level = min(block.width.bit_length(), len(fills)) - 1
+        text = "#ffffff" if level >= _DARK else "#14304a"
+        entry = f"{kind}, width {base_width * block.width}"
+        stages[block.stage].append((str(1 + block.doubles), fills[level], text, entry))
+    return stages

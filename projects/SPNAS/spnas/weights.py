@@ -1,4 +1,4 @@
-"""Weights of the candidates of a serial search, in ``OUTPUT_DIR/candidates/``, where children find their parents'."""
+"""Weights of the candidates of a search, in ``OUTPUT_DIR/candidates/``, where children find their parents'."""
 
 import json
 import os

@@ -72,41 +72,44 @@ def drawing(space, path):
         space: a :class:`detnas.SearchSpace`, or any with such a function of its own, ``drawing(path)``.
 
     Returns:
-        list of stages, each a list of blocks: (text, fill, colour of the text, entry of the legend).
+        list of stages, each a list of lines that lie beside each other, each a list of blocks: (text, fill, colour of the
+        text, entry of the legend).
     """
     if hasattr(space, "drawing"):
         return space.drawing(path)
-    stages = [[] for _ in space.stage_depths]
+    stages = [[[]] for _ in space.stage_depths]
     for block in space.blocks():
         op = path[block.index]
-        stages[block.stage - 1].append((str(op), *OP_COLOURS[space.ops[op]], space.ops[op]))
+        stages[block.stage - 1][0].append((str(op), *OP_COLOURS[space.ops[op]], space.ops[op]))
     return stages
 
 
 def plot_archs(archs, *files):
     """
-    Draw block patterns, one row each, stages under stages, into files.
+    Draw block patterns under each other, stages under stages, into files.
 
     Args:
         archs: list of (label, space, path), see :func:`drawing`.
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
     drawn = [(label, drawing(space, path)) for label, space, path in archs]
-    depths = [max(d) for d in itertools.zip_longest(*(map(len, stages) for _, stages in drawn), fillvalue=0)]
+    widths = [[max(map(len, lines)) for lines in stages] for _, stages in drawn]
+    depths = [max(d) for d in itertools.zip_longest(*widths, fillvalue=0)]
+    tops = [0, *itertools.accumulate(max(map(len, stages)) for _, stages in drawn)]
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
     fills = {op: OP_COLOURS[op][0] for _, space, _ in archs for op in getattr(space, "ops", ())}
-    fills.update({entry: fill for _, stages in drawn for blocks in stages for _, fill, _, entry in blocks})
+    fills.update({entry: fill for _, fill, _, entry in _blocks(drawn)})
     inches = max(margin + unit * width + 0.3, 5.2)
     rows = -(-len(fills) // _columns(fills, inches)) if fills else 0
-    with figure(files, inches, 0.42 * len(archs) + 0.75 + 0.25 * rows) as (fig, ax):
-        for row, (label, stages) in enumerate(drawn):
-            _draw_row(ax, row, label, stages, depths)
+    with figure(files, inches, 0.42 * tops[-1] + 0.75 + 0.25 * rows) as (fig, ax):
+        for top, (label, stages) in zip(tops, drawn):
+            _draw_arch(ax, top, label, stages, depths)
         for stage, x in enumerate(_starts(depths), 1):
             ax.text(x + depths[stage - 1] / 2, -0.35, f"stage {stage}", ha="center", va="bottom", color="#5c6670")
         ax.set_xlim(0, width)
-        ax.set_ylim(max(len(archs), 1), -0.9)
+        ax.set_ylim(max(tops[-1], 1), -0.9)
         ax.axis("off")
         _legend(fig, fills)
 
@@ -116,13 +119,18 @@ def _starts(depths):
     return [sum(depths[:i]) + GAP * i for i in range(len(depths))]
 
 
-def _draw_row(ax, row, label, stages, depths):
-    for start, blocks in zip(_starts(depths), stages):
-        for position, (digit, fill, text, _) in enumerate(blocks):
-            x = start + position
-            ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
-            ax.text(x + 0.5, row + 0.37, digit, ha="center", va="center", color=text, fontsize=8)
-    ax.text(-0.4, row + 0.36, label, ha="right", va="center", fontsize=8.5, color="#1f2933", linespacing=1.3)
+def _blocks(drawn):
+    return (block for _, stages in drawn for lines in stages for blocks in lines for block in blocks)
+
+
+def _draw_arch(ax, top, label, stages, depths):
+    for start, lines in zip(_starts(depths), stages):
+        for row, blocks in enumerate(lines, top):
+            for position, (digit, fill, text, _) in enumerate(blocks):
+                x = start + position
+                ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
+                ax.text(x + 0.5, row + 0.37, digit, ha="center", va="center", color=text, fontsize=8)
+    ax.text(-0.4, top + 0.36, label, ha="right", va="center", fontsize=8.5, color="#1f2933", linespacing=1.3)
 
 
 def _legend(fig, fills):

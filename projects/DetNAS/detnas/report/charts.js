@@ -61,18 +61,17 @@ const onFront = (c, name) => (c.search.fronts[name] || []).includes(c.number - 1
 const block = (digit, fill, text, title) =>
   el("span", { class: "block", style: `background:${fill};color:${text}`, title }, digit);
 const opBlock = (op, digit) => block(digit, ...D.ops[op], op);
-/* Stages of blocks; a space that draws its candidates itself has them ready. */
+/* Stages of lines of blocks; a space that draws its candidates itself has them ready. */
 const stagesOf = (search, arch) => search.drawings[arch]
-  || arch.split("-").map((digits) => [...digits].map((digit) => {
+  || arch.split("-").map((digits) => [[...digits].map((digit) => {
     const op = search.ops[+digit];
     return [digit, ...D.ops[op], op];
-  }));
+  })]);
 function pattern(search, arch) {
   const box = el("div", { class: "pattern", role: "img", "aria-label": `arch ${arch}` });
-  stagesOf(search, arch).forEach((blocks, stage) => {
-    const group = el("span", { class: "stage", title: `stage ${stage + 1}` });
-    group.append(...blocks.map((drawn) => block(...drawn)));
-    box.append(group);
+  stagesOf(search, arch).forEach((lines, stage) => {
+    const drawn = lines.map((blocks) => el("span", { class: "line" }, ...blocks.map((parts) => block(...parts))));
+    box.append(el("span", { class: "stage", title: `stage ${stage + 1}` }, ...drawn));
   });
   return box;
 }
@@ -84,7 +83,7 @@ function opKey(box) {
     const index = D.searches.map((s) => s.ops.indexOf(name)).find((i) => i >= 0);
     box.append(el("span", {}, opBlock(name, index), name));
   });
-  const entries = new Map(D.searches.flatMap((s) => Object.values(s.drawings).flat(2)).map((b) => [b[3], b]));
+  const entries = new Map(D.searches.flatMap((s) => Object.values(s.drawings).flat(3)).map((b) => [b[3], b]));
   [...entries.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).forEach((entry) => {
     box.append(el("span", {}, block(...entries.get(entry)), entry));
   });

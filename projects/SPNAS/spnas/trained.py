@@ -1,0 +1,200 @@
+"""What the searches of both phases of SP-NAS share: their candidates are trained, and their weights kept."""
+
+import functools
+import json
+import logging
+import os
+
+from detectron2.utils.file_io import PathManager
+
+from detnas.config.load import load_config
+from detnas.files import absolute
+from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
+from detnas.search.inherit import weights_id
+from detnas.search.log import SearchLog
+from detnas.search.method import Method
+from detnas.search.pareto import front_of
+from detnas.search.paths import check_metric
+from detnas.search.tables import metrics_table
+from detnas.search.winner import write_best_config, write_best_weights
+
+from .evaluator import TrainedEvaluator, build_trained_evaluator
+from .weights import CandidateWeights
+
+logger = logging.getLogger(__name__)
+
+#: settings without which two searches are the same one; the number of generations may grow
+_SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION CHILDREN CANDIDATE_ITERS
+    ASYNCHRONOUS""".split()
+_ABOUT_BEST = """\
+# {metric} {score:.2f} in the search, with the weights that the search has trained.
+# They are in {weights} when the search has ended; train_net.py --eval-only with this config then
+# gives that figure again. For a full training, give another config MODEL.SPNAS.CODE "{code}".
+"""
+
+
+class TrainedSearch(Method):
+    """
+    See :class:`detnas.search.method.Method`. A subclass says what is searched, and how its config is read.
+
+    Args:
+        cfg: the config of the search, whose detector has a network of ``MODEL.SPNAS.CODE``.
+        args: the command line.
+    """
+
+    #: names of more settings, as in ``_SETTINGS``
+    settings = ()
+
+    def __init__(self, cfg, args):
+        check_local(cfg.OUTPUT_DIR)
+        check_metric(cfg)
+        check_norm(cfg)
+        self.cfg = cfg = scale_iterations(cfg, load_config(args.config_file, args.opts))
+        self.args = args
+        self.space, self.limits, self.searcher = self.read(cfg)
+        self.costs = self.limits.costs
+        self.weights_id = weights_id(cfg.MODEL.WEIGHTS)
+        self.weights = CandidateWeights(cfg.OUTPUT_DIR)
+        self.weights.claim(self.header())
+
+    @classmethod
+    def read(cls, cfg):
+        """
+        Space, limits and searcher of a config.
+
+        Raises:
+            ValueError: if something is wrong with it.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def read_space(cls, cfg):
+        """The space alone."""
+        raise NotImplementedError
+
+    def header(self):
+        cfg = self.cfg
+        return {
+            "start": cfg.MODEL.SPNAS.CODE,
+            "stem": cfg.MODEL.SPNAS.STEM,
+            "shortcut": cfg.MODEL.SPNAS.SHORTCUT,
+            "seed": cfg.SEED,
+            "train": list(cfg.DATASETS.TRAIN),
+            "held_out": list(cfg.DATASETS.TEST),
+            "weights_sha256": self.weights_id,
+            "learning_rate": cfg.SOLVER.BASE_LR,
+            "images_per_batch": cfg.SOLVER.IMS_PER_BATCH,
+            **{key.lower(): cfg.SEARCH[key] for key in (*_SETTINGS, *self.settings)},
+            **({"latency": self.limits.meter.settings} if self.limits.meter else {}),
+        }
+
+    def evaluator(self):
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        # A worker may have another working directory.
+        cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS = absolute(cfg.OUTPUT_DIR), absolute(cfg.MODEL.WEIGHTS)
+        return functools.partial(build_trained_evaluator, cfg)
+
+    def config_as_written(self):
+        """The config of the search before it was fitted to this machine."""
+        return load_config(self.args.config_file, self.args.opts)
+
+    def on_best(self, candidate):
+        cfg = self.config_as_written()
+        cfg.MODEL.SPNAS.CODE = self.space.format(candidate.path)
+        about = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": BEST_WEIGHTS}
+        write_best_config(cfg, self.cfg.OUTPUT_DIR, _ABOUT_BEST.format(code=cfg.MODEL.SPNAS.CODE, **about))
+
+    def kept(self, scored):
+        """Those of the candidates with a score whose weights are kept."""
+        return front_of(scored, tuple(self.cfg.SEARCH.OBJECTIVES))
+
+    def on_candidate(self, log, needed):
+        """Remove the weights that nobody needs any more."""
+        kept = self.kept([c for c in log.history() if c.score is not None])
+        self.weights.keep({c.path for c in kept + log.best()}.union(needed()))
+
+    def finish(self, log, evaluator):
+        return self._result(log) if write_best_weights(log, self.weights.read) else []
+
+    def _result(self, log):
+        """Where the winner is, and what can be done with it."""
+        cfg, best = self.cfg, log.best()[0]
+        config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
+        code = self.space.format(best.path)
+        scores = {c.path: f"{c.score:.2f}" for c in log.best(None)}
+        start = f"the start network, {self.searcher.start}, had {scores.get(self.searcher.start, 'no score')}"
+        yield f"\nBest: {code}, {cfg.SEARCH.METRIC} {best.score:.2f}; {start}"
+        yield f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}"
+        yield f"See what it finds:  demo/predict.py --config-file {config} --input IMAGES --output FOLDER"
+        yield f"Train it in full:   train_net.py --config-file CONFIG MODEL.SPNAS.CODE {code} MODEL.WEIGHTS {weights}"
+
+    @classmethod
+    def evaluate(cls, cfg, args):
+        space = cls.read_space(cfg)
+        log = SearchLog(cfg.OUTPUT_DIR, space)
+        code = space.parse(args.arch) if args.arch else None
+        found = [c for c in log.best(None) if code in (None, c.path)]
+        if not found:
+            raise ValueError(f"{log.path} holds no {f'score of {code}' if code else 'finished candidate yet'}")
+        code, weights = found[0].path, CandidateWeights(cfg.OUTPUT_DIR)
+        if not PathManager.isfile(weights.file(code)):
+            raise FileNotFoundError(
+                f"{weights.file(code)} does not exist: weights are kept of the best and of the front alone; "
+                "train_net.py trains any code"
+            )
+        metrics = TrainedEvaluator(cfg).evaluate_again(code)
+        print(f"code {code}, {cfg.DATASETS.TEST[0]}")
+        print(metrics_table(metrics, found[0].metrics))
+        with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "evaluation.json"), "w") as f:
+            json.dump({"path": str(code), "metrics": metrics}, f, indent=2)
+        return metrics
+
+
+def check_local(folder):
+    """
+    Raises:
+        ValueError: if candidates cannot be trained in the output folder.
+    """
+    if "://" in folder:
+        raise ValueError(f"OUTPUT_DIR {folder}: candidates are trained in it, so it must be a folder of this machine")
+
+
+def check_norm(cfg):
+    """
+    Raises:
+        ValueError: if what a search adds to a network could not learn.
+    """
+    if cfg.MODEL.SPNAS.NORM == "FrozenBN":
+        raise ValueError(
+            "MODEL.SPNAS.NORM FrozenBN: a new block, whose last norm has weight 0, would never learn; use SyncBN or GN"
+        )
+
+
+def check_objectives(cfg, limits, start):
+    """
+    Raises:
+        ValueError: if an objective is no known cost.
+    """
+    known = limits.costs(start)
+    for name in cfg.SEARCH.OBJECTIVES:
+        if name not in known:
+            raise ValueError(f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)}')
+
+
+def scale_iterations(cfg, written):
+    """
+    A config whose ``SEARCH.CANDIDATE_ITERS`` goes with the batch of one worker, by Detectron2's rule for ``SOLVER``.
+
+    Args:
+        cfg: fitted to this machine.
+        written: as it is in the file.
+    """
+    factor = written.SOLVER.IMS_PER_BATCH / cfg.SOLVER.IMS_PER_BATCH
+    if factor == 1:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEARCH.CANDIDATE_ITERS = round(cfg.SEARCH.CANDIDATE_ITERS * factor)
+    logger.info(f"A worker takes batches of {cfg.SOLVER.IMS_PER_BATCH}: {cfg.SEARCH.CANDIDATE_ITERS} iterations.")
+    return cfg

@@ -1,0 +1,153 @@
+"""Parallel searches through the command line, on the generated images."""
+
+import json
+
+import pytest
+import torch
+
+import train_net
+from detnas.command_line import argument_parser
+from detnas.config.load import load_config
+from detnas.report.archs import drawing
+from detnas.report.page import page_data
+from detnas.search.log import read_log
+from spnas import ParallelCode
+from spnas.parallel_search import ParallelSearch, added_cost
+from spnas.space import ParallelSpace
+
+AP = "bbox/AP"
+
+
+def result(log):
+    return [(str(c.path), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    return tmp_path_factory.mktemp("serial")
+
+
+@pytest.fixture
+def parallel(search, serial):
+    """Function (folder, *flags, settings) that runs a parallel search; the serial one before it is there."""
+    if not (serial / "best.pth").is_file():
+        search(serial, SEARCH__GENERATIONS=2)
+
+    def run(folder, *flags, **settings):
+        first = {"SEARCH__METHOD": "parallel", "SEARCH__SERIAL_OUTPUT": serial, "SEARCH__GENERATIONS": 2}
+        return search(folder, *flags, **{**first, "MODEL__SPNAS__CODE": "11-2-1-1", **settings})
+
+    return run
+
+
+def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys):
+    log, folder = parallel(tmp_path / "run"), tmp_path / "run"
+    serial = read_log(str(serial)).best()[0]
+    header = json.loads((folder / "search.jsonl").read_text().splitlines()[0])
+    assert (header["method"], header["serial"]) == ("parallel", str(serial.path))
+    first, *others = log.history()
+    assert str(first.path) == str(serial.path) and len(others) == 2
+    assert all(str(c.path).startswith(f"{serial.path}_") and c.parents == (first.path,) for c in others)
+    assert all(c.costs["backbone_flops"] > first.costs["backbone_flops"] for c in others)
+    assert f"the start network, {serial.path}, had {first.score:.2f}" in capsys.readouterr().out
+    # The winner again, from the search and from its own config.
+    best = log.best()[0]
+    found = torch.load(folder / "best.pth", weights_only=True)["found"]
+    assert (found["arch"], found["metrics"]) == (str(best.path), best.metrics)
+    assert parallel(folder, "--eval-only")[AP] == best.score
+    args = argument_parser().parse_args(["--config-file", str(folder / "best.yaml"), "--eval-only"])
+    assert train_net.main(args)["bbox"]["AP"] == pytest.approx(best.score, abs=1e-4)
+    parallel(folder, "--report")
+    assert (folder / "report.html").is_file()
+    (search,) = page_data({"run": log})["searches"]
+    assert search["drawings"][str(best.path)] == drawing(log.space, best.path)
+
+
+def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, monkeypatch):
+    from spnas import evaluator
+
+    found = []
+
+    def train(cfg):
+        model = evaluator.build_trainer(cfg, resume=True).model
+        found.append((str(model.backbone.bottom_up.code), model.state_dict()))
+        return model
+
+    monkeypatch.setattr(evaluator, "train", train)
+    log = parallel(tmp_path / "run")
+    winner = torch.load(serial / "best.pth", weights_only=True)["model"]
+    assert [code for code, _ in found] == [str(c.path) for c in log.history()]
+    for code, state in found:
+        assert all(torch.equal(state[name], value) for name, value in winner.items())
+        assert any(".rows." in name for name in state) == ("_" in code)
+    # Nothing is trained: copies change no score.
+    assert len({c.score for c in log.history()}) == 1
+
+
+def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(parallel, tmp_path, monkeypatch):
+    from spnas.evaluator import TrainedEvaluator
+
+    whole, calls = result(parallel(tmp_path / "whole")), []
+    evaluate = TrainedEvaluator.__call__
+
+    def stop_at_times(self, code, parents):
+        calls.append(code)
+        if len(calls) in (1, 3):
+            raise KeyboardInterrupt
+        return evaluate(self, code, parents)
+
+    monkeypatch.setattr(TrainedEvaluator, "__call__", stop_at_times)
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="Stopped; "):
+            parallel(tmp_path / "again")
+    assert result(parallel(tmp_path / "again")) == whole and len(calls) == 3 + 2
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"SEARCH__SERIAL_OUTPUT": "nowhere"}, "nowhere/best.yaml does not exist; the serial search writes it"),
+        (
+            {"SEARCH__SERIAL_OUTPUT": "''", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
+            '"1-2-1_0-1-0" has copies of stages already',
+        ),
+        (
+            {"SEARCH__METHOD": "serial", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
+            '"1-2-1_0-1-0" has copies of stages; a serial search begins without',
+        ),
+        ({"SEARCH__SERIAL_OUTPUT": "''", "MODEL__SPNAS__NORM": "FrozenBN"}, "would never learn"),
+        (
+            {"SEARCH__SERIAL_OUTPUT": "''", "SEARCH__CONSTRAINTS": "('backbone_flops <= 1e3',)"},
+            "the start network",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_one_sentence(search, tmp_path, settings, words, capsys):
+    with pytest.raises(SystemExit):
+        search(tmp_path / "run", **{"SEARCH__METHOD": "parallel", **settings})
+    assert words in capsys.readouterr().err
+
+
+def test_a_search_without_a_serial_one_starts_from_the_weights_of_the_config(search, tmp_path):
+    log = search(tmp_path / "run", SEARCH__METHOD="parallel", SEARCH__GENERATIONS=2, MODEL__SPNAS__CODE="1-2-1-1")
+    assert str(log.history()[0].path) == "1-2-1-1" and len(log) == 3
+
+
+def test_copies_add_up_to_the_counted_multiply_adds(monkeypatch, pytestconfig):
+    monkeypatch.chdir(pytestconfig.rootpath)
+    opts = ["MODEL.DEVICE", "cpu", "SEARCH.CONSTRAINTS", "()"]
+    cfg = load_config("configs/SPNAS/Base-FPN.yaml", opts)
+    _, limits, searcher = ParallelSearch.read(cfg)
+    code = ParallelCode(searcher.start.serial, (1, 3, 0, 2))
+    serial = limits.cost("backbone_flops", searcher.start)
+    assert serial * (1 + searcher.added(code)) == pytest.approx(limits.cost("backbone_flops", code))
+    assert added_cost(limits, searcher.start)(searcher.start) == 0
+
+
+def test_a_report_draws_copies_below_their_stages():
+    space = ParallelSpace(ParallelCode.parse("12-1-1").serial, "basic", 16)
+    stages = drawing(space, space.parse("12-1-1_2-0-1"))
+    assert [len(lines) for lines in stages] == [3, 1, 2]
+    assert [[block[0] for block in line] for line in stages[0]] == [["1", "2"]] * 3
+    with pytest.raises(ValueError, match='"1-2-1" is no network of this search, whose serial network is 12-1-1'):
+        space.parse("1-2-1")
