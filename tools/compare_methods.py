@@ -42,7 +42,7 @@ DETNAS, SPNAS = (os.path.join("configs", "demo", f"bccd_compare_{name}.yaml") fo
 #: a process reads its own images, so that all seconds are its own, and is evaluated afterwards, for all alike
 TRAINING = ("DATALOADER.NUM_WORKERS", 0, "DATASETS.TEST", "()")
 #: by which share the seconds of a method, and of a control, may miss the total before the last step is done again
-OF_METHOD, OF_CONTROL, TRIES = 0.03, 0.1, 3
+OF_METHOD, OF_CONTROL, TRIES = 0.03, 0.15, 3
 #: training steps until all images of the blood cells are decoded and in memory, and those that are then measured
 FIRST, MEASURED = 30, 40
 
