@@ -21,6 +21,7 @@ import functools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import statistics
 import time
@@ -211,9 +212,11 @@ class Seed(SeedRuns):
 def test(args, network):
     """What the tables say of a network: costs of its backbone at 224x224, AP on val, AP and AP50 on test."""
     opts = [*network.opts, "DATALOADER.NUM_WORKERS", "0"]
-    costs = backbone_costs(load_config(os.path.join(ROOT, network.config), opts))
+    cfg = load_config(os.path.join(ROOT, network.config), opts)
+    space, costs = config_space(cfg), backbone_costs(cfg)
+    name = cfg.MODEL.SPNAS.CODE if network.config == SPNAS else space.format(space.parse(cfg.MODEL.DETNAS.ARCH))
     val, fresh = (box_results(network.config, opts, network.weights, images) for images in (None, args.test))
-    return {"network": " ".join(network.opts[1:]), "flops": costs["flops"] / 1e6, "params": costs["params"] / 1e6,
+    return {"network": name, "flops": costs["flops"] / 1e6, "params": costs["params"] / 1e6,
             "val": val["AP"], "test": fresh["AP"], "test50": fresh["AP50"]}
 
 
@@ -251,7 +254,8 @@ def main(args):
             seconds = seeds[seed].seconds(*network.steps)
             rows.setdefault(network.name, []).append({**test(args, network), "seconds": seconds})
             for step in network.steps:
-                taken.setdefault(step, {})[seed] = seeds[seed].seconds(step)
+                # Without the number of the try.
+                taken.setdefault(re.sub(r"_\d$", "", step), {})[seed] = seeds[seed].seconds(step)
     print(f"\n{result_table(rows)}\n")
     lines = [[step, *(f"{by_seed[seed]:.0f}" if seed in by_seed else "" for seed in seeds)]
              for step, by_seed in taken.items()]
