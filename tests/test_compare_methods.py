@@ -1,4 +1,4 @@
-"""tools/compare_methods.py: how long its last steps are, and its table; what trains stands in other tests."""
+"""tools/compare_methods.py and timed_runs.py: how long the last steps are, and the table; others test what trains."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 from scripts import ROOT, script
 
 sys.path.insert(0, str(ROOT / "tools"))
-compare = script("tools", "compare_methods")
+compare, timed = script("tools", "compare_methods"), script("tools", "timed_runs")
 
 
 class Machine:
@@ -29,17 +29,16 @@ def seed(tmp_path):
     def make(machine, cost):
         for earlier in made:
             earlier.steps.close()
-        args = compare.parser().parse_args(["--output", str(tmp_path)])
-        made.append(compare.Seed(args, 3, machine.run, lambda config, opts: cost))
+        made.append(timed.TimedRuns(str(tmp_path / "3"), 3, 600, machine.run, lambda config, opts: cost))
         return made[-1]
 
     return make
 
 
 def test_the_last_training_fills_the_time_that_is_left():
-    assert compare.iterations_for(105, 5, 0.1) == 1000
+    assert timed.iterations_for(105, 5, 0.1) == 1000
     with pytest.raises(ValueError, match="-20 seconds are left for the last training, which starts in 5: give more"):
-        compare.iterations_for(-20, 5, 0.1)
+        timed.iterations_for(-20, 5, 0.1)
 
 
 def test_a_last_step_that_fits_is_not_done_again(seed):
@@ -69,7 +68,7 @@ def test_of_tries_that_all_miss_the_nearest_counts(seed):
 
     run.steps.run_one = slower
     assert run.train_for("last", [], 0.03, compare.SPNAS) == "last_2"
-    assert len(machine.trained) == compare.TRIES
+    assert len(machine.trained) == timed.TRIES
 
 
 def test_a_comparison_that_goes_on_keeps_its_iterations_and_repeats_nothing(seed):

@@ -17,35 +17,26 @@ command lines, and is printed.
 
 import argparse
 import concurrent.futures
-import functools
-import json
-import multiprocessing
 import os
 import re
-import shutil
 import statistics
-import time
 from typing import NamedTuple, Tuple
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from seed_runs import ROOT, TEST_IMAGES, SeedRuns, box_results, step_seconds
+from seed_runs import ROOT, TEST_IMAGES, box_results
 from tabulate import tabulate
+from timed_runs import IN_ONE_PROCESS, TRAINING, TimedRuns
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs
 from detnas.errors import user_errors
-from detnas.files import read_json, write_text
-from detnas.launch.steps import StepFailed, run_step
+from detnas.launch.steps import StepFailed
 from detnas.search.log import read_log
 
 DETNAS, SPNAS = (os.path.join("configs", "demo", f"bccd_compare_{name}.yaml") for name in ("detnas", "spnas"))
-#: a process reads its own images, so that all seconds are its own, and is evaluated afterwards, for all alike
-TRAINING = ("DATALOADER.NUM_WORKERS", 0, "DATASETS.TEST", "()")
-#: by which share the seconds of a method, and of a control, may miss the total before the last step is done again
-OF_METHOD, OF_CONTROL, TRIES = 0.03, 0.15, 3
-#: training steps until all images of the blood cells are decoded and in memory, and those that are then measured
-FIRST, MEASURED = 30, 40
+#: by which share the seconds of a method, and of a control, may miss the total before its last step is done again
+OF_METHOD, OF_CONTROL = 0.03, 0.15
 
 
 class Network(NamedTuple):
@@ -58,89 +49,12 @@ class Network(NamedTuple):
     steps: Tuple[str, ...]  # whose seconds it took
 
 
-def iterations_for(seconds, start, step):
-    """
-    How many iterations of ``step`` seconds fit into the seconds of a training that takes ``start`` of them beside.
+class Seed(TimedRuns):
+    """The runs of one seed."""
 
-    Raises:
-        ValueError: if there is no time for a single one.
-    """
-    count = round((seconds - start) / step)
-    if count < 1:
-        raise ValueError(f"{seconds:.0f} seconds are left for the last training, which starts in {start:.0f}: give "
-                         "more --seconds")
-    return count
-
-
-def training_cost(config, opts):
-    """(CPU seconds beside the steps, CPU seconds of a step) of a training; in a process of its own."""
-    steps = step_seconds(config, [*opts, "DATALOADER.NUM_WORKERS", "0"], FIRST + MEASURED)
-    step = statistics.mean(steps[FIRST:])
-    return time.process_time() - len(steps) * step, step
-
-
-def measure(config, opts):
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(training_cost, config, opts).result()
-
-
-class Seed(SeedRuns):
-    """
-    The runs of one seed.
-
-    Args:
-        args: the command line.
-        run, measure: what runs a step, and what measures a training's cost.
-    """
-
-    def __init__(self, args, seed, run=functools.partial(run_step, cpu=True), measure=measure):
-        super().__init__(os.path.join(args.output, str(seed)), seed, run)
-        self.args, self.measure = args, measure
-        self.file = self.path("iterations.json")
-        self.plan = read_json(self.file, {})
-
-    def run(self, name, script, config, *settings):
-        if not self.seconds(name):
-            # The seconds of a step are all that it took: none goes on where another one was killed.
-            shutil.rmtree(self.path(name), ignore_errors=True)
-        super().run(name, script, config, *settings)
-
-    def seconds(self, *names):
-        """CPU seconds of steps; 0 of those that were not done yet."""
-        return sum(self.steps.done.get(f"{name} {self.seed}", {"seconds": 0})["seconds"] for name in names)
-
-    def train_for(self, name, spent, tolerance, config, *settings):
-        """
-        Train what makes ``--seconds`` in all with the steps ``spent``; again if the total is missed by more than the
-        tolerance. Only time decides; the AP of no try is looked at.
-
-        Returns:
-            name of the step that came nearest.
-        """
-        total, before = self.args.seconds, self.seconds(*spent)
-        plan = self.plan.get(name)
-        if plan is None:
-            start, step = self.measure(config, list(map(str, settings)))
-            plan = {"start": start, "step": step, "iterations": [iterations_for(total - before, start, step)]}
-            self.keep(name, plan)
-        tries = {}
-        for number in range(TRIES):
-            label = f"{name}_{number + 1}"
-            count = plan["iterations"][number]
-            self.run(label, "train_net.py", config, *TRAINING, *settings, "SOLVER.MAX_ITER", count)
-            tries[label] = abs(before + self.seconds(label) - total)
-            if tries[label] <= tolerance * total or number + 1 == TRIES:
-                break
-            if number + 1 == len(plan["iterations"]):
-                step = (self.seconds(label) - plan["start"]) / count
-                plan["iterations"].append(iterations_for(total - before, plan["start"], step))
-                self.keep(name, plan)
-        return min(tries, key=tries.get)
-
-    def keep(self, name, plan):
-        """The iterations of a step are chosen once."""
-        self.plan[name] = plan
-        write_text(self.file, json.dumps(self.plan, indent=1))
+    def __init__(self, args, seed):
+        super().__init__(os.path.join(args.output, str(seed)), seed, args.seconds)
+        self.args = args
 
     def best(self, search):
         """The winner of a search as text."""
@@ -151,7 +65,7 @@ class Seed(SeedRuns):
         """Yield the rows of DetNAS."""
         self.run("detnas_supernet", "train_net.py", DETNAS, *TRAINING, "SOLVER.MAX_ITER", self.args.supernet_iterations)
         supernet = ("MODEL.WEIGHTS", self.path("detnas_supernet", "model_final.pth"))
-        self.run("detnas_search", "search_net.py", DETNAS, "DATALOADER.NUM_WORKERS", 0, *supernet)
+        self.run("detnas_search", "search_net.py", DETNAS, *IN_ONE_PROCESS, *supernet)
         spent = ("detnas_supernet", "detnas_search")
         arch, found = self.best("detnas_search"), self.path("detnas_search", "best.pth")
         winner = ("MODEL.DETNAS.ARCH", arch)
@@ -174,10 +88,10 @@ class Seed(SeedRuns):
         self.run("spnas_start", "train_net.py", SPNAS, *TRAINING)
         start = self.path("spnas_start", "model_final.pth")
         yield Network("SP-NAS: start network", SPNAS, (), start, ("spnas_start",))
-        self.run("spnas_serial", "search_net.py", SPNAS, "DATALOADER.NUM_WORKERS", 0, "MODEL.WEIGHTS", start)
+        self.run("spnas_serial", "search_net.py", SPNAS, *IN_ONE_PROCESS, "MODEL.WEIGHTS", start)
         spent = ("spnas_start", "spnas_serial")
         yield self.found("SP-NAS: winner of the serial search", spent)
-        self.run("spnas_parallel", "search_net.py", SPNAS, "DATALOADER.NUM_WORKERS", 0, "SEARCH.METHOD", "parallel",
+        self.run("spnas_parallel", "search_net.py", SPNAS, *IN_ONE_PROCESS, "SEARCH.METHOD", "parallel",
                  "SEARCH.SERIAL_OUTPUT", self.path("spnas_serial"), "SEARCH.CHILDREN", self.args.parallel_children,
                  "SEARCH.GENERATIONS", 2)
         spent = (*spent, "spnas_parallel")
@@ -197,21 +111,23 @@ class Seed(SeedRuns):
 
     def from_random_weights(self, winners):
         """Yield rows: the winners, trained from random weights for the whole time."""
-        for method, winner in winners.items():
-            step = self.train_for(f"{method.lower()}_random", (), OF_CONTROL, winner.config, *winner.opts)
-            yield self.trained(f"{method}'s winner from random weights", winner.config, winner.opts, step, ())
+        for winner in winners:
+            label, config = ("detnas_random" if winner.config == DETNAS else "spnas_random"), winner.config
+            step = self.train_for(label, (), OF_CONTROL, config, *winner.opts)
+            method, _, _ = winner.name.partition(":")
+            yield self.trained(f"{method}: winner from random weights", config, winner.opts, step, ())
 
     def networks(self):
         """All rows of this seed."""
         rows = [*self.detnas_rows(), *self.plain_rows(), *self.spnas_rows()]
         if self.args.from_random_weights:
-            rows += self.from_random_weights({"DetNAS": rows[1], "SP-NAS": rows[-1]})
+            rows += self.from_random_weights([rows[-1], rows[1]])
         return rows
 
 
 def test(args, network):
     """What the tables say of a network: costs of its backbone at 224x224, AP on val, AP and AP50 on test."""
-    opts = [*network.opts, "DATALOADER.NUM_WORKERS", "0"]
+    opts = [*network.opts, *map(str, IN_ONE_PROCESS)]
     cfg = load_config(os.path.join(ROOT, network.config), opts)
     space, costs = config_space(cfg), backbone_costs(cfg)
     name = cfg.MODEL.SPNAS.CODE if network.config == SPNAS else space.format(space.parse(cfg.MODEL.DETNAS.ARCH))
