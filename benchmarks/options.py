@@ -6,18 +6,18 @@ What the ways of the evaluator to be faster change in the scores, and what they 
 
 All rows evaluate the same random paths of the supernet (MODEL.WEIGHTS, or what the config's training left). The first
 row's passes are Detectron2's: image by image, norms unfolded, NCHW; the second is the evaluator as it comes; the others
-have a setting more. The scores are compared with the first row's.
+have a setting more. The scores are compared with the first row's. On a GPU convs take TF32, as torch has it, but in the
+row without.
 """
 
 import contextlib
 import io
 import random
 import statistics
-import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from tables import publish, table, with_write
+from tables import now, publish, table, with_write
 
 from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
@@ -34,6 +34,10 @@ OPTIONS = {
     "AUTOCAST bf16": {"AUTOCAST": "bf16"},
     "both": {"CHANNELS_LAST": True, "AUTOCAST": "bf16"},
 }
+
+
+#: on a GPU only
+NO_TF32 = "as it comes, no TF32"
 
 
 class PlainEvaluator(CandidateEvaluator):
@@ -53,21 +57,26 @@ def measure(evaluator, paths, metric):
     for path in paths:
         evaluator.supernet.path = path
         for step, times in zip((evaluator.recalibrate, evaluator.predict), seconds):
-            start = time.perf_counter()
+            start = now()
             step()
-            times.append(time.perf_counter() - start)
+            times.append(now() - start)
         scores.append(evaluator.score()[metric])
     return scores, *map(statistics.median, seconds)
 
 
 def evaluators(cfg, weights):
     """(name, evaluator), one after the other."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEARCH.update({"CHANNELS_LAST": False, "AUTOCAST": ""})
     yield "plain passes", PlainEvaluator(cfg, weights)
     for name, options in OPTIONS.items():
         changed = cfg.clone()
-        changed.defrost()
         changed.SEARCH.update(options)
         yield name, CandidateEvaluator(changed, weights)
+    if cfg.MODEL.DEVICE.startswith("cuda"):
+        torch.backends.cudnn.allow_tf32 = False
+        yield NO_TF32, CandidateEvaluator(cfg, weights)
 
 
 def main(args):
@@ -82,6 +91,7 @@ def main(args):
             scores, recalibration, passes = measure(evaluator, paths, metric)
             plain = plain or scores
             changes = "  ".join(f"{score - other:+.4f}" for score, other in zip(scores, plain))
+            del evaluator
             rows.append([name, f"{recalibration:.2f}", f"{passes:.2f}", changes])
     text = (
         f"    python benchmarks/options.py --config-file {args.config_file} --paths {args.paths}\n\n"

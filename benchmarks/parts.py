@@ -10,11 +10,10 @@ images, with the weights of the supernet (MODEL.WEIGHTS, or what the config's tr
 
 import random
 import statistics
-import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from tables import publish, table, with_write
+from tables import now, publish, table, with_write
 
 from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
@@ -45,12 +44,6 @@ class Stopwatch:
     def take(self):
         taken, self.seconds = self.seconds, dict.fromkeys(self.seconds, 0.0)
         return taken
-
-
-def now():
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def modules_of(model):

@@ -15,6 +15,13 @@ from tabulate import tabulate
 DOC = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
+def now():
+    """Seconds, when a GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def in_turns(functions, rounds):
     """
     Time functions side by side: each once to warm up, then all of them in turns.

@@ -5,7 +5,7 @@ from pathlib import Path
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
 import spnas  # isort: skip  # noqa: F401  it registers its networks, keys and method
 import pytest
-from toy_runs import own_loggers
+from toy_runs import DEVICE, own_loggers
 
 from detnas.config.load import load_config
 from detnas.data import toy
@@ -62,11 +62,11 @@ def refused(capsys):
 
 @pytest.fixture
 def toy_config():
-    """Function (name, *overrides) -> config of configs/demo, for one process on the CPU."""
+    """Function (name, *overrides) -> config of configs/demo, for one process."""
 
     def load(name, *overrides):
         norms = [f"MODEL.{part}.NORM" for part in ("DETNAS", "FPN", "ROI_BOX_HEAD")]
-        opts = ["MODEL.DEVICE", "cpu", *(word for norm in norms for word in (norm, "BN"))]
+        opts = ["MODEL.DEVICE", DEVICE, *(word for norm in norms for word in (norm, "BN"))]
         return load_config(str(ROOT / "configs" / "demo" / f"{name}.yaml"), [*opts, *overrides])
 
     return load

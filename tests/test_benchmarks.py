@@ -7,17 +7,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 
 import detnas
+from detnas.config.load import load_config
 from detnas.cost.limits import Limits
+from detnas.data.datasets import register_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import full_size  # noqa: E402
+import full_step  # noqa: E402
 import metric  # noqa: E402
 import scale  # noqa: E402
 import step  # noqa: E402
 import tables  # noqa: E402
+import wide_images  # noqa: E402
 
 
 @pytest.fixture
@@ -43,7 +49,8 @@ def test_a_page_without_the_section_is_an_error(page):
 
 def test_the_page_has_a_place_for_every_benchmark():
     text = tables.DOC.read_text()
-    for name in ("candidate", "released", "options", "parts", "start", "step", "training", "metric", "scale"):
+    names = "candidate released options parts start step training metric scale".split()
+    for name in [*names, "full size", "full step"]:
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
 
 
@@ -105,3 +112,43 @@ def test_a_simulated_search_runs_in_both_ways(toy_cfg):
 @pytest.fixture
 def toy_cfg():
     return scale.load_config("configs/demo/toy_2_train_supernet.yaml", ["MODEL.DEVICE", "cpu"])
+
+
+def test_wide_images_are_a_data_set_that_a_config_can_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(wide_images, "IMAGES", {"train": 2, "val": 3})
+    assert wide_images.generate(str(tmp_path / "wide")) and not wide_images.generate(str(tmp_path / "wide"))
+    cfg = load_config(None, wide_images.opts(root=str(tmp_path / "wide")))
+    dicts = []
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        assert tuple(register_dataset(name)) == wide_images.CLASSES
+        dicts.append(DatasetCatalog.get(name))
+    assert [len(split) for split in dicts] == [2, 3]
+    assert {(x["height"], x["width"]) for split in dicts for x in split} == {(240, 400)}
+    for x in dicts[0] + dicts[1]:
+        assert x["annotations"]
+        for left, top, width, height in (annotation["bbox"] for annotation in x["annotations"]):
+            assert left >= 0 and top >= 0 and left + width <= 400 and top + height <= 240
+
+
+def test_only_whole_batches_are_evaluated():
+    batches = [[0, 1], [2, 3], [4]]
+    assert full_size.first_images(batches, 4) == full_size.first_images(batches, 4.5) == batches[:2]
+    assert full_size.first_images(batches, 100) == batches
+
+
+def test_random_images_of_a_detector_have_boxes_inside():
+    batch = full_step.batch_of(full_step.DETECTOR, 2, 30, 50, torch.Generator().manual_seed(0))
+    for x in batch:
+        assert x["image"].shape == (3, 30, 50) and x["image"].dtype == torch.uint8
+        boxes = x["instances"].gt_boxes
+        assert len(boxes) == full_step.BOXES and boxes.nonempty().all()
+        assert boxes.tensor.min() >= 0 and (boxes.tensor[:, 2:] <= torch.tensor([50, 30])).all()
+
+
+def test_a_full_step_trains_one_path_after_the_other(monkeypatch):
+    config = str(ROOT / "configs" / "demo" / "toy_1_pretrain_supernet.yaml")
+    monkeypatch.setattr(full_step, "CLASSIFIER", config)
+    batch = full_step.batch_of(config, 4, 32, 32, torch.Generator().manual_seed(0))
+    assert [x["label"] for x in batch] == [0, 1, 2, 3]
+    seconds, _, first = full_step.measure(config, batch, False, torch.channels_last, 2, "cpu")
+    assert 0 < seconds < 60 and first > 0

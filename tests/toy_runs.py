@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from pathlib import Path
 
 from detectron2.modeling import build_model
@@ -13,9 +14,11 @@ from detnas.launch.setup import setup
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 RETINANET = str(DEMO.parent / "COCO" / "Base-RetinaNet.yaml")
+#: of all runs and models that are made here; DETNAS_TEST_DEVICE=cuda tries them on a GPU
+DEVICE = os.environ.get("DETNAS_TEST_DEVICE", "cpu")
 #: what makes any config of the demo run in a moment, in this process
 SHORT = {
-    "MODEL.DEVICE": "cpu",
+    "MODEL.DEVICE": DEVICE,
     "DATALOADER.NUM_WORKERS": 0,
     "INPUT.MIN_SIZE_TRAIN": "(64,)",
     "INPUT.MAX_SIZE_TRAIN": 64,
@@ -58,9 +61,9 @@ def retinanet(root):
 
 
 def bare_config(overrides):
-    """Detectron2's default config with the keys of DetNAS, plain batch norm in the backbone, on the CPU."""
+    """Detectron2's default config with the keys of DetNAS, plain batch norm in the backbone."""
     cfg = load_config(None)
-    for key, value in {"MODEL.DEVICE": "cpu", "MODEL.DETNAS.NORM": "BN", **overrides}.items():
+    for key, value in {"MODEL.DEVICE": DEVICE, "MODEL.DETNAS.NORM": "BN", **overrides}.items():
         # An arch of digits is no number.
         cfg.merge_from_list([key, repr(value) if isinstance(value, str) else value])
     return cfg

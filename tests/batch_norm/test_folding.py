@@ -16,7 +16,7 @@ def model_batches(model_batches):
 
 def features(model, batch):
     with torch.no_grad():
-        return model.backbone(torch.stack([x["image"] for x in batch]).float())
+        return model.backbone(torch.stack([x["image"] for x in batch]).float().to(model.device))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -42,7 +42,7 @@ def anchors_drawn_apart():
     original = RPN.label_and_sample_anchors
 
     def apart(self, anchors, instances):
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[anchors[0].device] if anchors[0].device.type == "cuda" else []):
             return original(self, anchors, instances)
 
     RPN.label_and_sample_anchors = apart

@@ -16,7 +16,7 @@ def test_mean_and_variance_are_pooled_over_all_batches(model_batches):
     model, batches = model_batches
     recalibrate_bn(model, batches)
     conv, norm, _ = find_supernet(model).stem
-    images = torch.stack([x["image"] for batch in batches for x in batch]).float()
+    images = torch.stack([x["image"] for batch in batches for x in batch]).float().to(model.device)
     with torch.no_grad():
         values = conv(images).double().transpose(0, 1).flatten(1)  # (C, all pixels of all images)
     torch.testing.assert_close(norm.running_mean.double(), values.mean(dim=1), rtol=1e-4, atol=1e-3)
@@ -29,7 +29,8 @@ def test_every_image_counts_the_same_in_batches_of_unequal_size(classifier):
     recalibrate_bn(model, batches)
     conv, norm, _ = find_supernet(model).stem
     with torch.no_grad():
-        means = [conv(torch.stack([x["image"] for x in batch]).float()).mean(dim=(0, 2, 3)) for batch in batches]
+        images = [torch.stack([x["image"] for x in batch]).float().to(model.device) for batch in batches]
+        means = [conv(batch).mean(dim=(0, 2, 3)) for batch in images]
     torch.testing.assert_close(norm.running_mean, (6 * means[0] + 2 * means[1]) / 8, rtol=1e-4, atol=1e-3)
     assert (norm.running_mean - (means[0] + means[1]) / 2).abs().max() > 0.1
 

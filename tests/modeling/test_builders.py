@@ -19,7 +19,7 @@ from detectron2.modeling.roi_heads import FastRCNNConvFCHead, FastRCNNOutputLaye
 from detectron2.solver import build_optimizer
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
-from toy_runs import bare_config
+from toy_runs import DEVICE, bare_config
 
 import detnas
 from detnas.modeling.backbone import DetNASNet
@@ -240,8 +240,8 @@ def test_a_lazy_config_of_an_fpn_is_the_fpn_of_the_yaml_config():
     lazy = instantiate(lazy_fpn(L(LastLevelMaxPool)(), STAGES))
     yaml = build_model(config(**{"MODEL.FPN.OUT_CHANNELS": 32})).backbone
     yaml.load_state_dict(lazy.state_dict())
-    image = torch.rand(1, 3, 64, 64)
-    lazy_out, yaml_out = lazy.eval()(image), yaml.eval()(image)
+    image = torch.rand(1, 3, 64, 64, device=DEVICE)
+    lazy_out, yaml_out = lazy.to(DEVICE).eval()(image), yaml.eval()(image)
     assert list(lazy_out) == list(yaml_out)
     assert all(torch.equal(lazy_out[name], yaml_out[name]) for name in lazy_out)
 
@@ -290,5 +290,5 @@ def test_the_fpn_pads_to_its_largest_stride_and_the_plain_network_needs_no_paddi
     model.eval()
     with torch.no_grad():
         model([{"image": torch.zeros(3, 71, 93, dtype=torch.uint8)}])
-        features = model.backbone.bottom_up(torch.rand(1, 3, 71, 93))
+        features = model.backbone.bottom_up(torch.rand(1, 3, 71, 93, device=DEVICE))
     assert [tuple(f.shape[2:]) for f in features.values()] == [(18, 24), (9, 12), (5, 6), (3, 3)]

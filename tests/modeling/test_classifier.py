@@ -53,9 +53,9 @@ def test_the_scores_of_an_image_do_not_depend_on_the_others_of_its_batch():
 def test_the_loss_is_the_cross_entropy_with_label_smoothing():
     model, batch = build(CLASSIFIER__DROPOUT=0.0, CLASSIFIER__LABEL_SMOOTHING=0.3).train(), images()
     loss = model(batch)["loss_cls"]
-    features = model.backbone(torch.stack([x["image"] for x in batch]).float())["last"]
+    features = model.backbone(torch.stack([x["image"] for x in batch]).float().to(model.device))["last"]
     log_probs = F.log_softmax(model.linear(features.mean(dim=(2, 3))), dim=1)
-    target = torch.full((3, 5), 0.3 / 5)
+    target = torch.full((3, 5), 0.3 / 5, device=model.device)
     target[range(3), range(3)] += 0.7
     torch.testing.assert_close(loss, -(target * log_probs).sum(dim=1).mean())
 
@@ -74,7 +74,7 @@ def test_pixels_are_normalized_by_the_mean_and_deviation_of_the_config():
     with torch.no_grad():
         model([image])
     for channel, (mean, std) in enumerate([(1, 2), (2, 4), (3, 8)]):
-        assert torch.equal(seen[0][0, channel], (image["image"][channel].float() - mean) / std)
+        assert torch.equal(seen[0][0, channel].cpu(), (image["image"][channel].float() - mean) / std)
 
 
 def test_the_body_is_backbone_bottom_up_as_in_a_detector():
@@ -104,5 +104,5 @@ def test_a_supernet_can_be_a_classifiers_body():
 def test_the_last_conv_widens_to_the_spaces_last_width_before_pooling():
     model = build(num_classes=7).eval()
     assert model.backbone.output_shape()["last"].channels == model.backbone.bottom_up.space.last_channels == 256
-    assert model.backbone(torch.rand(2, 3, 64, 96))["last"].shape == (2, 256, 2, 3)
+    assert model.backbone(torch.rand(2, 3, 64, 96, device=model.device))["last"].shape == (2, 256, 2, 3)
     assert model.linear.weight.shape == (7, 256)

@@ -11,6 +11,7 @@ from detnas.config.load import load_config
 from detnas.report.archs import drawing
 from detnas.report.page import page_data
 from detnas.search.log import read_log
+from detnas.search.method import get_method
 from spnas import ParallelCode
 from spnas.parallel_search import ParallelSearch, added_cost
 from spnas.space import ParallelSpace
@@ -151,3 +152,12 @@ def test_a_report_draws_copies_below_their_stages():
     assert [[block[0] for block in line] for line in stages[0]] == [["1", "2"]] * 3
     with pytest.raises(ValueError, match='"1-2-1" is no network of this search, whose serial network is 12-1-1'):
         space.parse("1-2-1")
+
+
+@pytest.mark.parametrize("method", ["serial", "parallel"])
+def test_a_network_with_copies_is_trained_by_the_config_of_either_search(method, monkeypatch, pytestconfig):
+    monkeypatch.chdir(pytestconfig.rootpath)
+    cfg = load_config("configs/SPNAS/Base-FPN.yaml", ["MODEL.SPNAS.CODE", "111-2111-211111-211_0-1-0-2"])
+    cfg.SEARCH.METHOD = method
+    cfg.SEARCH.SERIAL_OUTPUT = "yet/to/come" if method == "parallel" else ""
+    get_method(method).check_before_training(cfg)

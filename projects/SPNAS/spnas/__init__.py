@@ -1,8 +1,8 @@
 """
 SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2.
 
-Importing the package registers its networks, its config keys and its methods of search, as ``detnas`` does with its own.
-What is slow to import is imported when it is used.
+Importing the package registers its networks, its config keys and its methods of search, as ``detnas`` does with its
+own. What is slow to import is imported when it is used.
 """
 
 import importlib
@@ -17,9 +17,11 @@ from .space import read_parallel_space, read_serial_space
 
 #: public name -> module that has it
 _MODULES = {
+    "PUBLISHED": "zoo",
     "ParallelCode": "code",
     "SPNet": "backbone",
     "SerialCode": "code",
+    "build_published": "builders",
     "from_torchvision": "torchvision",
     "inherit": "inheritance",
 }

@@ -1,4 +1,4 @@
-"""The networks as Detectron2 builds them from a config."""
+"""The networks as Detectron2 builds them, from a config or by name."""
 
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
@@ -8,6 +8,17 @@ from detnas.modeling.classifier import ClassifierNeck
 
 # Not SPNet from it: where spnas.backbone is what first imports Detectron2, this module is read in the midst of it.
 from . import backbone
+from .zoo import get_published
+
+
+def build_published(name, **kwargs):
+    """
+    A published network by name, with random weights. Keyword arguments go to :class:`spnas.SPNet`.
+
+    Raises:
+        KeyError: if there is no such network.
+    """
+    return backbone.SPNet(**{**get_published(name).settings, **kwargs})
 
 
 @BACKBONE_REGISTRY.register()

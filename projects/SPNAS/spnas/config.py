@@ -13,7 +13,8 @@ def add_spnas_config(cfg):
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()
     # The network: a digit a block, 2 where the width doubles, "-" between stages; "_0-0-2-1" behind it says how many
-    # copies of each stage stand beside it. In a search, the start.
+    # copies of each stage stand beside it. In a search, the start. Or the name of a published network, which also sets
+    # BLOCK, STEM and SHORTCUT.
     cfg.MODEL.SPNAS.CODE = "111-2111-211111-211"
     # "basic", "bottleneck" or, for ResNeXt, groups x width per group: "32x4d".
     cfg.MODEL.SPNAS.BLOCK = "bottleneck"
@@ -41,7 +42,8 @@ def add_spnas_config(cfg):
     # The search "parallel": output folder of the serial search whose winner gets copies; empty: it is MODEL.SPNAS.CODE
     # with MODEL.WEIGHTS.
     cfg.SEARCH.SERIAL_OUTPUT = ""
-    # The search "serial". False: no selection; each generation is made from the last candidate before it, whatever its score: a control.
+    # The search "serial". False: no selection; each generation is made from the last candidate before it, whatever its
+    # score: a control.
     cfg.SEARCH.SELECT = True
     # How often a morph is drawn in relation to the others; 0: never.
     cfg.SEARCH.MORPHS = CN()

@@ -1,6 +1,7 @@
 """What follows from a code in the config of a detector: levels of FPN and heads, anchors. Pure Python."""
 
 from .code import ParallelCode
+from .zoo import PUBLISHED
 
 
 def uses_spnas(cfg):
@@ -15,11 +16,16 @@ def fit_to_code(cfg):
     that is max-pooled (RetinaNet: two that are convolved). Where ``MODEL.ANCHOR_GENERATOR.SIZES`` has not one entry a
     level, the first is doubled from level to level. The padding of the images follows from the FPN.
 
+    The name of a published network in ``MODEL.SPNAS.CODE`` is replaced by its code, and ``BLOCK``, ``STEM`` and
+    ``SHORTCUT`` become those of the network: a config that is saved is whole, and means the same whatever names stand
+    for later.
+
     Raises:
-        ValueError: if the code is none.
+        ValueError: if the code is none, nor a name.
     """
     if not uses_spnas(cfg):
         return
+    _replace_name(cfg.MODEL.SPNAS)
     try:
         code = ParallelCode.parse(cfg.MODEL.SPNAS.CODE).serial
     except ValueError as e:
@@ -35,6 +41,15 @@ def fit_to_code(cfg):
     sizes = model.ANCHOR_GENERATOR.SIZES
     if len(sizes) != len(levels):
         model.ANCHOR_GENERATOR.SIZES = [[size * 2**level for size in sizes[0]] for level in range(len(levels))]
+
+
+def _replace_name(spnas):
+    if spnas.CODE in PUBLISHED:
+        for name, value in PUBLISHED[spnas.CODE].settings.items():
+            spnas[name.upper()] = value
+    elif spnas.CODE[:1].isalpha():
+        names = ", ".join(PUBLISHED)
+        raise ValueError(f'MODEL.SPNAS.CODE "{spnas.CODE}" is no code and no published network; those are: {names}')
 
 
 def with_code(cfg, code):

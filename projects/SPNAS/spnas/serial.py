@@ -4,7 +4,7 @@ import time
 
 from detnas.cost.limits import without_latency
 
-from .code import SerialCode
+from .code import ParallelCode, SerialCode
 from .limits import SerialLimits
 from .reignite import classifier_config, reignite, remove_reignition
 from .searcher import MorphSearcher
@@ -30,6 +30,9 @@ class SerialSearch(TrainedSearch):
 
     @classmethod
     def check_before_training(cls, cfg):
+        # A network with copies is no start of such a search; train_net.py trains it in its config all the same.
+        if any(ParallelCode.parse(cfg.MODEL.SPNAS.CODE).counts):
+            return
         check_metric(cfg)
         check_norm(cfg)
         cls.read(without_latency(cfg))

@@ -47,6 +47,12 @@ def add_detnas_config(cfg):
     # Strength of brightness, contrast and saturation jitter; 0 for none.
     cfg.INPUT.CLASSIFIER.COLOR_JITTER = 0.4
 
+    # Each training image of a detector is resized so that it just fits into SIZE, (height, width), times a random
+    # factor out of RANGE, and then cropped and padded to SIZE; empty: MIN_SIZE_TRAIN and MAX_SIZE_TRAIN hold.
+    cfg.INPUT.SCALE_JITTER = CN()
+    cfg.INPUT.SCALE_JITTER.SIZE = ()
+    cfg.INPUT.SCALE_JITTER.RANGE = (0.8, 1.2)
+
     # Gigabytes for decoded training images in memory, for all data workers of a process together, each of which keeps
     # its own; what does not fit is read again every time.
     cfg.DATALOADER.IMAGE_CACHE_GB = 4.0

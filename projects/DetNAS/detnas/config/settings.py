@@ -45,8 +45,10 @@ COUNT, NON_NEGATIVE = at_least(1), at_least(0)
 RESOLUTION = Rule("two sides, (height, width), each at least 1", lambda v: len(v) == 2 and min(v) >= 1)
 RANGE = Rule("two shares above 0 and up to 1, the smaller one first",
              lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1)
+SCALES = Rule("two factors above 0, the smaller one first", lambda v: len(v) == 2 and 0 < v[0] <= v[1])
 FLOPS_RANGE = Rule("empty, or two numbers of multiply-adds, the smaller one first",
                    lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1])
+NO_RESOLUTION = Rule(f"empty, or {RESOLUTION.words}", lambda v: not v or RESOLUTION.test(v))
 DEVICE = Rule('"cuda", "cuda:NUMBER", "cpu" or another device of torch',
               lambda v: re.fullmatch(r"(cpu|cuda|mps|xpu|meta)(:\d+)?", v))
 #: a learning rate above is one in which a digit too many was typed
@@ -70,6 +72,8 @@ RULES = {
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),
     "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
     "INPUT.CLASSIFIER.CROP_AREA": RANGE,
+    "INPUT.SCALE_JITTER.SIZE": NO_RESOLUTION,
+    "INPUT.SCALE_JITTER.RANGE": SCALES,
     "DATALOADER.SAMPLER_TRAIN": one_of("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"),
     "SOLVER.BASE_LR": LEARNING_RATE,
     "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),

@@ -49,8 +49,25 @@ def is_classifier(cfg):
 
 def build_mapper(cfg, is_train, read=read_image):
     """The mapper of a config: classification or Detectron2's own for detection; images are read by ``read``."""
-    mapper = ClassificationMapper.from_config(cfg, is_train) if is_classifier(cfg) else DatasetMapper(cfg, is_train)
+    if is_classifier(cfg):
+        mapper = ClassificationMapper.from_config(cfg, is_train)
+    elif is_train and cfg.INPUT.SCALE_JITTER.SIZE:
+        mapper = _jittered_mapper(cfg)
+    else:
+        mapper = DatasetMapper(cfg, is_train)
     return ReadingMapper(mapper, cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST, read)
+
+
+def _jittered_mapper(cfg):
+    size, scales = tuple(cfg.INPUT.SCALE_JITTER.SIZE), cfg.INPUT.SCALE_JITTER.RANGE
+    # As the model pads: with what is 0, or nearly, once the mean is taken off.
+    mean = round(sum(cfg.MODEL.PIXEL_MEAN) / len(cfg.MODEL.PIXEL_MEAN))
+    resize = [T.ResizeScale(*scales, *size), T.FixedSizeCrop(size, pad_value=mean)]
+    augmentations = []
+    for augmentation in DatasetMapper.from_config(cfg)["augmentations"]:
+        augmentations += resize if isinstance(augmentation, T.ResizeShortestEdge) else [augmentation]
+    # Of an object that is cut, the mask's box is the tighter one.
+    return DatasetMapper(cfg, is_train=True, augmentations=augmentations, recompute_boxes=cfg.MODEL.MASK_ON)
 
 
 def build_recalibration_mapper(cfg):

@@ -15,6 +15,8 @@ from .style import OP_COLOURS, figure, readable
 
 #: width of the gap between two stages, in blocks
 GAP = 0.6
+#: height of a line beside another one, in those of an arch of one line
+LINE = 0.78
 
 
 def named_archs(words, space=None):
@@ -72,8 +74,8 @@ def drawing(space, path):
         space: a :class:`detnas.SearchSpace`, or any with such a function of its own, ``drawing(path)``.
 
     Returns:
-        list of stages, each a list of lines that lie beside each other, each a list of blocks: (text, fill, colour of the
-        text, entry of the legend).
+        list of stages, each a list of lines that lie beside each other, each a list of blocks: (text, fill, colour of
+        the text, entry of the legend).
     """
     if hasattr(space, "drawing"):
         return space.drawing(path)
@@ -95,7 +97,9 @@ def plot_archs(archs, *files):
     drawn = [(label, drawing(space, path)) for label, space, path in archs]
     widths = [[max(map(len, lines)) for lines in stages] for _, stages in drawn]
     depths = [max(d) for d in itertools.zip_longest(*widths, fillvalue=0)]
-    tops = [0, *itertools.accumulate(max(map(len, stages)) for _, stages in drawn)]
+    # Lines of one arch stand near each other, archs apart.
+    lines = [max(map(len, stages)) for _, stages in drawn]
+    tops = [0, *itertools.accumulate(1 + LINE * (count - 1) + GAP / 2 * (count > 1) for count in lines)]
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
@@ -125,9 +129,9 @@ def _blocks(drawn):
 
 def _draw_arch(ax, top, label, stages, depths):
     for start, lines in zip(_starts(depths), stages):
-        for row, blocks in enumerate(lines, top):
+        for line, blocks in enumerate(lines):
             for position, (digit, fill, text, _) in enumerate(blocks):
-                x = start + position
+                x, row = start + position, top + LINE * line
                 ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
                 ax.text(x + 0.5, row + 0.37, digit, ha="center", va="center", color=text, fontsize=8)
     ax.text(-0.4, top + 0.36, label, ha="right", va="center", fontsize=8.5, color="#1f2933", linespacing=1.3)

@@ -1,0 +1,103 @@
+"""
+The published networks, as data.
+
+    python -m spnas.zoo
+
+prints those of DetNAS, too.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Dict
+
+from tabulate import tabulate
+
+from detnas import zoo as detnas_zoo
+
+# The package has imported this file before Python runs it as a module, which is harmless here.
+warnings.filterwarnings("ignore", "'spnas.zoo' found in sys.modules", RuntimeWarning)
+
+#: what the published figures measure
+COCO = tuple(f"COCO {name}" for name in ("AP", "AP50", "APs", "APm", "APl"))
+LAMR = "EuroCityPersons LAMR"
+WHOLE_PARAMS, WHOLE_FLOPS = "whole Cascade R-CNN, M params", "whole Cascade R-CNN, G flops"
+
+
+@dataclass(frozen=True)
+class Network:
+    """
+    A network by its code. All have the base width 64.
+
+    Args:
+        code: as ``MODEL.SPNAS.CODE``, see :class:`spnas.code.ParallelCode`.
+        block: as ``MODEL.SPNAS.BLOCK``.
+        flops: multiply-adds of the backbone for a 224x224 image, as counted here.
+        params: parameters of the backbone with tied copies, as counted here.
+        figures: what was published for it: {what: {source: value}}; AP in percent, LAMR (log-average miss rate) from
+            0 to 1, the lower the better. Source "P" is the paper, "G" a table that its group gave out with code.
+            Nothing of it was measured here.
+        stem, shortcut: as ``MODEL.SPNAS.STEM`` and ``SHORTCUT``.
+    """
+
+    code: str
+    block: str
+    flops: int
+    params: int
+    figures: Dict[str, Dict[str, float]] = field(default_factory=dict)
+    stem: str = "3x3"
+    shortcut: str = "projection"
+
+    @property
+    def settings(self):
+        """Keyword arguments of :class:`spnas.SPNet`; in capitals, keys of ``MODEL.SPNAS``."""
+        return {name: getattr(self, name) for name in ("code", "block", "stem", "shortcut")}
+
+
+PUBLISHED = {
+    "SPNet-XB-COCO": Network(
+        f"1111-21111-2{'1' * 24}-211-1_1-0-2-1-2", "32x4d", 23046021120, 60280480,
+        {what: {"G": value} for what, value in zip(COCO, (49.1, 67.1, 31.0, 52.6, 63.7))},
+    ),
+    "SPNet-ECP": Network(
+        "11121111-21111-112-1111-1111_0-0-2-0-3", "bottleneck", 20134715392, 67435808,
+        {LAMR: {"P": 0.055}, WHOLE_PARAMS: {"G": 115.9}, WHOLE_FLOPS: {"G": 984.2}},
+    ),
+}
+
+
+def get_published(name):
+    """
+    The :class:`Network` of a name.
+
+    Raises:
+        KeyError: if there is none.
+    """
+    if name not in PUBLISHED:
+        raise KeyError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
+    return PUBLISHED[name]
+
+
+def table():
+    """The published networks as text: figures and codes."""
+    rows, lines = [], []
+    for name, network in PUBLISHED.items():
+        rows.append([name, network.block, f"{network.flops / 1e6:.1f}", f"{network.params / 1e6:.2f}", network.code])
+        lines += [
+            [name, what, ", ".join(f"{value} {source}" for source, value in figure.items())]
+            for what, figure in network.figures.items()
+        ]
+    return "\n\n".join(
+        (
+            tabulate(rows, ["MODEL.SPNAS.CODE", "block", "M flops", "M params", "code"], disable_numparse=True),
+            tabulate(lines, ["MODEL.SPNAS.CODE", "what was published", ""], disable_numparse=True),
+            "P: the paper, G: a table that its group gave out with code; none of it was measured here.\n"
+            "flops are multiply-adds for a 224x224 image; flops and params are those of the backbone, counted here\n"
+            "with copies that share the weights of their stage. Both have the stem 3x3 and the shortcut projection.\n"
+            "COCO AP is that of Cascade R-CNN; the same table has NAS-FPN with 48.0. LAMR is the log-average miss\n"
+            "rate, from 0 to 1, the lower the better.",
+        )
+    )
+
+
+if __name__ == "__main__":
+    print(f"{detnas_zoo.table()}\n\n{table()}")
