@@ -14,47 +14,30 @@ import concurrent.futures
 import json
 import os
 import statistics
-import tempfile
-import time
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
-import torch
-from detectron2.engine import HookBase
-from detectron2.modeling import build_model
+from seed_runs import ROOT, TEST_IMAGES, SeedRuns, box_results, step_seconds
 from tabulate import tabulate
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
-from detnas.evaluation.evaluators import evaluate, only_warnings
 from detnas.files import read_json, write_text
-from detnas.launch.machine import fit_to_device
-from detnas.launch.setup import register_datasets
-from detnas.launch.steps import StepFailed, Steps
-from detnas.modeling.weights import load_weights
+from detnas.launch.steps import StepFailed
 from detnas.report.searches import best_so_far
 from detnas.search.log import read_log
-from detnas.training.trainer import build_trainer
 from spnas.evaluator import INHERITED
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-
-class Seed:
-    """The runs of one seed, in a folder of its own."""
+class Seed(SeedRuns):
+    """The runs of one seed."""
 
     def __init__(self, args, seed):
-        self.args, self.seed, self.folder = args, seed, os.path.join(args.output, str(seed))
-        self.steps = Steps(self.folder, threads=1, root=ROOT, what="comparison")
+        super().__init__(os.path.join(args.output, str(seed)), seed)
+        self.args = args
 
     def run(self, name, script, *settings):
-        config = os.path.join(ROOT, self.args.config_file)
-        words = ["--config-file", config, "SEED", self.seed, "OUTPUT_DIR", self.path(name), *settings]
-        resume = ["--resume"] if script == "train_net.py" else []
-        self.steps(f"{name} {self.seed}", os.path.join(ROOT, script), *resume, *map(str, words))
-
-    def path(self, *parts):
-        return os.path.join(self.folder, *parts)
+        flags = ["--resume"] if script == "train_net.py" else []
+        super().run(name, script, self.args.config_file, *settings, flags=flags)
 
     def search(self):
         """The search, and the sequence of morphs."""
@@ -74,7 +57,8 @@ class Seed:
         for log in map(read_log, (self.path("search"), self.path("random"))):
             for c in log.history():
                 if str(c.path) not in self.seconds:
-                    self.seconds[str(c.path)] = step_seconds(self.args, str(c.path))
+                    seconds = step_seconds(self.args.config_file, ["MODEL.SPNAS.CODE", str(c.path)])
+                    self.seconds[str(c.path)] = statistics.median(seconds)
                     write_text(file, json.dumps(self.seconds, indent=1))
 
     def controls(self):
@@ -109,44 +93,10 @@ class Seed:
         ]
 
 
-class _Clock(HookBase):
-    def __init__(self):
-        self.seconds = []
-
-    def before_step(self):
-        self.start = time.thread_time()
-
-    def after_step(self):
-        self.seconds.append(time.thread_time() - self.start)
-
-
-def step_seconds(args, code, steps=30):
-    """Median over training steps of their CPU seconds, on one thread."""
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder, only_warnings("detectron2", "fvcore", "detnas"):
-        opts = ["MODEL.SPNAS.CODE", code, "OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(steps), "DATASETS.TEST", "()"]
-        cfg = load_config(os.path.join(ROOT, args.config_file), opts)
-        register_datasets(cfg)
-        fit_to_device(cfg)
-        trainer, clock = build_trainer(cfg), _Clock()
-        trainer.register_hooks([clock])
-        trainer.train(0, steps)
-    return statistics.median(clock.seconds)
-
-
 def test(args, code, weights):
     """AP on val and on test."""
-    found = []
-    for images in (None, args.test):
-        opts = ["MODEL.SPNAS.CODE", code, *(["DATASETS.TEST", f"('{images}',)"] if images else [])]
-        cfg = load_config(os.path.join(ROOT, args.config_file), opts)
-        register_datasets(cfg)
-        fit_to_device(cfg)
-        with only_warnings("detectron2", "fvcore", "detnas"):
-            model = build_model(cfg).eval()
-            load_weights(model, weights)
-            found.append(evaluate(cfg, model)["bbox"]["AP"])
-    return found
+    opts = ["MODEL.SPNAS.CODE", code]
+    return [box_results(args.config_file, opts, weights, images)["AP"] for images in (None, args.test)]
 
 
 def search_table(log):
@@ -194,12 +144,7 @@ def main(args):
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", default="configs/demo/bccd_spnas_serial.yaml", help="of the search")
-    blood = "$DETNAS_DATA/bccd_voc"
-    parser.add_argument(
-        "--test",
-        default=f"coco:{blood}/coco/annotations/instances_test.json:{blood}/VOCdevkit/VOC2007/JPEGImages",
-        help="images that nothing was chosen by",
-    )
+    parser.add_argument("--test", default=TEST_IMAGES, help="images that nothing was chosen by")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="seeds at once, a thread each")
     parser.add_argument("--output", default="output/serial_controls")

@@ -47,3 +47,14 @@ def test_a_step_inherits_the_files_it_is_given(log, tmp_path):
         run_step(["-c", f"import os; os.write({file.fileno()}, b'mine')"], log, print, pass_fds=(file.fileno(),))
     assert (tmp_path / "lock").read_text() == "mine"
     assert os.path.getsize(log)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell there")
+def test_seconds_of_a_core_are_those_of_the_step_and_of_its_processes_alone(log):
+    works = "import time; end = time.process_time() + 0.6\nwhile time.process_time() < end: pass"
+    seconds = run_step(["-c", "import time; time.sleep(1)"], log, print, cpu=True)
+    assert seconds < 0.5
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {works!r}])"
+    assert 0.6 < run_step(["-c", start], log, print, cpu=True) < 2
+    with pytest.raises(StepFailed):
+        run_step(["-c", "raise SystemExit(3)"], log, print, cpu=True)

@@ -15,7 +15,7 @@ class StepFailed(Exception):
     """A command line ended with an error."""
 
 
-def run_step(arguments, log, say, threads=1, pass_fds=()):
+def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
     """
     Run ``python ARGUMENTS``.
 
@@ -25,6 +25,8 @@ def run_step(arguments, log, say, threads=1, pass_fds=()):
         say: called with the part of each line that tells how far a training or a search is.
         threads: of torch, unless OMP_NUM_THREADS says otherwise.
         pass_fds: open files that the process inherits.
+        cpu: whether to count the seconds of a core, which other work on the machine changes less, and not those of the
+            clock: user and system time of the process and of those that it waited for. Not on Windows.
 
     Returns:
         its seconds.
@@ -50,9 +52,13 @@ def run_step(arguments, log, say, threads=1, pass_fds=()):
             progress = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
             if progress:
                 say(progress[1])
+    if cpu:
+        # Of this process alone: other steps may run beside it.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.wait():
         raise StepFailed(f"failed; its output is in {log}")
-    return time.perf_counter() - start
+    return usage.ru_utime + usage.ru_stime if cpu else time.perf_counter() - start
 
 
 class Steps:
