@@ -23,10 +23,9 @@ class SerialSearch(TrainedSearch):
 
     settings = ("STUCK", "SELECT", "REIGNITIONS", "REIGNITION_CONFIG", "EVALUATE_INHERITED")
 
-    def __init__(self, cfg, args):
-        super().__init__(cfg, args)
+    def check(self):
         if self.searcher.reignitions:
-            classifier_config(cfg, self.searcher.start)
+            classifier_config(self.cfg, self.searcher.start)
 
     @classmethod
     def check_before_training(cls, cfg):

@@ -53,6 +53,7 @@ class TrainedSearch(Method):
         self.args = args
         self.space, self.limits, self.searcher = self.read(cfg)
         self.costs = self.limits.costs
+        self.check()
         self.weights_id = weights_id(cfg.MODEL.WEIGHTS)
         self.weights = CandidateWeights(cfg.OUTPUT_DIR)
         self.weights.claim(self.header())
@@ -71,6 +72,14 @@ class TrainedSearch(Method):
     def read_space(cls, cfg):
         """The space alone."""
         raise NotImplementedError
+
+    def check(self):
+        """
+        Called before the folder of the candidates is claimed.
+
+        Raises:
+            ValueError: if something else is wrong.
+        """
 
     def header(self):
         cfg = self.cfg
