@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Callable
 
 from .code import MAX_COPIES, ParallelCode
+from .searcher import FromOneStart
 
 
 @dataclass(frozen=True)
-class CountSearcher:
+class CountSearcher(FromOneStart):
     """
     Proposes how many copies of each stage stand beside it; its only state is the history it is given. Generation 0 is
     the serial network without copies, each later one has ``children`` others, drawn with a probability that falls with
@@ -32,14 +33,6 @@ class CountSearcher:
 
     #: :meth:`propose_one` needs no finished candidates
     pool_size = 0
-
-    def size(self, generation):
-        """How many codes a generation has, where there are as many."""
-        return self.children if generation else 1
-
-    def generation_of(self, number):
-        """Of the proposal of that number, from 0, in a search without generations."""
-        return -(-number // self.children)
 
     def lineage(self, history, generation):
         """

@@ -42,7 +42,8 @@ class ParallelSearch(TrainedSearch):
 
     @classmethod
     def read(cls, cfg):
-        space, start = parallel_space(cfg), ParallelCode.parse(cfg.MODEL.SPNAS.CODE)
+        space = parallel_space(cfg)
+        start = ParallelCode(space.serial)
         limits = SerialLimits(cfg, start)
         check_objectives(cfg, limits, start)
         search = cfg.SEARCH
@@ -52,7 +53,7 @@ class ParallelSearch(TrainedSearch):
 
     @classmethod
     def read_space(cls, cfg):
-        return parallel_space(with_serial_winner(cfg))
+        return parallel_space(cfg)
 
     @classmethod
     def evaluate(cls, cfg, args):

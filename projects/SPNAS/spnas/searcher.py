@@ -16,8 +16,20 @@ from .morphs import mutate
 ATTEMPTS = 1000
 
 
+class FromOneStart:
+    """The generations of a searcher that begins with one network, and then proposes ``children`` at a time."""
+
+    def size(self, generation):
+        """How many codes a generation has, where there are as many."""
+        return self.children if generation else 1
+
+    def generation_of(self, number):
+        """Of the proposal of that number, from 0, in a search without generations."""
+        return -(-number // self.children)
+
+
 @dataclass(frozen=True)
-class MorphSearcher:
+class MorphSearcher(FromOneStart):
     """
     Proposes codes; its only state is the history it is given. Generation 0 is the start network, each later one has
     ``children`` morphs of parents out of the Pareto front of the score and ``costs``. A parent is drawn by a coin for
@@ -45,14 +57,6 @@ class MorphSearcher:
     reignitions: int = 0
     select: bool = True
     seed: int = 0
-
-    def size(self, generation):
-        """How many codes a generation has, where there are as many."""
-        return self.children if generation else 1
-
-    def generation_of(self, number):
-        """Of the proposal of that number, from 0, in a search without generations."""
-        return -(-number // self.children)
 
     def lineage(self, history, generation):
         """
