@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+import pytest
 from detectron2.modeling import build_model
 from detectron2.utils import logger as detectron2_logger
 
@@ -16,6 +17,10 @@ DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 RETINANET = str(DEMO.parent / "COCO" / "Base-RetinaNet.yaml")
 #: of all runs and models that are made here; DETNAS_TEST_DEVICE=cuda tries them on a GPU
 DEVICE = os.environ.get("DETNAS_TEST_DEVICE", "cpu")
+if DEVICE == "cpu":
+    # The commands that a test starts see no GPU either.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+on_a_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="a GPU adds up a detector's gradients in any order")
 #: what makes any config of the demo run in a moment, in this process
 SHORT = {
     "MODEL.DEVICE": DEVICE,

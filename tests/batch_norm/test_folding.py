@@ -8,6 +8,12 @@ from detnas.batch_norm.folding import folded_batch_norms
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
+@pytest.fixture(autouse=True)
+def whole_float32(monkeypatch):
+    """A GPU rounds what goes into a conv to TF32, and folding gives it other weights to round."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 @pytest.fixture
 def model_batches(model_batches):
     model, batches = model_batches

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_runs import RETINANET, SMALL_RETINANET, classification, command, detection, toy_setup
+from toy_runs import RETINANET, SMALL_RETINANET, classification, command, detection, on_a_cpu, toy_setup
 
 import train_net
 from detnas.training.trainer import build_trainer
@@ -44,6 +44,7 @@ def one_thread(monkeypatch):
     torch.set_num_threads(threads)
 
 
+@on_a_cpu
 def test_a_killed_training_logs_the_losses_of_an_uninterrupted_one_when_it_is_resumed(words, tmp_path, one_thread):
     config, overrides = words
     train_net.main(command(config, {**overrides, "OUTPUT_DIR": tmp_path / "whole"}))

@@ -8,7 +8,7 @@ import rank_report
 import torch
 from detectron2.data import DatasetCatalog
 from stand_in import write_voc
-from toy_runs import command, detection
+from toy_runs import DEVICE, command, detection
 from voc_guesses import FEW, process
 
 from detnas import get_space
@@ -19,6 +19,7 @@ from detnas.launch.setup import launch
 from detnas.training.sampling import UniformSampler
 from detnas.training.trainer import lock_output_folder
 
+pytestmark = pytest.mark.skipif(DEVICE != "cpu", reason="--cpu-processes is for machines without GPUs")
 #: nothing that depends on which images stand together
 FROZEN = {
     "DATASETS.TEST": "()",

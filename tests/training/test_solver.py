@@ -15,7 +15,7 @@ def draw_gradients(model, seed, every=False):
     Gradients for two parameters of three or for all, of which one overflows, one vanishes and one is no number; and
     their copies.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     for number, p in enumerate(model.parameters()):
         scale = (0.01, 1, 1e25, 1e-30, math.nan)[number % 5 if number < 10 else number % 2]
         p.grad = None if number % 3 == 2 and not every else torch.empty_like(p).normal_(generator=generator) * scale
