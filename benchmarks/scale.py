@@ -22,8 +22,9 @@ from tables import parser, publish, table
 
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
+from detnas.search.candidate import Candidate
 from detnas.search.executor import run_all
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.paths import build_searcher
 from detnas.search.ray_executor import RayExecutor
@@ -43,9 +44,6 @@ class Simulated:
         self.evaluations = []  # (begin, end) on the simulated clock
         self.overheads = [0.0]  # real seconds that the search took before each candidate
         self.clock, self.returned = 0.0, time.perf_counter()
-
-    def __call__(self, paths):
-        return run_all(self, paths)
 
     def submit(self, path, parents):
         self._count_the_search()
@@ -145,7 +143,7 @@ def with_ray(cfg, limits, candidates=60, seconds=0.2):
     start = time.perf_counter()
     executor = RayExecutor(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
     try:
-        list(executor({limits.space.random_path(random.Random(-i)): () for i in (1, 2)}))
+        list(run_all(executor, {limits.space.random_path(random.Random(-i)): () for i in (1, 2)}))
         started = time.perf_counter() - start
         start = time.perf_counter()
         done = search(cfg, limits, executor, candidates, True, 50)

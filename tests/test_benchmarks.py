@@ -13,6 +13,7 @@ import detnas
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.data.datasets import register_dataset
+from detnas.search.executor import run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -91,7 +92,7 @@ def test_the_metrics_figures_are_compared(capsys):
 def test_simulated_workers_are_busy_as_long_as_there_is_work(workers):
     executor = scale.Simulated(workers, seconds=50, spread=3, failures=0.2)
     paths = [(i % 4, i // 4 % 4, i // 16) for i in range(60)]
-    found = list(executor(dict.fromkeys(paths, ())))
+    found = list(run_all(executor, dict.fromkeys(paths, ())))
     assert sorted(c.path for c in found) == sorted(paths)
     assert any(c.error for c in found) and any(c.score for c in found)
     lengths = [end - begin for begin, end in executor.evaluations]

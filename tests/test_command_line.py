@@ -12,7 +12,8 @@ from detnas import get_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config, quick_default
 from detnas.config.settings import RULES, check_settings
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 
 QUICK = """
 import sys

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 from spnas import ParallelCode, SerialCode
 from spnas.space import ParallelSpace, SerialSpace, write_parallel_space, write_serial_space
 

@@ -366,7 +366,7 @@ def test_the_defaults_in_the_tables_are_those_of_the_config(page):
         value = cfg
         for part in key.split("."):
             value = value[part]
-        shown = shown.strip().strip("`")
+        shown = re.sub(r"\b(\d+)/(\d+)\b", lambda part: str(int(part[1]) / int(part[2])), shown.strip().strip("`"))
         value = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
         assert shown == (value or "empty"), f"{page}: {key} is {value}, not {shown}"
 

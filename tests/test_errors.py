@@ -15,7 +15,8 @@ import train_net
 from detnas import get_space
 from detnas.command_line import argument_parser
 from detnas.launch.setup import launch
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 
 pytestmark = pytest.mark.usefixtures("run")
 DETECTOR = "toy_2_train_supernet"

@@ -7,7 +7,8 @@ from drawn_axes import drawn_axes
 from detnas import SearchSpace, get_space, report
 from detnas.report import curves, searches, style
 from detnas.search import tables
-from detnas.search.log import Candidate, SearchLog, read_log
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog, read_log
 
 TINY = get_space("tiny")
 

@@ -226,6 +226,31 @@ def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):
     assert all(c.score == c.metrics[metric] and {"classification/top5"} < set(c.metrics) for c in log.history())
 
 
+def test_a_race_stops_candidates_says_so_and_goes_on(toy_root, tmp_path, capsys):
+    data = {**classification(toy_root), "SEARCH.CONSTRAINTS": "('backbone_params <= 1e6',)"}
+    settings = {"config": "toy_1_pretrain_supernet", "SEARCH__METRIC": "classification/top1", "SEARCH__RACING": True,
+                "SEARCH__RACING_PARTS": "(0.2, 0.5)"}
+    run(tmp_path, data, "--random-weights", SEARCH__GENERATIONS=1, **settings)
+    log = run(tmp_path, data, "--random-weights", SEARCH__GENERATIONS=4, **settings)
+    stopped = [c for c in log.history() if c.stopped]
+    assert len(log) == 16 and stopped and not log.failures
+    text = (tmp_path / "log.txt").read_text()
+    assert f"stopped at {stopped[0].stopped['score']:.2f} after {stopped[0].stopped['images']} images" in text
+    assert "failed" not in text and log.header["racing_parts"] == [0.2, 0.5]
+    # The winner was evaluated to the end, as without a race.
+    run(tmp_path, data, "--random-weights", "--eval-only", **settings)
+    metrics = json.loads((tmp_path / "evaluation.json").read_text())["metrics"]
+    assert metrics == log.best()[0].metrics
+    capsys.readouterr()
+    run(tmp_path, data, "--list", "--csv", str(tmp_path / "all.csv"), "--report", **settings)
+    assert "stopped" in capsys.readouterr().out
+    rows = list(csv.DictReader(open(tmp_path / "all.csv")))
+    assert [row["score"] == "" for row in rows] == [c.stopped is not None for c in log.history()]
+    assert all(row["images 1"] and row["score 1"] for row in rows)
+    assert '"stopped": true' in (tmp_path / "report.html").read_text()
+    assert "samples" not in (tmp_path / "report.html").read_text()
+
+
 def test_an_asynchronous_search_ends_and_goes_on(toy_root, tmp_path):
     data = detection(toy_root)
     log = run(tmp_path, data, "--random-weights", SEARCH__ASYNCHRONOUS=True, SEARCH__GENERATIONS=1)

@@ -115,3 +115,18 @@ def test_the_order_in_which_images_come_does_not_matter(tmp_path):
             evaluator.process([images[number]], [{"instances": instances}])
         found.append(evaluator.evaluate())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("year, split", [("VOC2007", "test"), ("VOC2012", "trainval")])
+def test_some_images_resampled_have_the_figures_of_an_evaluation_of_them_alone(tmp_path, year, split):
+    write_voc(tmp_path, classes=FEW)
+    name = f"voc:{tmp_path}/{year}:{split}"
+    register_dataset(name)
+    dicts = DatasetCatalog.get(name)
+    part = [d["image_id"] for d in dicts[::2]]
+    whole = process(VOCEvaluator(name), dicts)
+    alone = process(VOCEvaluator(name, image_ids=part), dicts, step=2).evaluate()["bbox"]
+    weights = np.array([[1.0] * len(dicts), [image_id in part for image_id in sorted(d["image_id"] for d in dicts)]])
+    for metric in ("AP", "AP50", "AP75"):
+        found = whole.resample(f"bbox/{metric}", weights)
+        assert found == pytest.approx([whole.evaluate()["bbox"][metric], alone[metric]], abs=1e-6)

@@ -6,7 +6,8 @@ from detnas import SPACES, get_space, report
 from detnas.report import archs
 from detnas.report.searches import search_labels
 from detnas.report.style import OP_COLOURS
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 from detnas.space import OPS, PAPER_OPS
 from detnas.zoo import PUBLISHED
 

@@ -12,7 +12,8 @@ import search_net
 from detnas import get_space, report
 from detnas.report.page import page_data
 from detnas.report.style import SEARCH_COLOURS
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 from detnas.search.tables import pareto_front
 
 TINY, LARGE = get_space("tiny"), get_space("1.3G")

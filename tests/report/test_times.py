@@ -6,7 +6,8 @@ from test_results import rows
 
 from detnas import get_space, report
 from detnas.report.times import training_seconds
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 
 TINY = get_space("tiny")
 LINES = [trained(19, 0.5), trained(39, 1.5), {"iteration": 40, "bbox/AP50": 1.0}]

@@ -4,8 +4,8 @@ from collections import Counter
 import pytest
 
 from detnas import SearchSpace, get_space
+from detnas.search.candidate import Candidate
 from detnas.search.evolution import Searcher, cross, mutate
-from detnas.search.log import Candidate
 
 #: 256 paths, and 16
 SMALL = SearchSpace("small", 4, (8, 16), (2, 2))

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from detnas import CostTable, get_space
+from detnas.search.candidate import Candidate
 from detnas.search.evolution import Searcher
-from detnas.search.executor import LocalExecutor
-from detnas.search.log import Candidate
+from detnas.search.executor import LocalExecutor, run_all
 from detnas.search.pareto import fronts, pareto_order
 
 SPACE = get_space("300M")
@@ -147,7 +147,7 @@ def test_a_hanging_candidate_is_stopped_and_tried_again():
             time.sleep(60)
         return {"AP": 1.0}
 
-    (first,) = LocalExecutor(evaluate, "AP", tries=2, timeout=0.05)({(0, 0): ()})
+    (first,) = run_all(LocalExecutor(evaluate, "AP", tries=2, timeout=0.05), {(0, 0): ()})
     assert first.error == "TimeoutError: it took more than SEARCH.TIMEOUT, 0.05 s" and first.tries == 2
-    (second,) = LocalExecutor(evaluate, "AP", tries=2, timeout=0.05)({(0, 1): ()})
+    (second,) = run_all(LocalExecutor(evaluate, "AP", tries=2, timeout=0.05), {(0, 1): ()})
     assert second.score == 1.0 and second.tries == 1

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from detnas import SearchSpace
-from detnas.search.log import Candidate, LogWriteError, SearchLog, by_score
+from detnas.search.candidate import Candidate, by_score
+from detnas.search.log import LogWriteError, SearchLog
 
 SPACE = SearchSpace("small", 4, (8, 16), (2, 2))
 HEADER = {"space": "small", "seed": 0, "constraints": ("backbone_flops <= 30e6",), "population": 10}

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from detnas.search.log import Candidate
+from detnas.search.candidate import Candidate
 from detnas.search.pareto import crowding, fronts, pareto_order
 
 

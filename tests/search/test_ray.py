@@ -9,7 +9,7 @@ from ray_fakes import Fake, broken
 from detnas import get_space
 from detnas.search import ray_executor
 from detnas.search.evolution import Searcher
-from detnas.search.executor import LocalExecutor, SearchImpossible
+from detnas.search.executor import LocalExecutor, SearchImpossible, run_all
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import RayExecutor
@@ -67,7 +67,7 @@ def test_two_workers_find_what_this_process_finds_and_both_work(executor, tmp_pa
 
 def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(executor, caplog):
     paths = [(first, *rest) for first in (0, 1, 2, 3) for rest in ((0,) * 7, (1,) * 7)] + [(3,) * 8]
-    found = {c.path: c for c in executor(dict.fromkeys(paths, ()))}
+    found = {c.path: c for c in run_all(executor, dict.fromkeys(paths, ()))}
     assert set(found) == set(paths)
     for path, c in found.items():
         if path[0] == 2:
@@ -82,10 +82,10 @@ def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_t
 
 def test_a_damaged_image_and_a_metric_that_is_not_reported_end_the_search(executor, monkeypatch):
     with pytest.raises(SearchImpossible, match="^a.jpg cannot be read as an image$"):
-        list(executor({(2,) * 8: ()}))
+        list(run_all(executor, {(2,) * 8: ()}))
     monkeypatch.setattr(executor, "metric", "AP77")
     with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
-        list(executor({(0,) * 7 + (2,): ()}))
+        list(run_all(executor, {(0,) * 7 + (2,): ()}))
 
 
 def test_a_cluster_without_room_or_address_is_an_error():

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from detnas.search.log import Candidate
+from detnas.search.candidate import Candidate
 from spnas import ParallelCode
 from spnas.count_searcher import CountSearcher
 

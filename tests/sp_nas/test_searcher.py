@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from detnas.search.log import Candidate
+from detnas.search.candidate import Candidate
 from spnas import SerialCode
 from spnas.searcher import MorphSearcher
 

@@ -11,7 +11,8 @@ from detnas.report import write_page
 from detnas.report.archs import drawing
 from detnas.report.descent import descent
 from detnas.report.page import page_data
-from detnas.search.log import Candidate, SearchLog
+from detnas.search.candidate import Candidate
+from detnas.search.log import SearchLog
 from spnas import SerialCode
 from spnas.space import SerialSpace, write_serial_space
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Callable, Mapping, Tuple
 
-from detnas.search.log import by_score
+from detnas.search.candidate import by_score
 from detnas.search.pareto import front_of
 
 from .code import SerialCode

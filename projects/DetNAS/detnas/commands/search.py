@@ -58,6 +58,8 @@ def search(args):
 
 def prepare(cfg, args, method):
     """Log, executor, and the search as a function; everything that can go wrong goes wrong here or before."""
+    if cfg.SEARCH.RACING and method.race is None:
+        raise ValueError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     # Logs from before there was a choice name no method, and go on.
     name = {"method": cfg.SEARCH.METHOD} if cfg.SEARCH.METHOD != DEFAULT else {}
     log = SearchLog(cfg.OUTPUT_DIR, method.space, {**name, **method.header(), VERSIONS: versions()})
@@ -73,7 +75,7 @@ def prepare(cfg, args, method):
             board.add_scalar("search/best", log.best()[0].score, len(log))
 
     searcher, generations = method.searcher, cfg.SEARCH.GENERATIONS
-    settings = {"costs": method.costs, "on_candidate": on_candidate}
+    settings = {"costs": method.costs, "on_candidate": on_candidate, "race": method.race}
     if cfg.SEARCH.ASYNCHRONOUS:
         total = sum(map(searcher.size, range(generations)))
         return log, executor, functools.partial(run_asynchronous, searcher, executor, log, total, **settings)

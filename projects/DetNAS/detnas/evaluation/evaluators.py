@@ -9,7 +9,7 @@ import os
 import random
 from collections import OrderedDict
 
-import torch
+import numpy as np
 from detectron2.data import MapDataset, MetadataCatalog, build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.data.samplers import InferenceSampler
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset, print_csv_format
@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader
 
 from detnas.data.mapper import build_mapper, is_classifier
 
+from .matches import THRESHOLDS_OF, BoxMatches
+from .matching import Objects
 from .voc import VOCEvaluator
 
 try:
@@ -35,23 +37,31 @@ _REPORTED = {
 }
 
 
+#: what can be resampled of classes -> its column
+_RIGHT = {"classification/top1": 0, "classification/top5": 1}
+
+
 class ClassificationEvaluator(DatasetEvaluator):
     """Top-1 and top-5 accuracy in percent, over all ranks."""
 
     def reset(self):
-        self._counts = torch.zeros(3)  # images, right at top 1, right within top 5
+        self._right = []  # by image, whether its class is the first, and among the first five
 
     def process(self, inputs, outputs):
         for x, output in zip(inputs, outputs):
             top = output["scores"].topk(min(5, len(output["scores"]))).indices.tolist()
-            self._counts += torch.tensor([1.0, top[0] == x["label"], x["label"] in top])
+            self._right.append((top[0] == x["label"], x["label"] in top))
 
     def evaluate(self):
-        counts = comm.gather(self._counts)
+        gathered = comm.gather(self._right)
         if not comm.is_main_process():
             return {}
-        total, top1, top5 = sum(counts).tolist()
-        return {"classification": {"top1": 100 * top1 / total, "top5": 100 * top5 / total}}
+        top1, top5 = 100 * np.mean([right for part in gathered for right in part], axis=0)
+        return {"classification": {"top1": float(top1), "top5": float(top5)}}
+
+    def resample(self, metric, weights):
+        """As :meth:`BoxEvaluator.resample`; the images in the order in which they came."""
+        return 100 * weights @ np.array(self._right)[:, _RIGHT[metric]] / weights.sum(1)
 
 
 class BoxEvaluator(COCOEvaluator):
@@ -68,6 +78,7 @@ class BoxEvaluator(COCOEvaluator):
             dataset_name, ("bbox",), distributed, output_dir, use_fast_impl=faster_coco_eval is not None
         )
         self._image_ids = image_ids
+        self._objects = None
         if faster_coco_eval is not None:
             self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
 
@@ -80,6 +91,32 @@ class BoxEvaluator(COCOEvaluator):
         finally:
             if collecting:
                 gc.enable()
+
+    def resample(self, metric, weights):
+        """
+        A metric of what was collected in this process, with some images counted more than once, or not at all.
+
+        Args:
+            metric: its name, out of "bbox/AP", "bbox/AP50" and "bbox/AP75".
+            weights: (rows, images), how often each image counts; the images by their ids.
+
+        Returns:
+            (rows,), nan where no image that counts has an object.
+        """
+        return self.matches().average_precision(weights, THRESHOLDS_OF[metric])
+
+    def matches(self):
+        """What was collected in this process, as :class:`detnas.evaluation.matches.BoxMatches`."""
+        category_of = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
+        found = [
+            {**box, "category_id": category_of[box["category_id"]]}
+            for image in self._predictions
+            for box in image["instances"]
+        ]
+        ids = sorted(image["image_id"] for image in self._predictions)
+        if self._objects is None:
+            self._objects = Objects(self._coco_api.dataset)
+        return BoxMatches.of_results(self._objects, found, ids)
 
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
@@ -118,6 +155,11 @@ def reported_metrics(dataset_name):
     form = _form(dataset_name)
     classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()
     return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
+
+
+def resampled_metrics(dataset_name):
+    """Names of what the evaluator of a registered data set can resample."""
+    return list(_RIGHT if _form(dataset_name) == "classification" else THRESHOLDS_OF)
 
 
 def read_test_images(dataset_name, count=0, seed=0):

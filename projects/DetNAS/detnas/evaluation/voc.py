@@ -15,6 +15,8 @@ from detectron2.utils.logger import log_first_n
 
 from detnas.data.voc import joined_ids, read_ids
 
+from .matches import THRESHOLDS_OF, BoxMatches
+
 #: overlaps in percent over which AP is a mean
 THRESHOLDS = range(50, 100, 5)
 
@@ -42,6 +44,38 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         self._distributed = distributed
         self._image_ids = image_ids
         self._objects = None  # class name -> its objects, of the classes that have some that count
+
+    def reset(self):
+        super().reset()
+        self._seen = []
+
+    def process(self, inputs, outputs):
+        self._seen += [x["image_id"] for x in inputs]
+        super().process(inputs, outputs)
+
+    def resample(self, metric, weights):
+        """
+        As :meth:`detnas.evaluation.evaluators.BoxEvaluator.resample`. Detections of equal scores may count in another
+        order than in :meth:`evaluate`.
+        """
+        if self._objects is None:
+            self._read_objects()
+        number, classes = {image_id: i for i, image_id in enumerate(sorted(self._seen))}, self._metadata.thing_classes
+        objects = np.zeros((len(number), len(classes)), int)
+        parts = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0), *np.zeros((2, 0, len(THRESHOLDS)), bool))]
+        for category, name in enumerate(classes):
+            if name in self._objects:
+                mine = self._objects[name]
+                for image_id, image in number.items():
+                    objects[image, category] = (~mine.difficult[mine.rows[image_id]]).sum()
+                images, scores, right, wrong = self._match(self._predictions[category], mine)
+                images = np.array([number[image_id] for image_id in images], int)
+                parts.append((images, np.full(len(images), category), scores, right, right | wrong))
+        matches = BoxMatches(objects, *map(np.concatenate, zip(*parts)))
+        use_07 = self._metadata.year == 2007
+        return matches.average_precision(
+            weights, THRESHOLDS_OF[metric], lambda *pair: float(pascal_voc_evaluation.voc_ap(*pair, use_07))
+        )
 
     def evaluate(self):
         """
@@ -102,8 +136,18 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             log_first_n(logging.WARNING, words + ", ".join(absent), key="message")
 
     def _average_precisions(self, lines, objects):
+        """AP of a class in percent at each of ``THRESHOLDS``."""
+        *_, right, wrong = self._match(lines, objects)
+        right, wrong = np.cumsum(right, axis=0).T, np.cumsum(wrong, axis=0).T
+        precision = right / np.maximum(right + wrong, np.finfo(float).eps)
+        recall = right / (~objects.difficult).sum()
+        use_07 = self._metadata.year == 2007
+        return [100 * float(pascal_voc_evaluation.voc_ap(r, p, use_07)) for r, p in zip(recall, precision)]
+
+    def _match(self, lines, objects):
         """
-        AP of a class in percent at each of ``THRESHOLDS``.
+        Image ids and scores of a class's detections, best score first, and whether each is right and whether it is
+        wrong at each of ``THRESHOLDS``, (detections, thresholds).
 
         Which object a detection overlaps most does not depend on the threshold: it is found out once, image by image,
         where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold.
@@ -124,22 +168,16 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         # As there: what ties are broken by depends on the kind of sorting.
         order = np.argsort(-scores)
         overlaps, matches = overlaps[order], matches[order]
-        aps = []
-        for threshold in THRESHOLDS:
+        rights, wrongs = (np.zeros((len(lines), len(THRESHOLDS)), bool) for _ in range(2))
+        for column, threshold in enumerate(THRESHOLDS):
             found = overlaps > threshold / 100
             counts = found.copy()
             counts[found] = ~objects.difficult[matches[found]]
             # The first detection of an object is right, later ones are wrong; difficult objects are neither.
             _, first = np.unique(matches[counts], return_index=True)
-            right = np.zeros(len(lines), dtype=bool)
-            right[np.flatnonzero(counts)[first]] = True
-            wrong = ~found | (counts & ~right)
-            right, wrong = np.cumsum(right), np.cumsum(wrong)
-            precision = right / np.maximum(right + wrong, np.finfo(float).eps)
-            recall = right / (~objects.difficult).sum()
-            use_07 = self._metadata.year == 2007
-            aps.append(100 * float(pascal_voc_evaluation.voc_ap(recall, precision, use_07)))
-        return aps
+            rights[np.flatnonzero(counts)[first], column] = True
+            wrongs[:, column] = ~found | (counts & ~rights[:, column])
+        return [fields[i][0] for i in order], scores[order], rights, wrongs
 
 
 class _Objects:

@@ -48,7 +48,7 @@ D.searches.forEach((search) => search.candidates.forEach((c, i) => {
   ALL.push(c);
 }));
 const SCORED = ALL.filter((c) => c.score !== null);
-const FAILED = ALL.filter((c) => c.score === null);
+const STOPPED = ALL.filter((c) => c.stopped), FAILED = ALL.filter((c) => c.score === null && !c.stopped);
 SCORED.sort((a, b) => b.score - a.score || (a.path < b.path ? -1 : 1));
 const union = (lists) => [...new Set(lists.flat())];
 const COSTS = union(D.searches.map((s) => Object.keys(s.costs)));

@@ -34,5 +34,4 @@ def plot_descent(log, *files):
 
 def _label(candidate):
     costs = [format_cost(*cost) for cost in candidate.costs.items() if cost[0] in METRICS][:1]
-    score = "failed" if candidate.score is None else f"{candidate.score:.2f}"
-    return ", ".join([f"generation {candidate.generation + 1}: {score}", *costs])
+    return ", ".join([f"generation {candidate.generation + 1}: {candidate.result}", *costs])

@@ -174,7 +174,7 @@ function drawArchs() {
   D.searches.filter((search) => search.descent.length).forEach((search) => {
     const line = search.descent.map((i) => search.candidates[i]);
     const rows = line.map((c) => archRow(el("span", { class: "arch" }, c.path),
-      `generation ${c.generation}, ${search.metric} ${c.score === null ? "failed" : score(c.score)}`, search, c.path));
+      `generation ${c.generation}, ${search.metric} ${c.result}`, search, c.path));
     const head = `${several ? `${search.label}: ` : ""}from the start network to the winner`;
     $("archs").append(el("h3", {}, head, el("span", { class: "files", "data-figure": "descent" })), ...rows);
   });
@@ -230,6 +230,7 @@ function drawSummary() {
     tile(ALL.length, several ? `candidates of ${D.searches.length} searches` : "candidates"),
     tile(ALL.reduce((most, c) => Math.max(most, c.generation), 0), "generations begun"),
     tile(duration(ALL.reduce((sum, c) => sum + c.seconds, 0)), "of evaluation"),
+    ...(STOPPED.length ? [tile(STOPPED.length, "stopped by the race")] : []),
     tile(FAILED.length, FAILED.length === 1 ? "failure" : "failures", FAILED.length ? "error" : ""));
   $("when").textContent = `Written ${D.written}. The search may go on; write the page again to see more.`;
 }
@@ -277,7 +278,7 @@ function drawNotes() {
 }
 function drawFailures() {
   const shown = FAILED.slice(0, 200), rest = shown.length < FAILED.length ? `; the first ${shown.length}` : "";
-  $("failures").append(soft(FAILED.length ? `${FAILED.length} of ${ALL.length} candidates have no score${rest}.`
+  $("failures").append(soft(FAILED.length ? `${FAILED.length} of ${ALL.length} candidates failed${rest}.`
     : `None among ${ALL.length} candidates.`));
   $("failures").append(...shown.map((c) => {
     const about = [`generation ${c.generation}`, c.tries === 1 ? "1 try" : `${c.tries} tries`];

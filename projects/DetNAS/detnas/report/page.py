@@ -11,7 +11,7 @@ from importlib import resources
 
 from detectron2.utils.file_io import PathManager
 
-from detnas.search.log import by_score
+from detnas.search.candidate import by_score
 from detnas.search.pareto import front_of
 from detnas.zoo import PUBLISHED
 
@@ -77,7 +77,9 @@ def _search(label, log, group, count):
         "tops": [(g, [number[c.path] for c in best]) for g, best in top_so_far(log, count).items()],
         "candidates": [
             {
-                **dataclasses.asdict(c),
+                **{key: value for key, value in dataclasses.asdict(c).items() if key != "looks"},
+                "result": c.result,
+                "stopped": bool(c.stopped),
                 "path": log.space.format(c.path),
                 "name": known.get(c.path),
                 "generation": c.generation + 1,

@@ -87,8 +87,12 @@ class CandidateEvaluator:
     def predict(self):
         """Collect the detections, or classes, of the held-out images."""
         self.metric.reset()
+        self.collect(self.held_out)
+
+    def collect(self, batches):
+        """Collect those of some images, beside what is collected."""
         with self.inference():
-            for inputs in self.held_out:
+            for inputs in batches:
                 self.metric.process(inputs, self.model(inputs))
 
     @contextlib.contextmanager
@@ -105,22 +109,34 @@ class CandidateEvaluator:
 
 
 def build_candidate_evaluator(cfg, weights, recalibrate=True):
-    """A :class:`CandidateEvaluator`, also in a new process that knows nothing of the data yet."""
+    """The evaluator that a config asks for, also in a new process that knows nothing of the data yet."""
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         register_dataset(name)
+    if cfg.SEARCH.RACING:
+        from .raced_evaluator import RacedEvaluator  # it builds upon what stands here
+
+        return RacedEvaluator(cfg, weights, recalibrate)
     return CandidateEvaluator(cfg, weights, recalibrate)
 
 
-def build_held_out_batches(cfg, model):
-    """The images of the first of ``DATASETS.TEST``, as batches that give the same results as single images."""
-    dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
+def build_held_out_batches(cfg, model, dicts=None, share=1):
+    """
+    Batches that give the same results as single images.
+
+    Args:
+        cfg, model: of the search.
+        dicts: dataset dicts; None: those of the first of ``DATASETS.TEST``.
+        share: of the memory for images that these may have.
+    """
+    if dicts is None:
+        dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
     size = cfg.SEARCH.EVALUATION_BATCH
     if is_classifier(cfg):
         batches = in_batches(dicts, size)
     else:
         batches = in_equal_batches(dicts, size, padded_test_size(cfg, model.backbone.size_divisibility or 1))
     return FixedBatches(
-        batches, build_mapper(cfg, is_train=False), cfg.SEARCH.IMAGE_CACHE_GB * 1e9, cfg.DATALOADER.NUM_WORKERS
+        batches, build_mapper(cfg, is_train=False), cfg.SEARCH.IMAGE_CACHE_GB * 1e9 * share, cfg.DATALOADER.NUM_WORKERS
     )
 
 

@@ -8,7 +8,7 @@ from typing import Callable, Optional, Tuple
 
 from detnas.space import SearchSpace
 
-from .log import by_score
+from .candidate import by_score
 
 #: draws per wanted path, after which a source of new paths counts as used up
 ATTEMPTS = 1000

@@ -1,5 +1,5 @@
 """
-Where candidates are evaluated. An executor takes paths with the paths they were made from, and yields finished
+Where candidates are evaluated. An executor takes paths with what their evaluation needs, and gives finished
 candidates, in any order.
 """
 
@@ -12,9 +12,12 @@ import time
 
 from detnas.errors import UnreadableImage
 
-from .log import Candidate
+from .candidate import Candidate
 
 logger = logging.getLogger(__name__)
+
+#: under which name an evaluator gives what it saw of a candidate in a race
+LOOKS = "looks"
 
 
 class SearchImpossible(ValueError):
@@ -23,12 +26,11 @@ class SearchImpossible(ValueError):
 
 class LocalExecutor:
     """
-    Executor in this process, one path after the other. ``executor({path: parents})`` yields finished candidates;
-    ``submit(path, parents)`` and ``next()`` do the same path by path. A failure is a candidate with an error, not an
-    exception, but for :class:`SearchImpossible`.
+    Executor in this process, one path after the other, in the order in which they are submitted. A failure is a
+    candidate with an error, not an exception, but for :class:`SearchImpossible`.
 
     Args:
-        evaluate: (path, the paths it was made from) -> dict of metrics.
+        evaluate: (path, what else was submitted) -> dict of metrics, see :func:`result_of`.
         metric: name of the one that is the score.
         tries: how often a candidate that fails is tried.
         timeout: seconds after which it counts as failed; 0 for no limit. Works in a main thread of Unix only.
@@ -40,20 +42,22 @@ class LocalExecutor:
         self.evaluate, self.metric, self.tries, self.timeout = evaluate, metric, tries, timeout
         self.waiting = []
 
-    def __call__(self, paths):
-        return run_all(self, paths)
-
-    def submit(self, path, parents):
-        self.waiting.append((path, parents))
+    def submit(self, path, *more):
+        """
+        Args:
+            path: the candidate's.
+            more: for the evaluator: the paths it was made from and, in a race, the looks at the one it has to beat.
+        """
+        self.waiting.append((path, *more))
 
     def next(self):
         """The next finished candidate of those submitted."""
-        path, parents = self.waiting.pop(0)
+        path, *more = self.waiting.pop(0)
         for number in range(1, self.tries + 1):
             start = time.perf_counter()
             try:
                 with _time_limit(self.timeout):
-                    result = result_of(self.evaluate(path, parents), self.metric)
+                    result = result_of(self.evaluate(path, *more), self.metric)
             except SearchImpossible:
                 raise
             except UnreadableImage as e:
@@ -87,16 +91,21 @@ def run_all(executor, paths):
 def result_of(metrics, metric):
     """
     What an evaluator reports as part of a candidate: its "metrics", and its "score" or the "error" why there is none.
+    In a race also its "looks", which come among the metrics; a candidate that was stopped has nothing else.
 
     Raises:
         SearchImpossible: if the evaluator does not report the metric.
     """
+    metrics = dict(metrics)
+    looks = {"looks": tuple(metrics.pop(LOOKS))} if LOOKS in metrics else {}
+    if looks and not metrics:
+        return looks
     metrics = {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
     if metric not in metrics:
         raise SearchImpossible(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
     if metrics[metric] is None:
         return {"metrics": metrics, "error": f"{metric} is not a finite number"}
-    return {"metrics": metrics, "score": metrics[metric]}
+    return {"metrics": metrics, "score": metrics[metric], **looks}
 
 
 @contextlib.contextmanager

@@ -5,51 +5,16 @@ import dataclasses
 import json
 import logging
 import os
-from typing import Optional, Tuple
 
 from iopath.common.file_io import g_pathmgr
 
 from detnas.files import lock_folder
 
+from .candidate import Candidate, by_score
 from .method import read_space
 
 #: part of the header that may differ when a search is continued
 VERSIONS = "versions"
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """
-    A path with its results.
-
-    Args:
-        path: op indices.
-        generation: in which it was proposed, from 0.
-        score: the fitness, higher is better, AP in 0..100; None if the evaluation failed.
-        metrics: all results by name, None for those that could not be computed.
-        costs: by name, such as "backbone_flops" (multiply-adds).
-        seconds: what its evaluation took.
-        worker: who evaluated it.
-        tries: how often that was tried.
-        error: what went wrong in the last try, or None.
-        parents: paths that it was made from; none if it was drawn at random.
-    """
-
-    path: Tuple[int, ...]
-    generation: int = 0
-    score: Optional[float] = None
-    metrics: dict = dataclasses.field(default_factory=dict)
-    costs: dict = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
-    worker: str = ""
-    tries: int = 1
-    error: Optional[str] = None
-    parents: Tuple[Tuple[int, ...], ...] = ()
-
-
-def by_score(candidate):
-    """Sort key, best first; paths break ties, so that the order in which workers finish does not matter."""
-    return (-candidate.score, candidate.path)
 
 
 class LogWriteError(OSError):
@@ -121,7 +86,8 @@ class SearchLog:
 
     def _read_candidate(self, line):
         parents = tuple(self.space.parse(arch) for arch in line.get("parents", ()))
-        return Candidate(**{**line, "path": self.space.parse(line["path"]), "parents": parents})
+        looks = tuple(line.get("looks", ()))
+        return Candidate(**{**line, "path": self.space.parse(line["path"]), "parents": parents, "looks": looks})
 
     def _read_lines(self, mend):
         if not g_pathmgr.isfile(self.path):
@@ -184,7 +150,10 @@ class SearchLog:
         """
         arch = self.space.format
         archs = {"path": arch(candidate.path), "parents": [arch(parent) for parent in candidate.parents]}
-        self._append({**dataclasses.asdict(candidate), **archs})
+        record = {**dataclasses.asdict(candidate), **archs}
+        if not candidate.looks:
+            del record["looks"]
+        self._append(record)
         self._add(candidate)
 
     def append_event(self, event):
@@ -208,6 +177,10 @@ class SearchLog:
     def __len__(self):
         return len(self._candidates)
 
+    def get(self, path):
+        """The finished candidate of a path."""
+        return self._candidates[path]
+
     def history(self):
         """All finished candidates, in the order in which they were written."""
         return list(self._candidates.values())
@@ -227,8 +200,8 @@ class SearchLog:
 
     @property
     def failures(self):
-        """Number of candidates without a score."""
-        return len(self._candidates) - len(self._ranked)
+        """The candidates that failed in every try."""
+        return [c for c in self._candidates.values() if c.score is None and not c.stopped]
 
 
 def read_log(folder):

@@ -12,7 +12,14 @@ def _nothing(*_):
 
 
 def run_search(
-    searcher, executor, log, generations, costs=lambda path: {}, on_candidate=_nothing, before_generation=_nothing
+    searcher,
+    executor,
+    log,
+    generations,
+    costs=lambda path: {},
+    on_candidate=_nothing,
+    before_generation=_nothing,
+    race=None,
 ):
     """
     Propose, evaluate, log, generation by generation. What the log holds already is not evaluated again, so an
@@ -20,13 +27,14 @@ def run_search(
 
     Args:
         searcher: gives the paths of a generation, see :class:`detnas.search.evolution.Searcher`.
-        executor: {path: the paths it was made from} -> iterator of finished candidates.
+        executor: with ``submit`` and ``next``, such as :class:`detnas.search.executor.LocalExecutor`.
         log: a :class:`detnas.search.log.SearchLog`.
         generations: how many.
         costs: path -> dict of its costs, kept in the log.
         on_candidate: called with a candidate that is in the log, whether it is the best so far, and a function that
             gives the paths from which those were made that are not finished.
         before_generation: called with the number of a generation before its paths are proposed.
+        race: a :class:`detnas.search.racing.Race`; None: every candidate is evaluated to the end.
     """
     progress = Progress(sum(map(searcher.size, range(generations))), log)
     _repeat_best(log, on_candidate)
@@ -38,7 +46,7 @@ def run_search(
             break
         if len(paths) < searcher.size(generation):
             logger.warning(f"Only {len(paths)} new paths meet the constraints in generation {generation + 1}.")
-        for candidate in executor({path: parents for path, parents in paths.items() if path not in log}):
+        for candidate in _evaluate(paths, executor, log, costs, race):
             known = {"generation": generation, "parents": paths[candidate.path], "costs": costs(candidate.path)}
             done = dataclasses.replace(candidate, **known)
             _record(done, log, on_candidate, lambda: set().union(*(p for path, p in paths.items() if path not in log)))
@@ -47,14 +55,37 @@ def run_search(
     progress.end()
 
 
-def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=_nothing):
+def _evaluate(paths, executor, log, costs, race):
+    """
+    Submit the paths of {path: parents} that are not in the log, and yield their candidates as they finish; the caller
+    logs each before it takes the next one. In a race each has to beat those that come long enough before it, whichever
+    are finished by then, so that a search that is taken up is the same one.
+    """
+    earlier, order, running, number = log.history(), list(paths), 0, 0
+    earlier = [c for c in earlier if c.path not in paths]
+    while running or number < len(order):
+        while number < len(order):
+            before = order[: max(0, number + 1 - race.lag)] if race else ()
+            if any(path not in log for path in before):
+                break
+            path = order[number]
+            number += 1
+            if path not in log:
+                more = [race.to_beat([*earlier, *map(log.get, before)], costs(path))] if race else []
+                executor.submit(path, paths[path], *more)
+                running += 1
+        if running:
+            yield executor.next()
+            running -= 1
+
+
+def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=_nothing, race=None):
     """
     The same without generations: whenever a worker is free it gets the next path, made from all that is finished. The
     parents, and so the result, depend on the order in which candidates finish; with one worker they do not.
 
     Args:
-        searcher, executor, log, costs, on_candidate: as for :func:`run_search`; the executor's ``submit`` and ``next``
-            are used.
+        searcher, executor, log, costs, on_candidate, race: as for :func:`run_search`.
         total: number of candidates.
     """
     progress = Progress(total, log)
@@ -75,7 +106,7 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
                 used_up = True
                 break
             flying[proposal[0]] = number, proposal[1]
-            executor.submit(*proposal)
+            executor.submit(*proposal, *([race.to_beat(log.history(), costs(proposal[0]))] if race else []))
             number += 1
         if not flying:
             break
@@ -113,12 +144,11 @@ class Progress:
         remaining = took / (done - self.before) * (self.total - done)
         minutes, seconds = divmod(round(max(remaining, 0)), 60)
         best, failed = self.log.best(), self.log.failures
-        score = "failed" if candidate.score is None else f"{candidate.score:.2f}"
         logger.info(
-            f"{where}  candidate {done}/{self.total}  {self.log.space.format(candidate.path)}  {score}"
+            f"{where}  candidate {done}/{self.total}  {self.log.space.format(candidate.path)}  {candidate.result}"
             + (f" (best {best[0].score:.2f})" if best else "")
             + f"  {candidate.seconds:.1f} s  eta {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-            + (f"  {failed} failed" if failed else "")
+            + (f"  {len(failed)} failed" if failed else "")
         )
 
     def end_generation(self, generation, generations):
@@ -126,15 +156,17 @@ class Progress:
         scores = [c.score for c in candidates if c.score is not None]
         if scores:
             seconds = sum(c.seconds for c in candidates) / len(candidates)
+            stopped = sum(bool(c.stopped) for c in candidates)
             logger.info(
                 f"Generation {generation + 1}/{generations}: mean {sum(scores) / len(scores):.2f}, "
                 f"best of it {max(scores):.2f}, best so far {self.log.best()[0].score:.2f}, "
                 f"{seconds:.1f} s per candidate"
+                + (f", {stopped} of {len(candidates)} stopped" if stopped else "")
             )
 
     def end(self):
         """Name what failed in every try."""
-        failed = [c for c in self.log.history() if c.score is None]
+        failed = self.log.failures
         if failed:
             archs = "; ".join(f"{self.log.space.format(c.path)} ({c.tries} tries): {c.error}" for c in failed)
             logger.warning(f"{len(failed)} candidates failed and have no score: {archs}")

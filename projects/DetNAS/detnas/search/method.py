@@ -26,7 +26,10 @@ class Method:
         space: of the candidates, with ``name``, ``parse(text)`` -> candidate and ``format(candidate)`` -> text.
         searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``size(generation)``, and
             ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
+        race: a :class:`detnas.search.racing.Race`; None where every candidate is evaluated to the end.
     """
+
+    race = None
 
     @classmethod
     def check_before_training(cls, cfg):
@@ -48,7 +51,8 @@ class Method:
     def evaluator(self):
         """
         A function without arguments that can be pickled, and gives one: (candidate, the candidates it was made from) ->
-        dict of metrics.
+        dict of metrics. In a race it also takes the looks at the candidate to beat, see
+        :class:`detnas.search.raced_evaluator.RacedEvaluator`.
         """
         raise NotImplementedError
 

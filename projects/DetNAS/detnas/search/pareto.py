@@ -1,6 +1,6 @@
 """Several objectives: the score, which is to be high, and costs, which are to be low."""
 
-from .log import by_score
+from .candidate import by_score
 
 
 def fronts(candidates, costs):

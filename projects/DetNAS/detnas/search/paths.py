@@ -27,6 +27,7 @@ from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .pareto import pareto_order
+from .racing import build_race
 from .spaces import write_path_space
 from .tables import metrics_table
 from .winner import write_best_config, write_best_weights
@@ -38,8 +39,9 @@ UNIFORM_OPS = "uniform_ops"
 #: settings without which two searches are the same one; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION POPULATION NUM_PARENTS NUM_MUTATE
     NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
-#: settings that change scores a little
+#: settings that change scores a little, and those of a race
 _FASTER = ("CHANNELS_LAST", "AUTOCAST")
+_RACE = ("RACING", "RACING_PARTS", "RACING_SHARE", "RACING_SIGMAS")
 #: the head of best.yaml
 _ABOUT_BEST = """\
 # {metric} {score:.2f} in the search, with the supernet's weights.
@@ -62,6 +64,7 @@ class PathSearch(Method):
         self.cfg, self.args = cfg, args
         self.limits, self.initial, self.searcher = _read_settings(cfg)
         self.space, self.costs = self.limits.space, self.limits.costs
+        self.race = build_race(cfg)
         self.weights = supernet_weights(cfg, args)
         if self.weights and (warning := readiness_warning(self.weights)):
             logger.warning(warning)
@@ -107,7 +110,9 @@ class PathSearch(Method):
 
     @classmethod
     def evaluate(cls, cfg, args):
-        space = config_space(cfg)
+        space, cfg = config_space(cfg), cfg.clone()
+        cfg.defrost()
+        cfg.SEARCH.RACING = False
         if args.arch:
             logged, path = None, read_arch(args.arch, space, "--arch")
         else:
@@ -126,6 +131,7 @@ class PathSearch(Method):
 def _read_settings(cfg):
     """Limits, first paths and searcher of a config; raises what is wrong with it."""
     check_metric(cfg)
+    build_race(cfg)
     limits = Limits(cfg, config_space(cfg))
     initial = initial_paths(cfg, limits)
     return limits, initial, build_searcher(cfg, limits, initial)
@@ -205,6 +211,7 @@ def path_header(cfg, limits, weights, initial=None):
         **{key.lower(): cfg.SEARCH[key] for key in _SETTINGS},
         # Only where they are used, so that logs from before there was a choice can be continued.
         **{key.lower(): cfg.SEARCH[key] for key in _FASTER if cfg.SEARCH[key]},
+        **({key.lower(): cfg.SEARCH[key] for key in _RACE} if cfg.SEARCH.RACING else {}),
         **({"initial": {name: limits.space.format(path) for name, path in initial.items()}} if initial else {}),
         **({"latency": limits.meter.settings} if limits.meter else {}),
     }

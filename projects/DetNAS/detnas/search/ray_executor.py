@@ -8,8 +8,8 @@ import time
 
 from detnas.errors import UnreadableImage
 
-from .executor import SearchImpossible, result_of, run_all
-from .log import Candidate
+from .candidate import Candidate
+from .executor import SearchImpossible, result_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class RayExecutor:
     A worker that dies is replaced; a candidate whose worker died, that raised, or that hung is tried again.
 
     Args:
-        build: () -> evaluate, which is (path, the paths it was made from) -> dict of metrics; runs in each worker.
+        build: () -> evaluate, which is (path, what else was submitted) -> dict of metrics; runs in each worker.
         metric: name of the one that is the score.
         workers: number of workers.
         gpus: GPUs of each worker.
@@ -43,16 +43,13 @@ class RayExecutor:
         self.build = self.ray.put(build)
         self.waiting = collections.deque()
         self.failures = collections.defaultdict(list)  # path -> errors so far
-        self.running = {}  # reference of a result -> (worker, (path, parents), when it began)
+        self.running = {}  # reference of a result -> (worker, what was submitted, when it began)
         self.idle, self.starting, self.failed_starts = [], {}, 0
         for _ in range(workers):
             self._start_worker()
 
-    def __call__(self, paths):
-        return run_all(self, paths)
-
-    def submit(self, path, parents):
-        self.waiting.append((path, parents))
+    def submit(self, path, *more):
+        self.waiting.append((path, *more))
         self._assign()
 
     def next(self):
@@ -134,7 +131,7 @@ class RayExecutor:
 
     def _failed(self, job, error, start, **result):
         """Put a path back, or give its candidate if it was tried often enough."""
-        path, _ = job
+        path = job[0]
         self.failures[path].append(error)
         count = len(self.failures[path])
         logger.warning(f"Candidate {path} failed, try {count} of {self.tries}: {error}")
@@ -155,9 +152,9 @@ class _Worker:
     def ready(self):
         """Answers once the evaluator is built."""
 
-    def evaluate(self, path, parents):
+    def evaluate(self, path, *more):
         start = time.perf_counter()
-        metrics = self.evaluator(path, parents)
+        metrics = self.evaluator(path, *more)
         return metrics, time.perf_counter() - start, f"{os.uname().nodename}:{os.getpid()}"
 
 

@@ -13,7 +13,7 @@ from .pareto import front_of
 def candidate_rows(log, candidates):
     """
     One dict per candidate: arch, its name if any of them has one, generation, score, costs, metrics, seconds, worker,
-    tries, parents, error.
+    tries, in a race images and score of each look, parents, error.
     """
     return [
         {
@@ -25,11 +25,21 @@ def candidate_rows(log, candidates):
             "seconds": c.seconds,
             "worker": c.worker,
             "tries": c.tries,
+            **_looks(c),
             "parents": " ".join(map(log.space.format, c.parents)),
             "error": c.error,
         }
         for c, names in zip(candidates, _names(log, candidates))
     ]
+
+
+def _looks(candidate):
+    """In a race, the number of images and the score there of each look."""
+    return {
+        name: value
+        for number, look in enumerate(candidate.looks, 1)
+        for name, value in ((f"images {number}", look["images"]), (f"score {number}", look["score"]))
+    }
 
 
 def _names(log, candidates):
@@ -45,7 +55,7 @@ def _names(log, candidates):
 def candidate_table(log, candidates):
     """
     Candidates as text: arch, name if any of them has one, generation, score, costs (multiply-adds and parameters in
-    millions), error.
+    millions), where a race stopped it, error.
     """
     rows = [
         {
@@ -54,6 +64,7 @@ def candidate_table(log, candidates):
             log.header.get("metric", "score"): c.score,
             **dict(_in_its_unit(*cost) for cost in c.costs.items()),
             "seconds": c.seconds,
+            **({"stopped": f"at {c.stopped['score']:.2f} after {c.stopped['images']} images"} if c.stopped else {}),
             **({"error": c.error} if c.error else {}),
         }
         for c, names in zip(candidates, _names(log, candidates))

@@ -1,0 +1,55 @@
+"""A path with its results."""
+
+import dataclasses
+from typing import Optional, Tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """
+    A path with its results.
+
+    Args:
+        path: op indices.
+        generation: in which it was proposed, from 0.
+        score: the fitness, higher is better, AP in 0..100; None if the evaluation failed, or was stopped by a race.
+        metrics: all results by name, None for those that could not be computed.
+        costs: by name, such as "backbone_flops" (multiply-adds).
+        seconds: what its evaluation took.
+        worker: who evaluated it.
+        tries: how often that was tried.
+        error: what went wrong in the last try, or None.
+        parents: paths that it was made from; none if it was drawn at random.
+        looks: in a race, what was seen of it after each part of the held-out images, see
+            :func:`detnas.search.racing.look`.
+    """
+
+    path: Tuple[int, ...]
+    generation: int = 0
+    score: Optional[float] = None
+    metrics: dict = dataclasses.field(default_factory=dict)
+    costs: dict = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    worker: str = ""
+    tries: int = 1
+    error: Optional[str] = None
+    parents: Tuple[Tuple[int, ...], ...] = ()
+    looks: Tuple[dict, ...] = ()
+
+    @property
+    def stopped(self):
+        """The look after which a race stopped it; None if it came to the end, or failed."""
+        return self.looks[-1] if self.looks and self.score is None and self.error is None else None
+
+    @property
+    def result(self):
+        """Its score in words, or why it has none."""
+        if self.score is not None:
+            return f"{self.score:.2f}"
+        look = self.stopped
+        return f"stopped at {look['score']:.2f} after {look['images']} images" if look else "failed"
+
+
+def by_score(candidate):
+    """Sort key, best first; paths break ties, so that the order in which workers finish does not matter."""
+    return (-candidate.score, candidate.path)

@@ -1,0 +1,232 @@
+import dataclasses
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+from toy_runs import classification, detection, toy_setup
+
+from detnas import get_space
+from detnas.search.candidate import Candidate
+from detnas.search.evaluator import CandidateEvaluator, build_candidate_evaluator
+from detnas.search.evolution import Searcher
+from detnas.search.executor import LOOKS, LocalExecutor
+from detnas.search.log import SearchLog
+from detnas.search.loop import run_asynchronous, run_search
+from detnas.search.raced_evaluator import RacedEvaluator
+from detnas.search.racing import SAMPLES, Race, bootstrap_weights, build_race, part_sizes
+
+TINY = get_space("tiny")
+RACE = Race((1 / 4, 1 / 2), share=0.5, sigmas=1.0, parents=3)
+A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
+HOPELESS = [{"least": 1000.0, "rival": None}] * 2
+
+
+def seen(path, images):
+    """A look at a path that has about the score of its whole evaluation."""
+    rng = random.Random(f"{path} {images}")
+    samples = [rng.gauss(0, 2) for _ in range(SAMPLES)]
+    return {"images": images, "score": sum(path) + rng.gauss(0, 1), "samples": samples}
+
+
+def raced(path, parents, to_beat):
+    looks = []
+    for images, bar in zip((10, 20), to_beat):
+        looks.append(seen(path, images))
+        if RACE.is_hopeless(looks[-1], bar, 40):
+            return {LOOKS: looks}
+    return {"AP": float(sum(path)), LOOKS: looks}
+
+
+class Shuffled(LocalExecutor):
+    """Candidates finish in any order, as those of several workers do."""
+
+    rng = random.Random(0)
+
+    def next(self):
+        self.rng.shuffle(self.waiting)
+        return super().next()
+
+
+def search(folder, evaluate=raced, executor=LocalExecutor, race=RACE, asynchronous=False, **settings):
+    folder.mkdir(exist_ok=True)
+    log = SearchLog(str(folder), TINY, {"space": "tiny"})
+    searcher = Searcher(TINY, lambda path: True, 8, num_parents=3, num_mutate=4, num_cross=2)
+    try:
+        if asynchronous:
+            run_asynchronous(searcher, executor(evaluate, "AP"), log, 32, race=race, **settings)
+        else:
+            run_search(searcher, executor(evaluate, "AP"), log, 4, race=race, **settings)
+    finally:
+        log.close()
+    return log
+
+
+def result(log):
+    return [(c.path, c.generation, c.score, c.looks) for c in log.history()]
+
+
+def parents_of(log):
+    return {parent for c in log.history() for parent in c.parents}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_stopped_candidates_become_neither_parents_nor_best_nor_failures(tmp_path, asynchronous):
+    log = search(tmp_path / "a", asynchronous=asynchronous)
+    stopped = [c for c in log.history() if c.stopped]
+    assert 5 < len(stopped) < 25 and not log.failures
+    assert all(c.score is None and c.stopped["images"] in (10, 20) and c.metrics == {} for c in stopped)
+    assert not parents_of(log) & {c.path for c in stopped} and log.best()[0].score == max(
+        c.score for c in log.history() if c.score is not None
+    )
+    # What was read again says the same.
+    assert result(SearchLog(str(tmp_path / "a"), TINY)) == result(log)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_race_stopped_after_any_candidate_goes_on_to_the_same_end(tmp_path, asynchronous):
+    whole = result(search(tmp_path / "whole", asynchronous=asynchronous))
+    for count in range(0, 32, 3):
+        calls = []
+
+        def interrupted(*args):
+            if len(calls) == count:
+                raise KeyboardInterrupt
+            calls.append(args)
+            return raced(*args)
+
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / str(count), interrupted, asynchronous=asynchronous)
+        assert result(search(tmp_path / str(count), asynchronous=asynchronous)) == whole
+
+
+def test_the_order_in_which_workers_finish_does_not_matter(tmp_path):
+    there = search(tmp_path / "shuffled", executor=Shuffled)
+    assert sorted(result(there), key=str) == sorted(result(search(tmp_path / "here")), key=str)
+    assert [c.path for c in there.history()] != [c.path for c in search(tmp_path / "here").history()]
+
+
+def test_without_a_race_lines_are_as_they_were(tmp_path):
+    search(tmp_path / "a", evaluate=lambda path, parents: {"AP": float(sum(path))}, race=None)
+    lines = [json.loads(line) for line in (tmp_path / "a" / "search.jsonl").read_text().splitlines()[1:]]
+    names = {field.name for field in dataclasses.fields(Candidate)} - {"looks"}
+    assert all(line.keys() == names for line in lines)
+
+
+def scored(number, score, cost=0):
+    return Candidate((number,), score=score, costs={"cost": cost}, looks=({"score": score}, {"score": -score}))
+
+
+def test_to_beat_are_the_last_of_the_parents_and_the_better_half_of_those_seen_so_far():
+    candidates = [scored(i, float(score)) for i, score in enumerate((5, 9, 7, 8, 6))]
+    candidates += [Candidate((9,), looks=({"score": 7.5},)), Candidate((10,), error="failed")]
+    first, second = RACE.to_beat(candidates, {})
+    assert first == {"least": 7.5, "rival": {"score": 7.0}}
+    assert second == {"least": -6, "rival": {"score": -7.0}}
+    nobody = {"least": None, "rival": None}
+    assert RACE.to_beat(candidates[:2], {}) == [nobody, nobody]
+    assert dataclasses.replace(RACE, sigmas=0).to_beat(candidates, {})[0] == {"least": 7.5, "rival": None}
+
+
+def test_with_objectives_a_candidate_is_compared_with_those_that_cost_no_more():
+    race = dataclasses.replace(RACE, parents=2, costs=("cost",))
+    candidates = [scored(i, 10.0 - i, cost=10 - i) for i in range(6)]  # the best ones cost most
+    first = {cost: race.to_beat(candidates, {"cost": cost})[0] for cost in (10, 7, 5)}
+    assert first[10] == {"least": 8, "rival": {"score": 9}}
+    assert first[7] == {"least": 7, "rival": {"score": 6}}
+    assert first[5] == {"least": None, "rival": None}
+
+
+def test_hopeless_is_who_is_behind_by_more_than_chance():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, SAMPLES)
+    race = dataclasses.replace(RACE, sigmas=2.0)
+    mine = {"images": 10, "score": 20.0, "samples": list(20 + noise)}
+    alike = {"images": 10, "score": 22.5, "samples": list(22.5 + noise + rng.normal(0, 0.1, SAMPLES))}
+    apart = {"images": 10, "score": 22.5, "samples": list(22.5 + rng.normal(0, 1, SAMPLES))}
+    assert race.is_hopeless(mine, {"least": None, "rival": alike}, 100)
+    # The same distance means less where the images say different things of the two.
+    assert not race.is_hopeless(mine, {"least": None, "rival": apart}, 100)
+    assert not race.is_hopeless(alike, {"least": None, "rival": mine}, 100)
+    # Little can change that was not seen.
+    assert race.is_hopeless(mine, {"least": None, "rival": apart}, 11)
+    assert race.is_hopeless(mine, {"least": 20.1, "rival": None}, 100)
+    assert not race.is_hopeless(mine, {"least": 20.0, "rival": None}, 100)
+
+
+def test_all_candidates_are_resampled_alike():
+    weights = bootstrap_weights(50, seed=3)
+    assert weights.shape == (1 + SAMPLES, 50) and (weights[0] == 1).all() and (weights.sum(1) == 50).all()
+    assert (weights == bootstrap_weights(50, seed=3)).all()
+    assert (weights[1:] != bootstrap_weights(50, seed=4)[1:]).any()
+
+
+def test_parts_that_hold_no_image_more_are_an_error():
+    assert part_sizes(90, (1 / 9, 1 / 3)) == [10, 30, 90]
+    for total, parts in ((3, (1 / 9,)), (90, (0.5, 0.3)), (90, (0.5, 1.0))):
+        with pytest.raises(ValueError, match=rf"SEARCH.RACING_PARTS .* of {total} held-out images"):
+            part_sizes(total, parts)
+
+
+@pytest.fixture(params=["toy_1_pretrain_supernet", "toy_2_train_supernet"])
+def run(request, toy_root, tmp_path):
+    """(config with a race, checkpoint of random weights)"""
+    data, metric = {
+        "toy_1_pretrain_supernet": (classification, "classification/top1"),
+        "toy_2_train_supernet": (detection, "bbox/AP50"),
+    }[request.param]
+    overrides = {
+        **data(toy_root),
+        "OUTPUT_DIR": tmp_path,
+        "SEARCH.RECALIBRATION_IMAGES": 6,
+        "SEARCH.RACING": True,
+        "SEARCH.RACING_PARTS": "(0.4, 0.7)",
+        "SEARCH.METRIC": metric,
+    }
+    cfg = toy_setup(request.param, overrides)
+    torch.manual_seed(0)
+    torch.save({"model": build_model(cfg).state_dict()}, tmp_path / "supernet.pth")
+    return cfg, str(tmp_path / "supernet.pth")
+
+
+def test_who_comes_to_the_end_has_the_metrics_of_an_evaluation_without_a_race(run):
+    cfg, weights = run
+    evaluator = build_candidate_evaluator(cfg, weights)
+    assert isinstance(evaluator, RacedEvaluator)
+    plain = CandidateEvaluator(cfg, weights)
+    for path in (A, B):
+        metrics = evaluator(path)
+        looks = metrics.pop(LOOKS)
+        assert metrics == plain(path)
+        assert [look["images"] for look in looks] == evaluator.ends[:2] and len(looks[0]["samples"]) == SAMPLES
+        # Looked at after all images, it has the score of the whole evaluation.
+        evaluator.metric.reset()
+        for part in evaluator.held_out:
+            evaluator.collect(part)
+        whole = evaluator.metric.resample(cfg.SEARCH.METRIC, bootstrap_weights(evaluator.ends[-1], 0))
+        assert whole[0] == pytest.approx(metrics[cfg.SEARCH.METRIC], abs=1e-6)
+
+
+def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
+    cfg, weights = run
+    evaluator = build_candidate_evaluator(cfg, weights)
+    before = evaluator(A)
+    stopped = evaluator(B, (), HOPELESS)
+    assert list(stopped) == [LOOKS] and len(stopped[LOOKS]) == 1
+    assert stopped[LOOKS][0] == evaluator(B)[LOOKS][0]
+    assert evaluator(A, (), [{"least": look["score"], "rival": look} for look in before[LOOKS]]) == before
+
+
+def test_a_metric_that_cannot_be_resampled_is_an_error(run):
+    cfg, _ = run
+    cfg = cfg.clone()
+    cfg.defrost()
+    assert build_race(cfg) == Race((0.4, 0.7), 0.5, 1.5, cfg.SEARCH.NUM_PARENTS)
+    before, cfg.SEARCH.METRIC = cfg.SEARCH.METRIC, "bbox/APs"
+    with pytest.raises(ValueError, match='SEARCH.RACING cannot judge by SEARCH.METRIC "bbox/APs" of .*; it can by: '):
+        build_race(cfg)
+    cfg.SEARCH.METRIC, cfg.SEARCH.RACING_SHARE = before, 0.0
+    with pytest.raises(ValueError, match=r"SEARCH.RACING_SHARE 0.0 must lie above 0"):
+        build_race(cfg)
