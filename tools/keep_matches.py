@@ -53,6 +53,9 @@ def keep(cfg, folder, test, paths):
     if not missing:
         return
     os.makedirs(folder, exist_ok=True)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEARCH.RACING = False
     evaluator = build_candidate_evaluator(cfg, cfg.MODEL.WEIGHTS)
     sets = {HELD_OUT: (evaluator.held_out, evaluator.metric)}
     if test:

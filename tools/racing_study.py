@@ -35,7 +35,8 @@ from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
 from detnas.search.paths import build_searcher, initial_paths
-from detnas.search.racing import bootstrap_weights, build_race, look, part_sizes
+from detnas.search.raced_evaluator import build_race
+from detnas.search.racing import bootstrap_weights, look, part_sizes
 
 #: (share, sigmas): halving alone, the paired test alone, and both
 RULES = ["0.33,0", "0.5,0", "1,1", "1,1.5", "1,2", "0.5,1.5", "0.7,1.5"]

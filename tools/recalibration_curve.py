@@ -41,7 +41,7 @@ def score(cfg, counts, paths, file):
             continue
         other = cfg.clone()
         other.defrost()
-        other.SEARCH.RECALIBRATION_IMAGES, other.SEED = count, draw
+        other.SEARCH.RECALIBRATION_IMAGES, other.SEED, other.SEARCH.RACING = count, draw, False
         evaluator = build_candidate_evaluator(other, cfg.MODEL.WEIGHTS)
         for path in tqdm(missing, desc=f"{count} images, draw {draw}", unit="path"):
             known[space.format(path)] = evaluator(path)[cfg.SEARCH.METRIC]

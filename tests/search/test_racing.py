@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
+from ray_fakes import RACE, raced
 from toy_runs import classification, detection, toy_setup
 
 from detnas import get_space
@@ -15,29 +16,12 @@ from detnas.search.evolution import Searcher
 from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.raced_evaluator import RacedEvaluator
-from detnas.search.racing import SAMPLES, Race, bootstrap_weights, build_race, part_sizes
+from detnas.search.raced_evaluator import RacedEvaluator, build_race
+from detnas.search.racing import SAMPLES, Race, bootstrap_weights, part_sizes
 
 TINY = get_space("tiny")
-RACE = Race((1 / 4, 1 / 2), share=0.5, sigmas=1.0, parents=3)
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 HOPELESS = [{"least": 1000.0, "rival": None}] * 2
-
-
-def seen(path, images):
-    """A look at a path that has about the score of its whole evaluation."""
-    rng = random.Random(f"{path} {images}")
-    samples = [rng.gauss(0, 2) for _ in range(SAMPLES)]
-    return {"images": images, "score": sum(path) + rng.gauss(0, 1), "samples": samples}
-
-
-def raced(path, parents, to_beat):
-    looks = []
-    for images, bar in zip((10, 20), to_beat):
-        looks.append(seen(path, images))
-        if RACE.is_hopeless(looks[-1], bar, 40):
-            return {LOOKS: looks}
-    return {"AP": float(sum(path)), LOOKS: looks}
 
 
 class Shuffled(LocalExecutor):

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from ray_fakes import Fake, broken
+from ray_fakes import RACE, Fake, broken, raced
 
 from detnas import get_space
 from detnas.search import ray_executor
@@ -42,11 +42,11 @@ def executor(tmp_path_factory):
     executor.close()
 
 
-def search(folder, executor, run=run_search, count=3):
+def search(folder, executor, run=run_search, count=3, race=None):
     log = SearchLog(str(folder), SPACE, {"space": "tiny"})
     # First ops of 0 only: nothing goes wrong.
     searcher = Searcher(SPACE, lambda path: path[0] == 0, 6, num_parents=3, num_mutate=3, num_cross=2)
-    run(searcher, executor, log, count)
+    run(searcher, executor, log, count, race=race)
     log.close()
     return log
 
@@ -63,6 +63,16 @@ def test_two_workers_find_what_this_process_finds_and_both_work(executor, tmp_pa
     assert result(there) == result(here) and len(here.history()) == 18
     assert len({c.worker for c in there.history()}) == 2
     assert len(asynchronous.history()) == 10 and all(c.score == sum(c.path) for c in asynchronous.history())
+
+
+def test_a_race_is_the_same_one_on_two_workers(executor, tmp_path):
+    there = search(tmp_path / "ray", executor, count=5, race=RACE)
+    here = search(tmp_path / "here", LocalExecutor(raced, "AP"), count=5, race=RACE)
+
+    def result(log):
+        return sorted((c.path, c.generation, str(c.score), c.looks, c.parents) for c in log.history())
+
+    assert str(result(there)) == str(result(here)) and any(c.stopped for c in here.history())
 
 
 def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(executor, caplog):

@@ -27,7 +27,7 @@ from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .pareto import pareto_order
-from .racing import build_race
+from .raced_evaluator import build_race
 from .spaces import write_path_space
 from .tables import metrics_table
 from .winner import write_best_config, write_best_weights

@@ -5,11 +5,11 @@ import random
 
 from detectron2.data import get_detection_dataset_dicts
 
-from detnas.evaluation.evaluators import only_warnings
+from detnas.evaluation.evaluators import only_warnings, resampled_metrics
 
 from .evaluator import CandidateEvaluator, build_held_out_batches
 from .executor import LOOKS
-from .racing import bootstrap_weights, build_race, look, part_sizes
+from .racing import Race, bootstrap_weights, look, part_sizes
 
 
 class RacedEvaluator(CandidateEvaluator):
@@ -45,3 +45,29 @@ class RacedEvaluator(CandidateEvaluator):
                 looks.append(look(end, self.metric.resample(self.name, bootstrap_weights(end, self.seed))))
                 if bar and self.race.is_hopeless(looks[-1], bar, self.ends[-1]):
                     return {LOOKS: looks}
+
+
+def build_race(cfg):
+    """
+    The :class:`detnas.search.racing.Race` of a config; None without ``SEARCH.RACING``.
+
+    Raises:
+        ValueError: if a setting of it is wrong, or the metric cannot be resampled.
+    """
+    search = cfg.SEARCH
+    if not search.RACING:
+        return None
+    for name in cfg.DATASETS.TEST:
+        can = resampled_metrics(name)
+        if search.METRIC not in can:
+            raise ValueError(
+                f'SEARCH.RACING cannot judge by SEARCH.METRIC "{search.METRIC}" of {name}; '
+                f"it can by: {', '.join(can) or 'none'}"
+            )
+    if not 0 < search.RACING_SHARE <= 1 or search.RACING_SIGMAS < 0:
+        raise ValueError(
+            f"SEARCH.RACING_SHARE {search.RACING_SHARE} must lie above 0 and be at most 1, and SEARCH.RACING_SIGMAS "
+            f"{search.RACING_SIGMAS} must be 0 or more"
+        )
+    parts = tuple(search.RACING_PARTS)
+    return Race(parts, search.RACING_SHARE, search.RACING_SIGMAS, search.NUM_PARENTS, tuple(search.OBJECTIVES))

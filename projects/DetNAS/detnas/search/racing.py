@@ -14,8 +14,6 @@ from typing import Tuple
 
 import numpy as np
 
-from detnas.evaluation.evaluators import resampled_metrics
-
 #: bootstrap samples of a part
 SAMPLES = 100
 
@@ -83,32 +81,6 @@ class Race:
             return False
         spread = np.std(np.subtract(mine["samples"], rival["samples"])) * (1 - mine["images"] / total) ** 0.5
         return bool(mine["score"] + self.sigmas * spread < rival["score"])
-
-
-def build_race(cfg):
-    """
-    The :class:`Race` of a config; None without ``SEARCH.RACING``.
-
-    Raises:
-        ValueError: if a setting of it is wrong, or the metric cannot be resampled.
-    """
-    search = cfg.SEARCH
-    if not search.RACING:
-        return None
-    for name in cfg.DATASETS.TEST:
-        can = resampled_metrics(name)
-        if search.METRIC not in can:
-            raise ValueError(
-                f'SEARCH.RACING cannot judge by SEARCH.METRIC "{search.METRIC}" of {name}; '
-                f"it can by: {', '.join(can) or 'none'}"
-            )
-    if not 0 < search.RACING_SHARE <= 1 or search.RACING_SIGMAS < 0:
-        raise ValueError(
-            f"SEARCH.RACING_SHARE {search.RACING_SHARE} must lie above 0 and be at most 1, and SEARCH.RACING_SIGMAS "
-            f"{search.RACING_SIGMAS} must be 0 or more"
-        )
-    parts = tuple(search.RACING_PARTS)
-    return Race(parts, search.RACING_SHARE, search.RACING_SIGMAS, search.NUM_PARENTS, tuple(search.OBJECTIVES))
 
 
 def look(images, scores):
