@@ -22,11 +22,12 @@ from detnas.space import single_op_paths
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
-from .evolution import Searcher, best_first
+from .evolution import Searcher
 from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .pareto import pareto_order
+from .proposals import best_first
 from .spaces import write_path_space
 from .tables import metrics_table
 from .winner import write_best_config, write_best_weights
