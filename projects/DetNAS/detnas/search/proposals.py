@@ -1,4 +1,4 @@
-"""What every searcher of paths does: new, legal, different paths, those that are known first, a bounded number of draws."""
+"""What every searcher of paths does: only new and legal ones, what is known first, a bounded number of draws."""
 
 import heapq
 import itertools

@@ -1,35 +1,27 @@
 """Evolution with a surplus of children, of which a regression on the scores so far keeps the most promising."""
 
 from dataclasses import dataclass
-from typing import Callable
-
-import numpy as np
 
 from .evolution import Searcher
+from .gaussian_process import GaussianProcess
 from .proposals import Proposals
-
-
-def indicators(paths, num_ops):
-    """(paths, blocks * num_ops): which op each block has, as zeros and ones."""
-    return np.eye(num_ops)[np.asarray(paths)].reshape(len(paths), -1)
 
 
 @dataclass(frozen=True)
 class SurrogateSearcher(Searcher):
     """
-    Proposes ``surplus`` times as many paths as evolution would, in the same shares, and keeps those that the regression
-    thinks best.
+    Makes ``surplus`` times as many children as evolution, and random paths besides, and keeps those whose score may be
+    the highest by a :class:`detnas.search.gaussian_process.GaussianProcess`: mean plus standard deviation, so that
+    what is far from all known paths has a chance, too. The first generation is random. Parents are the best by score.
 
     Args:
-        surplus: proposals for each path that is kept.
-        fit: (features, scores) -> function of features that gives predictions.
+        surplus: generations of children to choose one from.
     """
 
     surplus: int = 10
-    fit: Callable = None
 
     def propose(self, found, scored, rng):
-        self._keep_best(found, scored, self.population, rng)
+        self._add_promising(found, scored, self.population, rng)
 
     @property
     def pool_size(self):
@@ -37,20 +29,24 @@ class SurrogateSearcher(Searcher):
 
     def propose_next(self, found, scored, rng):
         if scored:
-            self._keep_best(found, scored, 1, rng)
+            self._add_promising(found, scored, 1, rng)
 
-    def _keep_best(self, found, scored, count, rng):
-        many = Proposals(self.is_legal, found.is_known)
+    def _add_promising(self, found, scored, count, rng):
+        pool = Proposals(self.is_legal, found.is_known)
         for _ in range(self.surplus):
-            super().propose(many, scored, rng)
-            rest = self.population - self.num_mutate - self.num_cross
-            many.draw(rest, lambda: (self.space.random_path(rng), ()))
-        paths = sorted(many.paths)
-        if not paths:
+            before = len(pool.paths)
+            super().propose(pool, scored, rng)
+            pool.draw(self.population // 4, lambda: (self.space.random_path(rng), ()))
+            if len(pool.paths) == before:
+                break
+        if not pool.paths:
             return
-        ops = len(self.space.ops)
-        ordered = sorted(scored, key=lambda c: c.path)
-        predict = self.fit(indicators([c.path for c in ordered], ops), np.array([c.score for c in ordered]), rng)
-        ranked = sorted(zip(-predict(indicators(paths, ops)), paths))
-        for _, path in ranked[:count]:
-            found.add(path, many.paths[path])
+        # Sums must not depend on the order in which candidates finished.
+        known, paths = sorted(scored, key=lambda c: c.path), sorted(pool.paths)
+        promise = self.promise([c.path for c in known], [c.score for c in known], paths)
+        for _, path in sorted(zip(-promise, paths))[:count]:
+            found.add(path, pool.paths[path])
+
+    def promise(self, known, scores, paths):
+        """(paths,): how high the score of each path may be, by the scores of known ones."""
+        return sum(GaussianProcess(known, scores).predict(paths))

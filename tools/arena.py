@@ -1,0 +1,280 @@
+#!/usr/bin/env python
+"""
+Which searcher finds the best network with the fewest images? Searches are replayed on networks whose scores are all
+known: the paths of two trained supernets (tools/keep_matches.py), and networks trained alone (tools/ground_truth.py).
+
+    python tools/arena.py                      100 searches by each searcher; minutes
+    python tools/arena.py --matches FOLDER     reads the scores of the supernets' paths anew, from FOLDER/outlines/*.npz
+                                               and FOLDER/bccd/*.npz
+
+A searcher sees the score on the held-out images; what counts is the test score of the path that is the best so far by
+it. Prints two tables for each kind of data, by test and by held-out images. Scores and figures are in docs/arena.json,
+the picture is docs/arena.png. Figures there of searchers that this file no longer has stay, if all else is the same.
+"""
+
+import argparse
+import functools
+import glob
+import json
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import numpy as np
+from ground_truth import read_networks
+from keep_matches import HELD_OUT, TEST, read
+from tabulate import tabulate
+from tqdm import tqdm
+
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
+from detnas.errors import user_errors
+from detnas.files import read_json, write_text
+from detnas.report.style import figure, search_colour
+from detnas.search.evolution import Searcher
+from detnas.search.executor import LocalExecutor
+from detnas.search.linear_surrogates import ForestSearcher, RidgeSearcher
+from detnas.search.local import LocalSearcher
+from detnas.search.log import SearchLog, by_score
+from detnas.search.loop import run_search
+from detnas.search.surrogate import SurrogateSearcher
+from detnas.search.tpe import TPESearcher
+from detnas.space import SearchSpace, single_op_paths
+
+#: has the space of all networks here
+CONFIG = os.path.join("configs", "demo", "outlines_2_train_supernet.yaml")
+#: supernet -> images for the statistics of a candidate, as docs/search.md has it
+RECALIBRATION = {"outlines": 150, "bccd": 100}
+#: the paths of the first one within the limits of CONFIG, where no network of one op is among the best
+LIMITED = "outlines, 20M"
+#: of networks trained alone: the training, 800 iterations of 8 images, and the test
+ALONE, IMAGES_ALONE = "alone", 800 * 8 + 500
+#: the searcher that the others are compared with
+USUAL = "evolution"
+#: names of what an evaluator reports
+AP, IMAGES = "bbox/AP", "images"
+
+
+@dataclass(frozen=True)
+class Arena:
+    """
+    Networks whose scores are known.
+
+    Args:
+        space: of the paths.
+        scores: path -> (what a searcher sees, score on the test images); no other path is legal.
+        images: that one candidate costs.
+        population, parents, generations: of the searches; those of the demo, but for longer.
+    """
+
+    space: SearchSpace
+    scores: dict
+    images: int
+    population: int = 16
+    parents: int = 5
+    generations: int = 12
+
+    def settings(self, seed):
+        """What every searcher is given."""
+        initial = tuple(path for path in single_op_paths(self.space).values() if path in self.scores)
+        return {"space": self.space, "is_legal": self.scores.__contains__, "population": self.population, "seed": seed,
+                "initial": initial}
+
+    @property
+    def checkpoints(self):
+        """Numbers of candidates at which the searchers are compared."""
+        return [self.population * n for n in (1, 2, 4, 8) if n <= self.generations]
+
+    def look_up(self, path, parents):
+        """An evaluator."""
+        return {AP: self.scores[path][0], IMAGES: self.images}
+
+    @property
+    def winner(self):
+        """The path that a search should find."""
+        return min(self.scores, key=lambda path: (-self.scores[path][0], path))
+
+
+def evolution(arena, seed):
+    half = arena.population // 2
+    return Searcher(**arena.settings(seed), num_parents=arena.parents, num_mutate=half, num_cross=half)
+
+
+def random_search(arena, seed):
+    return Searcher(**arena.settings(seed), num_mutate=0, num_cross=0)
+
+
+def surrogate(arena, seed, kind=SurrogateSearcher):
+    half = arena.population // 2
+    return kind(**arena.settings(seed), num_parents=arena.parents, num_mutate=half, num_cross=half)
+
+
+def local(arena, seed):
+    return LocalSearcher(**arena.settings(seed))
+
+
+def tpe(arena, seed):
+    return TPESearcher(**arena.settings(seed))
+
+
+#: name -> function of an arena and a seed
+SEARCHERS = {"random": random_search, USUAL: evolution, "surrogate": surrogate, "local search": local, "TPE": tpe,
+             "surrogate, ridge": functools.partial(surrogate, kind=RidgeSearcher),
+             "surrogate, forest": functools.partial(surrogate, kind=ForestSearcher)}
+
+
+def replay(arena, searcher):
+    """
+    A search of all generations.
+
+    Returns:
+        dict of (candidates,): "images" spent so far, "held out" and "test" score of the best so far, and whether it is
+        the "winner" of the arena. Where paths are used up, the last ones stay.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = SearchLog(folder, arena.space, {"space": arena.space.name})
+        run_search(searcher, LocalExecutor(arena.look_up, AP), log, arena.generations)
+        history = log.history()
+        log.close()
+    best, lines = None, []
+    for candidate in history:
+        # What was stopped early has no score.
+        best = min((c for c in (best, candidate) if c and c.score is not None), key=by_score, default=None)
+        scores = arena.scores[best.path] if best else (np.nan, np.nan)
+        lines.append((candidate.metrics[IMAGES], *scores, best is not None and best.path == arena.winner))
+    images, held_out, test, winner = np.transpose(lines)
+    rest = (0, arena.population * arena.generations - len(history))
+    curves = {"images": np.cumsum(images), "held out": held_out, "test": test, "winner": winner}
+    return {name: np.pad(curve, rest, "edge") for name, curve in curves.items()}
+
+
+def interval(differences, draws=10_000):
+    """95% interval of the bootstrap of a mean."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(differences, (draws, len(differences))).mean(1)
+    return np.quantile(means, (0.025, 0.975))
+
+
+def compare(arena, runs):
+    """
+    Args:
+        runs: searcher -> what :func:`replay` gave, for each seed.
+
+    Returns:
+        searcher -> dict for JSON: "curve", the mean of images, held-out and test score at every fourth candidate;
+        "winner", share of searches that had found it by number of candidates; "held out" and "test", for each number
+        mean and deviation over the seeds, gain over evolution and the two ends of its interval.
+    """
+    curves = {name: {key: np.array([run[key] for run in of]) for key in of[0]} for name, of in runs.items()}
+    rows = {}
+    for name, of in curves.items():
+        means = [np.round(of[key].mean(0)[3::4], 2).tolist() for key in ("images", "held out", "test")]
+        rows[name] = {"curve": means, "held out": {}, "test": {}, "winner": {}}
+        for count in arena.checkpoints:
+            rows[name]["winner"][str(count)] = round(float(of["winner"][:, count - 1].mean()), 3)
+            for key in ("held out", "test"):
+                scores, usual = of[key][:, count - 1], curves[USUAL][key][:, count - 1]
+                figures = scores.mean(), scores.std(ddof=1), (scores - usual).mean(), *interval(scores - usual)
+                rows[name][key][str(count)] = [round(float(figure), 3) for figure in figures]
+    return rows
+
+
+def table(rows, key):
+    """The rows of :func:`compare` as a table, by "held out" or "test"."""
+    counts, lines = list(rows[USUAL]["winner"]), []
+    for name, row in rows.items():
+        cells = []
+        for count in counts:
+            mean, deviation, *gain = row[key][count]
+            # All have the same first generation.
+            compared = name != USUAL and count != counts[0]
+            cells.append(f"{mean:.2f} ± {deviation:.2f}"
+                         + ("; {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain) if compared else ""))
+        lines.append([name, *cells, ", ".join(f"{100 * row['winner'][count]:.0f}" for count in counts)])
+    return tabulate(lines, ["searcher", *counts, "winner found, %"], tablefmt="github", disable_numparse=True)
+
+
+def draw(file, searches):
+    """Mean test score of the best so far over the images spent, a part for each kind of data."""
+    with figure([file], 10, 6.4, nrows=-(-len(searches) // 2), ncols=2, squeeze=False) as (fig, axes):
+        for ax, (data, rows) in zip(axes.flat, searches.items()):
+            for number, (name, row) in enumerate(rows.items()):
+                images, _, test = row["curve"]
+                ax.plot(np.array(images) / 1000, test, color=search_colour(number), label=name)
+            ax.set(title=data, xlabel="images, thousands", ylabel="AP on test, best so far")
+        axes.flat[0].legend()
+
+
+def read_scores(folder, data):
+    """The kept matches of a supernet's paths, as {"images": of a candidate, "scores": {arch: (held out, test)}}."""
+    scores, images = {}, RECALIBRATION[data]
+    for file in tqdm(sorted(glob.glob(os.path.join(folder, data, "*.npz"))), unit="path", desc=data):
+        held_out, test = read(file, HELD_OUT), read(file, TEST)
+        images = RECALIBRATION[data] + len(held_out.objects)
+        scores[os.path.basename(file)[: -len(".npz")]] = [round(float(m.average_precision()), 3)
+                                                          for m in (held_out, test)]
+    if not scores:
+        raise ValueError(f"{os.path.join(folder, data)} has no paths; tools/keep_matches.py --output {folder}/{data} "
+                         "makes them, see docs/search.md#which-searcher")
+    return {"images": images, "scores": scores}
+
+
+def build_arenas(args, supernets):
+    """name -> :class:`Arena`."""
+    cfg = load_config(args.config_file)
+    space = config_space(cfg)
+    truth = {space.parse(n["arch"]): (n["scores"]["0"], n["scores"]["1"]) for n in read_networks(args.table)}
+    arenas = {}
+    for data, kept in supernets.items():
+        scores = {space.parse(arch): tuple(pair) for arch, pair in kept["scores"].items()}
+        arenas[data] = Arena(space, scores, kept["images"])
+    limits, paths = Limits(cfg, space), arenas[next(iter(RECALIBRATION))]
+    within = {path: pair for path, pair in paths.scores.items() if limits(path)}
+    arenas[LIMITED] = Arena(space, within, paths.images)
+    # There are only 60 of them.
+    arenas[ALONE] = Arena(space, truth, IMAGES_ALONE, population=8, parents=3, generations=7)
+    return arenas
+
+
+def main(args, searchers=SEARCHERS):
+    with user_errors():
+        if args.matches:
+            supernets = {data: read_scores(args.matches, data) for data in RECALIBRATION}
+        elif os.path.isfile(args.results):
+            supernets = read_json(args.results)["supernets"]
+        else:
+            raise ValueError(f"{args.results} does not exist; --matches FOLDER makes it of what tools/keep_matches.py "
+                             "keeps, see docs/search.md#which-searcher")
+        arenas = build_arenas(args, supernets)
+    # A space that is used up is no surprise here.
+    logging.getLogger("detnas.search.loop").setLevel(logging.ERROR)
+    before, searches = read_json(args.results, {}), {}
+    for data, arena in arenas.items():
+        runs = {name: [replay(arena, build(arena, seed)) for seed in tqdm(range(args.seeds), desc=f"{data}, {name}")]
+                for name, build in searchers.items()}
+        same = (before.get("seeds"), before.get("supernets")) == (args.seeds, supernets)
+        searches[data] = {**(before["searches"][data] if same else {}), **compare(arena, runs)}
+        print(f"\n{data}: {len(arena.scores)} networks, {args.seeds} searches by each searcher")
+        for key in ("test", "held out"):
+            print(f"\n{key}\n\n{table(searches[data], key)}")
+    results = {"seeds": args.seeds, "searches": searches, "supernets": supernets}
+    write_text(args.results, json.dumps(results, separators=(",", ":")))
+    draw(args.picture, searches)
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default=CONFIG, metavar="CONFIG", help="has the space of all networks")
+    parser.add_argument("--matches", default="", metavar="FOLDER", help="what tools/keep_matches.py has kept")
+    parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
+    parser.add_argument("--results", default=os.path.join("docs", "arena.json"), metavar="FILE")
+    parser.add_argument("--picture", default=os.path.join("docs", "arena.png"), metavar="FILE")
+    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="searches by each searcher")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
