@@ -3,7 +3,7 @@
 Which searcher finds the best network with the fewest images? Searches are replayed on networks whose scores are all
 known: the paths of two trained supernets (tools/keep_matches.py), and networks trained alone (tools/ground_truth.py).
 
-    python tools/arena.py                      100 searches by each searcher; minutes
+    python tools/arena.py                      50 searches by each searcher; minutes
     python tools/arena.py --matches FOLDER     reads the scores of the supernets' paths anew, from FOLDER/outlines/*.npz
                                                and FOLDER/bccd/*.npz
 
@@ -13,7 +13,6 @@ the picture is docs/arena.png. Figures there of searchers that this file no long
 """
 
 import argparse
-import functools
 import glob
 import json
 import logging
@@ -33,15 +32,12 @@ from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
-from detnas.report.style import figure, search_colour
+from detnas.report.style import SEARCH_COLOURS, figure, search_colour
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LocalExecutor
-from detnas.search.linear_surrogates import ForestSearcher, RidgeSearcher
-from detnas.search.local import LocalSearcher
 from detnas.search.log import SearchLog, by_score
 from detnas.search.loop import run_search
 from detnas.search.surrogate import SurrogateSearcher
-from detnas.search.tpe import TPESearcher
 from detnas.space import SearchSpace, single_op_paths
 
 #: has the space of all networks here
@@ -107,23 +103,13 @@ def random_search(arena, seed):
     return Searcher(**arena.settings(seed), num_mutate=0, num_cross=0)
 
 
-def surrogate(arena, seed, kind=SurrogateSearcher):
+def surrogate(arena, seed):
     half = arena.population // 2
-    return kind(**arena.settings(seed), num_parents=arena.parents, num_mutate=half, num_cross=half)
-
-
-def local(arena, seed):
-    return LocalSearcher(**arena.settings(seed))
-
-
-def tpe(arena, seed):
-    return TPESearcher(**arena.settings(seed))
+    return SurrogateSearcher(**arena.settings(seed), num_parents=arena.parents, num_mutate=half, num_cross=half)
 
 
 #: name -> function of an arena and a seed
-SEARCHERS = {"random": random_search, USUAL: evolution, "surrogate": surrogate, "local search": local, "TPE": tpe,
-             "surrogate, ridge": functools.partial(surrogate, kind=RidgeSearcher),
-             "surrogate, forest": functools.partial(surrogate, kind=ForestSearcher)}
+SEARCHERS = {"random": random_search, USUAL: evolution, "surrogate": surrogate}
 
 
 def replay(arena, searcher):
@@ -203,7 +189,9 @@ def draw(file, searches):
         for ax, (data, rows) in zip(axes.flat, searches.items()):
             for number, (name, row) in enumerate(rows.items()):
                 images, _, test = row["curve"]
-                ax.plot(np.array(images) / 1000, test, color=search_colour(number), label=name)
+                # There may be more searchers than colours.
+                line = "--" if number >= len(SEARCH_COLOURS) else "-"
+                ax.plot(np.array(images) / 1000, test, line, color=search_colour(number), label=name)
             ax.set(title=data, xlabel="images, thousands", ylabel="AP on test, best so far")
         axes.flat[0].legend()
 
@@ -272,7 +260,7 @@ def parser():
     parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
     parser.add_argument("--results", default=os.path.join("docs", "arena.json"), metavar="FILE")
     parser.add_argument("--picture", default=os.path.join("docs", "arena.png"), metavar="FILE")
-    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="searches by each searcher")
+    parser.add_argument("--seeds", type=int, default=50, metavar="N", help="searches by each searcher")
     return parser
 
 
