@@ -24,6 +24,7 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 from ground_truth import read_networks
 from keep_matches import HELD_OUT, TEST, read
+from scipy.stats import kendalltau
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -188,12 +189,14 @@ def draw(file, searches):
     with figure([file], 10, 6.4, nrows=-(-len(searches) // 2), ncols=2, squeeze=False) as (fig, axes):
         for ax, (data, rows) in zip(axes.flat, searches.items()):
             for number, (name, row) in enumerate(rows.items()):
-                images, _, test = row["curve"]
+                # The first generation is the same for all.
+                first = int(next(iter(row["winner"]))) // 4 - 1
+                images, _, test = (part[first:] for part in row["curve"])
                 # There may be more searchers than colours.
                 line = "--" if number >= len(SEARCH_COLOURS) else "-"
                 ax.plot(np.array(images) / 1000, test, line, color=search_colour(number), label=name)
             ax.set(title=data, xlabel="images, thousands", ylabel="AP on test, best so far")
-        axes.flat[0].legend()
+        fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
 
 
 def read_scores(folder, data):
@@ -245,7 +248,9 @@ def main(args, searchers=SEARCHERS):
                 for name, build in searchers.items()}
         same = (before.get("seeds"), before.get("supernets")) == (args.seeds, supernets)
         searches[data] = {**(before["searches"][data] if same else {}), **compare(arena, runs)}
-        print(f"\n{data}: {len(arena.scores)} networks, {args.seeds} searches by each searcher")
+        tau = kendalltau(*zip(*arena.scores.values()))[0]
+        print(f"\n{data}: {len(arena.scores)} networks, {args.seeds} searches by each searcher; Kendall's tau between "
+              f"held out and test {tau:.2f}")
         for key in ("test", "held out"):
             print(f"\n{key}\n\n{table(searches[data], key)}")
     results = {"seeds": args.seeds, "searches": searches, "supernets": supernets}
