@@ -252,6 +252,7 @@ SETTINGS = {
     "SEARCH.NUM_MUTATE": [-1],
     "SEARCH.NUM_CROSS": [-1],
     "SEARCH.MUTATE_PROB": [7.0],
+    "SEARCH.SEARCHER": ["annealing"],
     "SEARCH.EXECUTOR": ["slurm"],
     "SEARCH.WORKERS": [0],
     "SEARCH.TRIES": [0],

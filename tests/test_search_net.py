@@ -15,7 +15,9 @@ import search_net
 from detnas import CostTable, get_space
 from detnas.cost.limits import Limits
 from detnas.search import paths
+from detnas.search.evolution import Searcher
 from detnas.search.log import SearchLog
+from detnas.search.surrogate import SurrogateSearcher
 
 TINY = get_space("tiny")
 SMALL = {
@@ -163,6 +165,15 @@ def test_an_initial_network_that_breaks_a_limit_is_left_out_with_a_line(toy_root
 def test_a_search_without_initial_networks_has_the_header_of_before_there_were_any(toy_root, tmp_path):
     header, searcher = prepared(toy_root, tmp_path, SEARCH__INITIAL="[]")
     assert "initial" not in header and searcher.initial == ()
+
+
+def test_a_search_with_another_searcher_says_so_in_its_header(toy_root, tmp_path):
+    header, searcher = prepared(toy_root, tmp_path)
+    assert "searcher" not in header and type(searcher) is Searcher
+    header, searcher = prepared(toy_root, tmp_path, SEARCH__SEARCHER="surrogate")
+    assert header["searcher"] == "surrogate" and type(searcher) is SurrogateSearcher
+    with pytest.raises(ValueError, match="SEARCHER \"surrogate\" goes by the score alone; SEARCH.OBJECTIVES"):
+        prepared(toy_root, tmp_path, SEARCH__SEARCHER="surrogate", SEARCH__OBJECTIVES="['backbone_params']")
 
 
 def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_path):

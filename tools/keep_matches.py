@@ -26,7 +26,7 @@ from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.evaluation.matches import BoxMatches
 from detnas.launch.setup import setup
 from detnas.search.evaluator import build_candidate_evaluator, build_held_out_batches
-from detnas.search.evolution import ENUMERABLE
+from detnas.search.proposals import ENUMERABLE
 
 HELD_OUT, TEST = "held_out", "test"
 

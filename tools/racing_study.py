@@ -34,9 +34,10 @@ from detnas.files import read_json, write_text
 from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
-from detnas.search.paths import build_searcher, initial_paths
+from detnas.search.paths import initial_paths
 from detnas.search.raced_evaluator import build_race
 from detnas.search.racing import bootstrap_weights, look, part_sizes
+from detnas.search.searchers import build_searcher
 
 #: (share, sigmas): halving alone, the paired test alone, and both
 RULES = ["0.33,0", "0.5,0", "1,1", "1,1.5", "1,2", "0.5,1.5", "0.7,1.5"]
@@ -55,6 +56,8 @@ class Kept:
 
     def __init__(self, folder, parts):
         self.scores, self.looks = {}, {}
+        if not glob.glob(os.path.join(folder, "*.npz")):
+            raise ValueError(f"{folder} has no paths; tools/keep_matches.py makes them, see docs/racing.md")
         for file in tqdm(sorted(glob.glob(os.path.join(folder, "*.npz"))), unit="path"):
             arch = os.path.basename(file)[: -len(".npz")]
             known = read_json(file + ".json", {})
@@ -174,7 +177,7 @@ def main(args):
             register_dataset(name)
         race = build_race(cfg)
         rules = [tuple(map(float, rule.split(","))) for rule in args.rules]
-    kept = Kept(args.kept, race.parts)
+        kept = Kept(args.kept, race.parts)
     races = {rule: dataclasses.replace(race, share=rule[0], sigmas=rule[1]) for rule in rules}
     rows = list(compare(kept, cfg, races, range(args.seeds)))
     print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=".3f"))

@@ -89,7 +89,10 @@ def add_detnas_config(cfg):
     # Costs to be low beside a METRIC that is to be high, such as ["backbone_flops"]: parents are then taken from the
     # Pareto front. Empty: by METRIC alone.
     cfg.SEARCH.OBJECTIVES = []
-    # Evolution (paper, Sec. 3.2): candidates a generation, parents, generations, the first one included.
+    # What proposes paths: "evolution" (paper, Sec. 3.2), or "surrogate": evolution with a surplus of children, of which
+    # a regression on the scores so far keeps the most promising.
+    cfg.SEARCH.SEARCHER = "evolution"
+    # Evolution: candidates a generation, parents, generations, the first one included.
     cfg.SEARCH.POPULATION = 50
     cfg.SEARCH.NUM_PARENTS = 10
     cfg.SEARCH.GENERATIONS = 20

@@ -81,6 +81,7 @@ RULES = {
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
     "SUPERNET.PATH_SAMPLING": one_of("uniform", "balanced", "fair"),
     "SUPERNET.BALANCED_FLOPS": FLOPS_RANGE,
+    "SEARCH.SEARCHER": one_of("evolution", "surrogate"),
     "SEARCH.EXECUTOR": one_of("here", "ray"),
     "SEARCH.AUTOCAST": one_of("", "bf16"),
     **dict.fromkeys(_keys("MODEL.ANCHOR_GENERATOR SIZES ASPECT_RATIOS"), each(each(POSITIVE))),

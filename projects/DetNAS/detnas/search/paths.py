@@ -22,12 +22,11 @@ from detnas.space import single_op_paths
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
-from .evolution import Searcher, best_first
 from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
-from .pareto import pareto_order
 from .raced_evaluator import build_race
+from .searchers import DEFAULT, build_searcher
 from .spaces import write_path_space
 from .tables import metrics_table
 from .winner import write_best_config, write_best_weights
@@ -212,39 +211,7 @@ def path_header(cfg, limits, weights, initial=None):
         # Only where they are used, so that logs from before there was a choice can be continued.
         **{key.lower(): cfg.SEARCH[key] for key in _FASTER if cfg.SEARCH[key]},
         **({key.lower(): cfg.SEARCH[key] for key in _RACE} if cfg.SEARCH.RACING else {}),
+        **({"searcher": cfg.SEARCH.SEARCHER} if cfg.SEARCH.SEARCHER != DEFAULT else {}),
         **({"initial": {name: limits.space.format(path) for name, path in initial.items()}} if initial else {}),
         **({"latency": limits.meter.settings} if limits.meter else {}),
     }
-
-
-def build_searcher(cfg, limits, initial=None):
-    """
-    Args:
-        cfg: a supernet's config.
-        limits: a :class:`detnas.cost.limits.Limits`.
-        initial: of :func:`initial_paths`; None: the first generation is random.
-
-    Raises:
-        ValueError: if an objective is no known cost, or the numbers do not fit.
-    """
-    search, space = cfg.SEARCH, limits.space
-    known = limits.costs((0,) * space.num_blocks) if search.OBJECTIVES else {}
-    for name in search.OBJECTIVES:
-        if name not in known:
-            raise ValueError(
-                f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)} '
-                "(latency_ms with a limit on it in SEARCH.CONSTRAINTS)"
-            )
-    return Searcher(
-        space,
-        limits,
-        population=search.POPULATION,
-        num_parents=search.NUM_PARENTS,
-        num_mutate=search.NUM_MUTATE,
-        num_cross=search.NUM_CROSS,
-        mutate_prob=search.MUTATE_PROB,
-        seed=max(cfg.SEED, 0),
-        initial=tuple((initial or {}).values()),
-        order=pareto_order(search.OBJECTIVES) if search.OBJECTIVES else best_first,
-        repair=limits.repair,
-    )

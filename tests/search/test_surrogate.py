@@ -1,0 +1,120 @@
+import random
+
+import numpy as np
+import pytest
+
+from detnas import SearchSpace, get_space
+from detnas.search.candidate import Candidate
+from detnas.search.evolution import Searcher
+from detnas.search.gaussian_process import GaussianProcess
+from detnas.search.surrogate import SurrogateSearcher
+
+#: 256 paths, and 16
+SMALL = SearchSpace("small", 4, (8, 16), (2, 2))
+SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
+COUNTS = {"population": 8, "num_parents": 3, "num_mutate": 4, "num_cross": 4, "surplus": 3}
+
+
+def score(path):
+    """Each op counts, and each pair of neighbours that are the same."""
+    return float(sum((block + 1) * op for block, op in enumerate(path)) + 5 * sum(map(int.__eq__, path, path[1:])))
+
+
+def searcher(space=SMALL, is_legal=lambda path: True, **settings):
+    return SurrogateSearcher(space, is_legal, **{**COUNTS, **settings})
+
+
+def search(searcher, generations, has_score=lambda path: True):
+    """History of a whole search."""
+    history = []
+    for generation in range(generations):
+        for path in searcher.lineage(history, generation):
+            history.append(Candidate(path, generation=generation, score=score(path) if has_score(path) else None))
+    return history
+
+
+def test_a_regression_interpolates_what_it_knows_and_is_unsure_of_what_it_does_not():
+    rng = random.Random(0)
+    paths = sorted({SMALL.random_path(rng) for _ in range(120)})
+    known, new = paths[::2], paths[1::2]
+    process = GaussianProcess(known, list(map(score, known)))
+    mean, deviation = process.predict(known)
+    assert np.corrcoef(mean, list(map(score, known)))[0, 1] > 0.99
+    guess, doubt = process.predict(new)
+    assert np.corrcoef(guess, list(map(score, new)))[0, 1] > 0.9
+    assert deviation.max() < doubt.min()
+
+
+@pytest.mark.parametrize("paths, scores", [([(0, 1)], [3.0]), ([(0, 1), (2, 3)], [3.0, 3.0])])
+def test_scores_that_tell_nothing_give_a_prediction_all_the_same(paths, scores):
+    mean, deviation = GaussianProcess(paths, scores).predict([(0, 1), (3, 0)])
+    assert np.allclose(mean, 3) and deviation[0] < deviation[1]
+
+
+def test_the_children_that_are_kept_are_better_than_those_of_evolution():
+    counts = {key: value for key, value in COUNTS.items() if key != "surplus"}
+    means = {"surrogate": [], "evolution": []}
+    for seed in range(10):
+        history = search(searcher(get_space("tiny"), seed=seed), 4)
+        kinds = {"surrogate": searcher(get_space("tiny"), seed=seed),
+                 "evolution": Searcher(get_space("tiny"), lambda path: True, seed=seed, **counts)}
+        for name, kind in kinds.items():
+            means[name].append(np.mean([score(path) for path in kind.lineage(history, 4)]))
+    assert np.mean(means["surrogate"]) > np.mean(means["evolution"]) + 5
+
+
+def test_paths_are_new_legal_and_different_and_say_what_they_were_made_from():
+    legal = searcher(is_legal=lambda path: sum(path) % 3 > 0)
+    history = search(legal, 5)
+    assert len({c.path for c in history}) == len(history) == 40 and all(sum(c.path) % 3 for c in history)
+    paths = {c.path for c in history}
+    lineage = legal.lineage(history, 5)
+    assert any(lineage.values()) and all(parent in paths for parents in lineage.values() for parent in parents)
+
+
+def test_the_first_generation_is_that_of_evolution():
+    counts = {key: value for key, value in COUNTS.items() if key != "surplus"}
+    initial = ((3, 3, 3, 3), (0, 0, 0, 0))
+    first = searcher(initial=initial).lineage([], 0)
+    assert list(first)[:2] == list(initial)
+    assert first == Searcher(SMALL, lambda path: True, initial=initial, **counts).lineage([], 0)
+
+
+@pytest.mark.parametrize("generation", [1, 2, 3])
+def test_a_generation_depends_on_earlier_ones_alone_in_any_order(generation):
+    history = search(searcher(), 5)
+    earlier = [c for c in history if c.generation < generation]
+    expected = [c.path for c in history if c.generation == generation]
+    for finished in range(9):
+        seen = earlier + history[len(earlier) :][:finished]
+        assert list(searcher().lineage(random.Random(finished).sample(seen, len(seen)), generation)) == expected
+
+
+def test_candidates_without_a_score_do_not_come_again_and_nothing_is_made_from_them():
+    history = search(searcher(), 5, has_score=lambda path: path[0] != 1)
+    without = {c.path for c in history if c.score is None}
+    assert without and len({c.path for c in history}) == len(history)
+    lineage = searcher().lineage(history, 5)
+    assert not without & {parent for parents in lineage.values() for parent in parents}
+    assert len(searcher().lineage([Candidate((0, 0, 0, i)) for i in range(4)], 1)) == 8
+
+
+def test_a_used_up_space_gives_fewer_paths_and_then_none():
+    small = searcher(SMALLEST, population=7, num_mutate=3, num_cross=3)
+    history = search(small, 4)
+    assert [sum(c.generation == g for c in history) for g in range(4)] == [7, 7, 2, 0]
+
+
+def test_a_constraint_that_nothing_new_meets_gives_no_path_in_bounded_time():
+    calls = []
+    known = [Candidate((0, 0, 0, 0), score=1.0), Candidate((0, 0, 0, 1), score=2.0)]
+    assert searcher(is_legal=lambda path: calls.append(path)).lineage(known, 1) == {}
+    assert len(calls) < 10**5
+
+
+def test_a_search_without_generations_ends_with_all_paths_and_finds_the_best_early():
+    known, order = {}, []
+    while (proposal := searcher().propose_one(list(known.values()), len(known), known.__contains__)) is not None:
+        known[proposal[0]] = Candidate(proposal[0], score=score(proposal[0]))
+        order.append(proposal[0])
+    assert len(order) == 256 and order.index(max(order, key=score)) < 64

@@ -1,0 +1,278 @@
+#!/usr/bin/env python
+"""
+Which searcher finds the best network with the fewest images? Searches are replayed on networks whose scores are all
+known: the paths of two trained supernets (tools/keep_matches.py), and networks trained alone (tools/ground_truth.py).
+
+    python tools/arena.py                      50 searches by each searcher; minutes
+    python tools/arena.py --matches FOLDER     reads the scores of the supernets' paths anew, from FOLDER/outlines/*.npz
+                                               and FOLDER/bccd/*.npz, and races them, too
+
+A searcher sees the score on the held-out images; what counts is the test score of the path that is the best so far by
+it, for the images that were spent. Prints two tables for each kind of data, by test and by held-out images. Scores and
+figures are in docs/arena.json, the picture is docs/arena.png. Figures there of searchers that this file no longer has
+stay, if all else is the same.
+"""
+
+import argparse
+import json
+import logging
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import numpy as np
+from ground_truth import read_networks
+from racing_study import DIVISIONS, Evaluator, Kept, LogInMemory
+from scipy.stats import kendalltau
+from tabulate import tabulate
+from tqdm import tqdm
+
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
+from detnas.errors import user_errors
+from detnas.files import read_json, write_text
+from detnas.report.style import SEARCH_COLOURS, figure, search_colour
+from detnas.search.candidate import by_score
+from detnas.search.evolution import Searcher
+from detnas.search.executor import LocalExecutor
+from detnas.search.loop import run_search
+from detnas.search.racing import Race
+from detnas.search.surrogate import SurrogateSearcher
+from detnas.space import SearchSpace, single_op_paths
+
+#: has the space of all networks here
+CONFIG = os.path.join("configs", "demo", "outlines_2_train_supernet.yaml")
+#: supernet -> images for the statistics of a candidate, as docs/search.md has it
+RECALIBRATION = {"outlines": 150, "bccd": 100}
+#: the paths of the first one within the limits of CONFIG, where no network of one op is among the best
+LIMITED = "outlines, 20M"
+#: of networks trained alone: the training, 800 iterations of 8 images, and the test
+ALONE, IMAGES_ALONE = "alone", 800 * 8 + 500
+#: the searcher that the others are compared with
+USUAL = "evolution"
+
+
+@dataclass(frozen=True)
+class Arena:
+    """
+    Networks whose scores are known.
+
+    Args:
+        space: of the paths.
+        scores: path -> (what a searcher sees, score on the test images); no other path is legal.
+        images: that one candidate costs, without a race.
+        population, parents, generations: of the searches; those of the demo, but for longer.
+        kept: what a race sees of them; None: there is none.
+        recalibration: images for the statistics of a candidate.
+    """
+
+    space: SearchSpace
+    scores: dict
+    images: int
+    population: int = 16
+    parents: int = 5
+    generations: int = 12
+    kept: Optional[Kept] = None
+    recalibration: int = 0
+
+    def settings(self, seed):
+        """What every searcher is given."""
+        initial = tuple(path for path in single_op_paths(self.space).values() if path in self.scores)
+        return {"space": self.space, "is_legal": self.scores.__contains__, "population": self.population, "seed": seed,
+                "initial": initial}
+
+    @property
+    def checkpoints(self):
+        """Numbers of candidates at which the searchers are compared."""
+        return [self.population * n for n in (1, 2, 4, 8) if n <= self.generations]
+
+    @property
+    def winner(self):
+        """The path that a search should find."""
+        return min(self.scores, key=lambda path: (-self.scores[path][0], path))
+
+
+def evolution(arena, seed):
+    half = arena.population // 2
+    return Searcher(**arena.settings(seed), num_parents=arena.parents, num_mutate=half, num_cross=half)
+
+
+def random_search(arena, seed):
+    return Searcher(**arena.settings(seed), num_mutate=0, num_cross=0)
+
+
+def surrogate(arena, seed):
+    half = arena.population // 2
+    return SurrogateSearcher(**arena.settings(seed), num_parents=arena.parents, num_mutate=half, num_cross=half)
+
+
+#: name -> function of an arena and a seed
+SEARCHERS = {"random": random_search, USUAL: evolution, "surrogate": surrogate}
+
+
+def replay(arena, searcher, race=None):
+    """
+    A search of all generations, or in a race of as many more as the same images allow.
+
+    Returns:
+        dict of (candidates,), for the images that so many candidates cost without a race: "held out" and "test" score
+        of the best so far, and whether it is the "winner" of the arena. Where paths are used up, the last ones stay.
+    """
+    evaluate = (Evaluator(arena.kept, arena.space, 0, race, searcher.seed % DIVISIONS) if race
+                else lambda path, parents: {"score": arena.scores[path][0]})
+    total = arena.population * arena.generations
+    with tempfile.TemporaryDirectory() as folder:
+        log = LogInMemory(folder, arena.space, {"space": arena.space.name})
+        most = len(arena.scores) // arena.population + 1 if race else arena.generations
+        run_search(searcher, LocalExecutor(evaluate, "score"), log, most, race=race)
+        log.close()
+    best, lines = None, []
+    for candidate in log.history():
+        # What was stopped early has no score.
+        best = min((c for c in (best, candidate) if c and c.score is not None), key=by_score, default=None)
+        look = candidate.stopped
+        images = arena.recalibration + look["images"] if look else arena.images
+        lines.append((images, *arena.scores[best.path], best.path == arena.winner))
+    images, *curves = np.transpose(lines)
+    # Which candidate was the last one that the images allowed.
+    last = np.searchsorted(np.cumsum(images), arena.images * np.arange(1, total + 1), side="right") - 1
+    return {name: curve[last] for name, curve in zip(("held out", "test", "winner"), curves)}
+
+
+def interval(differences, draws=10_000):
+    """95% interval of the bootstrap of a mean."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(differences, (draws, len(differences))).mean(1)
+    return np.quantile(means, (0.025, 0.975))
+
+
+def compare(arena, runs):
+    """
+    Args:
+        runs: searcher -> what :func:`replay` gave, for each seed.
+
+    Returns:
+        searcher -> dict for JSON: "curve", images, and the mean held-out and test score at every fourth candidate;
+        "winner", share of searches that had found it by number of candidates; "held out" and "test", for each number
+        mean and deviation over the seeds, gain over evolution and the two ends of its interval.
+    """
+    curves = {name: {key: np.array([run[key] for run in of]) for key in of[0]} for name, of in runs.items()}
+    rows = {}
+    for name, of in curves.items():
+        means = [np.round(of[key].mean(0)[3::4], 2).tolist() for key in ("held out", "test")]
+        means.insert(0, [arena.images * 4 * (n + 1) for n in range(len(means[0]))])
+        rows[name] = {"curve": means, "held out": {}, "test": {}, "winner": {}}
+        for count in arena.checkpoints:
+            rows[name]["winner"][str(count)] = round(float(of["winner"][:, count - 1].mean()), 3)
+            for key in ("held out", "test"):
+                scores, usual = of[key][:, count - 1], curves[USUAL][key][:, count - 1]
+                figures = scores.mean(), scores.std(ddof=1), (scores - usual).mean(), *interval(scores - usual)
+                rows[name][key][str(count)] = [round(float(figure), 3) for figure in figures]
+    return rows
+
+
+def table(rows, key):
+    """The rows of :func:`compare` as a table, by "held out" or "test"."""
+    counts, lines = list(rows[USUAL]["winner"]), []
+    for name, row in rows.items():
+        cells = []
+        for count in counts:
+            mean, deviation, *gain = row[key][count]
+            # All have the same first generation.
+            compared = name != USUAL and count != counts[0]
+            cells.append(f"{mean:.2f} ± {deviation:.2f}"
+                         + ("; {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain) if compared else ""))
+        lines.append([name, *cells, ", ".join(f"{100 * row['winner'][count]:.0f}" for count in counts)])
+    return tabulate(lines, ["searcher", *counts, "winner found, %"], tablefmt="github", disable_numparse=True)
+
+
+def draw(file, searches):
+    """Mean test score of the best so far over the images spent, a part for each kind of data."""
+    with figure([file], 10, 6.4, nrows=-(-len(searches) // 2), ncols=2, squeeze=False) as (fig, axes):
+        for ax, (data, rows) in zip(axes.flat, searches.items()):
+            for number, (name, row) in enumerate(rows.items()):
+                # The first generation is the same for all.
+                first = int(next(iter(row["winner"]))) // 4 - 1
+                images, _, test = (part[first:] for part in row["curve"])
+                # There may be more searchers than colours.
+                line = "--" if number >= len(SEARCH_COLOURS) else "-"
+                ax.plot(np.array(images) / 1000, test, line, color=search_colour(number), label=name)
+            ax.set(title=data, xlabel="images, thousands", ylabel="AP on test, best so far")
+        fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
+
+
+def scores_of(kept, data):
+    """{"images": of a candidate, "scores": {arch: (held out, test)}} of a supernet's paths."""
+    scores = {arch: [round(score, 3) for score in pair] for arch, pair in kept.scores.items()}
+    return {"images": RECALIBRATION[data] + kept.images, "scores": scores}
+
+
+def build_arenas(args, supernets, kept):
+    """name -> :class:`Arena`."""
+    cfg = load_config(args.config_file)
+    space = config_space(cfg)
+    truth = {space.parse(n["arch"]): (n["scores"]["0"], n["scores"]["1"]) for n in read_networks(args.table)}
+    arenas = {}
+    for data, found in supernets.items():
+        scores = {space.parse(arch): tuple(pair) for arch, pair in found["scores"].items()}
+        raced = {"kept": kept.get(data), "recalibration": RECALIBRATION[data]}
+        arenas[data] = Arena(space, scores, found["images"], **raced)
+    limits, paths = Limits(cfg, space), arenas[next(iter(RECALIBRATION))]
+    within = {path: pair for path, pair in paths.scores.items() if limits(path)}
+    arenas[LIMITED] = replace(paths, scores=within)
+    # There are only 60 of them.
+    arenas[ALONE] = Arena(space, truth, IMAGES_ALONE, population=8, parents=3, generations=7)
+    return arenas
+
+
+def main(args, searchers=SEARCHERS):
+    with user_errors():
+        cfg, kept = load_config(args.config_file), {}
+        if args.matches:
+            kept = {data: Kept(os.path.join(args.matches, data), cfg.SEARCH.RACING_PARTS) for data in RECALIBRATION}
+            supernets = {data: scores_of(found, data) for data, found in kept.items()}
+        elif os.path.isfile(args.results):
+            supernets = read_json(args.results)["supernets"]
+        else:
+            raise ValueError(f"{args.results} does not exist; --matches FOLDER makes it of what tools/keep_matches.py "
+                             "keeps, see docs/racing.md")
+        arenas = build_arenas(args, supernets, kept)
+    # A space that is used up is no surprise here.
+    logging.getLogger("detnas.search.loop").setLevel(logging.ERROR)
+    before, searches = read_json(args.results, {}), {}
+    for data, arena in arenas.items():
+        runs = {name: [replay(arena, build(arena, seed)) for seed in tqdm(range(args.seeds), desc=f"{data}, {name}")]
+                for name, build in searchers.items()}
+        if arena.kept:
+            race = Race(cfg.SEARCH.RACING_PARTS, cfg.SEARCH.RACING_SHARE, cfg.SEARCH.RACING_SIGMAS, arena.parents)
+            runs.update({f"{name}, raced": [replay(arena, build(arena, seed), race)
+                                            for seed in tqdm(range(args.seeds), desc=f"{data}, {name}, raced")]
+                         for name, build in searchers.items()})
+        same = (before.get("seeds"), before.get("supernets")) == (args.seeds, supernets)
+        searches[data] = {**(before["searches"][data] if same else {}), **compare(arena, runs)}
+        tau = kendalltau(*zip(*arena.scores.values()))[0]
+        print(f"\n{data}: {len(arena.scores)} networks, {args.seeds} searches by each searcher; Kendall's tau between "
+              f"held out and test {tau:.2f}")
+        for key in ("test", "held out"):
+            print(f"\n{key}\n\n{table(searches[data], key)}")
+    results = {"seeds": args.seeds, "searches": searches, "supernets": supernets}
+    write_text(args.results, json.dumps(results, separators=(",", ":")))
+    draw(args.picture, searches)
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default=CONFIG, metavar="CONFIG", help="has the space of all networks")
+    parser.add_argument("--matches", default="", metavar="FOLDER", help="what tools/keep_matches.py has kept")
+    parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
+    parser.add_argument("--results", default=os.path.join("docs", "arena.json"), metavar="FILE")
+    parser.add_argument("--picture", default=os.path.join("docs", "arena.png"), metavar="FILE")
+    parser.add_argument("--seeds", type=int, default=50, metavar="N", help="searches by each searcher")
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())
