@@ -17,7 +17,7 @@ from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.raced_evaluator import RacedEvaluator, build_race
-from detnas.search.racing import SAMPLES, Race, bootstrap_weights, part_sizes
+from detnas.search.racing import SAMPLES, Race, bootstrap_weights, look, part_sizes
 
 TINY = get_space("tiny")
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
@@ -138,6 +138,12 @@ def test_hopeless_is_who_is_behind_by_more_than_chance():
     assert race.is_hopeless(mine, {"least": None, "rival": apart}, 11)
     assert race.is_hopeless(mine, {"least": 20.1, "rival": None}, 100)
     assert not race.is_hopeless(mine, {"least": 20.0, "rival": None}, 100)
+
+
+def test_a_look_at_images_without_objects_tells_nothing_and_can_be_written():
+    seen = look(5, np.array([np.nan, 1.23456, np.nan]))
+    assert seen == {"images": 5, "score": 0, "samples": [1.235, 0]}
+    assert not RACE.is_hopeless(seen, {"least": 0, "rival": seen}, 10)
 
 
 def test_all_candidates_are_resampled_alike():

@@ -91,7 +91,8 @@ def look(images, scores):
         images: how many it has seen.
         scores: on these images, and then on each bootstrap sample of them.
     """
-    first, *samples = (round(float(score), 3) for score in scores)
+    # Where no image has an object, all candidates are alike.
+    first, *samples = (round(float(score), 3) for score in np.nan_to_num(scores))
     return {"images": images, "score": first, "samples": samples}
 
 
