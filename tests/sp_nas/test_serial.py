@@ -235,6 +235,7 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
         ),
         ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
         ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),
+        ({"SEARCH__RACING": True}, 'SEARCH.RACING: SEARCH.METHOD "serial" evaluates every candidate to the end'),
     ],
 )
 def test_what_no_search_can_begin_with_is_one_sentence(search, tmp_path, refused, settings, words):

@@ -58,11 +58,11 @@ def run_search(
 def _evaluate(paths, executor, log, costs, race):
     """
     Submit the paths of {path: parents} that are not in the log, and yield their candidates as they finish; the caller
-    logs each before it takes the next one. In a race each has to beat those that come long enough before it, whichever
-    are finished by then, so that a search that is taken up is the same one.
+    logs each before it takes the next one. In a race each waits for those that come long enough before it and is
+    compared with no others, so that neither the order in which they finish nor an interruption matters.
     """
-    earlier, order, running, number = log.history(), list(paths), 0, 0
-    earlier = [c for c in earlier if c.path not in paths]
+    earlier = [c for c in log.history() if c.path not in paths]
+    order, running, number = list(paths), 0, 0
     while running or number < len(order):
         while number < len(order):
             before = order[: max(0, number + 1 - race.lag)] if race else ()

@@ -69,5 +69,5 @@ def build_race(cfg):
             f"SEARCH.RACING_SHARE {search.RACING_SHARE} must lie above 0 and be at most 1, and SEARCH.RACING_SIGMAS "
             f"{search.RACING_SIGMAS} must be 0 or more"
         )
-    parts = tuple(search.RACING_PARTS)
-    return Race(parts, search.RACING_SHARE, search.RACING_SIGMAS, search.NUM_PARENTS, tuple(search.OBJECTIVES))
+    parts, costs = tuple(search.RACING_PARTS), tuple(search.OBJECTIVES)
+    return Race(parts, search.RACING_SHARE, search.RACING_SIGMAS, max(search.NUM_PARENTS, 1), costs)

@@ -26,7 +26,7 @@ class Race:
         share: of the candidates looked at after a part, the best ones that go on, in (0, 1]; 1: all.
         sigmas: it stops where it is so many standard deviations of the difference behind the last of the parents;
             0: never.
-        parents: how many candidates are parents.
+        parents: how many candidates are parents, at least 1.
         costs: names of the objectives beside the score; a candidate is compared with those alone that cost no more.
     """
 
