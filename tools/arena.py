@@ -34,7 +34,7 @@ from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
-from detnas.report.style import SEARCH_COLOURS, figure, search_colour
+from detnas.report.style import figure, search_colour
 from detnas.search.candidate import by_score
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LocalExecutor
@@ -51,6 +51,8 @@ RECALIBRATION = {"outlines": 150, "bccd": 100}
 LIMITED = "outlines, 20M"
 #: of networks trained alone: the training, 800 iterations of 8 images, and the test
 ALONE, IMAGES_ALONE = "alone", 800 * 8 + 500
+#: end of the name of a searcher that races
+RACED = ", raced"
 #: the searcher that the others are compared with
 USUAL = "evolution"
 
@@ -193,13 +195,13 @@ def draw(file, searches):
     """Mean test score of the best so far over the images spent, a part for each kind of data."""
     with figure([file], 10, 6.4, nrows=-(-len(searches) // 2), ncols=2, squeeze=False) as (fig, axes):
         for ax, (data, rows) in zip(axes.flat, searches.items()):
-            for number, (name, row) in enumerate(rows.items()):
-                # The first generation is the same for all.
+            names = [name for name in rows if not name.endswith(RACED)]
+            for name, row in rows.items():
+                # Without a race the first generation is the same for all.
                 first = int(next(iter(row["winner"]))) // 4 - 1
                 images, _, test = (part[first:] for part in row["curve"])
-                # There may be more searchers than colours.
-                line = "--" if number >= len(SEARCH_COLOURS) else "-"
-                ax.plot(np.array(images) / 1000, test, line, color=search_colour(number), label=name)
+                colour = search_colour(names.index(name.removesuffix(RACED)))
+                ax.plot(np.array(images) / 1000, test, "-" if name in names else "--", color=colour, label=name)
             ax.set(title=data, xlabel="images, thousands", ylabel="AP on test, best so far")
         fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
 
@@ -244,13 +246,13 @@ def main(args, searchers=SEARCHERS):
     logging.getLogger("detnas.search.loop").setLevel(logging.ERROR)
     before, searches = read_json(args.results, {}), {}
     for data, arena in arenas.items():
-        runs = {name: [replay(arena, build(arena, seed)) for seed in tqdm(range(args.seeds), desc=f"{data}, {name}")]
-                for name, build in searchers.items()}
-        if arena.kept:
-            race = Race(cfg.SEARCH.RACING_PARTS, cfg.SEARCH.RACING_SHARE, cfg.SEARCH.RACING_SIGMAS, arena.parents)
-            runs.update({f"{name}, raced": [replay(arena, build(arena, seed), race)
-                                            for seed in tqdm(range(args.seeds), desc=f"{data}, {name}, raced")]
-                         for name, build in searchers.items()})
+        race = Race(cfg.SEARCH.RACING_PARTS, cfg.SEARCH.RACING_SHARE, cfg.SEARCH.RACING_SIGMAS, arena.parents)
+        runs = {}
+        for race_or_none in (None, race) if arena.kept else (None,):
+            for name, build in searchers.items():
+                label = name + RACED if race_or_none else name
+                seeds = tqdm(range(args.seeds), desc=f"{data}, {label}")
+                runs[label] = [replay(arena, build(arena, seed), race_or_none) for seed in seeds]
         same = (before.get("seeds"), before.get("supernets")) == (args.seeds, supernets)
         searches[data] = {**(before["searches"][data] if same else {}), **compare(arena, runs)}
         tau = kendalltau(*zip(*arena.scores.values()))[0]

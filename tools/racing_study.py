@@ -42,7 +42,7 @@ from detnas.search.searchers import build_searcher
 #: (share, sigmas): halving alone, the paired test alone, and both
 RULES = ["0.33,0", "0.5,0", "1,1", "1,1.5", "1,2", "0.5,1.5", "0.7,1.5"]
 #: as many ways to divide the images into parts; a search has that of its seed
-DIVISIONS = 4
+DIVISIONS = 8
 
 
 class Kept:
