@@ -34,7 +34,7 @@ from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
-from detnas.report.style import figure, search_colour
+from detnas.report.style import SEARCH_COLOURS, figure, search_colour
 from detnas.search.candidate import by_score
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LocalExecutor
@@ -200,10 +200,12 @@ def draw(file, searches):
                 # Without a race the first generation is the same for all.
                 first = int(next(iter(row["winner"]))) // 4 - 1
                 images, _, test = (part[first:] for part in row["curve"])
-                colour = search_colour(names.index(name.removesuffix(RACED)))
-                ax.plot(np.array(images) / 1000, test, "-" if name in names else "--", color=colour, label=name)
+                number = names.index(name.removesuffix(RACED))
+                # There may be more searchers than colours.
+                line = "--" if name not in names else "-" if number < len(SEARCH_COLOURS) else ":"
+                ax.plot(np.array(images) / 1000, test, line, color=search_colour(number), label=name)
             ax.set(title=data, xlabel="images, thousands", ylabel="AP on test, best so far")
-        fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
+        fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
 
 
 def scores_of(kept, data):
