@@ -60,6 +60,8 @@ def prepare(cfg, args, method):
     """Log, executor, and the search as a function; everything that can go wrong goes wrong here or before."""
     if cfg.SEARCH.RACING and method.race is None:
         raise ValueError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
+    if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
+        raise ValueError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
     # Logs from before there was a choice name no method, and go on.
     name = {"method": cfg.SEARCH.METHOD} if cfg.SEARCH.METHOD != DEFAULT else {}
     log = SearchLog(cfg.OUTPUT_DIR, method.space, {**name, **method.header(), VERSIONS: versions()})

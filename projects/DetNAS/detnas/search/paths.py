@@ -8,6 +8,7 @@ import os
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
+from detnas.config.constraint import format_cost
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits, without_latency
@@ -22,13 +23,14 @@ from detnas.space import single_op_paths
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
+from .front_winners import choose_winners, write_front_winners
 from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .raced_evaluator import build_race
 from .searchers import DEFAULT, build_searcher
 from .spaces import write_path_space
-from .tables import metrics_table
+from .tables import first_cost, metrics_table, pareto_front
 from .winner import write_best_config, write_best_weights
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class PathSearch(Method):
         args: the command line; ``--random-weights`` searches an untrained supernet.
     """
 
+    writes_front = True
+
     def __init__(self, cfg, args):
         self.cfg, self.args = cfg, args
         self.limits, self.initial, self.searcher = _read_settings(cfg)
@@ -87,13 +91,35 @@ class PathSearch(Method):
 
     def on_best(self, candidate):
         """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
+        self._write_config(candidate, self.cfg.OUTPUT_DIR, "best")
+
+    def _write_config(self, candidate, folder, name):
         cfg = load_config(self.args.config_file, self.args.opts)
         cfg.MODEL.DETNAS.ARCH = self.space.format(candidate.path)
-        about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=BEST_WEIGHTS)
-        write_best_config(cfg, self.cfg.OUTPUT_DIR, about)
+        about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=f"{name}.pth")
+        write_best_config(cfg, folder, about, name)
 
     def finish(self, log, evaluator):
-        return self._result(log) if write_best_weights(log, lambda path: evaluator().inherit(path)) else []
+        # Built once, and only where a file is missing.
+        evaluator = functools.cache(evaluator)
+
+        def state_of(path):
+            return evaluator().inherit(path)
+
+        if not write_best_weights(log, state_of):
+            return []
+        count, costs = self.cfg.SEARCH.FRONT_WINNERS, list(self.cfg.SEARCH.OBJECTIVES) or first_cost(log)
+        winners = choose_winners(pareto_front(log, costs), costs, count)
+        files = write_front_winners(log, winners, self._write_config, state_of) if winners else []
+        return [*self._result(log), *self._front(winners, files, costs)]
+
+    def _front(self, winners, files, costs):
+        """What else of the front is ready to use."""
+        if winners:
+            yield "Of the front, spread over the cost, as ready to use as the best (docs/winner.md):"
+        for candidate, file in sorted(zip(winners, files), key=lambda pair: -pair[0].score):
+            shown = ", ".join(f"{name} {format_cost(name, candidate.costs[name])}" for name in costs)
+            yield f"  {file}: {self.cfg.SEARCH.METRIC} {candidate.score:.2f}, {shown}"
 
     def _result(self, log):
         """Where the winner is, and what can be done with it."""
