@@ -135,11 +135,11 @@ def add_detnas_config(cfg):
     # the recalibration too (the evaluation has it on CPUs anyway). AUTOCAST: "bf16" or "".
     cfg.SEARCH.CHANNELS_LAST = False
     cfg.SEARCH.AUTOCAST = ""
-    # So many detectors of the front, spread over its costs, have a yaml and weights in OUTPUT_DIR/front at the end; each
-    # takes the time of a recalibration.
+    # So many detectors of the front, spread over its costs, have a yaml and weights in OUTPUT_DIR/front at the end;
+    # each takes the time of a recalibration.
     cfg.SEARCH.FRONT_WINNERS = 0
-    # True in what a search leaves, best.yaml and the like: a winner, whose weights are best.pth beside it. Its data sets are those of
-    # the search, so train_net.py evaluates it and trains nothing with it.
+    # True in what a search leaves alone, best.yaml and the like: a winner, whose weights are best.pth beside it. Its
+    # data sets are those of the search, so train_net.py evaluates it and trains nothing with it.
     cfg.SEARCH.WINNER = False
 
 
