@@ -368,5 +368,24 @@ def test_detectors_of_the_front_that_stand_are_left_alone(with_front, toy_root, 
     assert all(f"{folder}/front/{name}: bbox/AP50 " in said for name in after if name.endswith(".yaml"))
 
 
+def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(toy_root, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    for name in ("FEWEST", "MOST"):
+        monkeypatch.setattr(f"detnas.export.detector_latency.{name}", 2)
+    settings = {"SEARCH__CONSTRAINTS": "['detector_latency_ms <= 60000']", "SEARCH__DETECTOR_RESOLUTION": "(64, 64)",
+                "SEARCH__OBJECTIVES": '["detector_latency_ms"]', "SEARCH__GENERATIONS": 1, "SEARCH__FRONT_WINNERS": 2}
+    log = run(tmp_path, detection(toy_root), "--random-weights", **settings)
+    assert len(log) == 4 and all(0 < c.costs["detector_latency_ms"] < 60000 for c in log.history())
+    assert "(tau)" in log.header["detector_latency"] and "(tau)" in (tmp_path / "log.txt").read_text()
+    said = capsys.readouterr().out
+    files = [path.name for path in (tmp_path / "front").glob("*.yaml")]
+    assert len(files) == len(re.findall(r"/front/.*: bbox/AP50 .*, detector_latency_ms .* ms$", said, re.M))
+    archs = re.findall(r"^Detector (\S+) in ONNX Runtime: \S+ ms foretold, \S+ ms measured$", said, re.M)
+    assert {TINY.format(log.best()[0].path), *(name.removesuffix(".yaml") for name in files)} == set(archs)
+    # The same again evaluates and measures nothing.
+    monkeypatch.setattr("detnas.export.detector_latency.median_times", None)
+    run(tmp_path, detection(toy_root), "--random-weights", **settings)
+
+
 def test_a_search_without_front_winners_leaves_none(searched):
     assert not (searched / "front").exists()

@@ -4,6 +4,8 @@ import os
 
 from detectron2.utils.file_io import PathManager
 
+from detnas.config.constraint import format_cost
+
 from .winner import write_weights
 
 #: folder of them, in that of the search
@@ -65,3 +67,12 @@ def write_front_winners(log, winners, write_config, state_of):
             write_config(candidate, folder, name)
         files.append(config)
     return files
+
+
+def describe_winners(winners, files, metric, costs):
+    """Lines for the user about what :func:`write_front_winners` wrote, best score first; none without a file."""
+    if files:
+        yield "Of the front, spread over the cost, as ready to use as the best (docs/winner.md):"
+    for candidate, file in sorted(zip(winners, files), key=lambda pair: -pair[0].score):
+        shown = ", ".join(f"{name} {format_cost(name, candidate.costs[name])}" for name in costs)
+        yield f"  {file}: {metric} {candidate.score:.2f}, {shown}"

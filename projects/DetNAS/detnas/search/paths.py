@@ -8,7 +8,6 @@ import os
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.constraint import format_cost
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits, without_latency
@@ -16,6 +15,7 @@ from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
+from detnas.export.foretold_latency import foretell_latency
 from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
 from detnas.modeling.weights import load_weights
@@ -23,7 +23,7 @@ from detnas.space import single_op_paths
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
-from .front_winners import choose_winners, write_front_winners
+from .front_winners import choose_winners, describe_winners, write_front_winners
 from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
@@ -111,15 +111,10 @@ class PathSearch(Method):
         count, costs = self.cfg.SEARCH.FRONT_WINNERS, list(self.cfg.SEARCH.OBJECTIVES) or first_cost(log)
         winners = choose_winners(pareto_front(log, costs), costs, count)
         files = write_front_winners(log, winners, self._write_config, state_of) if winners else []
-        return [*self._result(log), *self._front(winners, files, costs)]
-
-    def _front(self, winners, files, costs):
-        """What else of the front is ready to use."""
-        if winners:
-            yield "Of the front, spread over the cost, as ready to use as the best (docs/winner.md):"
-        for candidate, file in sorted(zip(winners, files), key=lambda pair: -pair[0].score):
-            shown = ", ".join(f"{name} {format_cost(name, candidate.costs[name])}" for name in costs)
-            yield f"  {file}: {self.cfg.SEARCH.METRIC} {candidate.score:.2f}, {shown}"
+        lines = [*self._result(log), *describe_winners(winners, files, self.cfg.SEARCH.METRIC, costs)]
+        if self.limits.foretold:
+            lines += self.limits.foretold.describe(dict.fromkeys(c.path for c in [log.best()[0], *winners]))
+        return lines
 
     def _result(self, log):
         """Where the winner is, and what can be done with it."""
@@ -157,7 +152,7 @@ def _read_settings(cfg):
     """Limits, first paths and searcher of a config; raises what is wrong with it."""
     check_metric(cfg)
     build_race(cfg)
-    limits = Limits(cfg, config_space(cfg))
+    limits = Limits(cfg, config_space(cfg), foretell_latency)
     initial = initial_paths(cfg, limits)
     return limits, initial, build_searcher(cfg, limits, initial)
 
@@ -240,4 +235,5 @@ def path_header(cfg, limits, weights, initial=None):
         **({"searcher": cfg.SEARCH.SEARCHER} if cfg.SEARCH.SEARCHER != DEFAULT else {}),
         **({"initial": {name: limits.space.format(path) for name, path in initial.items()}} if initial else {}),
         **({"latency": limits.meter.settings} if limits.meter else {}),
+        **({"detector_latency": limits.foretold.words} if limits.foretold else {}),
     }
