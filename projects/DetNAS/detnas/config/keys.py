@@ -79,9 +79,11 @@ def add_detnas_config(cfg):
     # Result that is maximised: task/name as the evaluator reports it.
     cfg.SEARCH.METRIC = "bbox/AP"
     # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER"; metrics: backbone_flops (multiply-adds),
-    # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine).
+    # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine),
+    # detector_latency_ms (of the exported detector in ONNX Runtime on this machine, as a sum over blocks).
     cfg.SEARCH.CONSTRAINTS = ("backbone_flops <= 300e6",)
-    # Height and width of the image for which backbone_flops, detector_flops and latency_ms hold, and images at once.
+    # Height and width of the image for which backbone_flops, detector_flops and detector_latency_ms, and latency_ms
+    # hold, and images at once for the latter.
     cfg.SEARCH.FLOPS_RESOLUTION = (224, 224)
     cfg.SEARCH.DETECTOR_RESOLUTION = (800, 1344)
     cfg.SEARCH.LATENCY_RESOLUTION = (224, 224)
