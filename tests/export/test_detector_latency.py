@@ -100,6 +100,17 @@ def test_a_sum_over_blocks_is_found_again_from_the_times_of_some_networks():
     assert noise((1, 1, 1)) - noise((0, 0, 0)) == pytest.approx(0.5 * 3.2)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_search_warns_where_times_are_foretold_badly(cfg, monkeypatch, busy):
+    said = []
+    monkeypatch.setattr(foretold_latency.logger, "warning", said.append)
+    monkeypatch.setattr(foretold_latency, "median_times", lambda runs, seconds: [1.0] * len(runs))
+    times = lambda runs: [10.0 * (1 + busy * (number % 2)) for number in range(len(runs))]  # noqa: E731
+    monkeypatch.setattr(detector_latency, "median_times", times)
+    foretell_latency(cfg, TINY)
+    assert len(said) == busy and all("errors above 5%" in line and "latency.json" in line for line in said)
+
+
 def test_how_well_says_error_and_order():
     said = how_well(lambda path: path[0] * 1.1, {(10,): 10.0, (20,): 20.0, (30,): 30.0})
     assert "of 3 other networks, which take 10.0 to 30.0 ms, by 10.0% on average" in said and "1.00 (tau)" in said

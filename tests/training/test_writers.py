@@ -96,7 +96,7 @@ def search(root, folder, **overrides):
 def test_a_training_is_written_to_weights_and_biases_and_goes_on_there(toy_root, tmp_path, wandb):
     train(toy_root, tmp_path / "toy", **{"SOLVER.MAX_ITER": 2, "WRITERS": "['wandb']"})
     (begun,) = [call[1] for call in wandb if call[0] == "init"]
-    assert begun["project"] == "detnas" and begun["name"] == "toy" and begun["dir"] == str(tmp_path / "toy")
+    assert begun["project"] == "detnas" and begun["name"] == "toy training" and begun["dir"] == str(tmp_path / "toy")
     assert begun["config"]["SOLVER"]["MAX_ITER"] == 2 and begun["resume"] == "allow"
     logged = [call[1] for call in wandb if call[0] == "log"]
     assert logged[-1]["iteration"] == 1 and {"total_loss", "lr"} <= logged[-1].keys() and wandb[-1] == ("finish",)
@@ -119,7 +119,7 @@ def test_each_candidate_of_a_search_is_written_once(toy_root, tmp_path, mlflow, 
         assert values["search/score"] == candidate.score and values["search/best"] == best
         assert values["search/backbone_flops"] == candidate.costs["backbone_flops"]
     assert [call for call in mlflow.calls if call[0] in ("run", "again", "end")] == [
-        ("run", "1", "toy"), ("end", "run 1"), ("again", "run 1", "RUNNING"), ("end", "run 1")
+        ("run", "1", "toy search"), ("end", "run 1"), ("again", "run 1", "RUNNING"), ("end", "run 1")
     ]
     assert [call[1]["candidate"] for call in wandb if call[0] == "log"] == list(range(1, 7))
 
@@ -134,7 +134,7 @@ def test_a_server_that_fails_ends_no_training_and_is_said_once(toy_root, tmp_pat
 
 def test_names_that_mlflow_does_not_take_are_mended(mlflow, toy_config, tmp_path):
     cfg = toy_config("toy_2_train_supernet", "OUTPUT_DIR", str(tmp_path), "WRITERS", "['mlflow']")
-    (writer,) = writers.build_writers(cfg, "candidate", resume=True)
+    (writer,) = writers.build_writers(cfg, "search", resume=True)
     writer.put({"bbox/AP-köter (50%)": 1.0}, 3)
     ((name, value, _, step),) = mlflow.calls[-1][2]
     assert (name, value, step) == ("bbox/AP-köter _50__", 1.0, 3)
@@ -161,4 +161,4 @@ def test_one_that_cannot_start_and_one_that_does_not_exist_are_one_sentence(toy_
 
 def test_there_are_no_writers_by_default(toy_root, tmp_path, wandb):
     train(toy_root, tmp_path, **{"SOLVER.MAX_ITER": 1})
-    assert not wandb and not (tmp_path / "wandb_run.txt").exists()
+    assert not wandb and not (tmp_path / "wandb_training.txt").exists()

@@ -37,7 +37,7 @@ def search(args):
         writers = []
         log, executor, run = prepare(cfg, args, method, writers)
         # When nothing can be wrong any more: each begins a run.
-        writers += build_writers(cfg, "candidate", resume=True)
+        writers += build_writers(cfg, "search", resume=True)
     try:
         run()
         plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))

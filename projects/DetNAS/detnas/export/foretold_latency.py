@@ -25,6 +25,9 @@ SECONDS = 10
 #: A block is faster alone than in a network, where its input is not at hand. What says more than this is noise.
 SCALES = (0.5, 3.0)
 
+#: mean error from which on a search warns
+TOO_MUCH = 0.05
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,10 +78,21 @@ def foretell_latency(cfg, space):
     blocks = _block_times(meter)
     foretold = _fit(blocks, fitted, times, meter)
     words = f"{meter.settings}; foretold from its blocks"
-    if held_out:
-        words += f"; {how_well(foretold, {path: times[path] for path in held_out})}"
+    others = {path: times[path] for path in held_out}
+    if others:
+        words += f"; {how_well(foretold, others)}"
     logger.info(f"detector_latency_ms: {words}")
+    if others and mean_error(foretold, others) > TOO_MUCH:
+        logger.warning(
+            f"Times are foretold with errors above {TOO_MUCH:.0%}, most likely since the machine did other work "
+            f"meanwhile: remove {cache} and start the search again in a new folder when it rests"
+        )
     return dataclasses.replace(foretold, words=words)
+
+
+def mean_error(foretold, measured):
+    """The mean of the relative errors; see :func:`how_well`."""
+    return statistics.mean(abs(foretold(path) - time) / time for path, time in measured.items())
 
 
 def how_well(foretold, measured):
@@ -89,11 +103,10 @@ def how_well(foretold, measured):
         foretold: function path -> milliseconds.
         measured: path -> milliseconds.
     """
-    errors = [abs(foretold(path) - time) / time for path, time in measured.items()]
     tau = kendall_tau([foretold(path) for path in measured], list(measured.values()))
     return (
         f"of {len(measured)} other networks, which take {min(measured.values()):.1f} to {max(measured.values()):.1f} "
-        f"ms, by {statistics.mean(errors):.1%} on average, in an order that agrees by {tau:.2f} (tau)"
+        f"ms, by {mean_error(foretold, measured):.1%} on average, in an order that agrees by {tau:.2f} (tau)"
     )
 
 

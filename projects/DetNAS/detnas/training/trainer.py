@@ -66,7 +66,7 @@ def build_trainer(cfg, resume=False):
     writers = []
     if is_main:
         writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)]
-        writers += build_writers(cfg, "iteration", resume)
+        writers += build_writers(cfg, "training", resume)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 WINDOW = 20
 #: of the project, or experiment, where the package's own environment variable names none
 PROJECT = "detnas"
+#: what is written -> what its values are numbered by
+_AXES = {"training": "iteration", "search": "candidate"}
 
 
 class RunWriter(EventWriter):
@@ -28,17 +30,18 @@ class RunWriter(EventWriter):
 
     Args:
         cfg: of the run, kept with it; its ``OUTPUT_DIR`` names the run.
-        axis: what values are numbered by, "iteration" or "candidate".
+        what: "training", whose values are numbered by iteration, or "search", by candidate.
         run_id: of a run that goes on; None for a new one.
     """
 
     #: name of the package, also in WRITERS
     package = ""
 
-    def __init__(self, cfg, axis, run_id=None):
-        self.axis, self.run_id = axis, run_id
+    def __init__(self, cfg, what, run_id=None):
+        self.axis, self.run_id = _AXES[what], run_id
         self._last_write, self._failed = -1, False
-        self.begin(os.path.basename(cfg.OUTPUT_DIR.rstrip("/")), yaml.safe_load(without_unused(cfg).dump()))
+        name = os.path.basename(cfg.OUTPUT_DIR.rstrip("/"))
+        self.begin(f"{name} {what}", yaml.safe_load(without_unused(cfg).dump()))
 
     def write(self):
         new = {}
@@ -81,9 +84,9 @@ class WandbWriter(RunWriter):
 
     package = "wandb"
 
-    def __init__(self, cfg, axis, run_id=None):
+    def __init__(self, cfg, what, run_id=None):
         self.folder = cfg.OUTPUT_DIR if "://" not in cfg.OUTPUT_DIR else None
-        super().__init__(cfg, axis, run_id)
+        super().__init__(cfg, what, run_id)
 
     def begin(self, name, settings):
         import wandb
@@ -145,12 +148,12 @@ def check_writers(cfg):
             raise ValueError(f'WRITERS "{name}" needs a package that is not installed: pip install {name}')
 
 
-def build_writers(cfg, axis, resume):
+def build_writers(cfg, what, resume):
     """
     The writers that ``WRITERS`` names. The id of each one's run is kept in ``OUTPUT_DIR``.
 
     Args:
-        axis: see :class:`RunWriter`.
+        what: see :class:`RunWriter`.
         resume: whether to go on with the runs that were begun there.
 
     Raises:
@@ -159,12 +162,12 @@ def build_writers(cfg, axis, resume):
     check_writers(cfg)
     writers = []
     for name in dict.fromkeys(cfg.WRITERS):
-        file, run_id = os.path.join(cfg.OUTPUT_DIR, f"{name}_run.txt"), None
+        file, run_id = os.path.join(cfg.OUTPUT_DIR, f"{name}_{what}.txt"), None
         if resume and PathManager.isfile(file):
             with PathManager.open(file) as f:
                 run_id = f.read().strip()
         try:
-            writer = _WRITERS[name](cfg, axis, run_id)
+            writer = _WRITERS[name](cfg, what, run_id)
         except Exception as e:  # the packages' errors have no class in common
             raise ValueError(f'WRITERS "{name}" cannot start: {_first_line(e)}') from None
         with PathManager.open(file, "w") as f:
