@@ -23,6 +23,7 @@ PATH = TINY.parse("01-23-01-23")
 def few_runs(monkeypatch):
     monkeypatch.setattr(detector_latency, "FEWEST", 2)
     monkeypatch.setattr(detector_latency, "MOST", 2)
+    monkeypatch.setattr(foretold_latency, "RUNS", 2)
     monkeypatch.setattr(foretold_latency, "HELD_OUT", 2)
     monkeypatch.setattr(foretold_latency, "FITTED", 0)
 
@@ -104,7 +105,7 @@ def test_a_sum_over_blocks_is_found_again_from_the_times_of_some_networks():
 def test_a_search_warns_where_times_are_foretold_badly(cfg, monkeypatch, busy):
     said = []
     monkeypatch.setattr(foretold_latency.logger, "warning", said.append)
-    monkeypatch.setattr(foretold_latency, "median_times", lambda runs, seconds: [1.0] * len(runs))
+    monkeypatch.setattr(foretold_latency, "median_times", lambda runs, seconds, most: [1.0] * len(runs))
     times = lambda runs: [10.0 * (1 + busy * (number % 2)) for number in range(len(runs))]  # noqa: E731
     monkeypatch.setattr(detector_latency, "median_times", times)
     foretell_latency(cfg, TINY)

@@ -16,7 +16,7 @@ from .network import use_plain_norms
 from .traced import to_onnx, whole_part
 
 #: runs before those that count, then as many as fit into so many seconds for all networks together, within these bounds
-WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 20
+WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
 _NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -110,16 +110,21 @@ def noise(resolution):
     return F.interpolate(torch.rand(1, 3, -(-height // 8), -(-width // 8)) * 255, (height, width))[0]
 
 
-def median_times(runs, seconds=SECONDS):
+def median_times(runs, seconds=None, most=None):
     """
     Medians of the milliseconds that functions take, in rounds in which each runs once: what else the machine does for a
     while then slows down all of them.
+
+    Args:
+        seconds: for all of them together, once each has run :data:`FEWEST` times.
+        most: runs of each.
     """
+    seconds, most = seconds or SECONDS, most or MOST
     for run in runs:
         for _ in range(WARMUP):
             run()
     times, end = [[] for _ in runs], time.perf_counter() + seconds
-    while len(times[0]) < FEWEST or (len(times[0]) < MOST and time.perf_counter() < end):
+    while len(times[0]) < FEWEST or (len(times[0]) < most and time.perf_counter() < end):
         for run, taken in zip(runs, times):
             start = time.perf_counter()
             run()

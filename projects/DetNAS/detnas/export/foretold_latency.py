@@ -20,8 +20,8 @@ from .traced import module_to_onnx
 
 #: random networks that are measured beside those of a single op: to fit, and to see how well others are foretold
 FITTED, HELD_OUT = 4, 8
-#: seconds for the blocks
-SECONDS = 10
+#: seconds for the blocks, and runs of each: they are short, and one that is off is so in every network
+SECONDS, RUNS = 15, 300
 #: A block is faster alone than in a network, where its input is not at hand. What says more than this is noise.
 SCALES = (0.5, 3.0)
 
@@ -39,12 +39,14 @@ class ForetoldLatency:
     Args:
         meter: what measures a detector.
         words: of the log's header: machine, settings, and how well the time of other networks is foretold.
+        others: path -> measured milliseconds of those networks.
     """
 
     constant: float
     table: tuple
     meter: DetectorMeter
-    words: str
+    words: str = ""
+    others: dict = dataclasses.field(default_factory=dict)
 
     def __call__(self, path):
         return self.constant + sum(ops[op] for ops, op in zip(self.table, path))
@@ -87,7 +89,7 @@ def foretell_latency(cfg, space):
             f"Times are foretold with errors above {TOO_MUCH:.0%}, most likely since the machine did other work "
             f"meanwhile: remove {cache} and start the search again in a new folder when it rests"
         )
-    return dataclasses.replace(foretold, words=words)
+    return dataclasses.replace(foretold, words=words, others=others)
 
 
 def mean_error(foretold, measured):
@@ -129,7 +131,7 @@ def _fit(blocks, paths, times, meter):
     slope = sum((s - middle) * (t - mean) for s, t in zip(sums, taken)) / spread if spread else 1.0
     slope = min(max(slope, SCALES[0]), SCALES[1])
     table = tuple(tuple(slope * time for time in ops) for ops in blocks)
-    return ForetoldLatency(mean - slope * middle, table, meter, "")
+    return ForetoldLatency(mean - slope * middle, table, meter)
 
 
 def _block_times(meter):
@@ -148,7 +150,7 @@ def _block_times(meter):
         for (_, size), members in kinds.items():
             image = torch.rand(size, generator=torch.Generator().manual_seed(0))
             runs.append(meter.run_of(module_to_onnx(members[0][1], image), image))
-        for members, time in zip(kinds.values(), median_times(runs, SECONDS)):
+        for members, time in zip(kinds.values(), median_times(runs, SECONDS, RUNS)):
             known.update({name: time for name, _ in members})
         update_cache(meter.cache, key, known)
     return [[known[name] for name in row] for row in names]
