@@ -51,7 +51,7 @@ def test_a_page_without_the_section_is_an_error(page):
 def test_the_page_has_a_place_for_every_benchmark():
     text = tables.DOC.read_text()
     names = "candidate released options parts start step training metric scale".split()
-    for name in [*names, "full size", "full step"]:
+    for name in [*names, "detector latency", "full size", "full step"]:
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
 
 

@@ -9,14 +9,17 @@ import pytest
 import torch
 import yaml
 from detectron2.modeling import build_model
+from export_runs import predict
 from toy_runs import classification, command, detection, own_loggers, toy_setup
 
 import search_net
+import train_net
 from detnas import CostTable, get_space
 from detnas.cost.limits import Limits
 from detnas.search import paths
 from detnas.search.evolution import Searcher
 from detnas.search.log import SearchLog
+from detnas.search.pareto import front_of
 from detnas.search.surrogate import SurrogateSearcher
 
 TINY = get_space("tiny")
@@ -316,3 +319,75 @@ def test_a_ray_worker_gives_the_scores_of_this_process(toy_root, tmp_path, searc
     here = [c for c in SearchLog(str(searched), TINY).history() if c.generation == 0]
     assert {c.path: c.score for c in log.history()} == pytest.approx({c.path: c.score for c in here}, abs=1e-3)
     assert written(tmp_path)[1] == TINY.format(log.best()[0].path)
+
+
+def front_files(folder):
+    """{name: time of writing} of the detectors of the front."""
+    return {path.name: path.stat().st_mtime_ns for path in sorted((folder / "front").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def with_front(searched, toy_root, tmp_path_factory):
+    """Folder of the same search, with detectors of its front."""
+    folder = shutil.copytree(searched, tmp_path_factory.mktemp("front") / "run")
+    settings = {"SEARCH__OBJECTIVES": '["backbone_flops"]', "SEARCH__FRONT_WINNERS": 3}
+    run(folder, detection(toy_root), "--random-weights", **settings)
+    return folder
+
+
+def test_detectors_of_the_front_are_evaluated_and_draw_as_the_best_does(with_front, toy_root, tmp_path, refused):
+    log = SearchLog(str(with_front), TINY)
+    front = {TINY.format(c.path): c for c in front_of(log.history(), ["backbone_flops"])}
+    names = {path.stem for path in (with_front / "front").iterdir()}
+    assert names <= front.keys() and len(names) == min(3, len({c.costs["backbone_flops"] for c in front.values()})) > 1
+    for arch in names:
+        file = with_front / "front" / f"{arch}.yaml"
+        found = train_net.main(command(file, {}, "--eval-only"))
+        assert found["bbox"]["AP50"] == pytest.approx(front[arch].score, abs=0.05)
+        images = str(toy_root / "detection" / "test")
+        assert predict("--config-file", file, "--input", images, "--output", tmp_path / arch, "--threshold", "0")
+    sentence = refused(train_net.main, command(file, {**detection(toy_root), "OUTPUT_DIR": tmp_path / "train"}))
+    assert f"MODEL.WEIGHTS {file.with_suffix('.pth')}" in sentence
+
+
+@pytest.mark.parametrize("change", ["none", "a weights file is gone", "a yaml is gone", "weights are broken"])
+def test_detectors_of_the_front_that_stand_are_left_alone(with_front, toy_root, tmp_path, change, capsys):
+    folder = shutil.copytree(with_front, tmp_path / "run")
+    before = front_files(folder)
+    yaml_file, weights = (next((folder / "front").glob(f"*.{ending}")) for ending in ("yaml", "pth"))
+    if change == "weights are broken":
+        weights.write_bytes(b"PK")
+    elif change != "none":
+        (weights if "weights" in change else yaml_file).unlink()
+    settings = {"SEARCH__OBJECTIVES": '["backbone_flops"]', "SEARCH__FRONT_WINNERS": 3}
+    run(folder, detection(toy_root), "--random-weights", **settings)
+    after = front_files(folder)
+    lost = {"none": set(), "a yaml is gone": {yaml_file.name}}.get(change, {weights.name, weights.stem + ".yaml"})
+    assert {name for name in after if after[name] != before.get(name)} == lost and after.keys() == before.keys()
+    said = capsys.readouterr().out
+    assert all(f"{folder}/front/{name}: bbox/AP50 " in said for name in after if name.endswith(".yaml"))
+
+
+def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(toy_root, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "foretold_latency.RUNS": 2,
+           "foretold_latency.FITTED": 0, "foretold_latency.HELD_OUT": 2}
+    for name, value in few.items():
+        monkeypatch.setattr(f"detnas.export.{name}", value)
+    settings = {"SEARCH__CONSTRAINTS": "['detector_latency_ms <= 60000']", "SEARCH__DETECTOR_RESOLUTION": "(64, 64)",
+                "SEARCH__OBJECTIVES": '["detector_latency_ms"]', "SEARCH__GENERATIONS": 1, "SEARCH__FRONT_WINNERS": 2}
+    log = run(tmp_path, detection(toy_root), "--random-weights", **settings)
+    assert len(log) == 4 and all(0 < c.costs["detector_latency_ms"] < 60000 for c in log.history())
+    assert "(tau)" in log.header["detector_latency"] and "(tau)" in (tmp_path / "log.txt").read_text()
+    said = capsys.readouterr().out
+    files = [path.name for path in (tmp_path / "front").glob("*.yaml")]
+    assert len(files) == len(re.findall(r"/front/.*: bbox/AP50 .*, detector_latency_ms .* ms$", said, re.M))
+    archs = re.findall(r"^Detector (\S+) in ONNX Runtime: \S+ ms foretold, \S+ ms measured$", said, re.M)
+    assert {TINY.format(log.best()[0].path), *(name.removesuffix(".yaml") for name in files)} == set(archs)
+    # The same again evaluates and measures nothing.
+    monkeypatch.setattr("detnas.export.detector_latency.median_times", None)
+    run(tmp_path, detection(toy_root), "--random-weights", **settings)
+
+
+def test_a_search_without_front_winners_leaves_none(searched):
+    assert not (searched / "front").exists()

@@ -260,6 +260,17 @@ def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_searc
     assert "constraint" in sentence
 
 
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, 'detector_latency_ms: SEARCH.METHOD "serial" can limit'),
+        ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.FRONT_WINNERS: SEARCH.METHOD "serial" keeps the best candidate alone'),
+    ],
+)
+def test_what_only_a_search_of_paths_does_is_one_sentence(search, tmp_path, refused, setting, words):
+    assert words in refused(search, tmp_path, **setting)
+
+
 def test_a_limit_on_the_latency_is_measured_and_logged(search, tmp_path):
     limits = "('latency_ms <= 1e4', 'backbone_flops <= 300e6')"
     size = {"SEARCH__LATENCY_RESOLUTION": "(32, 32)", "SEARCH__GENERATIONS": 1}

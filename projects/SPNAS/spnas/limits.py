@@ -6,7 +6,7 @@ from typing import NamedTuple
 from detnas.config.constraint import Constraint, format_cost
 from detnas.cost.detector import backbone_costs, detector_costs
 from detnas.cost.latency import LatencyMeter
-from detnas.cost.limits import LATENCY
+from detnas.cost.limits import DETECTOR_LATENCY, LATENCY
 
 from .backbone import SPNet
 from .fit import with_code
@@ -30,6 +30,8 @@ class SerialLimits:
         self.cfg = cfg
         # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, cfg.SEARCH.CONSTRAINTS), key=lambda c: c.metric == LATENCY)
+        if DETECTOR_LATENCY in [c.metric for c in self.constraints]:
+            raise ValueError(f'{DETECTOR_LATENCY}: SEARCH.METHOD "{cfg.SEARCH.METHOD}" can limit {LATENCY} instead')
         self._costs = {}
         self.meter = _latency_meter(cfg) if LATENCY in [c.metric for c in self.constraints] else None
         for constraint in self.constraints:

@@ -9,7 +9,6 @@ from detnas.errors import user_errors
 from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
 from detnas.export.network import network_weights
-from detnas.launch.earlier_steps import BEST_WEIGHTS
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights
@@ -53,7 +52,7 @@ def refuse_winner(cfg, file):
         ValueError: if the config is a search's best.yaml.
     """
     if cfg.SEARCH.WINNER:
-        weights = os.path.join(os.path.dirname(file), BEST_WEIGHTS)
+        weights = os.path.join(os.path.dirname(file), cfg.MODEL.WEIGHTS)
         raise ValueError(
             f"{file} is what a search found and trains nothing, since it tests on the images that chose the winner: "
             f"give MODEL.DETNAS.ARCH {file} to a config of step 4, with MODEL.WEIGHTS {weights} to go on from the "

@@ -10,6 +10,7 @@ METRICS = {
     "detector_flops": "M",
     "detector_params": "M",
     "latency_ms": "ms",
+    "detector_latency_ms": "ms",
 }
 
 

@@ -61,6 +61,9 @@ def add_detnas_config(cfg):
     # stands for 8 GPUs, also in SOLVER.REFERENCE_WORLD_SIZE.
     cfg.SOLVER.ACCUMULATE = 1
 
+    # Where trainings and searches are written to beside metrics.json and TensorBoard: "wandb", "mlflow", or both.
+    cfg.WRITERS = []
+
     cfg.SUPERNET = CN()
     # How the path of an iteration is drawn: "uniform"; "balanced": uniform over bins of multiply-adds; "fair": as many
     # in a row as a block has ops train each op of each block once, with one update if SOLVER.ACCUMULATE is that many.
@@ -79,9 +82,11 @@ def add_detnas_config(cfg):
     # Result that is maximised: task/name as the evaluator reports it.
     cfg.SEARCH.METRIC = "bbox/AP"
     # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER"; metrics: backbone_flops (multiply-adds),
-    # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine).
+    # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine),
+    # detector_latency_ms (of the exported detector in ONNX Runtime on this machine, as a sum over blocks).
     cfg.SEARCH.CONSTRAINTS = ("backbone_flops <= 300e6",)
-    # Height and width of the image for which backbone_flops, detector_flops and latency_ms hold, and images at once.
+    # Height and width of the image for which backbone_flops, detector_flops and detector_latency_ms, and latency_ms
+    # hold, and images at once for the latter.
     cfg.SEARCH.FLOPS_RESOLUTION = (224, 224)
     cfg.SEARCH.DETECTOR_RESOLUTION = (800, 1344)
     cfg.SEARCH.LATENCY_RESOLUTION = (224, 224)
@@ -135,8 +140,11 @@ def add_detnas_config(cfg):
     # the recalibration too (the evaluation has it on CPUs anyway). AUTOCAST: "bf16" or "".
     cfg.SEARCH.CHANNELS_LAST = False
     cfg.SEARCH.AUTOCAST = ""
-    # True in a search's best.yaml alone: the winner, whose weights are best.pth beside it. Its data sets are those of
-    # the search, so train_net.py evaluates it and trains nothing with it.
+    # So many detectors of the front, spread over its costs, have a yaml and weights in OUTPUT_DIR/front at the end;
+    # each takes the time of a recalibration.
+    cfg.SEARCH.FRONT_WINNERS = 0
+    # True in what a search leaves alone, best.yaml and the like: a winner, whose weights are best.pth beside it. Its
+    # data sets are those of the search, so train_net.py evaluates it and trains nothing with it.
     cfg.SEARCH.WINNER = False
 
 

@@ -34,24 +34,20 @@ class LatencyMeter:
         self.device = torch.device(device)
         self.network = network or _networks_of_paths(space)
         self.images = torch.randn(batch, 3, *resolution, device=self.device)
-        processor = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.processor()
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
         #: what the time depends on, beside the candidate
         self.settings = (
-            f"{self.device.type}, {processor or platform.machine()} on {platform.node()}, {torch.get_num_threads()} "
+            f"{self.device.type}, {f'{gpu} on {platform.node()}' if gpu else processor()}, {torch.get_num_threads()} "
             f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {repeats} runs"
         )
         self.key = f"{space}; {self.settings}"
-        self.measured = self._read().get(self.key, {})
+        self.measured = read_cache(cache).get(self.key, {})
 
     def __call__(self, candidate):
         name = self.space.format(candidate)
         if name not in self.measured:
             self.measured[name] = self._measure(self.network(candidate).eval().to(self.device))
-            if self.cache:
-                everything = self._read()
-                everything.setdefault(self.key, {}).update(self.measured)
-                content = json.dumps(everything, indent=1).encode()
-                write_atomically(PathManager, self.cache, lambda f: f.write(content))
+            update_cache(self.cache, self.key, self.measured)
         return self.measured[name]
 
     @torch.no_grad()
@@ -69,14 +65,38 @@ class LatencyMeter:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _read(self):
-        if not (self.cache and PathManager.isfile(self.cache)):
-            return {}
-        with PathManager.open(self.cache) as f:
-            try:
-                return json.load(f)
-            except json.JSONDecodeError as e:
-                raise ValueError(f"latency cache {self.cache} is damaged: {e}; remove it") from None
+
+def read_cache(file):
+    """
+    What was measured before: {settings: {name: milliseconds}}.
+
+    Args:
+        file: of PathManager; {} for None and for one that is not there.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    if not (file and PathManager.isfile(file)):
+        return {}
+    with PathManager.open(file) as f:
+        try:
+            return json.load(f)
+        except json.JSONDecodeError as e:
+            raise ValueError(f"latency cache {file} is damaged: {e}; remove it") from None
+
+
+def update_cache(file, key, measured):
+    """Add {name: milliseconds} to what the file has for these settings; nothing where the file is None."""
+    if file:
+        everything = read_cache(file)
+        everything.setdefault(key, {}).update(measured)
+        content = json.dumps(everything, indent=1).encode()
+        write_atomically(PathManager, file, lambda f: f.write(content))
+
+
+def processor():
+    """This machine's processor in words."""
+    return f"{platform.processor() or platform.machine()} on {platform.node()}"
 
 
 def _networks_of_paths(space):

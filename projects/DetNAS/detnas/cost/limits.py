@@ -1,6 +1,5 @@
 """The limits of a search: any number of them, on costs of the backbone, of the whole detector, and on latency."""
 
-import dataclasses
 import os
 import random
 
@@ -10,7 +9,7 @@ from .detector import detector_costs
 from .latency import LatencyMeter
 from .table import CostTable
 
-LATENCY = "latency_ms"
+LATENCY, DETECTOR_LATENCY = "latency_ms", "detector_latency_ms"
 #: random paths among which a joint limit must let one pass, and paths whose latency is measured for that
 _PATHS, _TIMED = 20_000, 20
 #: steps in which a path is repaired
@@ -23,12 +22,18 @@ class Limits:
     latency is measured on this machine for paths that meet everything else, and kept in ``OUTPUT_DIR/latency.json``, so
     that a search that is taken up again decides the same.
 
+    Args:
+        cfg: of the search.
+        space: of its paths.
+        foretell: function (cfg, space) -> :class:`detnas.export.foretold_latency.ForetoldLatency`, called where the
+            config asks for the latency of the detector, which then adds up over blocks, too.
+
     Raises:
         ValueError: if a constraint cannot be read, or no path can meet it, or all of them together; with the smallest
             value that can be reached.
     """
 
-    def __init__(self, cfg, space):
+    def __init__(self, cfg, space, foretell=None):
         search = cfg.SEARCH
         self.space = space
         # The latency last: it takes the longest to check.
@@ -42,6 +47,12 @@ class Limits:
             # A meta-architecture of one's own can be searched all the same.
             if limited & {"detector_flops", "detector_params"}:
                 raise
+        self.foretold = None
+        if DETECTOR_LATENCY in limited | set(search.OBJECTIVES):
+            if foretell is None:
+                raise ValueError(f"{DETECTOR_LATENCY} is known to search_net.py alone")
+            self.foretold = foretell(cfg, space)
+            self.table = self.table.with_metric(DETECTOR_LATENCY, self.foretold.constant, self.foretold.table)
         self.meter = None
         if LATENCY in limited:
             size, cache = tuple(search.LATENCY_RESOLUTION), os.path.join(cfg.OUTPUT_DIR, "latency.json")
@@ -109,13 +120,14 @@ class Limits:
 
 
 def without_latency(cfg):
-    """A copy of a config without a limit on the latency, which is that of the machine that searches: for a training."""
+    """A copy of a config without limits on latencies, which are those of the machine that searches: for a training."""
     cfg = cfg.clone()
     cfg.defrost()
-    limits = [text for text in cfg.SEARCH.CONSTRAINTS if LATENCY not in text]
-    if len(limits) < len(cfg.SEARCH.CONSTRAINTS):
-        cfg.SEARCH.OBJECTIVES = [name for name in cfg.SEARCH.OBJECTIVES if name != LATENCY]
-    cfg.SEARCH.CONSTRAINTS = limits
+    metrics = [Constraint.parse(text).metric for text in cfg.SEARCH.CONSTRAINTS]
+    # The backbone's latency is an objective only where it is limited.
+    unknown = {DETECTOR_LATENCY, *({LATENCY} & set(metrics))}
+    cfg.SEARCH.OBJECTIVES = [name for name in cfg.SEARCH.OBJECTIVES if name not in unknown]
+    cfg.SEARCH.CONSTRAINTS = [text for text, metric in zip(cfg.SEARCH.CONSTRAINTS, metrics) if metric not in unknown]
     return cfg
 
 
@@ -129,9 +141,8 @@ def with_detector(table, cfg, resolution):
     """
     costs = detector_costs(cfg, resolution)
     at_size = CostTable.measure(table.space, resolution)
-    stem, per_op = dict(table.stem), dict(table.table)
     for metric in ("flops", "params"):
         rest = costs["whole"][metric] - costs["backbone"][metric]
-        stem[f"detector_{metric}"] = at_size.stem[f"backbone_{metric}"] + rest
-        per_op[f"detector_{metric}"] = at_size.table[f"backbone_{metric}"]
-    return dataclasses.replace(table, stem=stem, table=per_op)
+        backbone = at_size.table[f"backbone_{metric}"]
+        table = table.with_metric(f"detector_{metric}", at_size.stem[f"backbone_{metric}"] + rest, backbone)
+    return table

@@ -4,6 +4,7 @@ image; biases, batch norm, activations and pooling are not counted.
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections import Counter
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ class CostTable:
     """
     Multiply-adds and parameters of every op of every block, so that the cost of a path is a sum.
 
-    ``table[metric][block][op]`` and ``stem[metric]``, with "backbone_flops" and "backbone_params" as metrics.
+    ``table[metric][block][op]`` and ``stem[metric]``, with "backbone_flops" and "backbone_params" as metrics, and what
+    :meth:`with_metric` adds.
     """
 
     space: object
@@ -67,6 +69,10 @@ class CostTable:
             resolution: height and width of the image in pixels.
         """
         return _measure(space, tuple(resolution))
+
+    def with_metric(self, metric, constant, table):
+        """A copy that has another cost beside: a constant plus ``table[block][op]`` of each block."""
+        return dataclasses.replace(self, stem={**self.stem, metric: constant}, table={**self.table, metric: table})
 
     def cost(self, metric, path) -> int:
         """Cost of a path by the metric's name."""

@@ -1,5 +1,6 @@
 """A network as a TorchScript or ONNX file."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -98,15 +99,13 @@ def write_part(model, part, form, folder, image):
     # One of an earlier export would be taken for this one.
     if PathManager.exists(checked):
         PathManager.rm(checked)
-    adapter = TracingAdapter(model, [{"image": image}], part.run).eval()
     data = io.BytesIO()
-    with warnings.catch_warnings():
-        # On every branch that a trace takes; the comparison afterwards tells whether one mattered.
-        warnings.simplefilter("ignore")
-        if form == "torchscript":
+    if form == "torchscript":
+        with _silence():
+            adapter = TracingAdapter(model, [{"image": image}], part.run).eval()
             torch.jit.save(torch.jit.trace(adapter, (image,), check_trace=False), data)
-        else:
-            _to_onnx(adapter, image, part, data)
+    else:
+        data.write(to_onnx(model, part, image))
     with PathManager.open(path, "wb") as f:
         f.write(data.getvalue())
     return path
@@ -119,22 +118,46 @@ def mark_checked(path):
     return checked
 
 
-def _to_onnx(adapter, image, part, data):
+@contextlib.contextmanager
+def _silence():
+    """Without the warnings on every branch that a trace takes; a comparison afterwards tells whether one mattered."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def to_onnx(model, part, image):
+    """A part of a model as the bytes of an ONNX file, traced with an image (3, H, W) float32."""
     axes = {"image": {1: "height", 2: "width"}}
     if part is DETECTOR:
         axes.update({name: {0: "detections"} for name in part.outputs})
+    return module_to_onnx(TracingAdapter(model, [{"image": image}], part.run).eval(), image, part.outputs, axes)
+
+
+def module_to_onnx(module, image, outputs=("output",), axes=None):
+    """
+    A module as the bytes of an ONNX file.
+
+    Args:
+        image: its input, of which a trace is made; called "image".
+        outputs: their names.
+        axes: name -> {dimension: name} of what is free; None: nothing is.
+    """
     # torch's newer exporter cannot follow a detector, whose number of boxes depends on the image.
     older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    torch.onnx.export(
-        adapter,
-        (image,),
-        data,
-        input_names=["image"],
-        output_names=list(part.outputs),
-        dynamic_axes=axes,
-        opset_version=_ONNX_OPSET,
-        **older,
-    )
+    data = io.BytesIO()
+    with _silence():
+        torch.onnx.export(
+            module,
+            (image,),
+            data,
+            input_names=["image"],
+            output_names=list(outputs),
+            dynamic_axes=axes or {},
+            opset_version=_ONNX_OPSET,
+            **older,
+        )
+    return data.getvalue()
 
 
 def open_file(path):

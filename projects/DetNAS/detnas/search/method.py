@@ -27,9 +27,11 @@ class Method:
         searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``size(generation)``, and
             ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
         race: a :class:`detnas.search.racing.Race`; None where every candidate is evaluated to the end.
+        writes_front: whether :meth:`finish` heeds ``SEARCH.FRONT_WINNERS``.
     """
 
     race = None
+    writes_front = False
 
     @classmethod
     def check_before_training(cls, cfg):

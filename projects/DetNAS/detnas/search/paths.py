@@ -15,6 +15,7 @@ from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
+from detnas.export.foretold_latency import foretell_latency
 from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
 from detnas.modeling.weights import load_weights
@@ -22,13 +23,14 @@ from detnas.space import single_op_paths
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
+from .front_winners import choose_winners, describe_winners, write_front_winners
 from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .raced_evaluator import build_race
 from .searchers import DEFAULT, build_searcher
 from .spaces import write_path_space
-from .tables import metrics_table
+from .tables import first_cost, metrics_table, pareto_front
 from .winner import write_best_config, write_best_weights
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class PathSearch(Method):
         args: the command line; ``--random-weights`` searches an untrained supernet.
     """
 
+    writes_front = True
+
     def __init__(self, cfg, args):
         self.cfg, self.args = cfg, args
         self.limits, self.initial, self.searcher = _read_settings(cfg)
@@ -87,13 +91,30 @@ class PathSearch(Method):
 
     def on_best(self, candidate):
         """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
+        self._write_config(candidate, self.cfg.OUTPUT_DIR, "best")
+
+    def _write_config(self, candidate, folder, name):
         cfg = load_config(self.args.config_file, self.args.opts)
         cfg.MODEL.DETNAS.ARCH = self.space.format(candidate.path)
-        about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=BEST_WEIGHTS)
-        write_best_config(cfg, self.cfg.OUTPUT_DIR, about)
+        about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=f"{name}.pth")
+        write_best_config(cfg, folder, about, name)
 
     def finish(self, log, evaluator):
-        return self._result(log) if write_best_weights(log, lambda path: evaluator().inherit(path)) else []
+        # Built once, and only where a file is missing.
+        evaluator = functools.cache(evaluator)
+
+        def state_of(path):
+            return evaluator().inherit(path)
+
+        if not write_best_weights(log, state_of):
+            return []
+        count, costs = self.cfg.SEARCH.FRONT_WINNERS, list(self.cfg.SEARCH.OBJECTIVES) or first_cost(log)
+        winners = choose_winners(pareto_front(log, costs), costs, count)
+        files = write_front_winners(log, winners, self._write_config, state_of) if winners else []
+        lines = [*self._result(log), *describe_winners(winners, files, self.cfg.SEARCH.METRIC, costs)]
+        if self.limits.foretold:
+            lines += self.limits.foretold.describe(dict.fromkeys(c.path for c in [log.best()[0], *winners]))
+        return lines
 
     def _result(self, log):
         """Where the winner is, and what can be done with it."""
@@ -131,7 +152,7 @@ def _read_settings(cfg):
     """Limits, first paths and searcher of a config; raises what is wrong with it."""
     check_metric(cfg)
     build_race(cfg)
-    limits = Limits(cfg, config_space(cfg))
+    limits = Limits(cfg, config_space(cfg), foretell_latency)
     initial = initial_paths(cfg, limits)
     return limits, initial, build_searcher(cfg, limits, initial)
 
@@ -214,4 +235,5 @@ def path_header(cfg, limits, weights, initial=None):
         **({"searcher": cfg.SEARCH.SEARCHER} if cfg.SEARCH.SEARCHER != DEFAULT else {}),
         **({"initial": {name: limits.space.format(path) for name, path in initial.items()}} if initial else {}),
         **({"latency": limits.meter.settings} if limits.meter else {}),
+        **({"detector_latency": limits.foretold.words} if limits.foretold else {}),
     }

@@ -21,6 +21,7 @@ from .progress import ProgressLine
 from .sampling import PathSamplingHook, build_sampler
 from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
+from .writers import build_writers, check_writers
 
 
 def build_trainer(cfg, resume=False):
@@ -35,6 +36,7 @@ def build_trainer(cfg, resume=False):
     Raises:
         ValueError, FileNotFoundError: if weights do not match or are not there, or no checkpoint is whole.
     """
+    check_writers(cfg)
     model = build_model(cfg)
     if cfg.MODEL.DEVICE == "cpu":
         # A step takes three quarters of the time there (benchmarks/step.py).
@@ -61,7 +63,10 @@ def build_trainer(cfg, resume=False):
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
-    writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)] if is_main else []
+    writers = []
+    if is_main:
+        writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)]
+        writers += build_writers(cfg, "training", resume)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),

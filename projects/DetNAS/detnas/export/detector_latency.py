@@ -1,0 +1,155 @@
+"""How long whole detectors take in ONNX Runtime on this machine."""
+
+import hashlib
+import importlib.util
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling import build_model
+
+from detnas.batch_norm.recalibration import reset_cycle_norms
+from detnas.cost.latency import processor, read_cache, update_cache
+
+from .network import use_plain_norms
+from .traced import to_onnx, whole_part
+
+#: runs before those that count, then as many as fit into so many seconds for all networks together, within these bounds
+WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
+_NEEDS = ("onnx", "onnxscript", "onnxruntime")
+
+
+class DetectorMeter:
+    """
+    ``meter(paths)`` gives the milliseconds of the exported detectors of paths, in ONNX Runtime on the CPU, one image of
+    a fixed size at a time: medians, after a warm-up. It has as many threads as torch has.
+
+    A detector takes longer the more proposals it has. Here it has as many as its settings allow, as it would have
+    on images full of objects: weights are random, the norms have the statistics of noise, which is also the image, and
+    no box scores enough to be kept. So the time depends on the architecture alone.
+
+    Args:
+        cfg: of a supernet, or of one network of the space.
+        space: of the paths.
+        resolution: height and width of the image in pixels, as the network gets it.
+        cache: file of PathManager with what was measured before, on the same machine with the same settings; None
+            keeps it in memory only.
+
+    Raises:
+        ValueError: if packages are missing, or the network gives more than boxes.
+    """
+
+    def __init__(self, cfg, space, resolution, cache=None):
+        missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ValueError(f"detector_latency_ms needs {' and '.join(missing)}: pip install {' '.join(_NEEDS)}")
+        import onnxruntime
+
+        self.runtime, self.space, self.resolution, self.cache = onnxruntime, space, tuple(resolution), cache
+        self.cfg = _for_timing(cfg)
+        self.part, reason = whole_part(self.cfg)
+        if self.part is None:
+            raise ValueError(f"detector_latency_ms is that of a detector as one ONNX file: {reason}")
+        size = "x".join(map(str, self.resolution))
+        #: what the time depends on beside the network
+        self.settings = (
+            f"{processor()}, {torch.get_num_threads()} threads, ONNX Runtime {onnxruntime.__version__}, 1x3x{size}, "
+            f"median of {FEWEST} to {MOST} runs"
+        )
+        model = hashlib.sha256(self.cfg.MODEL.dump().encode()).hexdigest()[:16]
+        self.key = f"detectors of {space}, config {model}; {self.settings}"
+        self.measured = read_cache(cache).get(self.key, {})
+
+    def __call__(self, paths):
+        """
+        Returns:
+            list of milliseconds, one for each path.
+
+        Raises:
+            ValueError: if a detector cannot be written as an ONNX file.
+        """
+        names = [self.space.format(path) for path in paths]
+        missing = {name: path for name, path in zip(names, paths) if name not in self.measured}
+        if missing:
+            image, runs = None, []
+            for path in missing.values():
+                data, image = self._export(path)
+                runs.append(self.run_of(data, image))
+            self.measured.update(zip(missing, median_times(runs)))
+            update_cache(self.cache, self.key, {name: self.measured[name] for name in missing})
+        return [self.measured[name] for name in names]
+
+    def run_of(self, data, image):
+        """A function that runs an ONNX file, given as bytes, on an input of torch."""
+        options = self.runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        session = self.runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        inputs = {"image": image.numpy()}
+        return lambda: session.run(None, inputs)
+
+    def _export(self, path):
+        cfg = self.cfg.clone()
+        cfg.MODEL.DETNAS.ARCH = self.space.format(path)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = build_model(cfg).eval().requires_grad_(False)
+            image = noise(self.resolution)
+        _take_statistics(model, image)
+        try:
+            return to_onnx(model, self.part, image), image
+        except (RuntimeError, ValueError) as e:
+            reason = str(e).strip().splitlines()[0]
+            raise ValueError(f"detector_latency_ms: torch cannot write the {self.part.name}: {reason}") from None
+
+
+def noise(resolution):
+    """An image (3, H, W) float32, 0..255, of coarse noise from torch's generator."""
+    height, width = resolution
+    return F.interpolate(torch.rand(1, 3, -(-height // 8), -(-width // 8)) * 255, (height, width))[0]
+
+
+def median_times(runs, seconds=None, most=None):
+    """
+    Medians of the milliseconds that functions take, in rounds in which each runs once: what else the machine does for a
+    while then slows down all of them.
+
+    Args:
+        seconds: for all of them together, once each has run :data:`FEWEST` times.
+        most: runs of each.
+    """
+    seconds, most = seconds or SECONDS, most or MOST
+    for run in runs:
+        for _ in range(WARMUP):
+            run()
+    times, end = [[] for _ in runs], time.perf_counter() + seconds
+    while len(times[0]) < FEWEST or (len(times[0]) < most and time.perf_counter() < end):
+        for run, taken in zip(runs, times):
+            start = time.perf_counter()
+            run()
+            taken.append(1e3 * (time.perf_counter() - start))
+    return [statistics.median(taken) for taken in times]
+
+
+def _for_timing(cfg):
+    """A config of the same network for a CPU, without what says nothing about its time."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.MODEL.DETNAS.CLASSES = "cpu", "", []
+    cfg.MODEL.DETNAS.ARCH = ""
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = 1.0
+    use_plain_norms(cfg)
+    return cfg
+
+
+@torch.no_grad()
+def _take_statistics(model, image):
+    """Give the batch norms the statistics of an image and its mirror image, without which all boxes would be alike."""
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d) and m.track_running_stats]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    reset_cycle_norms(model)
+    model([{"image": image}, {"image": image.flip(-1)}])
+    reset_cycle_norms(model)
+    model.eval()

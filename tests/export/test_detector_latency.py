@@ -1,0 +1,154 @@
+"""The latency of exported detectors, measured and foretold, on the demo's small space."""
+
+import importlib.util
+import json
+import random
+
+import pytest
+import torch
+
+from detnas import get_space
+from detnas.config.constraint import Constraint
+from detnas.cost.limits import Limits, without_latency
+from detnas.export import detector_latency, foretold_latency
+from detnas.export.detector_latency import DetectorMeter, median_times
+from detnas.export.foretold_latency import ForetoldLatency, foretell_latency, how_well
+
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+TINY = get_space("tiny")
+PATH = TINY.parse("01-23-01-23")
+
+
+@pytest.fixture(autouse=True)
+def few_runs(monkeypatch):
+    monkeypatch.setattr(detector_latency, "FEWEST", 2)
+    monkeypatch.setattr(detector_latency, "MOST", 2)
+    monkeypatch.setattr(foretold_latency, "RUNS", 2)
+    monkeypatch.setattr(foretold_latency, "HELD_OUT", 2)
+    monkeypatch.setattr(foretold_latency, "FITTED", 0)
+
+
+@pytest.fixture
+def cfg(toy_config, tmp_path):
+    return toy_config("toy_2_train_supernet", "OUTPUT_DIR", str(tmp_path), "SEARCH.DETECTOR_RESOLUTION", "(64, 96)")
+
+
+def test_a_larger_image_takes_longer(cfg):
+    small, large = (DetectorMeter(cfg, TINY, size)([PATH])[0] for size in ((64, 64), (512, 640)))
+    assert 0 < small < large
+
+
+@pytest.mark.parametrize("word", [["MODEL.RPN.POST_NMS_TOPK_TEST", "5"], ["MODEL.ROI_BOX_HEAD.FC_DIM", "8"]])
+def test_a_detector_of_another_config_is_measured_anew(cfg, word, tmp_path):
+    cache = str(tmp_path / "latency.json")
+    DetectorMeter(cfg, TINY, (64, 64), cache)([PATH])
+    cfg.MODEL.WEIGHTS = "other.pth"
+    assert DetectorMeter(cfg, TINY, (64, 64), cache).measured
+    cfg.merge_from_list(word)
+    assert not DetectorMeter(cfg, TINY, (64, 64), cache).measured
+
+
+def test_a_detector_has_all_the_proposals_it_can_have_and_keeps_none(cfg):
+    meter, counts = DetectorMeter(cfg, TINY, (128, 128)), []
+    build = detector_latency.build_model
+
+    def watched(config):
+        model = build(config)
+        model.proposal_generator.register_forward_hook(lambda _, inputs, output: counts.append(len(output[0][0])))
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector_latency, "build_model", watched)
+        data, image = meter._export(PATH)
+    assert counts[-1] == cfg.MODEL.RPN.POST_NMS_TOPK_TEST
+    assert len(meter.run_of(data, image)()[0]) == 0
+
+
+def test_measuring_changes_nothing_that_is_drawn_later(cfg):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    DetectorMeter(cfg, TINY, (64, 64))([PATH])
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_each_function_runs_once_a_round():
+    calls = []
+    times = median_times([lambda: calls.append("a"), lambda: calls.append("b")])
+    assert calls == ["a"] * 2 + ["b"] * 2 + ["a", "b"] * 2 and all(time >= 0 for time in times)
+
+
+def test_the_foretold_latency_is_measured_once_and_said(cfg, tmp_path, monkeypatch):
+    first = foretell_latency(cfg, TINY)
+    assert "of 2 other networks, which take" in first.words and "(tau)" in first.words
+    stored = json.loads((tmp_path / "latency.json").read_text())
+    detectors, blocks = (next(v for k, v in stored.items() if k.startswith(w)) for w in ("detectors", "blocks"))
+    assert len(detectors) == 6 and len(blocks) == 32
+    monkeypatch.setattr(detector_latency, "median_times", None)
+    monkeypatch.setattr(foretold_latency, "median_times", None)
+    again = foretell_latency(cfg, TINY)
+    assert (again.constant, again.table, again.words) == (first.constant, first.table, first.words)
+    assert first.constant > 0 and all(time > 0 for row in first.table for time in row)
+
+
+def test_a_sum_over_blocks_is_found_again_from_the_times_of_some_networks():
+    blocks = [[1.0, 2.0], [3.0, 5.0], [0.5, 0.7]]
+    times = {path: 40.0 + 1.5 * sum(ops[op] for ops, op in zip(blocks, path)) for path in ((0, 0, 0), (1, 1, 1))}
+    foretold = foretold_latency._fit(blocks, list(times), times, None)
+    assert foretold.constant == pytest.approx(40.0) and foretold((0, 1, 0)) == pytest.approx(40 + 1.5 * 6.5)
+    # Times that fall while the blocks' rise are noise.
+    noise = foretold_latency._fit(blocks, list(times), {(0, 0, 0): 50.0, (1, 1, 1): 40.0}, None)
+    assert noise((1, 1, 1)) - noise((0, 0, 0)) == pytest.approx(0.5 * 3.2)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_search_warns_where_times_are_foretold_badly(cfg, monkeypatch, busy):
+    said = []
+    monkeypatch.setattr(foretold_latency.logger, "warning", said.append)
+    monkeypatch.setattr(foretold_latency, "median_times", lambda runs, seconds, most: [1.0] * len(runs))
+    times = lambda runs: [10.0 * (1 + busy * (number % 2)) for number in range(len(runs))]  # noqa: E731
+    monkeypatch.setattr(detector_latency, "median_times", times)
+    foretell_latency(cfg, TINY)
+    assert len(said) == busy and all("errors above 5%" in line and "latency.json" in line for line in said)
+
+
+def test_how_well_says_error_and_order():
+    said = how_well(lambda path: path[0] * 1.1, {(10,): 10.0, (20,): 20.0, (30,): 30.0})
+    assert "of 3 other networks, which take 10.0 to 30.0 ms, by 10.0% on average" in said and "1.00 (tau)" in said
+
+
+def limits(cfg, constraints, objectives=()):
+    cfg.SEARCH.CONSTRAINTS, cfg.SEARCH.OBJECTIVES = list(constraints), list(objectives)
+    return Limits(cfg, TINY, lambda cfg, space: ForetoldLatency(10.0, ((1.0, 2.0, 3.0, 4.0),) * 8, None, "words"))
+
+
+def test_it_limits_is_a_cost_and_can_be_reached_or_not(cfg):
+    found = limits(cfg, ["detector_latency_ms <= 20"])
+    assert found((0,) * 8) and not found((3,) * 8) and found.costs((1,) * 8)["detector_latency_ms"] == 26.0
+    repaired = found.repair((3,) * 8, random.Random(0))
+    assert found(repaired)
+    with pytest.raises(ValueError, match="at most 17.0 ms detector_latency_ms; the smallest has 18.0 ms"):
+        limits(cfg, ["detector_latency_ms <= 17"])
+    assert "detector_latency_ms" in limits(cfg, [], ["detector_latency_ms"]).costs((0,) * 8)
+    assert "detector_latency_ms" not in limits(cfg, []).costs((0,) * 8)
+
+
+def test_a_training_does_not_ask_for_it(cfg):
+    cfg.SEARCH.CONSTRAINTS = ["detector_latency_ms <= 1e-9", "backbone_flops <= 30e6"]
+    cfg.SEARCH.OBJECTIVES = ["detector_latency_ms", "backbone_params"]
+    left = without_latency(cfg).SEARCH
+    assert left.CONSTRAINTS == ["backbone_flops <= 30e6"] and left.OBJECTIVES == ["backbone_params"]
+    assert str(Constraint.parse("detector_latency_ms <= 20")) == "detector_latency_ms <= 20.0 ms"
+
+
+def test_missing_packages_are_one_sentence(cfg, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnxs") else find(name))
+    with pytest.raises(ValueError, match="^detector_latency_ms needs onnxscript: pip install onnx onnxscript onnxrun"):
+        DetectorMeter(cfg, TINY, (64, 64))
+
+
+def test_a_network_that_gives_more_than_boxes_is_one_sentence(cfg):
+    cfg.MODEL.MASK_ON = True
+    with pytest.raises(ValueError, match="detector as one ONNX file: MODEL.MASK_ON: the network gives more than boxes"):
+        DetectorMeter(cfg, TINY, (64, 64))

@@ -1,0 +1,37 @@
+import pytest
+
+from detnas.search.candidate import Candidate
+from detnas.search.front_winners import choose_winners
+
+
+def front(*costs):
+    """Candidates with falling scores and these costs."""
+    return [Candidate((n,), score=100.0 - n, costs={"a": cost, "b": 0.0}) for n, cost in enumerate(costs)]
+
+
+def chosen(candidates, count, costs=("a",)):
+    return [c.costs["a"] for c in choose_winners(candidates, costs, count)]
+
+
+def test_winners_are_spread_over_the_cost_best_score_first():
+    candidates = front(100, 98, 95, 60, 52, 20, 10)
+    assert chosen(candidates, 1) == [100]
+    assert chosen(candidates, 3) == [100, 10, 52]
+    assert chosen(candidates, 4) == [100, 10, 52, 20]
+    assert sorted(chosen(candidates, 50)) == sorted([100, 98, 95, 60, 52, 20, 10])
+
+
+def test_what_costs_the_same_is_taken_once():
+    assert chosen(front(30, 20, 20, 10), 4) == [30, 10, 20]
+    assert chosen(front(30), 3) == [30]
+
+
+@pytest.mark.parametrize("candidates, count", [([], 3), (front(3, 2), 0)])
+def test_no_front_and_no_number_give_none(candidates, count):
+    assert choose_winners(candidates, ["a"], count) == []
+
+
+def test_costs_of_any_size_count_alike():
+    rows = [(1.0, 1e9), (0.0, 1e9), (1.0, 0.0), (0.4, 0.6e9)]
+    candidates = [Candidate((n,), score=-float(n), costs=dict(zip("ab", row))) for n, row in enumerate(rows)]
+    assert [c.path for c in choose_winners(candidates, ["a", "b"], 3)] == [(0,), (1,), (2,)]
