@@ -5,7 +5,7 @@ import sys
 import traceback
 
 #: modules whose ValueError, KeyError or FileNotFoundError is a check of user input
-_OWN_MODULES = ("detnas", "spnas", "__main__", "train_net", "search_net", "export_model", "keep_matches", "predict")
+_OWN_MODULES = ("detnas", "spnas", "__main__", "train_net", "search_net", "export_model", "keep_matches", "predict", "find_detector")
 
 
 class UnreadableImage(ValueError):

@@ -1,0 +1,101 @@
+"""Runs the steps of a plan as command lines, each in the time that is left for it; goes on where it was stopped."""
+
+import dataclasses
+import os
+import statistics
+
+from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.steps import Steps, run_step
+
+from . import schedule
+from .clock import Clock
+from .words import NAMES, clock_time, duration, step_words
+
+#: seconds of a training from which on its step is measured once more just before
+_MEASURED_FROM = 600
+#: for so many seconds
+_MEASURED_SECONDS = 8
+
+
+class Run:
+    """
+    Args:
+        plan: a :class:`detnas.own.plan.Plan`.
+        folder: of the plan.
+        root: of the project, with ``train_net.py`` and ``search_net.py``.
+        measure: see :func:`detnas.own.plan.make_plan`.
+        run: what runs a command line, see :class:`detnas.launch.steps.Steps`.
+
+    Raises:
+        ValueError: if another run uses the folder.
+    """
+
+    def __init__(self, plan, folder, root, measure, run=run_step):
+        self.plan, self.folder, self.root, self.measure = plan, folder, root, measure
+        self.writer = plan.writer(folder, root)
+        self.run_one = run
+        self.steps = Steps(folder, plan.recipe["threads"], self._run, root, what="run", otherwise="give another --output")
+        self.clock = Clock(folder, plan.spent)
+
+    def _run(self, arguments, log, say, *more):
+        def tell(progress):
+            self.clock.tick()
+            say(progress)
+
+        return self.run_one(arguments, log, tell, *more)
+
+    def command(self, step):
+        """The words behind ``python`` of a step."""
+        script = os.path.join(self.root, "search_net.py" if step == "search" else "train_net.py")
+        resume = [] if step == "search" else ["--resume"]
+        return [script, "--config-file", self.writer.path(step), *resume]
+
+    def all(self):
+        """Run what is not done yet."""
+        for step in self.plan.steps:
+            name = NAMES[step]
+            if name not in self.steps.done and step not in self.clock.begun:
+                self._begin(step)
+            self.clock.begin(step, self.clock.begun.get(step))
+            self.steps(name, *self.command(step))
+            self.clock.end()
+
+    def left(self):
+        """Seconds left, without those for what comes at the end."""
+        return self.plan.budget - self.clock.spent - self.plan.closing
+
+    def _begin(self, step):
+        """Divide the rest of the time anew, and write the config of a step for its part of it."""
+        names = self.plan.steps
+        left = names[names.index(step):]
+        spent = sum(self.clock.steps.get(done, 0.0) for done in names[:names.index(step)])
+        seconds = schedule.divide(self.left(), left, spent)[step]
+        times = self._times(step, seconds)
+        # Measuring has taken some of it.
+        seconds = schedule.divide(self.left(), left, spent)[step]
+        settings, expected = self.plan.settings(step, seconds, times)
+        getattr(self.writer, step)(**settings)
+        end = clock_time(self.left() + self.plan.closing)
+        print(f"\n[{clock_time(0)}] {NAMES[step]}, step {names.index(step) + 1} of {len(names)}: {step_words(settings)}, "
+              f"{duration(expected)}, until about {clock_time(expected)}; all done at about {end}", flush=True)
+        self.clock.begin(step, settings)
+
+    def _times(self, step, seconds):
+        """What was measured, corrected by what the supernet took, and by another measurement where there is time."""
+        times = self.plan.times
+        took = self._supernet_seconds()
+        factor = took / times.supernet_step if took else 1.0
+        slower = {name: value * factor for name, value in dataclasses.asdict(times).items() if name != "start"}
+        times = dataclasses.replace(times, **slower)
+        if step == "supernet" or step == "search" or seconds < _MEASURED_FROM:
+            return times
+        getattr(self.writer, step)(**self.plan.settings(step, seconds, times)[0])
+        found = self.measure(self.writer.path(step), _MEASURED_SECONDS, self.plan.recipe["threads"])
+        self.clock.tick(force=True)
+        return dataclasses.replace(times, **{"supernet_step" if step == "winner" else "plain_step": found["step"]})
+
+    def _supernet_seconds(self):
+        """Seconds of an iteration of the supernet's training, once it has run; None before, and if it says none."""
+        lines = read_metrics(self.writer.output("supernet")) if self.plan.search else []
+        seconds = [line["time"] for line in lines if "time" in line]
+        return statistics.median(seconds) if seconds else None
