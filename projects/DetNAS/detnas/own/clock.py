@@ -40,12 +40,12 @@ class Clock:
             self._spent += passed
             if self.step:
                 self.steps[self.step] = self.steps.get(self.step, 0.0) + passed
-            write_text(self.file, json.dumps({"spent": self._spent, "steps": self.steps, "begun": self.begun}, indent=1))
+            state = {"spent": self._spent, "steps": self.steps, "begun": self.begun}
+            write_text(self.file, json.dumps(state, indent=1))
 
-    def begin(self, step, settings):
-        """A step begins, or goes on: its settings are those of its first beginning."""
+    def begin(self, step):
+        """A step begins, or goes on; what passes from now on is its time."""
         self.tick(force=True)
-        self.begun.setdefault(step, settings)
         self.step = step
         self.tick(force=True)
 

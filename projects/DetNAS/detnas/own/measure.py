@@ -3,10 +3,11 @@ Measures what a step of a training, a recalibration and an evaluation take on th
 
     python -m detnas.own.measure --config-file CONFIG --output FILE.json [--seconds 10] [KEY VALUE ...]
 
-CONFIG is a supernet's, or that of one network, of which no candidates are measured. Nothing of its OUTPUT_DIR is changed.
+CONFIG is a supernet's, or that of one network, of which no candidates are measured. Its OUTPUT_DIR stays as it is.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -34,19 +35,28 @@ _FIRST, _FEWEST, _MOST = 3, 3, 200
 _BATCHES = 2
 
 
+class _Enough(BaseException):
+    """Ends a training that is measured; no Exception, since nothing went wrong."""
+
+
 class _Clock(HookBase):
-    def __init__(self):
-        self.times = []
+    """Notes when each step ends, and ends the training when there are enough."""
+
+    def __init__(self, seconds):
+        self.seconds, self.times = seconds, []
 
     def after_step(self):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
+        measured = self.times[_FIRST - 1:]
+        if len(measured) > _MOST or len(measured) > _FEWEST and measured[-1] - measured[0] > self.seconds:
+            raise _Enough
 
 
 def step_seconds(cfg, seconds):
     """
-    Seconds of a training step, reading included, and those until the first of them.
+    Seconds of a training step, reading included, and those until the end of the first.
 
     Args:
         cfg: changed in place; ``OUTPUT_DIR`` becomes a temporary folder.
@@ -55,14 +65,12 @@ def step_seconds(cfg, seconds):
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cfg.OUTPUT_DIR, cfg.DATASETS.TEST = folder, ()
-        trainer, clock = build_trainer(cfg), _Clock()
+        trainer, clock = build_trainer(cfg), _Clock(seconds)
         trainer.register_hooks([clock])
-        trainer.train(0, _FIRST)
-        until_first = clock.times[0] - start
-        one = max((clock.times[-1] - clock.times[0]) / (_FIRST - 1), 1e-4)
-        trainer.train(_FIRST, _FIRST + min(max(int(seconds / one), _FEWEST), _MOST))
-    measured = clock.times[_FIRST:]
-    return (measured[-1] - measured[0]) / (len(measured) - 1), until_first
+        with contextlib.suppress(_Enough):
+            trainer.train(0, _FIRST + _MOST + 1)
+    measured = clock.times[_FIRST - 1:]
+    return (measured[-1] - measured[0]) / (len(measured) - 1), clock.times[0] - start
 
 
 def candidate_seconds(cfg):

@@ -54,9 +54,11 @@ class Run:
         """Run what is not done yet."""
         for step in self.plan.steps:
             name = NAMES[step]
-            if name not in self.steps.done and step not in self.clock.begun:
-                self._begin(step)
-            self.clock.begin(step, self.clock.begun.get(step))
+            if name not in self.steps.done:
+                if step not in self.clock.begun:
+                    self._begin(step)
+                # One that was interrupted goes on as it was begun.
+                self.clock.begin(step)
             self.steps(name, *self.command(step))
             self.clock.end()
 
@@ -78,7 +80,7 @@ class Run:
         end = clock_time(self.left() + self.plan.closing)
         print(f"\n[{clock_time(0)}] {NAMES[step]}, step {names.index(step) + 1} of {len(names)}: {step_words(settings)}, "
               f"{duration(expected)}, until about {clock_time(expected)}; all done at about {end}", flush=True)
-        self.clock.begin(step, settings)
+        self.clock.begun[step] = settings
 
     def _times(self, step, seconds):
         """What was measured, corrected by what the supernet took, and by another measurement where there is time."""
