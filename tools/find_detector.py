@@ -7,10 +7,10 @@ From annotated images to a detector, in the time there is.
     python tools/find_detector.py ... --limit "backbone_flops <= 20e6"            only networks as cheap as that
     python tools/find_detector.py ... --search always                             search even where it will hardly pay
 
-It looks at images, boxes and machine, measures a step of a training and a candidate of a search, prints a plan, and runs
-it: supernet, search, the winner's training, and a plain network trained for as long in all, to see whether the search
-paid. Where that is known not to pay, the plain network alone. All is in the output folder: configs, weights, README.md
-with the results, sheet.png with boxes drawn. Stopped or killed, the same command goes on.
+It looks at images, boxes and machine, measures a step of a training and a candidate of a search, prints a plan, and
+runs it: supernet, search, the winner's training, and a plain network trained for as long in all, to see whether the
+search paid; where that is known not to pay, the plain network alone. All is in the output folder: configs, weights,
+README.md with the results, sheet.png with boxes drawn. Stopped or killed, the same command goes on.
 """
 
 import argparse
@@ -61,7 +61,8 @@ def main(argv=None, measure=measure, **settings):
         arguments = check(args)
         # Slow to import: a mistake above should not wait for torch.
         from detnas.own.outcome import finish
-        from detnas.own.plan import Plan, forecast, make_plan
+        from detnas.own.plan import Plan
+        from detnas.own.planning import make_plan
         from detnas.own.run import Run
         from detnas.own.words import plan_lines
 
@@ -71,9 +72,9 @@ def main(argv=None, measure=measure, **settings):
             plan = make_plan(arguments, args.output, ROOT, measure, lambda: time.monotonic() - start)
         else:
             print(f"The plan is that of {args.output}; it goes on.", flush=True)
-        print("\n".join(plan_lines(plan, forecast(plan))))
         run = Run(plan, args.output, ROOT, measure, **settings)
         with contextlib.closing(run.steps):
+            print("\n".join(plan_lines(plan, run.forecast())))
             if args.plan:
                 print("\nThe steps, each with a config of its own:")
                 print("\n".join(f"    python {' '.join(run.command(step))}" for step in plan.steps))

@@ -14,8 +14,8 @@ FILES = {
     "winner": "4_winner.yaml",
     "plain": "5_plain.yaml",
 }
-#: images of a batch of the recalibration and of the evaluation, and images of the recalibration
-_BATCH, RECALIBRATION_IMAGES = 25, 100
+#: images that give a candidate its batch-norm statistics
+RECALIBRATION_IMAGES = 100
 #: about so many checkpoints of a training: after a kill it goes on from the last one
 _CHECKPOINTS = 20
 
@@ -90,8 +90,8 @@ class ConfigWriter:
         """A network that needs no search."""
         settings = self._training("plain", iterations, self.parts["train"], [self.parts["test"]])
         settings["MODEL"] = {"WEIGHTS": "", "DETNAS": {"ARCH": arch}}
-        self._write(FILES["plain"], "A network of one op in all blocks, which needs no search, from random weights.", BASE,
-                    settings)
+        about = "A network of one op in all blocks, which needs no search, from random weights."
+        self._write(FILES["plain"], about, BASE, settings)
 
     def measured(self, name, step="measure"):
         """A supernet's config whose training and held-out images are those of one data set; returns the file."""
@@ -118,6 +118,7 @@ class ConfigWriter:
 
 def _shared(recipe):
     before, before_test, after, after_test, regions = recipe.proposals
+    batch = 8 if recipe.gpu else 25
     return {
         "MODEL": {
             "DETNAS": {} if recipe.space == "small" else {"SPACE": recipe.space},
@@ -140,8 +141,7 @@ def _shared(recipe):
         "DATALOADER": {"NUM_WORKERS": recipe.workers},
         "TEST": {"DETECTIONS_PER_IMAGE": recipe.detections},
         "SEARCH": {
-            "RECALIBRATION_IMAGES": RECALIBRATION_IMAGES, "RECALIBRATION_BATCH": min(_BATCH, 8 if recipe.gpu else _BATCH),
-            "EVALUATION_BATCH": min(_BATCH, 8 if recipe.gpu else _BATCH),
+            "RECALIBRATION_IMAGES": RECALIBRATION_IMAGES, "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch,
             "DETECTOR_RESOLUTION": [recipe.shorter, recipe.longer],
             **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if recipe.gpu else {}),
         },

@@ -49,6 +49,10 @@ class Facts:
         counts = np.bincount(self.boxes[:, 2].astype(int), minlength=self.images)
         return int(np.ceil(np.quantile(counts, share)))
 
+    def small_box(self):
+        """Square root of the area of which one box of ten has less, in pixels."""
+        return float(np.quantile(np.sqrt(self.boxes[:, 0] * self.boxes[:, 1]), 0.1))
+
     def rare(self):
         """The classes with few boxes, and how many they have."""
         return {name: count for name, count in self.classes.items() if count < FEW_BOXES}

@@ -77,12 +77,15 @@ def page(run, scores, best):
     for step, score in scores.items():
         what = "winner of the search" if step == "winner" else f"plain network, {plan.plain[0]}"
         seconds = searched if step == "winner" else clock.steps.get(step, 0.0)
-        rows.append([what, score.get("AP"), score.get("AP50"), duration(seconds), writer.path(step),
-                     os.path.join(writer.output(step), "model_final.pth")])
-    headers = ["detector", "AP on the test images", "AP50", "time, of all its steps", "config", "weights"]
+        weights = os.path.join(writer.output(step), "model_final.pth")
+        rows.append([what, score.get("AP"), score.get("AP50"), duration(seconds), writer.path(step), weights])
+    headers = ["detector", "AP on the test images", "AP50", "time of all its steps", "config", "weights"]
     commands = [f"    python {step['command']}" for step in run.steps.done.values()]
-    files = [("settings of all steps", writer.base()), ("test images with boxes drawn", os.path.join(run.folder, SHEET)),
-             ("output of the commands", os.path.join(run.folder, "log"))]
+    files = [
+        ("settings of all steps", writer.base()),
+        ("test images with boxes drawn", os.path.join(run.folder, SHEET)),
+        ("output of the commands", os.path.join(run.folder, "log")),
+    ]
     if plan.search:
         files.insert(1, ("everything of the search", os.path.join(writer.output("search"), "report.html")))
     return "\n".join([
@@ -101,11 +104,9 @@ def _verdict(plan, scores, best):
     if len(scores) == 2:
         gain = (scores["winner"].get("AP") or 0.0) - (scores["plain"].get("AP") or 0.0)
         if gain > 0:
-            return f"The search paid: its winner is {gain:.1f} AP better than the plain network, trained as long in all."
-        return (f"The search did not pay: the plain network, trained as long in all, is {-gain:.1f} AP better than its "
-                "winner. Take the plain network.")
+            return f"The search paid: its winner is {gain:.1f} AP better than the plain network in as much time."
+        return (f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner in as much time. "
+                "Take the plain network.")
     if best == "winner":
         return "The winner of the search was not compared with a plain network."
     return f"A plain network was trained for the whole time: {plan.why}."
-
-

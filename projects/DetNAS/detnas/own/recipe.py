@@ -13,7 +13,7 @@ _STEP = 8
 _HOURS = {"1.3G": (math.inf, 24), "300M": (2, 0), "tiny": (0.5, math.inf), "small": (0, math.inf)}
 #: training images below which the large space is not tried
 _LARGE_NEEDS = 20_000
-#: iterations that a supernet needs at least (docs/ground_truth.md, docs/own_data.md); with fewer a smaller space is taken
+#: iterations that a supernet needs at least (docs/ground_truth.md); with fewer a smaller space is taken
 NEEDED_ITERATIONS = 2000
 
 
@@ -40,16 +40,18 @@ class Kind:
     proposals: tuple
 
 
+#: the default of the search, which limits nothing in a small space
+_300M = "backbone_flops <= 300e6"
 KINDS = {
     # The outlines' space of four blocks, as in configs/demo/bccd_small_*.yaml.
-    "small": Kind("demo/Base-outlines-FPN.yaml", 16, 96, 160, 8, 0.1, "backbone_flops <= 300e6", (200, 100, 60, 40, 32)),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 20, 128, 256, 8, 0.04, "backbone_flops <= 300e6", (200, 200, 200, 100, 32)),
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 28, 160, 480, 4, 0.02, "backbone_flops <= 300e6", (500, 300, 300, 200, 64)),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 16, 96, 160, 8, 0.1, _300M, (200, 100, 60, 40, 32)),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 20, 128, 256, 8, 0.04, _300M, (200, 200, 200, 100, 32)),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 28, 160, 480, 4, 0.02, _300M, (500, 300, 300, 200, 64)),
 }
 #: with a GPU, the paper's detector (configs/demo/bccd_gpu_*.yaml)
 _PROPOSALS = (2000, 1000, 1000, 1000, 512)
 GPU_KINDS = {
-    "300M": Kind("COCO/Base-FPN.yaml", 32, 256, 800, 16, 0.04, "backbone_flops <= 300e6", _PROPOSALS),
+    "300M": Kind("COCO/Base-FPN.yaml", 32, 256, 800, 16, 0.04, _300M, _PROPOSALS),
     "1.3G": Kind("COCO/Base-FPN.yaml", 32, 256, 800, 16, 0.04, "backbone_flops <= 1.3e9", _PROPOSALS),
 }
 
@@ -112,8 +114,7 @@ def image_size(facts, kind):
     """
     shorter_sides, longer_sides = facts.sizes.min(1), facts.sizes.max(1)
     side = float(np.median(shorter_sides))
-    small = float(np.quantile(box_sizes(facts.boxes[:, 0], facts.boxes[:, 1]), 0.1))
-    wanted = side * kind.smallest_box / small
+    wanted = side * kind.smallest_box / facts.small_box()
     # Resizing by little blurs and saves nothing.
     wanted = side if wanted > 0.75 * side else wanted
     shorter = min(max(wanted, kind.shortest), kind.longest)

@@ -9,6 +9,7 @@ from detnas.launch.steps import Steps, run_step
 
 from . import schedule
 from .clock import Clock
+from .plan import forecast
 from .words import NAMES, clock_time, duration, step_words
 
 #: seconds of a training from which on its step is measured once more just before
@@ -33,8 +34,8 @@ class Run:
     def __init__(self, plan, folder, root, measure, run=run_step):
         self.plan, self.folder, self.root, self.measure = plan, folder, root, measure
         self.writer = plan.writer(folder, root)
-        self.run_one = run
-        self.steps = Steps(folder, plan.recipe["threads"], self._run, root, what="run", otherwise="give another --output")
+        self.run_one, threads = run, plan.recipe["threads"]
+        self.steps = Steps(folder, threads, self._run, root, what="run", otherwise="give another --output")
         self.clock = Clock(folder, plan.spent)
 
     def _run(self, arguments, log, say, *more):
@@ -66,20 +67,31 @@ class Run:
         """Seconds left, without those for what comes at the end."""
         return self.plan.budget - self.clock.spent - self.plan.closing
 
+    def forecast(self):
+        """[(step, its settings, seconds)] of the steps that are not done, see :func:`detnas.own.plan.forecast`."""
+        left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
+        spent = sum(self.clock.steps.get(step, 0.0) for step in self.plan.steps if step not in left)
+        found = forecast(self.plan, self.left(), left, spent)
+        # One that was interrupted goes on as it was begun.
+        return [(step, self.clock.begun.get(step, settings), seconds) for step, settings, seconds in found]
+
+    def _seconds(self, step):
+        """Those that a step has which is the next one."""
+        names = self.plan.steps
+        spent = sum(self.clock.steps.get(done, 0.0) for done in names[:names.index(step)])
+        return schedule.divide(self.left(), names[names.index(step):], spent)[step]
+
     def _begin(self, step):
         """Divide the rest of the time anew, and write the config of a step for its part of it."""
         names = self.plan.steps
-        left = names[names.index(step):]
-        spent = sum(self.clock.steps.get(done, 0.0) for done in names[:names.index(step)])
-        seconds = schedule.divide(self.left(), left, spent)[step]
-        times = self._times(step, seconds)
+        times = self._times(step, self._seconds(step))
         # Measuring has taken some of it.
-        seconds = schedule.divide(self.left(), left, spent)[step]
-        settings, expected = self.plan.settings(step, seconds, times)
+        settings, expected = self.plan.settings(step, self._seconds(step), times)
         getattr(self.writer, step)(**settings)
         end = clock_time(self.left() + self.plan.closing)
-        print(f"\n[{clock_time(0)}] {NAMES[step]}, step {names.index(step) + 1} of {len(names)}: {step_words(settings)}, "
-              f"{duration(expected)}, until about {clock_time(expected)}; all done at about {end}", flush=True)
+        print(f"\n[{clock_time(0)}] step {names.index(step) + 1} of {len(names)}, {NAMES[step]}: "
+              f"{step_words(settings)}, {duration(expected)}, done at about {clock_time(expected)}; all done at about "
+              f"{end}", flush=True)
         self.clock.begun[step] = settings
 
     def _times(self, step, seconds):

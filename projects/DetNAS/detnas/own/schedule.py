@@ -55,6 +55,8 @@ def divide(rest, steps, spent=0.0):
     """
     rest = max(rest, 0.0)
     searched = [step for step in steps if step != PLAIN]
+    if not steps:
+        return {}
     if not searched:
         # Alone it gets everything; after a search no more than that.
         return {PLAIN: min(rest, spent) if spent else rest}
@@ -122,9 +124,9 @@ def should_search(hours, images, gpu, plain_fits):
         return True, f"all 3x3 does not meet the limits, so a mixture has to be found ({page})"
     least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
     if hours < least:
-        return False, (f"in less than {least:g} hours {'with a GPU' if gpu else 'on a CPU'} the plain network was better "
-                       f"wherever both were measured ({page})")
+        where = f"less than {least * 60:g} minutes " + ("with a GPU" if gpu else "on a CPU")
+        return False, f"in {where} the plain network was better wherever both were measured ({page})"
     if images < SEARCH_IMAGES:
-        return False, (f"with {images} training images, fewer than {SEARCH_IMAGES}, the held-out ones cannot tell networks "
-                       f"apart: on blood cells the plain network was better ({page})")
+        return False, (f"with {images} training images, fewer than {SEARCH_IMAGES}, the held-out ones cannot tell "
+                       f"networks apart: on blood cells the plain network was better ({page})")
     return True, f"{hours:g} hours and {images} training images: long and many enough for a search to pay ({page})"

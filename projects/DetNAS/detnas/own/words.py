@@ -2,6 +2,9 @@
 
 import datetime
 
+#: sides in pixels below which an object is hardly found
+HARD_TO_FIND = 8
+
 #: step -> what it is called
 NAMES = {
     "supernet": "supernet",
@@ -43,34 +46,31 @@ def plan_lines(plan, steps):
         list of lines.
     """
     facts, images, recipe, times = plan.facts, plan.images, plan.recipe, plan.times
-    lines = [("data", _data(plan), "")]
-    if facts["without_boxes"]:
-        lines.append(("images without boxes", facts["without_boxes"], "left out of the trainings, and part of every test"))
-    if facts["rare"]:
-        named = ", ".join(f"{name} {count}" for name, count in list(facts["rare"].items())[:5])
-        more = f" and {len(facts['rare']) - 5} more" if len(facts["rare"]) > 5 else ""
-        lines.append(("classes with few boxes", named + more, "their AP says little, and no search can go by it"))
+    lines = [("data", _data(plan), ""), *_oddities(plan)]
     if not plan.arguments["test"]:
-        lines.append(("test images", images["test"], "no --test was given, so these were held out: nothing learns from them"))
-    lines.append(("machine", f"{plan.machine['cores']} cores, {plan.machine['gpu'] or 'no GPU'}",
-                  f"torch gets {recipe['threads']} thread(s)"))
+        lines.append(("test images", images["test"], "no --test was given, so these were held out: nothing learns from "
+                      "them"))
+    gpu = plan.machine["gpu"] or "no GPU"
+    lines.append(("machine", f"{plan.machine['cores']} cores, {gpu}", f"torch gets {recipe['threads']} of them"))
     lines.append(("search", "yes" if plan.search else "no, a plain network for the whole time", plan.why))
     if plan.search:
         lines.append(("held out for the search", f"{images['holdout']} of {images['train']} training images",
                       "candidates are compared on them; winner and plain network train on all"))
         if not plan.plain:
             lines.append(("plain network", "none", "no network of one op meets the limits"))
+    anchors = "; ".join(" ".join(map(str, level)) for level in recipe["anchors"])
     lines += [
-        ("space", recipe["space"], f"a supernet's step takes {times.supernet_step:.2f} s, of {plan.plain[0] if plan.plain else 'all 3x3'} "
-                                   f"{times.plain_step:.2f} s, of {recipe['batch']} images"),
+        ("space", recipe["space"], f"a step of its supernet takes {times.supernet_step:.2f} s, of all 3x3 "
+                                   f"{times.plain_step:.2f} s"),
         ("image size", f"{recipe['shorter']}, longer side up to {recipe['longer']} pixels",
-         f"most images are resized to {recipe['scale']:.0%}, so that small boxes keep enough pixels"),
-        ("anchors", "; ".join(" ".join(map(str, level)) for level in recipe["anchors"]) + " pixels, height to width "
-         + " ".join(map(str, recipe["ratios"])), "from the sizes and shapes of the boxes after resizing"),
+         f"most images are resized to {recipe['scale']:.0%}: {_size_reason(facts, recipe)}"),
+        ("anchors", f"{anchors} pixels, height to width {' '.join(map(str, recipe['ratios']))}",
+         "from sizes and shapes of the boxes after resizing"),
         ("batch", f"{recipe['batch']} images, learning rate {recipe['rate']:g}", f"as in configs/{recipe['base']}"),
-        ("limits", ", ".join(plan.arguments["limit"]) or recipe["constraint"],
-         "--limit" if plan.arguments["limit"] else "that of the space"),
     ]
+    if plan.search:
+        given = plan.arguments["limit"]
+        lines.append(("limits", ", ".join(given) or recipe["constraint"], "--limit" if given else "that of the space"))
     passed = 0.0
     for step, settings, seconds in steps:
         passed += seconds
@@ -84,9 +84,31 @@ def _supernet_note(settings):
     return "; 17 paths are evaluated twice" if settings["evaluate"] else "; no time to look at its ranking"
 
 
+def _oddities(plan):
+    """What the user may not know of the data."""
+    facts, lines = plan.facts, []
+    if facts["in_both"]:
+        lines.append(("images in both --train and --test", facts["in_both"], "figures on the test will be too good"))
+    if facts["without_boxes"]:
+        lines.append(("training images without boxes", facts["without_boxes"],
+                      "left out of the trainings; held out ones count in tests"))
+    if facts["rare"]:
+        named = ", ".join(f"{name} {count}" for name, count in list(facts["rare"].items())[:5])
+        more = f" and {len(facts['rare']) - 5} more" if len(facts["rare"]) > 5 else ""
+        lines.append(("classes with few boxes", named + more, "their AP says little, and no search can go by it"))
+    return lines
+
+
+def _size_reason(facts, recipe):
+    small = facts["small_box"] * recipe["scale"]
+    return f"one box of ten then has a side of {small:.0f} pixels or less" + (
+        ", which is hard to find; more --hours or a GPU allow larger images" if small < HARD_TO_FIND else "")
+
+
 def _data(plan):
     facts = plan.facts
     low_h, low_w, high_h, high_w = facts["sizes"]
     size = f"{low_w}x{low_h}" if (low_h, low_w) == (high_h, high_w) else f"{low_w}x{low_h} to {high_w}x{high_h}"
-    return (f"{plan.images['train']} training images of {size} pixels, {facts['boxes']} boxes, {facts['classes']} classes; "
-            f"{plan.images['test']} test images")
+    images = plan.images
+    return (f"{images['train']} training images of {size} pixels, {facts['boxes']} boxes, {facts['classes']} classes; "
+            f"{images['test']} test images")
