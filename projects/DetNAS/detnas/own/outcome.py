@@ -101,8 +101,8 @@ def page(run, scores, best):
 
 def _verdict(plan, scores, best):
     """Whether the search paid, in a sentence."""
-    if len(scores) == 2:
-        gain = (scores["winner"].get("AP") or 0.0) - (scores["plain"].get("AP") or 0.0)
+    if len(scores) == 2 and None not in (scores["winner"].get("AP"), scores["plain"].get("AP")):
+        gain = scores["winner"]["AP"] - scores["plain"]["AP"]
         if gain > 0:
             return f"The search paid: its winner is {gain:.1f} AP better than the plain network in as much time."
         return (f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner in as much time. "

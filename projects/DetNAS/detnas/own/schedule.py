@@ -62,8 +62,8 @@ def divide(rest, steps, spent=0.0):
         return {PLAIN: min(rest, spent) if spent else rest}
     time = rest
     if PLAIN in steps:
-        # Half of all; if the steps before took more than that, still a quarter of what is left.
-        time = max((rest + spent) / 2 - spent, rest / 4)
+        # Half of all; if the steps before took more than that, still a part of what is left.
+        time = max((rest + spent) / 2 - spent, rest / 8)
     whole = sum(SHARES[step] for step in searched)
     shares = {step: time * SHARES[step] / whole for step in searched}
     return {**shares, **({PLAIN: rest - time} if PLAIN in steps else {})}
