@@ -16,6 +16,7 @@ from detnas.data import outlines
 from detnas.data.datasets import parse_dataset_name
 from detnas.own import anchors, outcome, recipe, schedule
 from detnas.own.facts import Facts, look
+from detnas.own.pace import Pace, TooSlow
 from detnas.own.parts import hold_out
 from detnas.own.planning import plain_network
 from detnas.own.run import Run
@@ -341,3 +342,44 @@ def test_the_sheet_takes_images_of_all_the_set_and_no_name_twice():
     chosen = outcome.sheet_images(files)
     assert len(chosen) == 12 and chosen[0] == "other/00.jpg" and chosen[-1] == "folder/22.jpg"
     assert outcome.sheet_images(files[:3]) == files[:3]
+
+
+def test_a_training_that_is_too_slow_is_told_how_many_iterations_fit():
+    now = 0.0
+    pace = Pace(100.0, beside=10.0, start=5.0, clock=lambda: now)
+
+    def say(second, iteration, total=150):
+        nonlocal now
+        now = second
+        pace.check(f"iteration {iteration}/{total}  loss 1.0")
+
+    pace.check("generation 1/4  candidate 3/64  ...")
+    say(10, 1)
+    # Too early to tell.
+    say(20, 3)
+    # 2 iterations a second would be in time; one is not: 50 s are left at
+    # second 40, five of them for another start.
+    say(40, 61)
+    pace.first = 1, 10.0
+    with pytest.raises(TooSlow) as caught:
+        say(40, 31)
+    assert caught.value.iterations == 31 + 45
+    # A training that is late by little goes on.
+    pace.first = 1, 10.0
+    say(40, 31, total=85)  # 54 s for 50
+
+
+def test_a_slow_training_is_shortened_and_goes_on(tool, images, tmp_path, capsys):
+    words, commands = arguments(images, tmp_path, "--search", "never"), []
+
+    def run(command, log, say, *more):
+        commands.append(command)
+        if command[0].endswith("train_net.py") and len(commands) == 1:
+            raise TooSlow(5)
+        return run_here(command, log, say, *more)
+
+    tool.main(words, lambda *_: MEASURED, run=run)
+    assert "slower than measured, so it ends after 5 iterations" in capsys.readouterr().out
+    assert commands[0] == commands[1] and len(commands) == 3
+    assert yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]["MAX_ITER"] == 5
+    assert json.loads((tmp_path / "clock.json").read_text())["begun"]["plain"]["iterations"] == 5

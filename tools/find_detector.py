@@ -16,6 +16,7 @@ README.md with the results, sheet.png with boxes drawn. Stopped or killed, the s
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,6 +101,8 @@ def parser():
 
 
 if __name__ == "__main__":
+    # The step that runs is told, too, and saves a checkpoint.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped. Start again to go on."))
     try:
         main()
     except StepFailed as e:

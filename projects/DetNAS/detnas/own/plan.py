@@ -58,7 +58,7 @@ class Plan:
     @property
     def closing(self):
         """Seconds that report and drawings take at the end."""
-        return (3 if self.search else 2) * self.measured["start"]
+        return (4 if self.search else 2.5) * self.measured["start"]
 
     @property
     def steps(self):

@@ -9,6 +9,7 @@ from detnas.launch.steps import Steps, run_step
 
 from . import schedule
 from .clock import Clock
+from .pace import Pace, TooSlow
 from .plan import forecast
 from .words import NAMES, clock_time, duration, step_words
 
@@ -39,9 +40,18 @@ class Run:
         self.clock = Clock(folder, plan.spent)
 
     def _run(self, arguments, log, say, *more):
+        # Pictures and reports have no pace.
+        step, times = self.clock.step, self.plan.times
+        pace = None
+        if step and "iterations" in self.clock.begun[step]:
+            left = self.clock.begun[step]["seconds"] - self.clock.steps.get(step, 0.0)
+            pace = Pace(left, times.evaluation * self.plan.images["test"] * (step != "supernet"), times.start)
+
         def tell(progress):
             self.clock.tick()
             say(progress)
+            if pace:
+                pace.check(progress)
 
         return self.run_one(arguments, log, tell, *more)
 
@@ -60,8 +70,24 @@ class Run:
                     self._begin(step)
                 # One that was interrupted goes on as it was begun.
                 self.clock.begin(step)
-            self.steps(name, *self.command(step))
+            self._until_done(step)
             self.clock.end()
+
+    def _until_done(self, step):
+        """Run a step; a training that turns out too slow is stopped, shortened, and goes on."""
+        while True:
+            try:
+                return self.steps(NAMES[step], *self.command(step))
+            except TooSlow as e:
+                settings = self.clock.begun[step]
+                print(f"\n[{clock_time(0)}] {NAMES[step]}: slower than measured, so it ends after {e.iterations} "
+                      f"iterations in place of {settings['iterations']}", flush=True)
+                settings["iterations"] = e.iterations
+                self._write(step, settings)
+                self.clock.tick(force=True)
+
+    def _write(self, step, settings):
+        getattr(self.writer, step)(**{name: value for name, value in settings.items() if name != "seconds"})
 
     def left(self):
         """Seconds left, without those for what comes at the end."""
@@ -87,12 +113,12 @@ class Run:
         times = self._times(step, self._seconds(step))
         # Measuring has taken some of it.
         settings, expected = self.plan.settings(step, self._seconds(step), times)
-        getattr(self.writer, step)(**settings)
+        self._write(step, settings)
         end = clock_time(self.left() + self.plan.closing)
         print(f"\n[{clock_time(0)}] step {names.index(step) + 1} of {len(names)}, {NAMES[step]}: "
               f"{step_words(settings)}, {duration(expected)}, done at about {clock_time(expected)}; all done at about "
               f"{end}", flush=True)
-        self.clock.begun[step] = settings
+        self.clock.begun[step] = {**settings, "seconds": expected}
 
     def _times(self, step, seconds):
         """What was measured, corrected by what the supernet took, and by another measurement where there is time."""
@@ -103,7 +129,7 @@ class Run:
         times = dataclasses.replace(times, **slower)
         if step == "supernet" or step == "search" or seconds < _MEASURED_FROM:
             return times
-        getattr(self.writer, step)(**self.plan.settings(step, seconds, times)[0])
+        self._write(step, self.plan.settings(step, seconds, times)[0])
         found = self.measure(self.writer.path(step), _MEASURED_SECONDS, self.plan.recipe["threads"])
         self.clock.tick(force=True)
         return dataclasses.replace(times, **{"supernet_step" if step == "winner" else "plain_step": found["step"]})
