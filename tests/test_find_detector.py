@@ -96,8 +96,8 @@ def test_square_boxes_get_one_shape_and_long_ones_three():
 
 def test_an_image_is_as_large_as_its_small_boxes_need():
     kind = recipe.KINDS["tiny"]
-    # 640x480 with boxes of 60 pixels: a third is enough for 20 pixels.
-    assert recipe.image_size(facts([(480, 640)] * 3, [(60, 60, 0)] * 10), kind) == (160, 216, pytest.approx(1 / 3))
+    # 640x480 with boxes of 84 pixels: a third is enough for 28 pixels.
+    assert recipe.image_size(facts([(480, 640)] * 3, [(84, 84, 0)] * 10), kind) == (160, 216, pytest.approx(1 / 3))
     # Small objects in a large image come up against what there is time for; in a small one, nothing is enlarged.
     assert recipe.image_size(facts([(2000, 3000)], [(30, 30, 0)]), kind)[:2] == (256, 384)
     assert recipe.image_size(facts([(96, 96)], [(5, 5, 0)]), kind)[:2] == (96, 96)

@@ -24,8 +24,8 @@ class Kind:
 
     Args:
         base: config, below ``configs``.
-        smallest_box: pixels that one of the small boxes (one of ten is smaller) shall have; shortest, longest: limits
-            of the image's shorter side, in pixels.
+        smallest_box: pixels that the side of a small box (one of ten is smaller) shall have, as on the blood cells in
+            docs/bccd.md; shortest, longest: limits of the image's shorter side, in pixels.
         batch, rate, constraint: images, learning rate, and limit of the search where the user gives none.
         proposals: before and after the suppression, for the training and the test, and regions an image to learn from.
     """
@@ -44,15 +44,15 @@ class Kind:
 _300M = "backbone_flops <= 300e6"
 KINDS = {
     # The outlines' space of four blocks, as in configs/demo/bccd_small_*.yaml.
-    "small": Kind("demo/Base-outlines-FPN.yaml", 16, 96, 160, 8, 0.1, _300M, (200, 100, 60, 40, 32)),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 20, 128, 256, 8, 0.04, _300M, (200, 200, 200, 100, 32)),
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 28, 160, 480, 4, 0.02, _300M, (500, 300, 300, 200, 64)),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 8, 0.1, _300M, (200, 100, 60, 40, 32)),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 8, 0.04, _300M, (200, 200, 200, 100, 32)),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 4, 0.02, _300M, (500, 300, 300, 200, 64)),
 }
 #: with a GPU, the paper's detector (configs/demo/bccd_gpu_*.yaml)
 _PROPOSALS = (2000, 1000, 1000, 1000, 512)
 GPU_KINDS = {
-    "300M": Kind("COCO/Base-FPN.yaml", 32, 256, 800, 16, 0.04, _300M, _PROPOSALS),
-    "1.3G": Kind("COCO/Base-FPN.yaml", 32, 256, 800, 16, 0.04, "backbone_flops <= 1.3e9", _PROPOSALS),
+    "300M": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 16, 0.04, _300M, _PROPOSALS),
+    "1.3G": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 16, 0.04, "backbone_flops <= 1.3e9", _PROPOSALS),
 }
 
 
