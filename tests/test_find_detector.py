@@ -346,27 +346,28 @@ def test_the_sheet_takes_images_of_all_the_set_and_no_name_twice():
 
 def test_a_training_that_is_too_slow_is_told_how_many_iterations_fit():
     now = 0.0
-    pace = Pace(100.0, beside=10.0, start=5.0, clock=lambda: now)
+    pace = Pace(100.0, [(75, 4.0), (150, 10.0)], start=5.0, clock=lambda: now)
 
-    def say(second, iteration, total=150):
+    def say(second, iteration):
         nonlocal now
         now = second
-        pace.check(f"iteration {iteration}/{total}  loss 1.0")
+        pace.check(f"iteration {iteration}/150  loss 1.0")
 
     pace.check("generation 1/4  candidate 3/64  ...")
     say(10, 1)
     # Too early to tell.
-    say(20, 3)
-    # 2 iterations a second would be in time; one is not: 50 s are left at
-    # second 40, five of them for another start.
-    say(40, 61)
-    pace.first = 1, 10.0
+    say(20, 21)
+    # Two iterations a second are in time, the evaluation in the middle of these lines, too.
+    for second, iteration in ((30, 41), (40, 61), (54, 81)):
+        say(second, iteration)
+    # One in three seconds is not: at second 70 there are 20 left without the evaluation, and 5 are for another start.
+    pace.paces = [3.0] * 5
     with pytest.raises(TooSlow) as caught:
-        say(40, 31)
-    assert caught.value.iterations == 31 + 45
+        say(70, 85)
+    assert caught.value.iterations == 85 + 5
     # A training that is late by little goes on.
-    pace.first = 1, 10.0
-    say(40, 31, total=85)  # 54 s for 50
+    pace.paces = [0.4] * 5
+    say(72, 86)
 
 
 def test_a_slow_training_is_shortened_and_goes_on(tool, images, tmp_path, capsys):

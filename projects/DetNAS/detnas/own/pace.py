@@ -1,6 +1,7 @@
 """Whether a training is as fast as it was planned, from the lines that it says of its progress."""
 
 import re
+import statistics
 import time
 
 #: a training may take so much longer than planned, as a share of its time
@@ -22,15 +23,15 @@ class TooSlow(Exception):
 class Pace:
     """
     Args:
-        seconds: that the training has left from now on, with its start and its last evaluation.
-        beside: seconds of that evaluation.
+        seconds: that the training has left from now on, with its start and its evaluations.
+        pauses: list of (iteration, seconds) of the evaluations, which come after so many iterations.
         start: seconds that a start takes.
         clock: function that gives seconds.
     """
 
-    def __init__(self, seconds, beside, start, clock=time.monotonic):
-        self.seconds, self.beside, self.start, self.clock = seconds, beside, start, clock
-        self.began, self.first = clock(), None
+    def __init__(self, seconds, pauses, start, clock=time.monotonic):
+        self.seconds, self.pauses, self.start, self.clock = seconds, pauses, start, clock
+        self.began, self.first, self.last, self.paces = clock(), None, None, []
 
     def check(self, progress):
         """
@@ -45,12 +46,16 @@ class Pace:
             return
         done, total, now = int(match[1]), int(match[2]), self.clock()
         if self.first is None:
-            self.first = done, now
+            self.first = self.last = done, now
             return
-        passed = now - self.first[1]
-        if done == self.first[0] or passed < max(_AFTER, _SHARE * self.seconds):
+        if done > self.last[0]:
+            self.paces.append((now - self.last[1]) / (done - self.last[0]))
+            self.last = done, now
+        if not self.paces or now - self.first[1] < max(_AFTER, _SHARE * self.seconds):
             return
-        each, left = passed / (done - self.first[0]), self.seconds - (now - self.began) - self.beside
+        # The median: between two lines there may be an evaluation.
+        each = statistics.median(self.paces)
+        left = self.seconds - (now - self.began) - sum(seconds for after, seconds in self.pauses if after >= done)
         over = each * (total - done) - left
         if over <= TOLERANCE * self.seconds or over <= _SAVES * self.start:
             return

@@ -89,8 +89,7 @@ class Plan:
             settings = {"candidates": number, "generation": schedule.GENERATION, "racing": racing}
             return settings, beside + number * each
         if step == "supernet":
-            look = times.candidate(min(RECALIBRATION_IMAGES, images["search"]), min(LOOK_IMAGES, images["holdout"]))
-            look *= 2 * _LOOK_PATHS
+            look = 2 * self._look(times)
             evaluate = look <= _LOOK_SHARE * seconds
             beside, each = times.start + look * evaluate, times.supernet_step
             number = schedule.iterations(seconds, beside, each)
@@ -101,6 +100,18 @@ class Plan:
         number = schedule.iterations(seconds, beside, each)
         settings = {"iterations": number, **({"arch": self.plain[1]} if step == schedule.PLAIN else {})}
         return settings, beside + number * each
+
+    def _look(self, times):
+        """Seconds of a look at how the supernet ranks some paths."""
+        search, held_out = min(RECALIBRATION_IMAGES, self.images["search"]), min(LOOK_IMAGES, self.images["holdout"])
+        return _LOOK_PATHS * times.candidate(search, held_out)
+
+    def pauses(self, step, settings):
+        """[(iteration, seconds)] of the evaluations of a training."""
+        last = settings["iterations"]
+        if step != "supernet":
+            return [(last, self.times.evaluation * self.images["test"])]
+        return [(-(-last // 2), self._look(self.times)), (last, self._look(self.times))] if settings["evaluate"] else []
 
     def save(self, folder):
         write_text(os.path.join(folder, PLAN_FILE), json.dumps(dataclasses.asdict(self), indent=1))

@@ -41,11 +41,11 @@ class Run:
 
     def _run(self, arguments, log, say, *more):
         # Pictures and reports have no pace.
-        step, times = self.clock.step, self.plan.times
-        pace = None
+        step, pace = self.clock.step, None
         if step and "iterations" in self.clock.begun[step]:
-            left = self.clock.begun[step]["seconds"] - self.clock.steps.get(step, 0.0)
-            pace = Pace(left, times.evaluation * self.plan.images["test"] * (step != "supernet"), times.start)
+            settings = self.clock.begun[step]
+            left = settings["seconds"] - self.clock.steps.get(step, 0.0)
+            pace = Pace(left, self.plan.pauses(step, settings), self.plan.times.start)
 
         def tell(progress):
             self.clock.tick()
