@@ -325,6 +325,19 @@ def test_without_a_search_the_plain_network_has_the_whole_time(tool, images, tmp
     assert 10 < solver["MAX_ITER"] <= 18
 
 
+def test_data_in_voc_form_is_divided_trained_on_and_tested(tool, images, tmp_path, capsys):
+    write_voc(images, tmp_path / "voc")
+    words = ["--train", f"voc:{tmp_path}/voc:all", "--hours", "0.01", "--output", str(tmp_path / "out")]
+    tool.main([*words, "--search", "always", "--plan"], lambda *_: MEASURED)
+    # 24 images: 4 for the test, and of the other 20 again 4 for the search.
+    lists = {file.stem for file in (tmp_path / "voc" / "ImageSets" / "Main").glob("*.txt")}
+    assert lists == {"all", "all_train_20", "all_test_4", "all_train_20_search_16", "all_train_20_holdout_4"}
+    words[-1] = str(tmp_path / "alone")
+    tool.main(words, lambda *_: MEASURED, run=run_here)
+    assert "plain network, all 3x3" in capsys.readouterr().out
+    assert set(outcome.test_scores(str(tmp_path / "alone" / "plain"))) == {"AP", "AP50"}
+
+
 def test_a_slower_step_shortens_the_next(tmp_path):
     clock = types.SimpleNamespace(steps={"supernet": 500.0, "search": 100.0}, spent=600.0)
     run = types.SimpleNamespace(

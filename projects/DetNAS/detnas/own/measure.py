@@ -30,9 +30,9 @@ from detnas.space import single_op_paths
 from detnas.training.trainer import build_trainer
 
 #: steps until the first images are read, and fewest and most that are measured
-_FIRST, _FEWEST, _MOST = 3, 3, 200
-#: batches of a recalibration and of an evaluation
-_BATCHES = 2
+_FIRST, _FEWEST, _MOST = 2, 2, 200
+#: batches of a recalibration and of an evaluation, and most images of each
+_BATCHES, _IMAGES = 2, 8
 
 
 class _Enough(BaseException):
@@ -75,6 +75,8 @@ def step_seconds(cfg, seconds):
 
 def candidate_seconds(cfg):
     """Seconds of an image of a recalibration and of an evaluation, over two batches each, on random weights."""
+    for name in ("RECALIBRATION_BATCH", "EVALUATION_BATCH"):
+        cfg.SEARCH[name] = min(cfg.SEARCH[name], _IMAGES)
     cfg.SEARCH.RECALIBRATION_IMAGES = _BATCHES * cfg.SEARCH.RECALIBRATION_BATCH
     evaluator = CandidateEvaluator(cfg, None)
     evaluator.supernet.path = (0,) * evaluator.supernet.space.num_blocks

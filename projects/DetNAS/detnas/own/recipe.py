@@ -1,6 +1,7 @@
 """Which detector suits the boxes, the machine and the time: space, image size, anchors, batch."""
 
 import math
+import os
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def recipe(space, facts, machine):
         space, kind.base, shorter, longer, scale, anchors, aspect_ratios(widths, heights), kind.batch, kind.rate,
         kind.constraint, proposals, max(100, 2 * full),
         # For networks this small a second thread costs more time than it saves.
-        threads=1 if space == "small" else machine["cores"],
+        threads=int(os.environ.get("OMP_NUM_THREADS") or (1 if space == "small" else machine["cores"])),
         workers=min(6, max(1, machine["cores"] - 1)) if machine["gpu"] else 1,
         gpu=bool(machine["gpu"]),
     )

@@ -110,5 +110,6 @@ def _data(plan):
     low_h, low_w, high_h, high_w = facts["sizes"]
     size = f"{low_w}x{low_h}" if (low_h, low_w) == (high_h, high_w) else f"{low_w}x{low_h} to {high_w}x{high_h}"
     images = plan.images
-    return (f"{images['train']} training images of {size} pixels, {facts['boxes']} boxes, {facts['classes']} classes; "
-            f"{images['test']} test images")
+    classes = f"{facts['classes']} class" + ("es" if facts["classes"] > 1 else "")
+    return (f"{images['train']} training images of {size} pixels, {facts['boxes']} boxes, {classes}; {images['test']} "
+            "test images")
