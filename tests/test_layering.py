@@ -22,6 +22,7 @@ LAYERS = [
     {"export"},
     {"search"},
     {"report"},
+    {"own"},
     {"commands"},
 ]
 #: Stand above the package: nothing in it imports them.

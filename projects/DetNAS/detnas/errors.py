@@ -5,7 +5,8 @@ import sys
 import traceback
 
 #: modules whose ValueError, KeyError or FileNotFoundError is a check of user input
-_OWN_MODULES = ("detnas", "spnas", "__main__", "train_net", "search_net", "export_model", "keep_matches", "predict")
+_OWN_MODULES = ("detnas", "spnas", "__main__", "train_net", "search_net", "export_model", "find_detector",
+                "keep_matches", "predict")
 
 
 class UnreadableImage(ValueError):

@@ -22,7 +22,8 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
     Args:
         arguments: list of words.
         log: file to which the command and all its output are appended.
-        say: called with the part of each line that tells how far a training or a search is.
+        say: called with the part of each line that tells how far a training or a search is. If it raises an error, the
+            process is told to end, and the error is raised when it has ended.
         threads: of torch, unless OMP_NUM_THREADS says otherwise.
         pass_fds: open files that the process inherits.
         cpu: whether to count the seconds of a core, which other work on the machine changes less, and not those of the
@@ -46,12 +47,19 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
             env={"OMP_NUM_THREADS": str(threads), **os.environ},
             pass_fds=pass_fds,
         )
-        for line in process.stdout:
-            file.write(line)
-            file.flush()
-            progress = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
-            if progress:
-                say(progress[1])
+        try:
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                progress = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
+                if progress:
+                    say(progress[1])
+        except (Exception, SystemExit):
+            # Whoever listens has had enough; a training saves a checkpoint first.
+            process.terminate()
+            file.writelines(process.stdout)
+            process.wait()
+            raise
     if cpu:
         # Of this process alone: other steps may run beside it.
         _, status, usage = os.wait4(process.pid, 0)

@@ -1,0 +1,112 @@
+"""What a run leaves at its end: results beside each other, drawings, and a page that says what lies where."""
+
+import os
+
+from detectron2.data.detection_utils import read_image
+from PIL import Image
+from tabulate import tabulate
+
+from detnas.files import write_text
+from detnas.launch.earlier_steps import read_metrics
+
+from .facts import look
+from .words import duration
+
+SHEET, PAGE = "sheet.png", "README.md"
+#: images on the sheet, in a row, and the sides of the square of each, in pixels
+_IMAGES, _ROW, _SIDE = 12, 4, 480
+
+
+def test_scores(folder):
+    """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
+    lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
+    return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
+
+
+def finish(run):
+    """
+    Draw, report and sum up; what is done already is not done again.
+
+    Args:
+        run: a :class:`detnas.own.run.Run` whose steps are done.
+
+    Returns:
+        the text of the page.
+    """
+    writer = run.writer
+    scores = {step: test_scores(writer.output(step)) for step in ("winner", "plain") if step in run.plan.steps}
+    best = max(scores, key=lambda step: scores[step].get("AP") or 0.0)
+    if run.plan.search:
+        run.steps("report", *run.command("search"), "--report")
+    drawn = os.path.join(run.folder, "drawn")
+    files = sheet_images(look(run.plan.parts["test"]).files)
+    inputs = [word for file in files for word in ("--input", file)]
+    script = os.path.join(run.root, "demo", "predict.py")
+    run.steps("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
+    write_sheet([os.path.join(drawn, os.path.basename(file)) for file in files], os.path.join(run.folder, SHEET))
+    run.clock.tick(force=True)
+    text = page(run, scores, best)
+    write_text(os.path.join(run.folder, PAGE), text + "\n")
+    return text
+
+
+def sheet_images(files, count=_IMAGES):
+    """At most so many files, spread evenly over them, no two of one name."""
+    named = list({os.path.basename(file): file for file in files}.values())
+    if len(named) <= count:
+        return named
+    return [named[i * len(named) // count] for i in range(count)]
+
+
+def write_sheet(files, output):
+    """One picture of several, in rows; each keeps its shape."""
+    row = min(_ROW, len(files))
+    sheet = Image.new("RGB", (row * _SIDE, -(-len(files) // row) * _SIDE), "white")
+    for number, file in enumerate(files):
+        image = Image.fromarray(read_image(file, "RGB"))
+        image.thumbnail((_SIDE - 8, _SIDE - 8))
+        sheet.paste(image, (number % row * _SIDE + 4, number // row * _SIDE + 4))
+    sheet.save(output)
+
+
+def page(run, scores, best):
+    """The page at the end, as text."""
+    plan, clock, writer = run.plan, run.clock, run.writer
+    searched = sum(clock.steps.get(step, 0.0) for step in ("supernet", "search", "winner"))
+    rows = []
+    for step, score in scores.items():
+        what = "winner of the search" if step == "winner" else f"plain network, {plan.plain[0]}"
+        seconds = searched if step == "winner" else clock.steps.get(step, 0.0)
+        weights = os.path.join(writer.output(step), "model_final.pth")
+        rows.append([what, score.get("AP"), score.get("AP50"), duration(seconds), writer.path(step), weights])
+    headers = ["detector", "AP on the test images", "AP50", "time of all its steps", "config", "weights"]
+    commands = [f"    python {step['command']}" for step in run.steps.done.values()]
+    files = [
+        ("settings of all steps", writer.base()),
+        ("test images with boxes drawn", os.path.join(run.folder, SHEET)),
+        ("output of the commands", os.path.join(run.folder, "log")),
+    ]
+    if plan.search:
+        files.insert(1, ("everything of the search", os.path.join(writer.output("search"), "report.html")))
+    return "\n".join([
+        f"# A detector for {plan.arguments['train']}", "",
+        f"{_verdict(plan, scores, best)} It took {duration(clock.spent)} of {duration(plan.budget)}.", "",
+        tabulate(rows, headers, tablefmt="github", floatfmt=".1f"), "",
+        tabulate(files, ["what", "where"], tablefmt="github"), "",
+        "What it finds in images of yours:", "",
+        f"    python demo/predict.py --config-file {writer.path(best)} --input FOLDER --output DRAWN", "",
+        "The commands that made it:", "", *commands,
+    ])
+
+
+def _verdict(plan, scores, best):
+    """Whether the search paid, in a sentence."""
+    if len(scores) == 2 and None not in (scores["winner"].get("AP"), scores["plain"].get("AP")):
+        gain = scores["winner"]["AP"] - scores["plain"]["AP"]
+        if gain > 0:
+            return f"The search paid: its winner is {gain:.1f} AP better than the plain network in as much time."
+        return (f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner in as much time. "
+                "Take the plain network.")
+    if best == "winner":
+        return "The winner of the search was not compared with a plain network."
+    return f"A plain network was trained for the whole time: {plan.why}."

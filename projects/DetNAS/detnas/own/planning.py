@@ -1,0 +1,148 @@
+"""Makes the plan of a run: looks at data and machine, measures, decides, and divides the time."""
+
+import os
+
+from detnas.config.constraint import Constraint
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.limits import Limits
+from detnas.data.leaks import check_leaks
+from detnas.space import single_op_paths
+
+from . import schedule
+from .configs import BASE, ConfigWriter
+from .facts import check_parts, look, machine
+from .parts import hold_out
+from .plan import Plan, check_time, forecast
+from .recipe import NEEDED_ITERATIONS, recipe, spaces
+
+#: seconds for which the steps of a training are measured, and their share of all time at most
+_MEASURED_SECONDS, _MEASURED_SHARE = 6, 0.02
+
+
+def make_plan(arguments, folder, root, measure, clock):
+    """
+    Look, measure and decide; writes all configs, the divided data and the plan into the folder.
+
+    Args:
+        arguments: {"train", "test", "hours", "limit", "compare", "search"} of the command line.
+        root: of the project.
+        measure: (config file, seconds, threads) -> dict, see :func:`detnas.own.measure.measure`, with "took" besides.
+        clock: function that gives the seconds since the start.
+
+    Returns:
+        the :class:`Plan`.
+
+    Raises:
+        FileNotFoundError, ValueError: naming what is wrong with data or arguments.
+    """
+    for limit in arguments["limit"]:
+        Constraint.parse(limit)
+    train = look(arguments["train"])
+    test = look(arguments["test"], "--test") if arguments["test"] else None
+    check_parts(train, test)
+    here = machine()
+    os.makedirs(os.path.join(folder, "data"), exist_ok=True)
+    parts = {"train": train.name, "test": arguments["test"]}
+    shared = sum(map(len, check_leaks([train.name, test.name]).values())) if test else 0
+    if test is None:
+        held = schedule.test_images(train.images)
+        parts["train"], parts["test"] = hold_out(train.name, held, os.path.join(folder, "data"), "train", "test")
+        train, test = look(parts["train"]), look(parts["test"])
+    budget = arguments["hours"] * 3600
+    seconds = min(_MEASURED_SECONDS, _MEASURED_SHARE * budget)
+    chosen, found, plain, search, why = _choose(arguments, train, here, parts, folder, root, measure, seconds)
+    times = {"supernet_step": found["step"], **{name: found[name] for name in _MEASURED}}
+    facts = {
+        "boxes": len(train.boxes), "classes": len(train.classes), "without_boxes": train.without_boxes,
+        "rare": train.rare(), "sizes": _sizes(train), "small_box": train.small_box(), "in_both": shared,
+    }
+    images = {"train": train.images, "test": test.images}
+    plan = Plan(arguments, facts, here, chosen.as_dict(), parts, images, times, search, why, plain, 0.0)
+    time = schedule.divide(budget - clock() - plan.closing, plan.steps).get("search", 0)
+    _divide_training_images(plan, train, os.path.join(folder, "data"), time)
+    plan.spent = clock()
+    check_time(plan)
+    write_configs(plan, folder, root)
+    plan.save(folder)
+    return plan
+
+
+#: what is measured besides the supernet's step
+_MEASURED = ("start", "plain_step", "recalibration", "evaluation")
+
+
+def _choose(arguments, train, here, parts, folder, root, measure, seconds):
+    """The largest space of which a supernet, or a plain network, gets the iterations that it needs."""
+    problem = None
+    tried = spaces(arguments["hours"], here["gpu"], train.images)
+    for number, space in enumerate(tried):
+        chosen = recipe(space, train, here)
+        # Sizes and anchors are those of the space.
+        base = os.path.join(folder, BASE)
+        if os.path.isfile(base):
+            os.remove(base)
+        writer = ConfigWriter(folder, root, chosen, parts, arguments["limit"])
+        file = writer.measured(parts["train"])
+        try:
+            plain = plain_network(load_config(file), writer.limits)
+        except ValueError as e:
+            # A smaller space may have a network within the limits.
+            problem = e
+            continue
+        search, why = wanted(arguments, train.images, here["gpu"], plain)
+        found = measure(file, seconds, chosen.threads)
+        share = schedule.SHARES["supernet"] * (0.5 if arguments["compare"] and plain else 1) if search else 1
+        each = found["step" if search else "plain_step"]
+        fits = share * arguments["hours"] * 3600 / each >= NEEDED_ITERATIONS
+        if fits or number + 1 == len(tried):
+            return chosen, found, plain, search, why
+    raise problem
+
+
+def wanted(arguments, images, gpu, plain):
+    """Whether to search, and why."""
+    if arguments["search"] == "never":
+        return False, "--search never"
+    fits = plain is not None and plain[0] == "all 3x3"
+    search, why = schedule.should_search(arguments["hours"], images, gpu, fits)
+    if arguments["search"] == "always" and not search:
+        return True, f"--search always; without it the plain network would be trained alone: {why}"
+    return search, why
+
+
+def plain_network(cfg, limits):
+    """
+    (name, arch) of the first network of one op that meets the limits, all 3x3 if it does; None if none does.
+
+    Raises:
+        ValueError: if no network of the space meets them.
+    """
+    cfg.SEARCH.CONSTRAINTS = list(limits)
+    space = config_space(cfg)
+    allowed = Limits(cfg, space)
+    return next(([n, space.format(path)] for n, path in single_op_paths(space).items() if allowed(path)), None)
+
+
+def _divide_training_images(plan, train, folder, seconds):
+    """Hold out what the search judges by, so few that it can judge often enough."""
+    if not plan.search:
+        plan.parts["search"] = plan.parts["holdout"] = plan.parts["train"]
+        plan.images["search"] = plan.images["holdout"] = plan.images["train"]
+        return
+    count = schedule.held_out_images(train.images, seconds, plan.times.evaluation)
+    plan.parts["search"], plan.parts["holdout"] = hold_out(plan.parts["train"], count, folder, "search", "holdout")
+    plan.images.update(search=train.images - count, holdout=count)
+
+
+def _sizes(train):
+    low, high = train.sizes.min(0), train.sizes.max(0)
+    return [*map(int, low), *map(int, high)]
+
+
+def write_configs(plan, folder, root):
+    """The configs of all steps, as the plan expects them."""
+    writer = plan.writer(folder, root)
+    writer.base()
+    for step, settings, _ in forecast(plan):
+        getattr(writer, step)(**settings)

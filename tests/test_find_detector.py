@@ -1,0 +1,399 @@
+"""From own images to a detector: what is planned, what is refused, and a run that is interrupted."""
+
+import json
+import runpy
+import sys
+import types
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from scripts import script
+from toy_runs import own_loggers
+
+from detnas.data import outlines
+from detnas.data.datasets import parse_dataset_name
+from detnas.own import anchors, outcome, recipe, schedule
+from detnas.own.facts import Facts, look
+from detnas.own.pace import Pace, TooSlow
+from detnas.own.parts import hold_out
+from detnas.own.planning import plain_network
+from detnas.own.run import Run
+
+#: what stands for the measurement: a machine so slow that few iterations fit
+MEASURED = {
+    "start": 1.0, "step": 2.0, "plain_step": 2.0, "recalibration": 0.01, "evaluation": 0.01, "took": 2.0,
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Folder of a few generated outlines."""
+    root = tmp_path_factory.mktemp("generated") / "outlines"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outlines, "IMAGES", {"train": 24, "val": 4, "test": 6})
+        outlines.generate(str(root))
+    return root
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The script, for runs of a few iterations and candidates."""
+    monkeypatch.setattr(schedule, "LEAST_ITERATIONS", 2)
+    monkeypatch.setattr(schedule, "LEAST_CANDIDATES", 4)
+    monkeypatch.setattr(schedule, "GENERATION", 4)
+    monkeypatch.setattr("detnas.own.configs.RECALIBRATION_IMAGES", 4)
+    return script("tools", "find_detector")
+
+
+def coco(root, split):
+    return f"coco:{root}/{split}.json:{root}/{split}"
+
+
+def facts(sizes, boxes):
+    """Of images (height, width) and boxes (width, height, image)."""
+    return Facts("some", np.array(sizes, float), np.array(boxes, float), {"a": len(boxes)}, ["file"] * len(sizes))
+
+
+def run_here(arguments, log, say, threads=1, pass_fds=()):
+    """A command line in this process."""
+    words = list(map(str, arguments))
+    with pytest.MonkeyPatch.context() as patch, own_loggers():
+        patch.setattr(sys, "argv", words)
+        patch.syspath_prepend(str(words[0].rpartition("/")[0]))
+        runpy.run_path(words[0], run_name="__main__")
+    return 1.0
+
+
+# Anchors and sizes
+
+
+def test_one_level_gets_the_centres_of_three_groups():
+    sizes = np.array([10.0] * 20 + [40.0] * 30 + [90.0] * 10)
+    assert anchors.sizes_of_one_level(sizes) == [[10, 40, 90]]
+    assert anchors.sizes_of_one_level(np.full(5, 33.0)) == [[33]]
+
+
+def test_the_levels_begin_at_the_small_boxes_double_and_move_to_the_boxes_near_them():
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.uniform(np.log(12), np.log(200), 2000))
+    levels = [size for size, in anchors.sizes_of_levels(sizes)]
+    assert len(levels) == len(anchors.STRIDES) and levels == sorted(levels)
+    assert 12 <= levels[0] <= 18 and all(1.4 < b / a < 2.9 for a, b in zip(levels, levels[1:]))
+    # Boxes of one size leave the other levels a doubling apart.
+    assert anchors.sizes_of_levels(np.full(50, 30.0)) == [[30], [60], [120], [240], [480]]
+    # Huge boxes do not empty the finest level, and tiny ones do not ask for what no detector sees.
+    assert anchors.sizes_of_levels(np.full(50, 500.0))[0] == [32]
+    assert anchors.sizes_of_levels(np.full(50, 2.0))[0] == [8]
+
+
+def test_square_boxes_get_one_shape_and_long_ones_three():
+    assert anchors.aspect_ratios([10, 20, 30], [11, 20, 28]) == [1.0]
+    wide, tall = anchors.aspect_ratios([40] * 10 + [10] * 10, [10] * 10 + [40] * 10)
+    assert (wide, tall) == (0.25, 4.0)
+
+
+def test_an_image_is_as_large_as_its_small_boxes_need():
+    kind = recipe.KINDS["tiny"]
+    # 640x480 with boxes of 84 pixels: a third is enough for 28 pixels.
+    assert recipe.image_size(facts([(480, 640)] * 3, [(84, 84, 0)] * 10), kind) == (160, 216, pytest.approx(1 / 3))
+    # Small objects in a large image come up against what there is time for; in a small one, nothing is enlarged.
+    assert recipe.image_size(facts([(2000, 3000)], [(30, 30, 0)]), kind)[:2] == (256, 384)
+    assert recipe.image_size(facts([(96, 96)], [(5, 5, 0)]), kind)[:2] == (96, 96)
+
+
+def test_the_time_chooses_the_spaces_that_are_tried():
+    assert recipe.spaces(0.2, "", 500) == ["small"]
+    assert recipe.spaces(3, "", 500) == ["300M", "tiny", "small"]
+    assert recipe.spaces(1, "a GPU", 500) == ["300M"]
+    assert recipe.spaces(48, "a GPU", 100_000) == ["1.3G", "300M"]
+
+
+# Time
+
+
+def test_the_plain_network_gets_as_long_as_all_steps_of_the_search():
+    shares = schedule.divide(1000, ["supernet", "search", "winner", "plain"])
+    assert shares == pytest.approx({"supernet": 175, "search": 75, "winner": 250, "plain": 500})
+    # The supernet took 75 seconds more than it should: all that comes after is shorter, and both sides stay equal.
+    shares = schedule.divide(750, ["search", "winner", "plain"], spent=250)
+    assert shares["search"] + shares["winner"] + 250 == pytest.approx(shares["plain"]) == pytest.approx(500)
+    # So slow that nothing would be left for the winner: it gets a part all the same.
+    assert schedule.divide(200, ["winner", "plain"], spent=800) == {"winner": 25, "plain": 175}
+    assert schedule.divide(600, ["plain"], spent=500) == {"plain": 500}
+    assert schedule.divide(600, ["plain"]) == {"plain": 600}
+    assert schedule.divide(600, ["supernet", "search", "winner"])["winner"] == 300
+    assert schedule.divide(600, []) == {}
+
+
+def test_seconds_become_iterations_and_candidates():
+    assert schedule.iterations(110, 10, 0.5) == 200
+    assert schedule.iterations(5, 10, 0.5) == schedule.LEAST_ITERATIONS
+    assert schedule.candidates(110, 10, 1.0, held_out=80) == (96, False)
+    assert schedule.candidates(1, 10, 1.0, held_out=80) == (16, False)
+    # A race needs many held-out images and many candidates.
+    assert schedule.candidates(110, 10, 1.0, held_out=1500) == (240, True)
+    assert schedule.candidates(30, 10, 1.0, held_out=1500) == (16, False)
+
+
+def test_the_search_holds_out_a_fifth_and_no_more_than_it_can_look_at():
+    assert [schedule.held_out_images(n) for n in (30, 400, 30_000)] == [6, 80, 1500]
+    assert schedule.held_out_images(30_000, seconds=640, one_image=0.1) == 100
+    assert schedule.held_out_images(30_000, seconds=1, one_image=1) == 30
+    assert schedule.test_images(30_000) == 1000
+
+
+@pytest.mark.parametrize(
+    "hours, count, gpu, fits, search, reason",
+    [
+        (0.5, 5000, False, True, False, "less than 60 minutes on a CPU"),
+        (0.5, 5000, True, True, True, "long and many enough"),
+        (8, 300, False, True, False, "300 training images, fewer than 1000"),
+        (0.1, 300, False, False, True, "does not meet the limits"),
+    ],
+)
+def test_a_search_is_run_where_it_can_pay(hours, count, gpu, fits, search, reason):
+    found, why = schedule.should_search(hours, count, gpu, fits)
+    assert found is search and reason in why and "docs/results.md" in why
+
+
+# The plain network
+
+
+def test_the_plain_network_meets_the_limits(toy_config):
+    cfg = toy_config("outlines_2_train_supernet")
+    assert plain_network(cfg.clone(), ["backbone_flops <= 300e6"]) == ["all 3x3", "0000"]
+    name, arch = plain_network(cfg.clone(), ["backbone_flops <= 16e6"])
+    assert name == "all 1x1" and arch == "4444"
+    with pytest.raises(ValueError, match="no path of"):
+        plain_network(cfg.clone(), ["backbone_flops <= 1e6"])
+
+
+# What is refused
+
+
+def test_mistakes_are_told_in_a_sentence(tool, images, tmp_path, refused):
+    def told(*words, train=coco(images, "train")):
+        return refused(tool.main, ["--train", train, "--hours", "1", "--output", str(tmp_path / "out"), *words])
+
+    assert "--hours 0: it must be more than 0" in told("--hours", "0")
+    assert "missing.json does not exist" in told(train=f"coco:missing.json:{images}/train")
+    assert "needs boxes" in told(train=f"folder:{images}")
+    assert 'constraint "flops < 3"' in told("--limit", "flops < 3")
+    assert "4 images with boxes; a detector needs at least 10" in told(train=coco(images, "val"))
+    other = json.loads((images / "test.json").read_text())
+    other["categories"][0]["name"] = "round"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert "have other classes" in told("--test", f"coco:{tmp_path}/other.json:{images}/test")
+
+
+def test_a_measurement_that_fails_says_why(tool, tmp_path, refused):
+    with pytest.raises(ValueError, match="does not exist"):
+        tool.measure(str(tmp_path / "none.yaml"), 1, 1)
+
+
+# Parts of the data
+
+
+def write_voc(images, root):
+    """The training images in VOC form."""
+    data = json.loads((images / "train.json").read_text())
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for image in data["images"]:
+        stem = image["file_name"].removesuffix(".jpg")
+        (root / "JPEGImages" / image["file_name"]).write_bytes((images / "train" / image["file_name"]).read_bytes())
+        objects = ""
+        for x, y, w, h, name in (
+            (*ann["bbox"], names[ann["category_id"]]) for ann in data["annotations"] if ann["image_id"] == image["id"]
+        ):
+            box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
+            objects += f"<object><name>{name}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
+        size = f"<size><width>{image['width']}</width><height>{image['height']}</height></size>"
+        (root / "Annotations" / f"{stem}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+    stems = [image["file_name"].removesuffix(".jpg") for image in data["images"]]
+    (root / "ImageSets" / "Main" / "all.txt").write_text("\n".join(stems) + "\n")
+
+
+def test_images_are_held_out_in_both_forms(images, tmp_path):
+    write_voc(images, tmp_path / "voc")
+    for name in (coco(images, "train"), f"voc:{tmp_path}/voc:all"):
+        rest, part = map(look, hold_out(name, 5, str(tmp_path / "data"), "search", "holdout"))
+        whole = look(name)
+        assert (rest.images, part.images) == (19, 5) and len(rest.boxes) + len(part.boxes) == len(whole.boxes)
+        assert sorted(rest.classes) == sorted(whole.classes)
+        # Once more is the same.
+        assert hold_out(name, 5, str(tmp_path / "data"), "search", "holdout") == (rest.name, part.name)
+        assert parse_dataset_name(part.name)[0] == name.partition(":")[0]
+
+
+def test_images_without_boxes_and_rare_classes_are_seen(images, tmp_path):
+    data = json.loads((images / "train.json").read_text())
+    data["annotations"] = [ann for ann in data["annotations"] if ann["image_id"] > 2]
+    data["categories"].append({"id": 9, "name": "never"})
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    found = look(f"coco:{tmp_path}/train.json:{images}/train")
+    assert (found.images, found.without_boxes) == (24, 2) and found.rare()["never"] == 0
+    assert found.boxes_per_image() <= 2
+
+
+# Runs
+
+
+def arguments(images, output, *more):
+    words = ["--train", coco(images, "train"), "--test", coco(images, "test"), "--hours", "0.01"]
+    return [*words, "--output", str(output), *more]
+
+
+def test_a_plan_alone_writes_a_config_for_each_step(tool, images, tmp_path, capsys):
+    tool.main(arguments(images, tmp_path, "--search", "always", "--plan"), lambda *_: MEASURED)
+    shown = capsys.readouterr().out
+    for line in ("data: 24 training images of 96x96", "search: yes  (--search always", "space: small", "anchors: ",
+                 "supernet: ", "plain network: ", "train_net.py --config-file"):
+        assert line in shown
+    settings = {file.name: yaml.safe_load(file.read_text()) for file in tmp_path.glob("*.yaml")}
+    assert {"base.yaml", "2_supernet.yaml", "3_search.yaml", "4_winner.yaml", "5_plain.yaml"} <= settings.keys()
+    # What judges candidates was not trained on, and the winner is trained on both.
+    assert settings["2_supernet.yaml"]["DATASETS"]["TRAIN"] == [f"coco:{tmp_path}/data/search.json:{images}/train"]
+    assert settings["3_search.yaml"]["DATASETS"]["TEST"] == [f"coco:{tmp_path}/data/holdout.json:{images}/train"]
+    assert settings["4_winner.yaml"]["DATASETS"]["TRAIN"] == [coco(images, "train")]
+    assert settings["5_plain.yaml"]["MODEL"]["DETNAS"]["ARCH"] == "0000"
+
+
+def test_too_little_time_is_told_with_what_would_do(tool, images, tmp_path, refused):
+    slow = {**MEASURED, "start": 600.0}
+    words = arguments(images, tmp_path, "--search", "always")
+    assert "--hours 0.01 are too few: the shortest run" in refused(tool.main, words, lambda *_: slow)
+
+
+def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(tool, images, tmp_path, capsys, refused):
+    words = arguments(images, tmp_path, "--search", "always", "--limit", "backbone_flops <= 22e6")
+    ran, measured = [], []
+
+    def measure(*_):
+        measured.append(1)
+        return MEASURED
+
+    def run(command, *more):
+        name = command[0].rpartition("/")[2] + ("" if "--report" not in command else " --report")
+        ran.append(name)
+        # The first time it is stopped at the search.
+        if ran == ["train_net.py", "search_net.py"]:
+            raise KeyboardInterrupt
+        return run_here(command, *more)
+
+    with pytest.raises(KeyboardInterrupt):
+        tool.main(words, measure, run=run)
+    assert ran == ["train_net.py", "search_net.py"] and len(measured) == 1
+    begun = (tmp_path / "2_supernet.yaml").read_text(), (tmp_path / "3_search.yaml").read_text()
+    assert "--hours 0.01, not 1.0" in refused(tool.main, [*words, "--hours", "1"], measure, run=run)
+
+    ran.clear()
+    capsys.readouterr()
+    tool.main(words, measure, run=run)
+    shown = capsys.readouterr().out
+    # Nothing is measured anew, no finished step runs again, and the interrupted one has its settings still.
+    assert len(measured) == 1 and "supernet: done before" in shown
+    assert ran == ["search_net.py", "train_net.py", "train_net.py", "search_net.py --report", "predict.py"]
+    assert begun == ((tmp_path / "2_supernet.yaml").read_text(), (tmp_path / "3_search.yaml").read_text())
+
+    page = (tmp_path / "README.md").read_text()
+    assert page in shown + "\n" and "winner of the search" in page and "plain network, all 3x3" in page
+    assert "The search" in page and page.count("    python ") == 7
+    for file in ("winner/model_final.pth", "plain/model_final.pth", "supernet/report.html", "supernet/best.pth"):
+        assert (tmp_path / file).is_file()
+    assert Image.open(tmp_path / "sheet.png").size == (4 * 480, 2 * 480)
+
+    # Once more: all is done, and the page is the same.
+    ran.clear()
+    tool.main(words, measure, run=run)
+    assert ran == [] and "supernet: done before" in capsys.readouterr().out
+
+
+def test_without_a_search_the_plain_network_has_the_whole_time(tool, images, tmp_path, capsys):
+    # No --test: a part of the images is held out for it.
+    words = ["--train", coco(images, "train"), "--hours", "0.01", "--output", str(tmp_path)]
+    tool.main(words, lambda *_: MEASURED, run=run_here)
+    shown = capsys.readouterr().out
+    assert "search: no, a plain network for the whole time" in shown and "no --test was given" in shown
+    page = (tmp_path / "README.md").read_text()
+    assert "A plain network was trained for the whole time" in page and "winner" not in page
+    assert not (tmp_path / "2_supernet.yaml").exists()
+    solver = yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]
+    assert 10 < solver["MAX_ITER"] <= 18
+
+
+def test_data_in_voc_form_is_divided_trained_on_and_tested(tool, images, tmp_path, capsys):
+    write_voc(images, tmp_path / "voc")
+    words = ["--train", f"voc:{tmp_path}/voc:all", "--hours", "0.01", "--output", str(tmp_path / "out")]
+    tool.main([*words, "--search", "always", "--plan"], lambda *_: MEASURED)
+    # 24 images: 4 for the test, and of the other 20 again 4 for the search.
+    lists = {file.stem for file in (tmp_path / "voc" / "ImageSets" / "Main").glob("*.txt")}
+    assert lists == {"all", "all_train_20", "all_test_4", "all_train_20_search_16", "all_train_20_holdout_4"}
+    words[-1] = str(tmp_path / "alone")
+    tool.main(words, lambda *_: MEASURED, run=run_here)
+    assert "plain network, all 3x3" in capsys.readouterr().out
+    assert set(outcome.test_scores(str(tmp_path / "alone" / "plain"))) == {"AP", "AP50"}
+
+
+def test_a_slower_step_shortens_the_next(tmp_path):
+    clock = types.SimpleNamespace(steps={"supernet": 500.0, "search": 100.0}, spent=600.0)
+    run = types.SimpleNamespace(
+        plan=types.SimpleNamespace(steps=["supernet", "search", "winner", "plain"]), clock=clock, left=lambda: 1000.0
+    )
+    # 600 s are spent and 1000 left: the winner ends at 800, and the plain network has 800.
+    assert Run._seconds(run, "winner") == 200
+    clock.steps["winner"] = 300.0
+    run.left = lambda: 700.0
+    assert Run._seconds(run, "plain") == 700
+
+
+def test_the_sheet_takes_images_of_all_the_set_and_no_name_twice():
+    files = [f"folder/{number:02}.jpg" for number in range(24)] + ["other/00.jpg"]
+    chosen = outcome.sheet_images(files)
+    assert len(chosen) == 12 and chosen[0] == "other/00.jpg" and chosen[-1] == "folder/22.jpg"
+    assert outcome.sheet_images(files[:3]) == files[:3]
+
+
+def test_a_training_that_is_too_slow_is_told_how_many_iterations_fit():
+    now = 0.0
+    pace = Pace(100.0, [(75, 4.0), (150, 10.0)], start=5.0, clock=lambda: now)
+
+    def say(second, iteration):
+        nonlocal now
+        now = second
+        pace.check(f"iteration {iteration}/150  loss 1.0")
+
+    pace.check("generation 1/4  candidate 3/64  ...")
+    say(10, 1)
+    # Too early to tell.
+    say(20, 21)
+    # Two iterations a second are in time, the evaluation in the middle of these lines, too.
+    for second, iteration in ((30, 41), (40, 61), (54, 81)):
+        say(second, iteration)
+    # One in three seconds is not: at second 70 there are 20 left without the evaluation, and 5 are for another start.
+    pace.paces = [3.0] * 5
+    with pytest.raises(TooSlow) as caught:
+        say(70, 85)
+    assert caught.value.iterations == 85 + 5
+    # A training that is late by little goes on.
+    pace.paces = [0.4] * 5
+    say(72, 86)
+
+
+def test_a_slow_training_is_shortened_and_goes_on(tool, images, tmp_path, capsys):
+    words, commands = arguments(images, tmp_path, "--search", "never"), []
+
+    def run(command, log, say, *more):
+        commands.append(command)
+        if command[0].endswith("train_net.py") and len(commands) == 1:
+            raise TooSlow(5)
+        return run_here(command, log, say, *more)
+
+    tool.main(words, lambda *_: MEASURED, run=run)
+    assert "slower than measured, so it ends after 5 iterations" in capsys.readouterr().out
+    assert commands[0] == commands[1] and len(commands) == 3
+    assert yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]["MAX_ITER"] == 5
+    assert json.loads((tmp_path / "clock.json").read_text())["begun"]["plain"]["iterations"] == 5
