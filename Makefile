@@ -30,6 +30,7 @@ endif
 	$(BIN)/python benchmarks/step.py --rounds 5 --write
 	$(BIN)/python benchmarks/metric.py --write
 	$(BIN)/python benchmarks/scale.py --write
+	$(BIN)/python benchmarks/detector_latency.py --write
 
 setup: $(STAMP)
 

@@ -18,6 +18,7 @@ from detnas.search.executor import run_all
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import detector_latency  # noqa: E402
 import full_size  # noqa: E402
 import full_step  # noqa: E402
 import metric  # noqa: E402
@@ -153,3 +154,13 @@ def test_a_full_step_trains_one_path_after_the_other(monkeypatch):
     assert [x["label"] for x in batch] == [0, 1, 2, 3]
     seconds, _, first = full_step.measure(config, batch, False, torch.channels_last, 2, "cpu")
     assert 0 < seconds < 60 and first > 0
+
+
+def test_the_foretold_latency_of_a_small_space_is_a_row(monkeypatch):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "foretold_latency.RUNS": 2,
+           "foretold_latency.FITTED": 0, "foretold_latency.HELD_OUT": 2}
+    for name, value in few.items():
+        monkeypatch.setattr(f"detnas.export.{name}", value)
+    name, times, *figures = detector_latency.measure("toy_2_train_supernet", (64, 64))
+    assert name == "toy_2_train_supernet" and " to " in times and len(figures) == 4
