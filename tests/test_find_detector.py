@@ -366,7 +366,7 @@ def test_a_training_that_is_too_slow_is_told_how_many_iterations_fit():
         now = second
         pace.check(f"iteration {iteration}/150  loss 1.0")
 
-    pace.check("generation 1/4  candidate 3/64  ...")
+    pace.check("Saving checkpoint")
     say(10, 1)
     # Too early to tell.
     say(20, 21)
@@ -377,10 +377,21 @@ def test_a_training_that_is_too_slow_is_told_how_many_iterations_fit():
     pace.paces = [3.0] * 5
     with pytest.raises(TooSlow) as caught:
         say(70, 85)
-    assert caught.value.iterations == 85 + 5
+    assert caught.value.number == 85 + 5
     # A training that is late by little goes on.
     pace.paces = [0.4] * 5
     say(72, 86)
+
+
+def test_a_search_that_is_too_slow_ends_with_a_generation():
+    now = 0.0
+    pace = Pace(100.0, [], start=5.0, multiple=16, clock=lambda: now)
+    pace.check("generation 1/9  candidate 1/144  0000  ...")
+    now = 35.0
+    with pytest.raises(TooSlow) as caught:
+        # A second a candidate, and 65 seconds are left, 5 of which another start takes.
+        pace.check("generation 3/9  candidate 36/144  0000  ...")
+    assert caught.value.number == 96
 
 
 def test_a_slow_training_is_shortened_and_goes_on(tool, images, tmp_path, capsys):

@@ -15,10 +15,10 @@ import sys
 import tempfile
 import time
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.engine import HookBase
 
+from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import only_warnings
@@ -115,7 +115,7 @@ def measure(config_file, seconds, opts=()):
         step, start = step_seconds(cfg, seconds)
         found = {"start": start, "step": step}
         if supernet:
-            space = detnas.config_space(single)
+            space = config_space(single)
             single.MODEL.DETNAS.ARCH = space.format(next(iter(single_op_paths(space).values())))
             found["plain_step"], _ = step_seconds(single, seconds)
             found["recalibration"], found["evaluation"] = candidate

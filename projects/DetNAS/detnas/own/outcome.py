@@ -73,12 +73,12 @@ def page(run, scores, best):
     """The page at the end, as text."""
     plan, clock, writer = run.plan, run.clock, run.writer
     searched = sum(clock.steps.get(step, 0.0) for step in ("supernet", "search", "winner"))
-    rows = []
+    seconds, rows = {"winner": searched, "plain": clock.steps.get("plain", 0.0)}, []
     for step, score in scores.items():
         what = "winner of the search" if step == "winner" else f"plain network, {plan.plain[0]}"
-        seconds = searched if step == "winner" else clock.steps.get(step, 0.0)
         weights = os.path.join(writer.output(step), "model_final.pth")
-        rows.append([what, score.get("AP"), score.get("AP50"), duration(seconds), writer.path(step), weights])
+        rows.append([what, score.get("AP"), score.get("AP50"), duration(seconds[step]), writer.path(step),
+                     weights])
     headers = ["detector", "AP on the test images", "AP50", "time of all its steps", "config", "weights"]
     commands = [f"    python {step['command']}" for step in run.steps.done.values()]
     files = [
@@ -90,7 +90,8 @@ def page(run, scores, best):
         files.insert(1, ("everything of the search", os.path.join(writer.output("search"), "report.html")))
     return "\n".join([
         f"# A detector for {plan.arguments['train']}", "",
-        f"{_verdict(plan, scores, best)} It took {duration(clock.spent)} of {duration(plan.budget)}.", "",
+        _verdict(plan, scores, best, seconds),
+        f"It took {duration(clock.spent)} of {duration(plan.budget)}.", "",
         tabulate(rows, headers, tablefmt="github", floatfmt=".1f"), "",
         tabulate(files, ["what", "where"], tablefmt="github"), "",
         "What it finds in images of yours:", "",
@@ -99,14 +100,14 @@ def page(run, scores, best):
     ])
 
 
-def _verdict(plan, scores, best):
-    """Whether the search paid, in a sentence."""
+def _verdict(plan, scores, best, seconds):
+    """Whether the search paid, in a sentence or two."""
     if len(scores) == 2 and None not in (scores["winner"].get("AP"), scores["plain"].get("AP")):
         gain = scores["winner"]["AP"] - scores["plain"]["AP"]
+        long = f"the winner took {duration(seconds['winner'])} in all, the plain network {duration(seconds['plain'])}"
         if gain > 0:
-            return f"The search paid: its winner is {gain:.1f} AP better than the plain network in as much time."
-        return (f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner in as much time. "
-                "Take the plain network.")
+            return f"The search paid: its winner is {gain:.1f} AP better than the plain network ({long})."
+        return f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner ({long})."
     if best == "winner":
         return "The winner of the search was not compared with a plain network."
     return f"A plain network was trained for the whole time: {plan.why}."

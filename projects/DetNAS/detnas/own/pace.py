@@ -1,10 +1,12 @@
-"""Whether a training is as fast as it was planned, from the lines that it says of its progress."""
+"""Whether a training or a search is as fast as it was planned, from the lines that it says of its progress."""
 
 import re
 import statistics
 import time
 
-#: a training may take so much longer than planned, as a share of its time
+#: iterations of a training, or candidates of a search
+_LINE = re.compile(r"(?:iteration|generation \d+/\d+  candidate) (\d+)/(\d+) ")
+#: a step may take so much longer than planned, as a share of its time
 TOLERANCE = 0.1
 #: seconds, and share of its time, after which its pace counts
 _AFTER, _SHARE = 20.0, 0.1
@@ -13,35 +15,37 @@ _SAVES = 2.0
 
 
 class TooSlow(Exception):
-    """A training would end too late; ``iterations`` is how many of them fit into its time."""
+    """A step would end too late; ``number`` is how many iterations, or candidates, fit into its time."""
 
-    def __init__(self, iterations):
-        super().__init__(f"{iterations} iterations fit into the time")
-        self.iterations = iterations
+    def __init__(self, number):
+        super().__init__(f"{number} fit into the time")
+        self.number = number
 
 
 class Pace:
     """
     Args:
-        seconds: that the training has left from now on, with its start and its evaluations.
+        seconds: that the step has left from now on, with its start and its evaluations.
         pauses: list of (iteration, seconds) of the evaluations, which come after so many iterations.
         start: seconds that a start takes.
+        multiple: only multiples of it can be done.
         clock: function that gives seconds.
     """
 
-    def __init__(self, seconds, pauses, start, clock=time.monotonic):
+    def __init__(self, seconds, pauses, start, multiple=1, clock=time.monotonic):
         self.seconds, self.pauses, self.start, self.clock = seconds, pauses, start, clock
+        self.multiple = multiple
         self.began, self.first, self.last, self.paces = clock(), None, None, []
 
     def check(self, progress):
         """
         Args:
-            progress: a line that a training says, such as "iteration 200/3200 ..."; others are left alone.
+            progress: a line such as "iteration 200/3200 ..."; others are left alone.
 
         Raises:
-            TooSlow: if it will end too late, and fewer iterations would help.
+            TooSlow: if the step will end too late, and fewer iterations or candidates would help.
         """
-        match = re.match(r"iteration (\d+)/(\d+) ", progress)
+        match = _LINE.match(progress)
         if not match:
             return
         done, total, now = int(match[1]), int(match[2]), self.clock()
@@ -60,6 +64,7 @@ class Pace:
         if over <= TOLERANCE * self.seconds or over <= _SAVES * self.start:
             return
         # It is stopped and started again, which takes time, too.
-        fits = done + max(1, int((left - self.start) / each))
+        fits = max(done + int((left - self.start) / each), done + 1)
+        fits = max(fits // self.multiple, -(-done // self.multiple)) * self.multiple
         if fits < total:
             raise TooSlow(fits)

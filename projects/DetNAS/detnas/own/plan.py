@@ -107,7 +107,9 @@ class Plan:
         return _LOOK_PATHS * times.candidate(search, held_out)
 
     def pauses(self, step, settings):
-        """[(iteration, seconds)] of the evaluations of a training."""
+        """[(iteration, seconds)] of the evaluations of a training; none of a search."""
+        if step == "search":
+            return []
         last = settings["iterations"]
         if step != "supernet":
             return [(last, self.times.evaluation * self.images["test"])]

@@ -42,10 +42,11 @@ class Run:
     def _run(self, arguments, log, say, *more):
         # Pictures and reports have no pace.
         step, pace = self.clock.step, None
-        if step and "iterations" in self.clock.begun[step]:
+        if step:
             settings = self.clock.begun[step]
             left = settings["seconds"] - self.clock.steps.get(step, 0.0)
-            pace = Pace(left, self.plan.pauses(step, settings), self.plan.times.start)
+            start, multiple = self.plan.times.start, settings.get("generation", 1)
+            pace = Pace(left, self.plan.pauses(step, settings), start, multiple)
 
         def tell(progress):
             self.clock.tick()
@@ -74,15 +75,16 @@ class Run:
             self.clock.end()
 
     def _until_done(self, step):
-        """Run a step; a training that turns out too slow is stopped, shortened, and goes on."""
+        """Run a step; one that turns out too slow is stopped, shortened, and goes on."""
         while True:
             try:
                 return self.steps(NAMES[step], *self.command(step))
             except TooSlow as e:
                 settings = self.clock.begun[step]
-                print(f"\n[{clock_time(0)}] {NAMES[step]}: slower than measured, so it ends after {e.iterations} "
-                      f"iterations in place of {settings['iterations']}", flush=True)
-                settings["iterations"] = e.iterations
+                what = "candidates" if step == "search" else "iterations"
+                print(f"\n[{clock_time(0)}] {NAMES[step]}: slower than measured, so it ends after {e.number} {what} in "
+                      f"place of {settings[what]}", flush=True)
+                settings[what] = e.number
                 self._write(step, settings)
                 self.clock.tick(force=True)
 

@@ -12,8 +12,8 @@ LEAST_ITERATIONS = 50
 LEAST_CANDIDATES, MOST_CANDIDATES, GENERATION = 16, 240, 16
 #: held-out images and candidates from which on a race is run, and what it leaves of the time (docs/racing.md)
 RACING_IMAGES, RACING_CANDIDATES, RACING_RATIO = 1000, 128, 0.36
-#: Below these a plain network was the better use of the time in all that was measured (docs/results.md): hours without
-#: and with a GPU, training images.
+#: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
+#: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
 
 
@@ -125,7 +125,7 @@ def should_search(hours, images, gpu, plain_fits):
     least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
     if hours < least:
         where = f"less than {least * 60:g} minutes " + ("with a GPU" if gpu else "on a CPU")
-        return False, f"in {where} the plain network was better wherever both were measured ({page})"
+        return False, f"in {where} the plain network was mostly better where both were measured ({page})"
     if images < SEARCH_IMAGES:
         return False, (f"with {images} training images, fewer than {SEARCH_IMAGES}, the held-out ones cannot tell "
                        f"networks apart: on blood cells the plain network was better ({page})")
