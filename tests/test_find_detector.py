@@ -408,3 +408,20 @@ def test_a_slow_training_is_shortened_and_goes_on(tool, images, tmp_path, capsys
     assert commands[0] == commands[1] and len(commands) == 3
     assert yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]["MAX_ITER"] == 5
     assert json.loads((tmp_path / "clock.json").read_text())["begun"]["plain"]["iterations"] == 5
+
+
+@pytest.mark.parametrize(
+    "winner, plain, seconds, verdict",
+    [
+        (50.0, 40.0, 1000, "The search paid: its winner is 10.0 AP better"),
+        (40.0, 50.0, 1000, "The search did not pay: the plain network is 10.0 AP better"),
+        (50.4, 50.0, 1000, "The search made no difference: its winner is 0.4 AP above"),
+        # Less time makes no winner; a network that is better all the same is better.
+        (50.0, 40.0, 300, "Whether the search paid is open: its winner is 10.0 AP above"),
+        (40.0, 50.0, 300, "The search did not pay"),
+    ],
+)
+def test_the_verdict_is_as_careful_as_the_figures(winner, plain, seconds, verdict):
+    scores = {"winner": {"AP": winner}, "plain": {"AP": plain}}
+    found = outcome._verdict(None, scores, "winner", {"winner": 1000, "plain": seconds})
+    assert found.startswith(verdict) and "the winner took 17 min in all" in found

@@ -15,6 +15,9 @@ from .words import duration
 SHEET, PAGE = "sheet.png", "README.md"
 #: images on the sheet, in a row, and the sides of the square of each, in pixels
 _IMAGES, _ROW, _SIDE = 12, 4, 480
+#: AP by which two trainings of one network differ easily (docs/results.md), and the share of the winner's time that the
+#: plain network must have had for a fair comparison
+_EQUAL, _SAME_TIME = 1.0, 0.8
 
 
 def test_scores(folder):
@@ -105,6 +108,11 @@ def _verdict(plan, scores, best, seconds):
     if len(scores) == 2 and None not in (scores["winner"].get("AP"), scores["plain"].get("AP")):
         gain = scores["winner"]["AP"] - scores["plain"]["AP"]
         long = f"the winner took {duration(seconds['winner'])} in all, the plain network {duration(seconds['plain'])}"
+        by = f"{abs(gain):.1f} AP {'above' if gain > 0 else 'below'} the plain network"
+        if seconds["plain"] < _SAME_TIME * seconds["winner"] and gain > 0:
+            return f"Whether the search paid is open: its winner is {by}, which was trained for less time ({long})."
+        if abs(gain) < _EQUAL:
+            return f"The search made no difference: its winner is {by}, and seeds differ by more ({long})."
         if gain > 0:
             return f"The search paid: its winner is {gain:.1f} AP better than the plain network ({long})."
         return f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner ({long})."
