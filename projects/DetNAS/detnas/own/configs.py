@@ -16,6 +16,8 @@ FILES = {
 }
 #: images that give a candidate its batch-norm statistics
 RECALIBRATION_IMAGES = 100
+#: detectors of the search's front that are left ready to use
+FRONT_WINNERS = 3
 #: about so many checkpoints of a training: after a kill it goes on from the last one
 _CHECKPOINTS = 20
 
@@ -73,6 +75,7 @@ class ConfigWriter:
         search = {
             "CONSTRAINTS": self.limits, "POPULATION": generation, "NUM_PARENTS": max(2, generation // 3),
             "NUM_MUTATE": half, "NUM_CROSS": half, "GENERATIONS": candidates // generation, "RACING": racing,
+            "FRONT_WINNERS": FRONT_WINNERS,
         }
         settings = {"DATASETS": {"TEST": [self.parts["holdout"]]}, "SEARCH": search}
         self._write(FILES["search"], "Step 3, the search in the supernet.", FILES["supernet"], settings)

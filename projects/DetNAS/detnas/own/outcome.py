@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from detnas.files import write_text
 from detnas.launch.earlier_steps import read_metrics
+from detnas.search.front_winners import FRONT
 
 from .facts import look
 from .words import duration
@@ -90,7 +91,9 @@ def page(run, scores, best):
         ("output of the commands", os.path.join(run.folder, "log")),
     ]
     if plan.search:
-        files.insert(1, ("everything of the search", os.path.join(writer.output("search"), "report.html")))
+        found = writer.output("search")
+        files.insert(1, ("everything of the search", os.path.join(found, "report.html")))
+        files.insert(2, ("cheaper networks with the supernet's weights, ready to use", os.path.join(found, FRONT)))
     return "\n".join([
         f"# A detector for {plan.arguments['train']}", "",
         _verdict(plan, scores, best, seconds),
