@@ -263,7 +263,7 @@ def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_searc
 @pytest.mark.parametrize(
     "setting, words",
     [
-        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, 'detector_latency_ms: SEARCH.METHOD "serial" can limit'),
+        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, 'detector_latency_ms: SEARCH.METHOD "serial" can'),
         ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.FRONT_WINNERS: SEARCH.METHOD "serial" keeps the best candidate alone'),
     ],
 )
