@@ -57,7 +57,7 @@ class CandidateEvaluator:
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         with only_warnings("detectron2"):
             self.recalibration = build_recalibration_batches(cfg) if recalibrate else None
-            self.held_out = build_held_out_batches(cfg, self.model)
+            self.held_out = self.read_held_out(cfg)
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path, parents=()):
@@ -67,6 +67,10 @@ class CandidateEvaluator:
             self.recalibrate()
             self.predict()
             return self.score()
+
+    def read_held_out(self, cfg):
+        """The batches of held-out images."""
+        return build_held_out_batches(cfg, self.model)
 
     def recalibrate(self):
         """Give the path its own batch-norm statistics."""

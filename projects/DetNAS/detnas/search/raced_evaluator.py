@@ -24,13 +24,15 @@ class RacedEvaluator(CandidateEvaluator):
     def __init__(self, cfg, weights, recalibrate=True):
         super().__init__(cfg, weights, recalibrate)
         self.name, self.race = cfg.SEARCH.METRIC, build_race(cfg)
-        with only_warnings("detectron2"):
-            dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
+
+    def read_held_out(self, cfg):
+        """The batches of each part."""
+        dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
         # A part is a sample of all images, and not those of one kind that stand first.
         random.Random(f"race {self.seed}").shuffle(dicts)
         self.ends = part_sizes(len(dicts), cfg.SEARCH.RACING_PARTS)
         parts = [dicts[begin:end] for begin, end in zip((0, *self.ends), self.ends)]
-        self.held_out = [build_held_out_batches(cfg, self.model, part, len(part) / len(dicts)) for part in parts]
+        return [build_held_out_batches(cfg, self.model, part, len(part) / len(dicts)) for part in parts]
 
     def __call__(self, path, parents=(), to_beat=()):
         self.supernet.path = path

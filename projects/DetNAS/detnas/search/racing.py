@@ -14,6 +14,8 @@ from typing import Tuple
 
 import numpy as np
 
+from .candidate import by_score
+
 #: bootstrap samples of a part
 SAMPLES = 100
 
@@ -54,7 +56,7 @@ class Race:
             costs: name -> number.
         """
         known = [c for c in known if all(c.costs[name] <= costs[name] for name in self.costs)]
-        scored = sorted((c for c in known if c.score is not None), key=lambda c: (-c.score, c.path))
+        scored = sorted((c for c in known if c.score is not None), key=by_score)
         rival = scored[self.parents - 1].looks if len(scored) >= self.parents and self.sigmas else ()
         bars = []
         for part in range(len(self.parts)):
