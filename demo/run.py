@@ -17,10 +17,9 @@ import contextlib
 import importlib
 import os
 import shutil
-import sys
 
 from detnas.errors import user_errors
-from detnas.launch.steps import StepFailed, Steps
+from detnas.launch.steps import Steps, goes_on_later
 
 METHODS = ("detnas", "spnas")
 
@@ -47,9 +46,5 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
+    with goes_on_later():
         main()
-    except StepFailed as e:
-        sys.exit(f"\n{e}. Start again to go on from here.")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. Start again to go on.")

@@ -22,7 +22,7 @@ import sys
 import time
 
 from detnas.errors import user_errors
-from detnas.launch.steps import StepFailed
+from detnas.launch.steps import goes_on_later
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -103,9 +103,5 @@ def parser():
 if __name__ == "__main__":
     # The step that runs is told, too, and saves a checkpoint.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped. Start again to go on."))
-    try:
+    with goes_on_later():
         main()
-    except StepFailed as e:
-        sys.exit(f"\n{e}. Start again to go on from here.")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. Start again to go on.")

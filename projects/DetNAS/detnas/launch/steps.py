@@ -1,5 +1,6 @@
 """Runs command lines; and each only once, for a demo or a study, which go on where they were stopped."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,17 @@ from detnas.files import lock_folder, read_json, write_text
 
 class StepFailed(Exception):
     """A command line ended with an error."""
+
+
+@contextlib.contextmanager
+def goes_on_later():
+    """End a script with one sentence where a step of it fails or Ctrl-C stops it."""
+    try:
+        yield
+    except StepFailed as e:
+        sys.exit(f"\n{e}. Start again to go on from here.")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. Start again to go on.")
 
 
 def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
