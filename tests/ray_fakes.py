@@ -1,4 +1,4 @@
-"""Evaluators of the tests of Ray; a module of its own, so that workers can import it."""
+"""Evaluators, and an executor of no fixed order, for the tests of Ray; a module of its own that workers can import."""
 
 import os
 import random
@@ -7,10 +7,20 @@ import time
 from pathlib import Path
 
 from detnas.errors import UnreadableImage
-from detnas.search.executor import LOOKS
+from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.racing import SAMPLES, Race
 
 RACE = Race((1 / 4, 1 / 2), share=0.5, sigmas=1.0, parents=3)
+
+
+class Shuffled(LocalExecutor):
+    """Candidates finish in any order, as those of several workers do."""
+
+    rng = random.Random(0)
+
+    def next(self):
+        self.rng.shuffle(self.waiting)
+        return super().next()
 
 
 def raced(path, parents, to_beat):

@@ -1,7 +1,7 @@
 import logging
-import random
 
 import pytest
+from ray_fakes import Shuffled
 
 from detnas import SearchSpace, get_space
 from detnas.search.evolution import Searcher
@@ -42,16 +42,6 @@ def stopping_after(count, calls):
         return metrics_of(path)
 
     return evaluate
-
-
-class Shuffled(LocalExecutor):
-    """Candidates finish in any order, as those of several workers do."""
-
-    rng = random.Random(0)
-
-    def next(self):
-        self.rng.shuffle(self.waiting)
-        return super().next()
 
 
 def result(log):

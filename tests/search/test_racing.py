@@ -1,12 +1,11 @@
 import dataclasses
 import json
-import random
 
 import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from ray_fakes import RACE, raced
+from ray_fakes import RACE, Shuffled, raced
 from toy_runs import classification, detection, toy_setup
 
 from detnas import get_space
@@ -22,16 +21,6 @@ from detnas.search.racing import SAMPLES, Race, bootstrap_weights, look, part_si
 TINY = get_space("tiny")
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 HOPELESS = [{"least": 1000.0, "rival": None}] * 2
-
-
-class Shuffled(LocalExecutor):
-    """Candidates finish in any order, as those of several workers do."""
-
-    rng = random.Random(0)
-
-    def next(self):
-        self.rng.shuffle(self.waiting)
-        return super().next()
 
 
 def search(folder, evaluate=raced, executor=LocalExecutor, race=RACE, asynchronous=False, **settings):
