@@ -11,6 +11,7 @@ import pytest
 from detnas import SearchSpace
 from detnas.search.candidate import Candidate, by_score
 from detnas.search.log import LogWriteError, SearchLog
+from detnas.search.tables import first_cost
 
 SPACE = SearchSpace("small", 4, (8, 16), (2, 2))
 HEADER = {"space": "small", "seed": 0, "constraints": ("backbone_flops <= 30e6",), "population": 10}
@@ -227,3 +228,11 @@ def test_parents_are_archs_in_the_file_and_paths_when_read(log, file, tmp_path):
     log.append(child)
     assert json.loads(file.read_text().splitlines()[-1])["parents"] == ["01-23", "11-11"]
     assert SearchLog(str(tmp_path), SPACE).history()[-1] == child
+
+
+@pytest.mark.parametrize("limits, cost", [(["latency_ms <= 3"], "latency_ms"), ([], "backbone_flops")])
+def test_a_front_is_of_the_cost_that_is_limited(tmp_path, limits, cost):
+    log = SearchLog(str(tmp_path), SPACE, {**HEADER, "constraints": limits})
+    assert first_cost(log) == []
+    log.append(Candidate((0, 1, 2, 3), score=1.0, costs={"backbone_flops": 12, "latency_ms": 2.0}))
+    assert first_cost(log) == [cost]

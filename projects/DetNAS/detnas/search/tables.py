@@ -5,7 +5,7 @@ import os
 
 from tabulate import tabulate
 
-from detnas.config.constraint import METRICS
+from detnas.config.constraint import METRICS, Constraint
 
 from .pareto import front_of
 
@@ -90,8 +90,13 @@ def to_beat(log):
 
 
 def first_cost(log):
-    """The name of the first cost that a log has, in a list: a front is of it where no cost is asked for."""
-    return [name for c in log.history()[:1] for name in list(c.costs)[:1]]
+    """
+    The name of the first cost that a search limits, or else that its log has, in a list: a front is of it where no cost
+    is asked for.
+    """
+    costs = [name for c in log.history()[:1] for name in c.costs]
+    limited = [Constraint.parse(text).metric for text in log.header.get("constraints", [])]
+    return [name for name in (*limited, *costs) if name in costs][:1]
 
 
 def pareto_front(log, costs=()):
