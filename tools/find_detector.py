@@ -4,7 +4,8 @@ From annotated images to a detector, in the time there is.
 
     python tools/find_detector.py --train coco:train.json:images --test coco:test.json:images --hours 2
     python tools/find_detector.py --train voc:ROOT:trainval --hours 2 --plan      show the plan, and stop
-    python tools/find_detector.py ... --limit "backbone_flops <= 20e6"            only networks as cheap as that
+    python tools/find_detector.py ... --limit "latency_ms <= 20"     only detectors as fast as that, on this machine
+    python tools/find_detector.py ... --format onnx                  the detector as an ONNX file, too
     python tools/find_detector.py ... --search always                             search even where it will hardly pay
 
 It looks at images, boxes and machine, measures a step of a training and a candidate of a search, prints a plan, and
@@ -49,9 +50,15 @@ def check(args):
     """
     if not args.hours > 0:
         raise ValueError(f"--hours {args.hours:g}: it must be more than 0")
+    # Slow to import: a mistake above should not wait for torch.
+    from detnas.export.traced import require_format
+    from detnas.own.limits import of_the_detector
+
+    for form in args.format:
+        require_format(form)
     return {
-        "train": args.train, "test": args.test, "hours": args.hours, "limit": args.limit,
-        "compare": args.compare == "on", "search": args.search,
+        "train": args.train, "test": args.test, "hours": args.hours, "limit": list(map(of_the_detector, args.limit)),
+        "format": list(dict.fromkeys(args.format)), "compare": args.compare == "on", "search": args.search,
     }
 
 
@@ -60,7 +67,6 @@ def main(argv=None, measure=measure, **settings):
     start = time.monotonic()
     with user_errors():
         arguments = check(args)
-        # Slow to import: a mistake above should not wait for torch.
         from detnas.own.outcome import finish
         from detnas.own.plan import Plan
         from detnas.own.planning import make_plan
@@ -96,7 +102,10 @@ def parser():
     parser.add_argument("--compare", choices=("on", "off"), default="on",
                         help="off: no plain network beside the winner, which then has twice the time")
     parser.add_argument("--limit", action="append", default=[], metavar="LIMIT",
-                        help='on the cost of a network, such as "backbone_flops <= 20e6"; may be given several times')
+                        help='on the cost of a network, such as "backbone_flops <= 20e6", or "latency_ms <= 20" of the '
+                             'exported detector on this machine; may be given several times')
+    parser.add_argument("--format", action="append", default=[], choices=("onnx", "torchscript"),
+                        help="write the detector as such a file, too; may be given twice")
     return parser
 
 

@@ -14,8 +14,6 @@ FILES = {
     "winner": "4_winner.yaml",
     "plain": "5_plain.yaml",
 }
-#: images that give a candidate its batch-norm statistics
-RECALIBRATION_IMAGES = 100
 #: detectors of the search's front that are left ready to use
 FRONT_WINNERS = 3
 #: about so many checkpoints of a training: after a kill it goes on from the last one
@@ -121,7 +119,10 @@ class ConfigWriter:
 
 def _shared(recipe):
     before, before_test, after, after_test, regions = recipe.proposals
-    batch = 8 if recipe.gpu else 25
+    shorter, longer, crop = recipe.shorter, recipe.longer, {}
+    if recipe.piece:
+        shorter = longer = recipe.piece
+        crop = {"CROP": {"ENABLED": True, "TYPE": "absolute", "SIZE": [recipe.crop, recipe.crop]}}
     return {
         "MODEL": {
             "DETNAS": {} if recipe.space == "small" else {"SPACE": recipe.space},
@@ -133,7 +134,7 @@ def _shared(recipe):
             "ROI_HEADS": {"BATCH_SIZE_PER_IMAGE": regions},
         },
         "INPUT": {
-            "MIN_SIZE_TRAIN": [recipe.shorter], "MAX_SIZE_TRAIN": recipe.longer,
+            **crop, "MIN_SIZE_TRAIN": [shorter], "MAX_SIZE_TRAIN": longer,
             "MIN_SIZE_TEST": recipe.shorter, "MAX_SIZE_TEST": recipe.longer,
         },
         "SOLVER": {
@@ -144,7 +145,8 @@ def _shared(recipe):
         "DATALOADER": {"NUM_WORKERS": recipe.workers},
         "TEST": {"DETECTIONS_PER_IMAGE": recipe.detections},
         "SEARCH": {
-            "RECALIBRATION_IMAGES": RECALIBRATION_IMAGES, "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch,
+            "RECALIBRATION_IMAGES": recipe.recalibration, "RECALIBRATION_BATCH": recipe.test_batch,
+            "EVALUATION_BATCH": recipe.test_batch,
             "DETECTOR_RESOLUTION": [recipe.shorter, recipe.longer],
             **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if recipe.gpu else {}),
         },

@@ -23,11 +23,13 @@ from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import only_warnings
 from detnas.files import write_text
+from detnas.launch.earlier_steps import read_arch
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.search.evaluator import CandidateEvaluator
 from detnas.space import single_op_paths
 from detnas.training.trainer import build_trainer
+from detnas.zoo import SUPERNET
 
 #: steps until the first images are read, and fewest and most that are measured
 _FIRST, _FEWEST, _MOST = 2, 2, 200
@@ -106,16 +108,19 @@ def measure(config_file, seconds, opts=()):
         dict of seconds: "start", "step"; of a supernet also "plain_step" (all 3x3), "recalibration", "evaluation".
     """
     cfg = load_config(config_file, opts)
+    detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
+    if detnas.ARCH != SUPERNET:
+        # The winner's is named by the file that the search left.
+        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
     register_datasets(cfg)
     fit_to_device(cfg)
     single = cfg.clone()
     with only_warnings("detectron2", "fvcore", "detnas"):
-        supernet = cfg.MODEL.DETNAS.ARCH == "supernet"
+        supernet = detnas.ARCH == SUPERNET
         candidate = candidate_seconds(cfg.clone()) if supernet else ()
         step, start = step_seconds(cfg, seconds)
         found = {"start": start, "step": step}
         if supernet:
-            space = config_space(single)
             single.MODEL.DETNAS.ARCH = space.format(next(iter(single_op_paths(space).values())))
             found["plain_step"], _ = step_seconds(single, seconds)
             found["recalibration"], found["evaluation"] = candidate

@@ -1,5 +1,6 @@
 """What a run leaves at its end: results beside each other, drawings, and a page that says what lies where."""
 
+import glob
 import os
 
 from detectron2.data.detection_utils import read_image
@@ -7,15 +8,18 @@ from PIL import Image
 from tabulate import tabulate
 
 from detnas.files import write_text
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.earlier_steps import BEST_CONFIG, read_arch, read_metrics
 from detnas.search.front_winners import FRONT
+from detnas.search.log import SearchLog
 
 from .facts import look
+from .limits import limited_costs, run_limits
+from .plan import SHEET_IMAGES
 from .words import duration
 
 SHEET, PAGE = "sheet.png", "README.md"
-#: images on the sheet, in a row, and the sides of the square of each, in pixels
-_IMAGES, _ROW, _SIDE = 12, 4, 480
+#: images in a row of the sheet, and the sides of the square of each, in pixels
+_ROW, _SIDE = 4, 480
 #: AP by which two trainings of one network differ easily (docs/results.md), and the share of the winner's time that the
 #: plain network must have had for a fair comparison
 _EQUAL, _SAME_TIME = 1.0, 0.8
@@ -48,13 +52,19 @@ def finish(run):
     script = os.path.join(run.root, "demo", "predict.py")
     run.steps("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
     write_sheet([os.path.join(drawn, os.path.basename(file)) for file in files], os.path.join(run.folder, SHEET))
-    run.clock.tick(force=True)
-    text = page(run, scores, best)
-    write_text(os.path.join(run.folder, PAGE), text + "\n")
+    try:
+        for form in run.plan.arguments["format"]:
+            script = os.path.join(run.root, "tools", "export_model.py")
+            run.steps(form, script, "--config-file", writer.path(best), "--format", form)
+    finally:
+        # A file that is in doubt ends with an error; the rest is there all the same.
+        run.clock.tick(force=True)
+        text = page(run, scores, best)
+        write_text(os.path.join(run.folder, PAGE), text + "\n")
     return text
 
 
-def sheet_images(files, count=_IMAGES):
+def sheet_images(files, count=SHEET_IMAGES):
     """At most so many files, spread evenly over them, no two of one name."""
     named = list({os.path.basename(file): file for file in files}.values())
     if len(named) <= count:
@@ -77,13 +87,16 @@ def page(run, scores, best):
     """The page at the end, as text."""
     plan, clock, writer = run.plan, run.clock, run.writer
     searched = sum(clock.steps.get(step, 0.0) for step in ("supernet", "search", "winner"))
-    seconds, rows = {"winner": searched, "plain": clock.steps.get("plain", 0.0)}, []
+    seconds = {"winner": searched, "plain": clock.steps.get("plain", 0.0)}
+    limits, rows = run_limits(writer, writer.path(best)), []
     for step, score in scores.items():
         what = "winner of the search" if step == "winner" else f"plain network, {plan.plain[0]}"
+        arch = os.path.join(writer.output("search"), BEST_CONFIG) if step == "winner" else plan.plain[1]
+        costs = limited_costs(limits, read_arch(arch, limits.space))
         weights = os.path.join(writer.output(step), "model_final.pth")
-        rows.append([what, score.get("AP"), score.get("AP50"), duration(seconds[step]), writer.path(step),
-                     weights])
-    headers = ["detector", "AP on the test images", "AP50", "time of all its steps", "config", "weights"]
+        rows.append([what, score.get("AP"), score.get("AP50"), *costs.values(), duration(seconds[step]),
+                     writer.path(step), weights])
+    headers = ["detector", "AP on the test images", "AP50", *costs, "time of all its steps", "config", "weights"]
     commands = [f"    python {step['command']}" for step in run.steps.done.values()]
     files = [
         ("settings of all steps", writer.base()),
@@ -93,17 +106,34 @@ def page(run, scores, best):
     if plan.search:
         found = writer.output("search")
         files.insert(1, ("everything of the search", os.path.join(found, "report.html")))
-        files.insert(2, ("cheaper networks with the supernet's weights, ready to use", os.path.join(found, FRONT)))
+    if plan.arguments["format"]:
+        files.append(("exported files", os.path.join(writer.output(best), "export")))
     return "\n".join([
         f"# A detector for {plan.arguments['train']}", "",
         _verdict(plan, scores, best, seconds),
         f"It took {duration(clock.spent)} of {duration(plan.budget)}.", "",
         tabulate(rows, headers, tablefmt="github", floatfmt=".1f"), "",
+        *(_front(run, limits) if plan.search else []),
+        *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
         tabulate(files, ["what", "where"], tablefmt="github"), "",
         "What it finds in images of yours:", "",
         f"    python demo/predict.py --config-file {writer.path(best)} --input FOLDER --output DRAWN", "",
         "The commands that made it:", "", *commands,
     ])
+
+
+def _front(run, limits):
+    """Lines about the detectors that the search left ready to use, the best score first."""
+    folder, rows = run.writer.output("search"), []
+    log = SearchLog(folder, limits.space)
+    for file in glob.glob(os.path.join(glob.escape(folder), FRONT, "*.yaml")):
+        path = read_arch(file, limits.space)
+        costs = limited_costs(limits, path)
+        rows.append([file, log.get(path).score, *costs.values()])
+    headers = ["config", "AP on the held-out images", *costs]
+    rows.sort(key=lambda row: -row[1])
+    return ["Of the search's front, with the supernet's weights, ready to use:", "",
+            tabulate(rows, headers, tablefmt="github", floatfmt=".1f"), ""]
 
 
 def _verdict(plan, scores, best, seconds):

@@ -6,7 +6,7 @@ import time
 
 #: iterations of a training, or candidates of a search
 _LINE = re.compile(r"(?:iteration|generation \d+/\d+  candidate) (\d+)/(\d+) ")
-#: a step may take so much longer than planned, as a share of its time
+#: a step may end so much later, or earlier, than planned, as a share of its time
 TOLERANCE = 0.1
 #: seconds, and share of its time, after which its pace counts
 _AFTER, _SHARE = 20.0, 0.1
@@ -14,8 +14,8 @@ _AFTER, _SHARE = 20.0, 0.1
 _SAVES = 2.0
 
 
-class TooSlow(Exception):
-    """A step would end too late; ``number`` is how many iterations, or candidates, fit into its time."""
+class OffPace(Exception):
+    """A step would end too late, or too early; ``number`` is how many iterations, or candidates, fit into its time."""
 
     def __init__(self, number):
         super().__init__(f"{number} fit into the time")
@@ -29,12 +29,13 @@ class Pace:
         pauses: list of (iteration, seconds) of the evaluations, which come after so many iterations.
         start: seconds that a start takes.
         multiple: only multiples of it can be done.
+        longer: whether it may do more than planned, where that fits.
         clock: function that gives seconds.
     """
 
-    def __init__(self, seconds, pauses, start, multiple=1, clock=time.monotonic):
+    def __init__(self, seconds, pauses, start, multiple=1, longer=False, clock=time.monotonic):
         self.seconds, self.pauses, self.start, self.clock = seconds, pauses, start, clock
-        self.multiple = multiple
+        self.multiple, self.longer = multiple, longer
         self.began, self.first, self.last, self.paces = clock(), None, None, []
 
     def check(self, progress):
@@ -43,7 +44,7 @@ class Pace:
             progress: a line such as "iteration 200/3200 ..."; others are left alone.
 
         Raises:
-            TooSlow: if the step will end too late, and fewer iterations or candidates would help.
+            OffPace: if the step will end too late, and fewer iterations or candidates would help; or too early.
         """
         match = _LINE.match(progress)
         if not match:
@@ -61,10 +62,10 @@ class Pace:
         each = statistics.median(self.paces)
         left = self.seconds - (now - self.began) - sum(seconds for after, seconds in self.pauses if after >= done)
         over = each * (total - done) - left
-        if over <= TOLERANCE * self.seconds or over <= _SAVES * self.start:
+        if abs(over) <= max(TOLERANCE * self.seconds, _SAVES * self.start):
             return
         # It is stopped and started again, which takes time, too.
         fits = max(done + int((left - self.start) / each), done + 1)
         fits = max(fits // self.multiple, -(-done // self.multiple)) * self.multiple
-        if fits < total:
-            raise TooSlow(fits)
+        if fits < total if over > 0 else fits > total and self.longer:
+            raise OffPace(fits)

@@ -5,6 +5,7 @@ import os
 
 from detnas.data.datasets import parse_dataset_name
 from detnas.data.split import split_coco, split_voc, write_split
+from detnas.data.voc import image_set_file
 
 
 def hold_out(name, count, folder, rest, part, seed=0):
@@ -14,8 +15,8 @@ def hold_out(name, count, folder, rest, part, seed=0):
     Args:
         name: ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``.
         count: images to hold out.
-        folder: for the files of COCO form; a split of VOC form has to lie in ROOT/ImageSets/Main, and its name says
-            how many images were held out, so that other divisions have their files, too.
+        folder: for the files. A split of VOC form becomes two of a folder in it, of the name of ROOT, that links to
+            the images: ROOT itself may be read-only.
         rest, part: what to call what is left and what is held out, such as "search", "holdout".
         seed: of the draw.
 
@@ -35,15 +36,25 @@ def hold_out(name, count, folder, rest, part, seed=0):
     else:
         root, split = places
         files = split_voc(count, seed, root, split)
-        named = {f.part: f"{split}_{called[f.part]}_{f.num_images}" for f in files}
-        files = [
-            dataclasses.replace(f, path=os.path.join(os.path.dirname(f.path), f"{named[f.part]}.txt")) for f in files
-        ]
-        names = {f.part: f"voc:{root}:{named[f.part]}" for f in files}
+        # The name of the folder decides how AP is measured.
+        own = os.path.join(folder, os.path.basename(os.path.abspath(root)))
+        files = [dataclasses.replace(f, path=image_set_file(own, called[f.part])) for f in files]
+        names = {f.part: f"voc:{own}:{called[f.part]}" for f in files}
     try:
+        if form == "voc":
+            _link(root, own)
         # A plan of before may have divided otherwise.
-        write_split(files, overwrite=form == "coco")
+        write_split(files, overwrite=True)
     except OSError as e:
-        raise ValueError(f"{files[0].path} cannot be written, so no images can be held out of {name}: {e.strerror}") \
-            from None
+        raise ValueError(f"no images can be held out of {name}, since {e.filename or files[0].path} cannot be written: "
+                         f"{e.strerror}") from None
     return names["search"], names["holdout"]
+
+
+def _link(root, own):
+    """Annotations and images of a folder in VOC form, unless they are there."""
+    os.makedirs(os.path.dirname(image_set_file(own, "any")), exist_ok=True)
+    for name in ("Annotations", "JPEGImages"):
+        link = os.path.join(own, name)
+        if not os.path.lexists(link):
+            os.symlink(os.path.realpath(os.path.join(root, name)), link)

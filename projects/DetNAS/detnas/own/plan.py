@@ -7,10 +7,12 @@ import os
 from detnas.files import read_json, write_text
 
 from . import schedule
-from .configs import RECALIBRATION_IMAGES, ConfigWriter
+from .configs import ConfigWriter
 from .recipe import Recipe
 
 PLAN_FILE = "plan.json"
+#: test images that are drawn at the end
+SHEET_IMAGES = 12
 #: paths that are evaluated when a supernet is looked at (five ops, twelve random ones), images each of them sees, and
 #: the share of the supernet's time that this may take
 _LOOK_PATHS, LOOK_IMAGES, _LOOK_SHARE = 17, 100, 0.2
@@ -32,6 +34,7 @@ class Plan:
         search, why: whether to search, and the reason.
         plain: (name, arch) of the network that needs no search; None where none meets the limits.
         spent: seconds that the planning took.
+        latency: where that of the detector is limited, how it was measured and how well it is foretold.
     """
 
     arguments: dict
@@ -45,6 +48,7 @@ class Plan:
     why: str
     plain: list
     spent: float
+    latency: str = ""
 
     @property
     def times(self):
@@ -57,8 +61,9 @@ class Plan:
 
     @property
     def closing(self):
-        """Seconds that report and drawings take at the end."""
-        return (4 if self.search else 2.5) * self.measured["start"]
+        """Seconds that report, drawings and exported files take at the end."""
+        starts = (4 if self.search else 2.5) + 2 * len(self.arguments["format"])
+        return starts * self.measured["start"] + SHEET_IMAGES * self.measured["evaluation"]
 
     @property
     def steps(self):
@@ -80,7 +85,7 @@ class Plan:
             dict for the method of :class:`detnas.own.configs.ConfigWriter` of this name, and the seconds expected.
         """
         times, images = times or self.times, self.images
-        one = times.candidate(min(RECALIBRATION_IMAGES, images["search"]), images["holdout"])
+        one = times.candidate(min(self.recipe["recalibration"], images["search"]), images["holdout"])
         if step == "search":
             # Afterwards the winner is recalibrated once more, and pictures are drawn.
             beside = times.start + one
@@ -103,7 +108,8 @@ class Plan:
 
     def _look(self, times):
         """Seconds of a look at how the supernet ranks some paths."""
-        search, held_out = min(RECALIBRATION_IMAGES, self.images["search"]), min(LOOK_IMAGES, self.images["holdout"])
+        search, held_out = (min(self.recipe["recalibration"], self.images["search"]),
+                            min(LOOK_IMAGES, self.images["holdout"]))
         return _LOOK_PATHS * times.candidate(search, held_out)
 
     def pauses(self, step, settings):
@@ -130,11 +136,12 @@ class Plan:
         if not there:
             return None
         for name, value in there["arguments"].items():
-            if arguments[name] != value:
+            # Other files can be asked for at any time.
+            if name != "format" and arguments[name] != value:
                 before, now = _shown(value), _shown(arguments[name])
                 raise ValueError(f"{folder} holds a run with --{name} {before}, not {now}: give another --output, or "
                                  "remove it")
-        return cls(**there)
+        return cls(**{**there, "arguments": arguments})
 
 
 def _shown(value):

@@ -2,16 +2,12 @@
 
 import os
 
-from detnas.config.constraint import Constraint
-from detnas.config.keys import config_space
-from detnas.config.load import load_config
-from detnas.cost.limits import Limits
 from detnas.data.leaks import check_leaks
-from detnas.space import single_op_paths
 
 from . import schedule
 from .configs import BASE, ConfigWriter
 from .facts import check_parts, look, machine
+from .limits import plain_network, run_limits
 from .parts import hold_out
 from .plan import Plan, check_time, forecast
 from .recipe import NEEDED_ITERATIONS, recipe, spaces
@@ -36,8 +32,6 @@ def make_plan(arguments, folder, root, measure, clock):
     Raises:
         FileNotFoundError, ValueError: naming what is wrong with data or arguments.
     """
-    for limit in arguments["limit"]:
-        Constraint.parse(limit)
     train = look(arguments["train"])
     test = look(arguments["test"], "--test") if arguments["test"] else None
     check_parts(train, test)
@@ -51,14 +45,14 @@ def make_plan(arguments, folder, root, measure, clock):
         train, test = look(parts["train"]), look(parts["test"])
     budget = arguments["hours"] * 3600
     seconds = min(_MEASURED_SECONDS, _MEASURED_SHARE * budget)
-    chosen, found, plain, search, why = _choose(arguments, train, here, parts, folder, root, measure, seconds)
+    chosen, found, plain, latency, search, why = _choose(arguments, train, here, parts, folder, root, measure, seconds)
     times = {"supernet_step": found["step"], **{name: found[name] for name in _MEASURED}}
     facts = {
         "boxes": len(train.boxes), "classes": len(train.classes), "without_boxes": train.without_boxes,
         "rare": train.rare(), "sizes": _sizes(train), "small_box": train.small_box(), "in_both": shared,
     }
     images = {"train": train.images, "test": test.images}
-    plan = Plan(arguments, facts, here, chosen.as_dict(), parts, images, times, search, why, plain, 0.0)
+    plan = Plan(arguments, facts, here, chosen.as_dict(), parts, images, times, search, why, plain, 0.0, latency)
     time = schedule.divide(budget - clock() - plan.closing, plan.steps).get("search", 0)
     _divide_training_images(plan, train, os.path.join(folder, "data"), time)
     plan.spent = clock()
@@ -85,43 +79,38 @@ def _choose(arguments, train, here, parts, folder, root, measure, seconds):
         writer = ConfigWriter(folder, root, chosen, parts, arguments["limit"])
         file = writer.measured(parts["train"])
         try:
-            plain = plain_network(load_config(file), writer.limits)
+            limits = run_limits(writer, file)
         except ValueError as e:
             # A smaller space may have a network within the limits.
             problem = e
             continue
+        plain = plain_network(limits)
         search, why = wanted(arguments, train.images, here["gpu"], plain)
         found = measure(file, seconds, chosen.threads)
         share = schedule.SHARES["supernet"] * (0.5 if arguments["compare"] and plain else 1) if search else 1
         each = found["step" if search else "plain_step"]
         fits = share * arguments["hours"] * 3600 / each >= NEEDED_ITERATIONS
         if fits or number + 1 == len(tried):
-            return chosen, found, plain, search, why
+            return chosen, found, plain, limits.foretold.words if limits.foretold else "", search, why
     raise problem
 
 
 def wanted(arguments, images, gpu, plain):
-    """Whether to search, and why."""
+    """
+    Whether to search, and why.
+
+    Raises:
+        ValueError: if nothing is left.
+    """
     if arguments["search"] == "never":
+        if plain is None:
+            raise ValueError("--search never: no network of one op meets the limits, so one has to be searched for")
         return False, "--search never"
     fits = plain is not None and plain[0] == "all 3x3"
     search, why = schedule.should_search(arguments["hours"], images, gpu, fits)
     if arguments["search"] == "always" and not search:
         return True, f"--search always; without it the plain network would be trained alone: {why}"
     return search, why
-
-
-def plain_network(cfg, limits):
-    """
-    (name, arch) of the first network of one op that meets the limits, all 3x3 if it does; None if none does.
-
-    Raises:
-        ValueError: if no network of the space meets them.
-    """
-    cfg.SEARCH.CONSTRAINTS = list(limits)
-    space = config_space(cfg)
-    allowed = Limits(cfg, space)
-    return next(([n, space.format(path)] for n, path in single_op_paths(space).items() if allowed(path)), None)
 
 
 def _divide_training_images(plan, train, folder, seconds):

@@ -4,12 +4,9 @@ import math
 import os
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from .anchors import aspect_ratios, box_sizes, sizes_of_levels, sizes_of_one_level
+from .sizes import choose_sizes
 
-#: sides of an image are multiples of it, in pixels
-_STEP = 8
 #: hours from which on a space is tried on a CPU and on a GPU; the measured step then says whether it stays
 _HOURS = {"1.3G": (math.inf, 24), "300M": (2, 0), "tiny": (0.5, math.inf), "small": (0, math.inf)}
 #: training images below which the large space is not tried
@@ -26,7 +23,8 @@ class Kind:
     Args:
         base: config, below ``configs``.
         smallest_box: pixels that the side of a small box (one of ten is smaller) shall have, as on the blood cells in
-            docs/bccd.md; shortest, longest: limits of the image's shorter side, in pixels.
+            docs/bccd.md; shortest, longest: limits of the image's shorter side, in pixels; piece: side of the squares
+            that a training sees of images that would have to be larger.
         batch, rate, constraint: images, learning rate, and limit of the search where the user gives none.
         proposals: before and after the suppression, for the training and the test, and regions an image to learn from.
     """
@@ -35,6 +33,7 @@ class Kind:
     smallest_box: int
     shortest: int
     longest: int
+    piece: int
     batch: int
     rate: float
     constraint: str
@@ -45,27 +44,44 @@ class Kind:
 _300M = "backbone_flops <= 300e6"
 KINDS = {
     # The outlines' space of four blocks, as in configs/demo/bccd_small_*.yaml.
-    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 8, 0.1, _300M, (200, 100, 60, 40, 32)),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 8, 0.04, _300M, (200, 200, 200, 100, 32)),
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 4, 0.02, _300M, (500, 300, 300, 200, 64)),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, 8, 0.1, _300M, (200, 100, 60, 40, 32)),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, 8, 0.04, _300M, (200, 200, 200, 100, 32)),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, 4, 0.02, _300M, (500, 300, 300, 200, 64)),
 }
 #: with a GPU, the paper's detector (configs/demo/bccd_gpu_*.yaml)
 _PROPOSALS = (2000, 1000, 1000, 1000, 512)
 GPU_KINDS = {
-    "300M": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 16, 0.04, _300M, _PROPOSALS),
-    "1.3G": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 16, 0.04, "backbone_flops <= 1.3e9", _PROPOSALS),
+    "300M": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, 16, 0.04, _300M, _PROPOSALS),
+    "1.3G": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, 16, 0.04, "backbone_flops <= 1.3e9", _PROPOSALS),
 }
+
+
+#: images that give a candidate its batch-norm statistics, and images of a batch of it and of an evaluation without and
+#: with a GPU; fewer if tests see larger images than trainings
+_RECALIBRATION, _BATCH, _GPU_BATCH = 100, 25, 8
+_FEWEST_RECALIBRATION = 8
 
 
 @dataclass
 class Recipe:
-    """The settings of all steps. Sides in pixels; ``scale``: those of the images are so many times as long."""
+    """
+    The settings of all steps.
+
+    Args:
+        shorter, longer: sides of the images of a test, in pixels, and of a training, but for pieces.
+        scale: so many times as long as they are are most of them then.
+        crop, piece: side of the squares that a training cuts out of images, in pixels of theirs, and what they are
+            resized to; 0: it sees whole images.
+        recalibration, test_batch: images of a recalibration, and of its and of an evaluation's batches.
+    """
 
     space: str
     base: str
     shorter: int
     longer: int
     scale: float
+    crop: int
+    piece: int
     anchors: list
     ratios: list
     batch: int
@@ -73,6 +89,8 @@ class Recipe:
     constraint: str
     proposals: list
     detections: int
+    recalibration: int
+    test_batch: int
     threads: int
     workers: int
     gpu: bool
@@ -90,39 +108,23 @@ def spaces(hours, gpu, images):
 def recipe(space, facts, machine):
     """The :class:`Recipe` of a space for the :class:`detnas.own.facts.Facts` of the training images."""
     kind = (GPU_KINDS if machine["gpu"] else KINDS)[space]
-    shorter, longer, scale = image_size(facts, kind)
+    shorter, longer, scale, crop, piece = choose_sizes(facts, kind)
     widths, heights = facts.boxes[:, 0] * scale, facts.boxes[:, 1] * scale
     sizes = box_sizes(widths, heights)
     anchors = sizes_of_one_level(sizes) if space == "small" else sizes_of_levels(sizes)
     full = facts.boxes_per_image()
     before, before_test, after, after_test, regions = kind.proposals
     after_test = max(after_test, 3 * full)
+    # A test of larger images has as many pixels in all.
+    share = piece**2 / (shorter * longer) if piece else 1.0
+    batch = _GPU_BATCH if machine["gpu"] else _BATCH
     proposals = [max(before, 6 * full), max(before_test, 2 * after_test), max(after, 3 * full), after_test, regions]
     return Recipe(
-        space, kind.base, shorter, longer, scale, anchors, aspect_ratios(widths, heights), kind.batch, kind.rate,
-        kind.constraint, proposals, max(100, 2 * full),
+        space, kind.base, shorter, longer, scale, crop, piece, anchors, aspect_ratios(widths, heights), kind.batch,
+        kind.rate, kind.constraint, proposals, max(100, 2 * full),
+        max(_FEWEST_RECALIBRATION, round(share * _RECALIBRATION)), max(1, round(share * batch)),
         # For networks this small a second thread costs more time than it saves.
         threads=int(os.environ.get("OMP_NUM_THREADS") or (1 if space == "small" else machine["cores"])),
         workers=min(6, max(1, machine["cores"] - 1)) if machine["gpu"] else 1,
         gpu=bool(machine["gpu"]),
     )
-
-
-def image_size(facts, kind):
-    """
-    Shorter and longer side, in pixels, and the factor by which most images are resized to them: the small boxes get
-    the pixels that a detector needs, an image no more than it has, both within the limits of the kind.
-    """
-    shorter_sides, longer_sides = facts.sizes.min(1), facts.sizes.max(1)
-    side = float(np.median(shorter_sides))
-    wanted = side * kind.smallest_box / facts.small_box()
-    # Resizing by little blurs and saves nothing.
-    wanted = side if wanted > 0.75 * side else wanted
-    shorter = min(max(wanted, kind.shortest), kind.longest)
-    shorter = _round(min(shorter, max(side, 64)))
-    ratio = float(np.quantile(longer_sides / shorter_sides, 0.95))
-    return shorter, max(shorter, _STEP * math.ceil(shorter * min(ratio, 3.0) / _STEP)), shorter / side
-
-
-def _round(side):
-    return max(_STEP, _STEP * round(side / _STEP))

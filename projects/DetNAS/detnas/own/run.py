@@ -9,7 +9,7 @@ from detnas.launch.steps import Steps, run_step
 
 from . import schedule
 from .clock import Clock
-from .pace import Pace, TooSlow
+from .pace import OffPace, Pace
 from .plan import forecast
 from .words import NAMES, clock_time, duration, step_words
 
@@ -46,7 +46,8 @@ class Run:
             settings = self.clock.begun[step]
             left = settings["seconds"] - self.clock.steps.get(step, 0.0)
             start, multiple = self.plan.times.start, settings.get("generation", 1)
-            pace = Pace(left, self.plan.pauses(step, settings), start, multiple)
+            # Earlier ones leave their time to those that come after them.
+            pace = Pace(left, self.plan.pauses(step, settings), start, multiple, longer=step in ("winner", "plain"))
 
         def tell(progress):
             self.clock.tick()
@@ -75,14 +76,15 @@ class Run:
             self.clock.end()
 
     def _until_done(self, step):
-        """Run a step; one that turns out too slow is stopped, shortened, and goes on."""
+        """Run a step; one that would not end in time is stopped, gets as many iterations as fit, and goes on."""
         while True:
             try:
                 return self.steps(NAMES[step], *self.command(step))
-            except TooSlow as e:
+            except OffPace as e:
                 settings = self.clock.begun[step]
                 what = "candidates" if step == "search" else "iterations"
-                print(f"\n[{clock_time(0)}] {NAMES[step]}: slower than measured, so it ends after {e.number} {what} in "
+                pace = "slower" if e.number < settings[what] else "faster"
+                print(f"\n[{clock_time(0)}] {NAMES[step]}: {pace} than measured, so it ends after {e.number} {what} in "
                       f"place of {settings[what]}", flush=True)
                 settings[what] = e.number
                 self._write(step, settings)

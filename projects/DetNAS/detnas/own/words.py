@@ -64,6 +64,8 @@ def plan_lines(plan, steps):
                                    f"{times.plain_step:.2f} s"),
         ("image size", f"{recipe['shorter']}, longer side up to {recipe['longer']} pixels",
          f"most images are resized to {recipe['scale']:.0%}: {_size_reason(facts, recipe)}"),
+        *([("trained on", f"squares of {recipe['piece']} pixels, cut out at random",
+            "whole images are too large to train on; tests see them whole")] if recipe["piece"] else []),
         ("anchors", f"{anchors} pixels, height to width {' '.join(map(str, recipe['ratios']))}",
          "from sizes and shapes of the boxes after resizing"),
         ("batch", f"{recipe['batch']} images, learning rate {recipe['rate']:g}", f"as in configs/{recipe['base']}"),
@@ -71,12 +73,16 @@ def plan_lines(plan, steps):
     if plan.search:
         given = plan.arguments["limit"]
         lines.append(("limits", ", ".join(given) or recipe["constraint"], "--limit" if given else "that of the space"))
+    if plan.latency:
+        lines.append(("latency", "of the whole detector as an ONNX file", plan.latency))
     passed = 0.0
     for step, settings, seconds in steps:
         passed += seconds
         reason = duration(seconds) + (_supernet_note(settings) if step == "supernet" else "")
         lines.append((NAMES[step], f"{step_words(settings)}, done at {clock_time(passed)}", reason))
-    lines.append(("report, drawings", f"done at {clock_time(passed + plan.closing)}", duration(plan.closing)))
+    last = ["report", "drawings", *plan.arguments["format"]]
+    end = clock_time(passed + plan.closing)
+    lines.append((", ".join(last if plan.search else last[1:]), f"done at {end}", duration(plan.closing)))
     return [f"{what}: {value}" + (f"  ({why})" if why else "") for what, value, why in lines]
 
 
