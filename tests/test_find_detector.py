@@ -19,12 +19,14 @@ from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.data import outlines
 from detnas.data.datasets import parse_dataset_name
+from detnas.export import detector_latency, foretold_latency
 from detnas.own import anchors, limits, outcome, recipe, schedule
 from detnas.own.configs import ConfigWriter
 from detnas.own.facts import Facts, look
 from detnas.own.measure import measure as measured_here
 from detnas.own.pace import OffPace, Pace
 from detnas.own.parts import hold_out
+from detnas.own.plan import Plan
 from detnas.own.run import Run
 from detnas.own.sizes import choose_sizes
 
@@ -307,6 +309,26 @@ def test_a_plan_alone_writes_a_config_for_each_step(tool, images, tmp_path, caps
     assert settings["5_plain.yaml"]["MODEL"]["DETNAS"]["ARCH"] == "0000"
 
 
+def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(tool, images, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    monkeypatch.setattr(detector_latency, "MOST", 5)
+    monkeypatch.setattr(foretold_latency, "RUNS", 2)
+    monkeypatch.setattr(foretold_latency, "HELD_OUT", 2)
+    monkeypatch.setattr(foretold_latency, "FITTED", 0)
+    words = arguments(images, tmp_path, "--search", "always", "--limit", "latency_ms <= 1000", "--plan")
+    tool.main(words, lambda *_: MEASURED)
+    shown = capsys.readouterr().out
+    assert "limits: detector_latency_ms <= 1000" in shown
+    assert re.search(r"latency: of the whole detector as an ONNX file .* of 2 other networks", shown)
+    writer = Plan.read(str(tmp_path), tool.check(tool.parser().parse_args(words))).writer(str(tmp_path), str(ROOT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector_latency, "median_times", lambda *_: pytest.fail("measured anew"))
+        again = limits.run_limits(writer, writer.path("search"))
+        path = again.space.parse("0000")
+        # What is shown of a network was measured; the search itself goes by what is foretold.
+        assert limits.limited_costs(again, path) == {"detector_latency_ms": f"{again.foretold.meter([path])[0]:.1f} ms"}
+
+
 def test_too_little_time_is_told_with_what_would_do(tool, images, tmp_path, refused):
     slow = {**MEASURED, "start": 600.0}
     words = arguments(images, tmp_path, "--search", "always")
@@ -364,7 +386,7 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(tool, images
 
 def test_without_a_search_the_plain_network_has_the_whole_time(tool, images, tmp_path, capsys):
     # No --test: a part of the images is held out for it.
-    words = ["--train", coco(images, "train"), "--hours", "0.01", "--output", str(tmp_path)]
+    words = ["--train", coco(images, "train"), "--hours", "0.01", "--output", str(tmp_path), "--format", "torchscript"]
     tool.main(words, lambda *_: MEASURED, run=run_here)
     shown = capsys.readouterr().out
     assert "search: no, a plain network for the whole time" in shown and "no --test was given" in shown
@@ -373,6 +395,7 @@ def test_without_a_search_the_plain_network_has_the_whole_time(tool, images, tmp
     assert not (tmp_path / "2_supernet.yaml").exists()
     solver = yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]
     assert 10 < solver["MAX_ITER"] <= 18
+    assert (tmp_path / "plain" / "export" / "detector.ts").is_file() and "plain/export" in page
 
 
 def test_data_in_voc_form_is_divided_trained_on_and_tested(tool, images, tmp_path, capsys):

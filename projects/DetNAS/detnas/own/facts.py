@@ -104,9 +104,10 @@ def check_parts(train, test=None):
 
 
 def machine():
-    """{"cores": number, "gpu": name, "" without one}."""
+    """{"cores": number, "gpu": name of the one that is used, "" without one, "gpus": number}."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         cores = os.cpu_count() or 1
-    return {"cores": cores, "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else ""}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return {"cores": cores, "gpu": gpu, "gpus": torch.cuda.device_count()}

@@ -50,8 +50,9 @@ def plan_lines(plan, steps):
     if not plan.arguments["test"]:
         lines.append(("test images", images["test"], "no --test was given, so these were held out: nothing learns from "
                       "them"))
-    gpu = plan.machine["gpu"] or "no GPU"
-    lines.append(("machine", f"{plan.machine['cores']} cores, {gpu}", f"torch gets {recipe['threads']} of them"))
+    cores, gpu, gpus = (plan.machine[name] for name in ("cores", "gpu", "gpus"))
+    used = f"torch gets {recipe['threads']} of them" + (f"; one of the {gpus} GPUs is used" if gpus > 1 else "")
+    lines.append(("machine", f"{cores} core{'s' * (cores > 1)}, {gpu or 'no GPU'}", used))
     lines.append(("search", "yes" if plan.search else "no, a plain network for the whole time", plan.why))
     if plan.search:
         lines.append(("held out for the search", f"{images['holdout']} of {images['train']} training images",
