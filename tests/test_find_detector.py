@@ -500,7 +500,11 @@ def test_a_training_gets_what_fits_and_goes_on(tool, images, tmp_path, capsys, n
     assert f"{pace} than measured, so it ends after {number} iterations" in capsys.readouterr().out
     assert commands[0] == commands[1] and len(commands) == 3
     assert yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]["MAX_ITER"] == number
-    assert json.loads((tmp_path / "clock.json").read_text())["begun"]["plain"]["iterations"] == number
+    clock = json.loads((tmp_path / "clock.json").read_text())
+    assert clock["begun"]["plain"]["iterations"] == number
+    # Both tries count.
+    done = json.loads((tmp_path / "steps.json").read_text())["plain network"]
+    assert done["seconds"] == pytest.approx(clock["steps"]["plain"], abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def main(argv=None, measure=measure, **settings):
 
         plan = Plan.read(args.output, arguments)
         if plan is None:
-            print("Looking at the images and measuring; about a minute.", flush=True)
+            print("Looking at the images and measuring; a minute or a few.", flush=True)
             plan = make_plan(arguments, args.output, ROOT, measure, lambda: time.monotonic() - start)
         else:
             print(f"The plan is that of {args.output}; it goes on.", flush=True)

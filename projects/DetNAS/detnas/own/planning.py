@@ -67,10 +67,9 @@ _MEASURED = ("start", "plain_step", "recalibration", "evaluation")
 
 
 def _choose(arguments, train, here, parts, folder, root, measure, seconds):
-    """The largest space of which a supernet, or a plain network, gets the iterations that it needs."""
-    problem = None
-    tried = spaces(arguments["hours"], here["gpu"], train.images)
-    for number, space in enumerate(tried):
+    """The largest space of which a supernet, or a plain network, gets the iterations that it needs, or the smallest."""
+    problem = possible = None
+    for space in spaces(arguments["hours"], here["gpu"], train.images):
         chosen = recipe(space, train, here)
         # Sizes and anchors are those of the space.
         base = os.path.join(folder, BASE)
@@ -80,19 +79,23 @@ def _choose(arguments, train, here, parts, folder, root, measure, seconds):
         file = writer.measured(parts["train"])
         try:
             limits = run_limits(writer, file)
+            plain = plain_network(limits)
+            search, why = wanted(arguments, train.images, here["gpu"], plain)
         except ValueError as e:
             # A smaller space may have a network within the limits.
             problem = e
             continue
-        plain = plain_network(limits)
-        search, why = wanted(arguments, train.images, here["gpu"], plain)
         found = measure(file, seconds, chosen.threads)
         share = schedule.SHARES["supernet"] * (0.5 if arguments["compare"] and plain else 1) if search else 1
         each = found["step" if search else "plain_step"]
-        fits = share * arguments["hours"] * 3600 / each >= NEEDED_ITERATIONS
-        if fits or number + 1 == len(tried):
-            return chosen, found, plain, limits.foretold.words if limits.foretold else "", search, why
-    raise problem
+        possible = chosen, found, plain, limits.foretold.words if limits.foretold else "", search, why
+        if share * arguments["hours"] * 3600 / each >= NEEDED_ITERATIONS:
+            break
+    if possible is None:
+        raise problem
+    # Of one that was tried after it, and had no network within the limits.
+    os.remove(os.path.join(folder, BASE))
+    return possible
 
 
 def wanted(arguments, images, gpu, plain):

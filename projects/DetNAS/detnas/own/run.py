@@ -55,7 +55,12 @@ class Run:
             if pace:
                 pace.check(progress)
 
-        return self.run_one(arguments, log, tell, *more)
+        seconds = self.run_one(arguments, log, tell, *more)
+        if not step:
+            return seconds
+        # Those before it was interrupted, or had another number of iterations, too.
+        self.clock.tick(force=True)
+        return self.clock.steps[step]
 
     def command(self, step):
         """The words behind ``python`` of a step."""
