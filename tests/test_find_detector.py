@@ -139,10 +139,11 @@ def test_pieces_are_for_trainings_alone(tmp_path):
 
 
 def test_the_time_chooses_the_spaces_that_are_tried():
-    assert recipe.spaces(0.2, "", 500) == ["small"]
-    assert recipe.spaces(3, "", 500) == ["300M", "tiny", "small"]
-    assert recipe.spaces(1, "a GPU", 500) == ["300M"]
-    assert recipe.spaces(48, "a GPU", 100_000) == ["1.3G", "300M"]
+    assert recipe.spaces(0.2, "", 500, search=True) == ["small"]
+    assert recipe.spaces(0.2, "", 500, search=False) == ["tiny", "small"]
+    assert recipe.spaces(3, "", 500, search=True) == ["300M", "tiny", "small"]
+    assert recipe.spaces(1, "a GPU", 500, search=True) == ["300M"]
+    assert recipe.spaces(48, "a GPU", 100_000, search=True) == ["1.3G", "300M"]
 
 
 # Time

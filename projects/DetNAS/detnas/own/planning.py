@@ -69,7 +69,9 @@ _MEASURED = ("start", "plain_step", "recalibration", "evaluation")
 def _choose(arguments, train, here, parts, folder, root, measure, seconds):
     """The largest space of which a supernet, or a plain network, gets the iterations that it needs, or the smallest."""
     problem = possible = None
-    for space in spaces(arguments["hours"], here["gpu"], train.images):
+    by_search = {search: spaces(arguments["hours"], here["gpu"], train.images, search) for search in (True, False)}
+    # A network alone has time for larger ones.
+    for space in by_search[arguments["search"] == "always"]:
         chosen = recipe(space, train, here)
         # Sizes and anchors are those of the space.
         base = os.path.join(folder, BASE)
@@ -84,6 +86,8 @@ def _choose(arguments, train, here, parts, folder, root, measure, seconds):
         except ValueError as e:
             # A smaller space may have a network within the limits.
             problem = e
+            continue
+        if space not in by_search[search]:
             continue
         found = measure(file, seconds, chosen.threads)
         share = schedule.SHARES["supernet"] * (0.5 if arguments["compare"] and plain else 1) if search else 1

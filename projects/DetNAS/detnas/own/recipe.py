@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from .anchors import aspect_ratios, box_sizes, sizes_of_levels, sizes_of_one_level
 from .sizes import choose_sizes
 
-#: hours from which on a space is tried on a CPU and on a GPU; the measured step then says whether it stays
+#: hours from which on a search in a space is tried on a CPU and on a GPU; the measured step then says whether it stays
 _HOURS = {"1.3G": (math.inf, 24), "300M": (2, 0), "tiny": (0.5, math.inf), "small": (0, math.inf)}
 #: training images below which the large space is not tried
 _LARGE_NEEDS = 20_000
-#: iterations that a supernet needs at least (docs/ground_truth.md); with fewer a smaller space is taken
+#: without a search a part of them is enough: no supernet takes the time
+_PLAIN_NEEDS_LESS = 4
+#: iterations that a supernet needs at least (docs/ground_truth.md), or a plain network; with fewer a smaller space is
+#: taken
 NEEDED_ITERATIONS = 2000
 
 
@@ -98,9 +101,9 @@ class Recipe:
     as_dict = asdict
 
 
-def spaces(hours, gpu, images):
-    """The spaces to try for so much time, the largest first."""
-    kinds = GPU_KINDS if gpu else KINDS
+def spaces(hours, gpu, images, search):
+    """The spaces to try for so much time, with or without a search, the largest first."""
+    kinds, hours = GPU_KINDS if gpu else KINDS, hours * (1 if search else _PLAIN_NEEDS_LESS)
     tried = [s for s in kinds if hours >= _HOURS[s][bool(gpu)] and (s != "1.3G" or images >= _LARGE_NEEDS)]
     return sorted(tried, key=list(_HOURS).index)
 
