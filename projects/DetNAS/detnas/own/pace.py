@@ -8,8 +8,8 @@ import time
 _LINE = re.compile(r"(?:iteration|generation \d+/\d+  candidate) (\d+)/(\d+) ")
 #: a step may end so much later, or earlier, than planned, as a share of its time
 TOLERANCE = 0.1
-#: seconds, and share of its time, after which its pace counts
-_AFTER, _SHARE = 20.0, 0.1
+#: seconds, and share of its time, after which its pace counts, and share after which it may do more
+_AFTER, _SHARE, _SHARE_LONGER = 20.0, 0.1, 0.25
 #: time that another start must save at least, as a share of that of a start
 _SAVES = 2.0
 
@@ -63,6 +63,9 @@ class Pace:
         left = self.seconds - (now - self.began) - sum(seconds for after, seconds in self.pauses if after >= done)
         over = each * (total - done) - left
         if abs(over) <= max(TOLERANCE * self.seconds, _SAVES * self.start):
+            return
+        if over < 0 and now - self.first[1] < _SHARE_LONGER * self.seconds:
+            # More is no hurry, and what is fast now may be so by chance.
             return
         # It is stopped and started again, which takes time, too.
         fits = max(done + int((left - self.start) / each), done + 1)
