@@ -277,6 +277,16 @@ def test_images_are_held_out_in_both_forms(images, tmp_path):
         assert parse_dataset_name(part.name)[0] == name.partition(":")[0]
 
 
+def test_another_folder_of_the_same_name_is_not_taken_for_the_first(images, tmp_path):
+    for parent in ("a", "b"):
+        write_voc(images, tmp_path / parent / "voc")
+        _, part = hold_out(f"voc:{tmp_path}/{parent}/voc:all", 5, str(tmp_path / "data"), "search", "holdout")
+        assert (tmp_path / "data" / "voc" / "JPEGImages").resolve() == tmp_path / parent / "voc" / "JPEGImages"
+        # A part of a part lies there, too.
+        hold_out(part, 2, str(tmp_path / "data"), "search", "rest")
+        assert (tmp_path / "data" / "voc" / "JPEGImages").resolve() == tmp_path / parent / "voc" / "JPEGImages"
+
+
 def test_images_without_boxes_and_rare_classes_are_seen(images, tmp_path):
     data = json.loads((images / "train.json").read_text())
     data["annotations"] = [ann for ann in data["annotations"] if ann["image_id"] > 2]

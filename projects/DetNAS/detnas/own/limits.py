@@ -16,8 +16,8 @@ from detnas.space import single_op_paths
 
 def run_limits(writer, config_file):
     """
-    The :class:`detnas.cost.limits.Limits` of a run. The latency of detectors is measured here, as many threads as the
-    steps have, and kept where the search looks for it.
+    The :class:`detnas.cost.limits.Limits` of a run. The latency of detectors is measured here, with as many threads
+    as the steps have, and kept where the search looks for it.
 
     Args:
         writer: a :class:`detnas.own.configs.ConfigWriter`.

@@ -130,6 +130,8 @@ def _front(run, limits):
         path = read_arch(file, limits.space)
         costs = limited_costs(limits, path)
         rows.append([file, log.get(path).score, *costs.values()])
+    if not rows:
+        return []
     headers = ["config", "AP on the held-out images", *costs]
     rows.sort(key=lambda row: -row[1])
     return ["Of the search's front, with the supernet's weights, ready to use:", "",

@@ -52,9 +52,12 @@ def hold_out(name, count, folder, rest, part, seed=0):
 
 
 def _link(root, own):
-    """Annotations and images of a folder in VOC form, unless they are there."""
+    """Annotations and images of a folder in VOC form."""
     os.makedirs(os.path.dirname(image_set_file(own, "any")), exist_ok=True)
     for name in ("Annotations", "JPEGImages"):
-        link = os.path.join(own, name)
-        if not os.path.lexists(link):
-            os.symlink(os.path.realpath(os.path.join(root, name)), link)
+        link, there = (os.path.join(folder, name) for folder in (own, root))
+        # It may be that of another ROOT of this name.
+        if os.path.realpath(link) != os.path.realpath(there):
+            if os.path.lexists(link):
+                os.remove(link)
+            os.symlink(os.path.realpath(there), link)

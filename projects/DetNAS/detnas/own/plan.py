@@ -108,9 +108,8 @@ class Plan:
 
     def _look(self, times):
         """Seconds of a look at how the supernet ranks some paths."""
-        search, held_out = (min(self.recipe["recalibration"], self.images["search"]),
-                            min(LOOK_IMAGES, self.images["holdout"]))
-        return _LOOK_PATHS * times.candidate(search, held_out)
+        search = min(self.recipe["recalibration"], self.images["search"])
+        return _LOOK_PATHS * times.candidate(search, min(LOOK_IMAGES, self.images["holdout"]))
 
     def pauses(self, step, settings):
         """[(iteration, seconds)] of the evaluations of a training; none of a search."""

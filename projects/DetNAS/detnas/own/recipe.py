@@ -71,8 +71,8 @@ class Recipe:
     The settings of all steps.
 
     Args:
-        shorter, longer: sides of the images of a test, in pixels, and of a training, but for pieces.
-        scale: so many times as long as they are are most of them then.
+        shorter, longer: sides of the images of a test, in pixels, and of those of a training that sees them whole.
+        scale: factor by which most images are resized to that.
         crop, piece: side of the squares that a training cuts out of images, in pixels of theirs, and what they are
             resized to; 0: it sees whole images.
         recalibration, test_batch: images of a recalibration, and of its and of an evaluation's batches.

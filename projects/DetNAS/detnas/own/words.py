@@ -71,8 +71,8 @@ def plan_lines(plan, steps):
          "from sizes and shapes of the boxes after resizing"),
         ("batch", f"{recipe['batch']} images, learning rate {recipe['rate']:g}", f"as in configs/{recipe['base']}"),
     ]
-    if plan.search:
-        given = plan.arguments["limit"]
+    given = plan.arguments["limit"]
+    if plan.search or given:
         lines.append(("limits", ", ".join(given) or recipe["constraint"], "--limit" if given else "that of the space"))
     if plan.latency:
         lines.append(("latency", "of the whole detector as an ONNX file", plan.latency))
