@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from detectron2.config import CfgNode
 
 from detnas import get_space
 from detnas.config.constraint import Constraint
@@ -46,6 +47,12 @@ def test_a_detector_of_another_config_is_measured_anew(cfg, word, tmp_path):
     assert DetectorMeter(cfg, TINY, (64, 64), cache).measured
     cfg.merge_from_list(word)
     assert not DetectorMeter(cfg, TINY, (64, 64), cache).measured
+
+
+def test_keys_that_another_package_adds_change_no_time(cfg):
+    key = DetectorMeter(cfg, TINY, (64, 64)).key
+    cfg.MODEL.ANOTHER = CfgNode({"SETTING": 1})
+    assert DetectorMeter(cfg, TINY, (64, 64)).key == key
 
 
 def test_a_detector_has_all_the_proposals_it_can_have_and_keeps_none(cfg):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 
 from detnas.batch_norm.recalibration import reset_cycle_norms
+from detnas.config.load import without_unused
 from detnas.cost.latency import processor, read_cache, update_cache
 
 from .network import use_plain_norms
@@ -57,7 +58,8 @@ class DetectorMeter:
             f"{processor()}, {torch.get_num_threads()} threads, ONNX Runtime {onnxruntime.__version__}, 1x3x{size}, "
             f"median of {FEWEST} to {MOST} runs"
         )
-        model = hashlib.sha256(self.cfg.MODEL.dump().encode()).hexdigest()[:16]
+        # Whoever measured may have had other packages' keys in the config.
+        model = hashlib.sha256(without_unused(self.cfg).MODEL.dump().encode()).hexdigest()[:16]
         self.key = f"detectors of {space}, config {model}; {self.settings}"
         self.measured = read_cache(cache).get(self.key, {})
 
