@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from detnas.data.mapper import is_classifier
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import only_warnings
 from detnas.export.network import load_network_config, network_weights
 from detnas.launch.machine import fit_to_device
@@ -36,16 +36,16 @@ SMALLEST_COPY = 800
 
 
 def find_images(inputs, output):
-    """Image files of folders and files, by name; ValueError or FileNotFoundError if there is nothing to draw."""
+    """Image files of folders and files, by name; UserError if there is nothing to draw."""
     files = []
     for path in inputs:
         if PathManager.isdir(path):
             if os.path.abspath(path) == os.path.abspath(output):
-                raise ValueError(f"--output {output} is the folder of the images, which would be overwritten")
+                raise UserError(f"--output {output} is the folder of the images, which would be overwritten")
             names = sorted(PathManager.ls(path))
             found = [name for name in names if name.lower().endswith(ENDINGS)]
             if not found:
-                raise ValueError(f"--input {path} holds no image ({', '.join(ENDINGS)})")
+                raise UserError(f"--input {path} holds no image ({', '.join(ENDINGS)})")
             others = [name for name in names if name not in found]
             if others:
                 # A folder may hold an annotation for each image.
@@ -55,23 +55,23 @@ def find_images(inputs, output):
         elif PathManager.isfile(path):
             files.append(path)
         else:
-            raise FileNotFoundError(f"--input {path} does not exist")
+            raise UserError(f"--input {path} does not exist")
     names = [os.path.basename(file) for file in files]
     for file, name in zip(files, names):
         if names.count(name) > 1:
-            raise ValueError(f"two images of --input are called {name}")
+            raise UserError(f"two images of --input are called {name}")
         if os.path.abspath(file) == os.path.abspath(os.path.join(output, name)):
-            raise ValueError(f"--output {output} is the folder of {file}, which would be overwritten")
+            raise UserError(f"--output {output} is the folder of {file}, which would be overwritten")
     return files
 
 
 def build_predictor(config_file, opts, threshold):
     """Detectron2's DefaultPredictor with all weights of the file, and the data for the drawing."""
     if not 0 <= threshold <= 1:
-        raise ValueError(f"--threshold {threshold}: scores are between 0 and 1")
+        raise UserError(f"--threshold {threshold}: scores are between 0 and 1")
     cfg = load_network_config(config_file, opts)
     if is_classifier(cfg):
-        raise ValueError(f"{config_file} is a classifier's; boxes come from a detector")
+        raise UserError(f"{config_file} is a classifier's; boxes come from a detector")
     weights = network_weights(config_file, cfg, opts)
     cfg.MODEL.DEVICE = dict(zip(opts[::2], opts[1::2])).get("MODEL.DEVICE", "cuda")
     fit_to_device(cfg)

@@ -4,6 +4,7 @@ from detectron2.modeling import build_backbone, build_model
 from toy_runs import bare_config
 
 import detnas
+from detnas.errors import UserError
 from detnas.space import PAPER_OPS, SearchSpace
 
 SOUND = dict(name="own", stem_channels=16, stage_channels=(48, 96), stage_depths=(2, 1), last_channels=128)
@@ -82,5 +83,5 @@ def test_a_config_with_an_unknown_space_names_those_there_are():
     cfg = config()
     cfg.MODEL.DETNAS.SPACE = "400M"
     known = "300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny, own"
-    with pytest.raises(KeyError, match=f'unknown space "400M"; there are: {known}'):
+    with pytest.raises(UserError, match=f'unknown space "400M"; there are: {known}'):
         detnas.config_space(cfg)

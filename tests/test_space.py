@@ -3,6 +3,7 @@ import random
 import pytest
 
 from detnas import OPS, SPACES, get_space
+from detnas.errors import UserError
 from detnas.space import BlockSpec, SearchSpace, single_op_paths
 
 PATH = (2, 1, 2, 0, 2, 1, 1, 2, 3, 3, 1, 3, 0, 0, 3, 1, 3, 1, 3, 2)
@@ -87,7 +88,7 @@ def test_format_refuses_a_path_of_another_space():
 
 
 def test_an_unknown_space_is_refused_with_the_known_ones():
-    with pytest.raises(KeyError) as e:
+    with pytest.raises(UserError) as e:
         get_space("400M")
     assert e.value.args[0] == 'unknown space "400M"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny'
 

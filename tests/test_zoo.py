@@ -3,6 +3,7 @@ import runpy
 import pytest
 
 from detnas import PUBLISHED, CostTable, build_published, get_space
+from detnas.errors import UserError
 from detnas.zoo import table
 
 #: Released model table and paper; the baselines choose op 0 everywhere.
@@ -47,7 +48,7 @@ def test_keyword_arguments_reach_the_published_network():
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones():
-    with pytest.raises(KeyError) as e:
+    with pytest.raises(UserError) as e:
         build_published("DetNASNet")
     assert e.value.args[0] == f'unknown network "DetNASNet"; there are: {", ".join(PUBLISHED)}'
 

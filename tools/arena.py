@@ -32,7 +32,7 @@ from tqdm import tqdm
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.report.style import SEARCH_COLOURS, figure, search_colour
 from detnas.search.candidate import by_score
@@ -241,8 +241,8 @@ def main(args, searchers=SEARCHERS):
         elif os.path.isfile(args.results):
             supernets = read_json(args.results)["supernets"]
         else:
-            raise ValueError(f"{args.results} does not exist; --matches FOLDER makes it of what tools/keep_matches.py "
-                             "keeps, see docs/racing.md")
+            raise UserError(f"{args.results} does not exist; --matches FOLDER makes it of what tools/keep_matches.py "
+                            "keeps, see docs/racing.md")
         arenas = build_arenas(args, supernets, kept)
     # A space that is used up is no surprise here.
     logging.getLogger("detnas.search.loop").setLevel(logging.ERROR)

@@ -34,7 +34,7 @@ def look_at(name):
         problems, a list of sentences; and its images as arguments of ``image_problem``.
 
     Raises:
-        FileNotFoundError, ValueError: if nothing can be said of it image by image.
+        UserError: if nothing can be said of it image by image.
     """
     if name in DatasetCatalog or image_folder(name):
         form = "registered"

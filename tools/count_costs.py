@@ -15,7 +15,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs, detector_costs, format_detector_costs
 from detnas.cost.latency import LatencyMeter
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.launch.earlier_steps import read_arch
 
 
@@ -28,7 +28,7 @@ def main(args):
             cfg.MODEL.DETNAS.ARCH = space.format(path)
             backbone_224 = CostTable.measure(space).flops(path)
         elif args.latency:
-            raise ValueError(f"--latency is of DetNAS backbones; MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}")
+            raise UserError(f"--latency is of DetNAS backbones; MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}")
         else:
             backbone_224 = backbone_costs(cfg)["flops"]
         costs = detector_costs(cfg, args.size)

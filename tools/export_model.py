@@ -17,7 +17,7 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
 
 from detnas.data.mapper import is_classifier
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.export.check import check_file, check_images
 from detnas.export.network import (CONFIG, exported_as, has_weights_beside, is_export, load_network,
                                    load_network_config, network_weights, write_network)
@@ -33,8 +33,8 @@ def from_training(args):
         return cfg, load_network(cfg).state_dict(), "RANDOM WEIGHTS: an untrained network."
     try:
         weights = network_weights(args.config_file, cfg, args.opts)
-    except FileNotFoundError as e:
-        raise FileNotFoundError(f"{e}; --random-weights exports an untrained network") from None
+    except UserError as e:
+        raise UserError(f"{e}; --random-weights exports an untrained network") from None
     state = load_network(cfg, weights).state_dict()
     about = exported_as(args.config_file) if has_weights_beside(cfg, args.opts) else ""
     if cfg.SEARCH.WINNER:
@@ -107,7 +107,7 @@ def describe_interface(cfg, parts):
 def main(args):
     with user_errors():
         if not (args.config_file or args.log):
-            raise ValueError("one of --config-file and --log is needed")
+            raise UserError("one of --config-file and --log is needed")
         for form in args.format:
             require_format(form)
         cfg, state, about = (from_log if args.log else from_training)(args)

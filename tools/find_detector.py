@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.launch.steps import goes_on_later
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -37,7 +37,7 @@ def measure(config_file, seconds, threads):
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise ValueError(f"the training that was to be measured failed: {done.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"the training that was to be measured failed: {done.stderr.strip().splitlines()[-1]}")
     return read_json(output)
 
 
@@ -46,10 +46,10 @@ def check(args):
     The arguments as a plan keeps them.
 
     Raises:
-        ValueError: naming the one that is wrong.
+        UserError: naming the one that is wrong.
     """
     if not args.hours > 0:
-        raise ValueError(f"--hours {args.hours:g}: it must be more than 0")
+        raise UserError(f"--hours {args.hours:g}: it must be more than 0")
     # Slow to import: a mistake above should not wait for torch.
     from detnas.export.traced import require_format
     from detnas.own.limits import of_the_detector

@@ -30,7 +30,7 @@ from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.launch.earlier_steps import read_metrics
 from detnas.training.sampling import BalancedSampler
@@ -73,15 +73,15 @@ class Table:
         recipe: what makes two tables the same one.
 
     Raises:
-        ValueError: if the file was made by another recipe.
+        UserError: if the file was made by another recipe.
     """
 
     def __init__(self, file, recipe):
         self.file, self.recipe = file, recipe
         content = read_json(file, {"recipe": recipe, "networks": []})
         if content["recipe"] != recipe:
-            raise ValueError(f"{file} was made by another recipe; remove it or give another --table: "
-                             f"{content['recipe']} there and {recipe} now")
+            raise UserError(f"{file} was made by another recipe; remove it or give another --table: "
+                            f"{content['recipe']} there and {recipe} now")
         self.networks = {n["arch"]: n for n in content["networks"]}
 
     def add(self, arch, seed, score):

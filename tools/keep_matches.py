@@ -21,7 +21,7 @@ from tqdm import tqdm
 from detnas.config.keys import config_space
 from detnas.cost.limits import Limits
 from detnas.data.datasets import register_dataset
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.evaluation.matches import BoxMatches
 from detnas.launch.setup import setup
@@ -36,11 +36,11 @@ def legal_paths(cfg, count=0, seed=0):
     The paths of a config's space within its limits; some of them, drawn by the seed, where ``count`` is not 0.
 
     Raises:
-        ValueError: if there are too many paths to go through all.
+        UserError: if there are too many paths to go through all.
     """
     space = config_space(cfg)
     if (total := len(space.ops) ** space.num_blocks) > ENUMERABLE:
-        raise ValueError(f'space "{space.name}" has {total} paths, too many to go through all of them')
+        raise UserError(f'space "{space.name}" has {total} paths, too many to go through all of them')
     limits = Limits(cfg, space)
     paths = [p for p in itertools.product(range(len(space.ops)), repeat=space.num_blocks) if limits(p)]
     return paths if not 0 < count < len(paths) else random.Random(seed).sample(paths, count)

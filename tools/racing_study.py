@@ -27,7 +27,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.data.datasets import register_dataset
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import only_warnings
 from detnas.evaluation.matches import BoxMatches
 from detnas.files import read_json, write_text
@@ -57,7 +57,7 @@ class Kept:
     def __init__(self, folder, parts):
         self.scores, self.looks = {}, {}
         if not glob.glob(os.path.join(folder, "*.npz")):
-            raise ValueError(f"{folder} has no paths; tools/keep_matches.py makes them, see docs/racing.md")
+            raise UserError(f"{folder} has no paths; tools/keep_matches.py makes them, see docs/racing.md")
         for file in tqdm(sorted(glob.glob(os.path.join(folder, "*.npz"))), unit="path"):
             arch = os.path.basename(file)[: -len(".npz")]
             known = read_json(file + ".json", {})

@@ -24,7 +24,7 @@ from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.search.log import SearchLog
 
@@ -126,8 +126,8 @@ def main(args, search=search, train=train, workers=workers):
         metric = load_config(args.alone).SEARCH.METRIC
         table = {n["arch"]: n["scores"] for n in read_networks(args.table) if limits(space.parse(n["arch"]))}
         if len(mixed(table)) < args.count:
-            raise ValueError(f"--count {args.count}: {args.table} has {len(mixed(table))} networks of several ops "
-                             f"within the limits of {args.config_file}")
+            raise UserError(f"--count {args.count}: {args.table} has {len(mixed(table))} networks of several ops "
+                            f"within the limits of {args.config_file}")
     searches, seeds = Searches(args.results), list(next(iter(table.values())))
     with workers(args.jobs) as pool:
         jobs = {seed: (args.config_file, args.alone, seed, os.path.join(args.output, str(seed)))

@@ -29,7 +29,7 @@ from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.cost.table import CostTable
 from detnas.data.mapper import is_classifier
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.files import read_json
 from detnas.launch.earlier_steps import read_metrics
 from detnas.launch.steps import StepFailed, Steps, run_step
@@ -53,7 +53,7 @@ class Study:
     def __init__(self, args, run=run_step):
         for flag, number, least in (("--random", args.random, 2), ("--jobs", args.jobs, 1)):
             if number < least:
-                raise ValueError(f"{flag} {number}: it must be at least {least}")
+                raise UserError(f"{flag} {number}: it must be at least {least}")
         self.args, self.folder = args, args.output
         self.supernet = load_config(args.supernet)
         self.classifier = load_config(args.classifier)
@@ -64,7 +64,7 @@ class Study:
         for cfg, file in others + ([(self.pretrain, args.pretrain)] if args.pretrain else []):
             found = config_space(cfg)
             if found != self.space:
-                raise ValueError(f'{file} is of space "{found.name}"; {args.supernet} of "{self.space.name}"')
+                raise UserError(f'{file} is of space "{found.name}"; {args.supernet} of "{self.space.name}"')
         self.check_weights()
         self.limits = Limits(self.supernet, self.space)
         self.steps = Steps(self.folder, max(1, (os.cpu_count() or 1) // args.jobs), run, ROOT)
@@ -72,17 +72,17 @@ class Study:
     def check_weights(self):
         """
         Raises:
-            ValueError: if what the networks start from is said twice, or not as a classifier that is tested.
+            UserError: if what the networks start from is said twice, or not as a classifier that is tested.
         """
         given, args = self.alone.MODEL.WEIGHTS, self.args
         if self.pretrain is None:
             if given:
-                raise ValueError(f"{args.retrain}: MODEL.WEIGHTS is {given}; a study trains from random ones, or from "
-                                 "those of --pretrain CONFIG")
+                raise UserError(f"{args.retrain}: MODEL.WEIGHTS is {given}; a study trains from random ones, or from "
+                                "those of --pretrain CONFIG")
         elif "MODEL.WEIGHTS" in args.opts:
-            raise ValueError(f"MODEL.WEIGHTS {given}: with --pretrain each network starts from weights of its own")
+            raise UserError(f"MODEL.WEIGHTS {given}: with --pretrain each network starts from weights of its own")
         elif not is_classifier(self.pretrain) or len(self.pretrain.DATASETS.TEST) != 1:
-            raise ValueError(f"--pretrain {args.pretrain}: it must be a classifier's config with one set to test on")
+            raise UserError(f"--pretrain {args.pretrain}: it must be a classifier's config with one set to test on")
 
     def known(self):
         """name -> path of the networks that need no search: random ones within the search's limits, all 3x3."""

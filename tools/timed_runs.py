@@ -10,6 +10,7 @@ import time
 
 from seed_runs import SeedRuns, step_seconds
 
+from detnas.errors import UserError
 from detnas.files import read_json, write_text
 from detnas.launch.steps import run_step
 
@@ -27,12 +28,12 @@ def iterations_for(seconds, start, step):
     How many iterations of ``step`` seconds fit into the seconds of a training that takes ``start`` of them beside.
 
     Raises:
-        ValueError: if there is no time for a single one.
+        UserError: if there is no time for a single one.
     """
     count = round((seconds - start) / step)
     if count < 1:
-        raise ValueError(f"{seconds:.0f} seconds are left for the last training, which starts in {start:.0f}: give "
-                         "more --seconds")
+        raise UserError(f"{seconds:.0f} seconds are left for the last training, which starts in {start:.0f}: give "
+                        "more --seconds")
     return count
 
 
@@ -83,7 +84,7 @@ class TimedRuns(SeedRuns):
             name of the step that came nearest.
 
         Raises:
-            ValueError: if there is no time left.
+            UserError: if there is no time left.
         """
         before = self.seconds(*spent)
         plan = self.plan.get(name)

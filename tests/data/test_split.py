@@ -11,6 +11,7 @@ from toy_runs import tree
 from detnas.data.datasets import register_dataset
 from detnas.data.leaks import check_leaks, find_leaks
 from detnas.data.split import hold_out, split_coco, split_voc, write_split
+from detnas.errors import UserError
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "split_dataset.py"
 
@@ -187,13 +188,13 @@ def test_own_data_that_is_not_sound_is_not_split(root):
 
 def test_an_unknown_split_is_an_error_that_names_those_there_are(root):
     write_voc(root)
-    with pytest.raises(FileNotFoundError, match='VOC2007 has no split "all"; it has test, trainval$'):
+    with pytest.raises(UserError, match='VOC2007 has no split "all"; it has test, trainval$'):
         split_voc(3, 0, str(root / "VOC2007"), "all")
 
 
 @pytest.mark.parametrize("split", [split_coco, split_voc])
 def test_missing_standard_data_says_where_it_is_expected(root, split):
-    with pytest.raises(FileNotFoundError, match=f"{root}/.* does not exist; expected in .*DETECTRON2_DATASETS names"):
+    with pytest.raises(UserError, match=f"{root}/.* does not exist; expected in .*DETECTRON2_DATASETS names"):
         split(4)
 
 
@@ -225,7 +226,7 @@ def test_equal_ids_are_a_leak_among_data_of_one_source_alone(tmp_path):
 
 
 def test_an_image_that_is_not_there_is_named_by_the_check(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/a.jpg does not exist"):
+    with pytest.raises(UserError, match=f"{tmp_path}/a.jpg does not exist"):
         find_leaks(images(one=tmp_path / "a.jpg"), [])
 
 
@@ -306,5 +307,5 @@ def test_a_list_of_images_that_is_wrong_is_named(root, text, words):
 
 def test_imagenets_parts_say_what_makes_them(root):
     write_imagenet(root)
-    with pytest.raises(FileNotFoundError, match="make it with: python tools/split_dataset.py imagenet"):
+    with pytest.raises(UserError, match="make it with: python tools/split_dataset.py imagenet"):
         register_dataset("imagenet_train_holdout")

@@ -9,6 +9,7 @@ from stand_in import WNIDS, use_root, write_coco, write_imagenet, write_voc
 from detnas.data.datasets import register_dataset
 from detnas.data.split import split_coco, split_voc, write_split
 from detnas.data.standard import datasets_root
+from detnas.errors import UserError
 
 THINGS = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
 
@@ -26,7 +27,7 @@ def names(dataset):
 
 
 def message(name):
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(UserError) as caught:
         register_dataset(name)
     return str(caught.value)
 

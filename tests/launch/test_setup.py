@@ -9,7 +9,7 @@ from toy_runs import DEMO, TASKS, classification, command, detection, toy_setup
 from detnas import get_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config, without_unused
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.launch.setup import launch, save_config, setup
 
 
@@ -156,7 +156,7 @@ def test_a_search_of_another_space_does_not_give_the_arch(overrides, tmp_path):
 
 def test_a_search_that_has_not_run_is_named(overrides, tmp_path):
     path = tmp_path / "best.yaml"
-    with pytest.raises(FileNotFoundError, match=f"{path} does not exist; search_net.py writes it"):
+    with pytest.raises(UserError, match=f"{path} does not exist; search_net.py writes it"):
         toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
 
 

@@ -7,6 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from detnas import load_weights
+from detnas.errors import UserError
 from detnas.modeling.weights import BODY, read_checkpoint
 from detnas.training.checkpoints import SafeCheckpointer
 
@@ -88,7 +89,7 @@ def test_resuming_refuses_a_pickle_that_runs_code_too(tmp_path, classifier):
 
 def test_a_missing_file_is_named(tmp_path):
     path = str(tmp_path / "none.pth")
-    with pytest.raises(FileNotFoundError) as e:
+    with pytest.raises(UserError) as e:
         read_checkpoint(path)
     assert str(e.value).startswith(f"weights {path} do not exist; the step before writes them")
 

@@ -1,5 +1,7 @@
 """Pictures of archs and of curves."""
 
+import re
+
 import pytest
 
 from detnas import SPACES, get_space, report
@@ -34,19 +36,18 @@ def test_an_arch_is_of_the_space_that_is_named_or_else_has_its_blocks(word, spac
         (["--archs", "012"], 'error: arch "012" has 3 blocks'),
         (["--archs", "0" * 40, "--space", "300M"], 'space "300M" has 20'),
         (["--archs", "0" * 19 + "7"], "op 7 at block 19"),
-        (["--archs", "0" * 20, "--space", "900M"], "error: --space 900M: there are: 300M"),
+        (["--archs", "0" * 20, "--space", "900M"], "--space 900M: there are: 300M"),
         (["--archs", "0" * 20, "folder"], "no arch and no published network"),
-        (["--archs", "no.yaml"], "error: no.yaml does not exist"),
+        (["--archs", "no.yaml"], "no.yaml does not exist"),
         (["folder", "--space", "300M"], "--space goes with --archs"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words):
-    with pytest.raises(SystemExit) as caught:
-        report.main([*flags, "--out", str(tmp_path / "archs.png")])
-    assert words in str(caught.value) and list(tmp_path.iterdir()) == []
+def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words, refused):
+    sentence = refused(report.main, [*flags, "--out", str(tmp_path / "archs.png")])
+    assert words in sentence and list(tmp_path.iterdir()) == []
 
 
-def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path):
+def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path, refused):
     own = "{STEM_CHANNELS: 16, STAGE_CHANNELS: [48, 96], STAGE_DEPTHS: [2, 2], OPS: [shufflenet_3x3, xception_3x3]}"
     file = tmp_path / "best.yaml"
     file.write_text(f"MODEL: {{DETNAS: {{SPACE: own, ARCH: 01-10, OWN_SPACE: {own}}}}}")
@@ -55,16 +56,16 @@ def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path):
     report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
     assert (tmp_path / "own.svg").stat().st_size > 1000
     file.write_text("MODEL: {DETNAS: {SPACE: tiny, ARCH: 01-10}}")
-    with pytest.raises(SystemExit, match="best.yaml: .*4 blocks"):
-        report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
+    sentence = refused(report.main, ["--archs", str(file), "--out", str(tmp_path / "own.svg")])
+    assert re.search("best.yaml: .*4 blocks", sentence)
 
 
-def test_a_picture_has_the_format_of_its_ending(tmp_path):
+def test_a_picture_has_the_format_of_its_ending(tmp_path, refused):
     for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         report.main(["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / f"a.{ending}")])
         assert (tmp_path / f"a.{ending}").read_bytes().startswith(start)
-    with pytest.raises(SystemExit, match="must end in .png, .svg, .pdf"):
-        report.main(["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / "a.gif")])
+    sentence = refused(report.main, ["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / "a.gif")])
+    assert "must end in .png, .svg, .pdf" in sentence
 
 
 def test_ops_are_counted_by_block():

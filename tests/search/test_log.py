@@ -9,6 +9,7 @@ import time
 import pytest
 
 from detnas import SearchSpace
+from detnas.errors import UserError
 from detnas.search.candidate import Candidate, by_score
 from detnas.search.log import LogWriteError, SearchLog
 from detnas.search.tables import first_cost
@@ -89,7 +90,7 @@ def test_a_damaged_line_is_an_error_that_names_the_file(file, tmp_path, line):
 
 
 def test_reading_a_log_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="search.jsonl does not exist or is empty; search_net.py writes it"):
+    with pytest.raises(UserError, match="search.jsonl does not exist or is empty; search_net.py writes it"):
         SearchLog(str(tmp_path), SPACE)
     assert list(tmp_path.iterdir()) == []
 

@@ -9,6 +9,7 @@ import detnas.zoo
 import spnas
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs
+from detnas.errors import UserError
 from spnas.code import ParallelCode
 from spnas.zoo import PUBLISHED, table
 
@@ -50,7 +51,7 @@ def test_it_is_built_by_name(name):
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones():
-    with pytest.raises(KeyError) as e:
+    with pytest.raises(UserError) as e:
         spnas.build_published("SPNet")
     assert e.value.args[0] == 'unknown network "SPNet"; there are: SPNet-XB-COCO, SPNet-ECP'
 

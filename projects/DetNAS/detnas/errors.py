@@ -1,15 +1,15 @@
-"""Ends a script with one line after a user's mistake; nothing here is slow to import."""
+"""What a user got wrong, and how a script ends after it; nothing here is slow to import."""
 
 import contextlib
+import errno
 import sys
-import traceback
-
-#: modules whose ValueError, KeyError or FileNotFoundError is a check of user input
-_OWN_MODULES = ("detnas", "spnas", "__main__", "train_net", "search_net", "export_model", "find_detector",
-                "keep_matches", "predict")
 
 
-class UnreadableImage(ValueError):
+class UserError(ValueError):
+    """What a user got wrong, in one sentence: what was given, what is allowed, where it came from."""
+
+
+class UnreadableImage(UserError):
     """An image file that is damaged, or is not what its annotation says; the message is one sentence."""
 
     def __str__(self):
@@ -19,20 +19,25 @@ class UnreadableImage(ValueError):
 
 @contextlib.contextmanager
 def user_errors():
-    """Turn what a user got wrong, and our own checks found, into one line and exit code 2."""
+    """
+    End a script with one line and exit code 2 after a :class:`UserError`, and where the system refuses a file that the
+    user named or has no room for it. Everything else is a bug, and keeps its traceback.
+    """
     try:
         yield
-    except (ValueError, KeyError, FileNotFoundError) as e:
-        *_, (frame, _) = traceback.walk_tb(e.__traceback__)
-        unreadable = isinstance(e, UnreadableImage)
-        # What a library raises is not a checked mistake of the user but a bug here: that needs its traceback. But torch
-        # raises what a data worker has raised.
-        if frame.f_globals["__name__"].split(".")[0] not in _OWN_MODULES and not unreadable:
-            raise
+    except UserError as e:
         # A config is wrong for all processes, an image for the one that reads it.
-        if unreadable or _is_main_process():
-            print(f"error: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(e), everywhere=isinstance(e, UnreadableImage))
+    except OSError as e:
+        if e.filename is None and e.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _end(f"{e.filename}: {e.strerror}" if e.filename is not None else e.strerror)
+
+
+def _end(message, everywhere=False):
+    if everywhere or _is_main_process():
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _is_main_process():

@@ -6,6 +6,8 @@ import weakref
 
 from iopath.common.file_io import g_pathmgr
 
+from detnas.errors import UserError
+
 #: open lock files of this process
 _locks = weakref.WeakSet()
 
@@ -64,7 +66,7 @@ def lock_folder(folder, what):
         the open file; None where there are no locks.
 
     Raises:
-        ValueError: if another process, or another file of this one, has the lock.
+        UserError: if another process, or another file of this one, has the lock.
     """
     try:
         import fcntl
@@ -82,7 +84,7 @@ def lock_folder(folder, what):
         holder = file.read() or what
         file.close()
         other = "another" if holder == what else "a"
-        raise ValueError(f"{other} {holder} is running in {folder}: give another OUTPUT_DIR, or wait for it") from None
+        raise UserError(f"{other} {holder} is running in {folder}: give another OUTPUT_DIR, or wait for it") from None
     file.truncate(0)
     file.write(what)
     file.flush()

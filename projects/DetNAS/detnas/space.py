@@ -9,6 +9,8 @@ import operator
 from dataclasses import dataclass
 from typing import Iterator, Tuple
 
+from detnas.errors import UserError
+
 #: The choices of every block in the paper's spaces; a path holds indices into this tuple (as in all published archs).
 PAPER_OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
 #: Every op there is; further ones are for spaces of one's own.
@@ -42,7 +44,7 @@ class SearchSpace:
         ops: names of the choices, different ones out of :data:`OPS`; an arch's digits are indices into this tuple.
 
     Raises:
-        ValueError: if no network can be built from these, and why.
+        UserError: if no network can be built from these, and why.
     """
 
     name: str
@@ -57,7 +59,7 @@ class SearchSpace:
 
     def __post_init__(self):
         for problem in self._problems():
-            raise ValueError(f'space "{self.name}": {problem}')
+            raise UserError(f'space "{self.name}": {problem}')
 
     def _problems(self):
         """Yield what is wrong with the arguments, a sentence each."""
@@ -95,16 +97,16 @@ class SearchSpace:
             the path as a tuple of ints.
 
         Raises:
-            ValueError: if its length or one of its ops does not fit the space.
+            UserError: if its length or one of its ops does not fit the space.
         """
         path = tuple(operator.index(op) for op in path)
         if len(path) != self.num_blocks:
             depths = "-".join(map(str, self.stage_depths))
-            raise ValueError(f'{len(path)} blocks; space "{self.name}" has {self.num_blocks} ({depths})')
+            raise UserError(f'{len(path)} blocks; space "{self.name}" has {self.num_blocks} ({depths})')
         for index, op in enumerate(path):
             if not 0 <= op < len(self.ops):
                 choices = ", ".join(f"{i} {name}" for i, name in enumerate(self.ops))
-                raise ValueError(f'op {op} at block {index}; space "{self.name}" has the ops {choices}')
+                raise UserError(f'op {op} at block {index}; space "{self.name}" has the ops {choices}')
         return path
 
     def parse(self, arch: str) -> Tuple[int, ...]:
@@ -112,12 +114,12 @@ class SearchSpace:
         Path of an arch string; ``-``, ``_`` and spaces between digits are ignored.
 
         Raises:
-            ValueError: if the string is not an arch of this space.
+            UserError: if the string is not an arch of this space.
         """
         digits = "".join(c for c in arch if c not in "-_ ")
         if not (digits.isascii() and digits.isdigit()):
             example = self.format((0,) * self.num_blocks)
-            raise ValueError(f'not an arch: expected digits such as {example} for space "{self.name}"')
+            raise UserError(f'not an arch: expected digits such as {example} for space "{self.name}"')
         return self.check(map(int, digits))
 
     def format(self, path) -> str:
@@ -158,7 +160,7 @@ def single_op_paths(space):
 
 
 def get_space(name: str) -> SearchSpace:
-    """The space of a name; KeyError if there is none."""
+    """The space of a name; UserError if there is none."""
     if name not in SPACES:
-        raise KeyError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
+        raise UserError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
     return SPACES[name]

@@ -10,6 +10,8 @@ from typing import Dict
 
 from tabulate import tabulate
 
+from detnas.errors import UserError
+
 # The package has imported this file before Python runs it as a module, which is harmless here.
 warnings.filterwarnings("ignore", "'detnas.zoo' found in sys.modules", RuntimeWarning)
 
@@ -85,21 +87,21 @@ def resolve_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     The path that an arch or a published name means in a space; for "supernet" the path that a supernet starts with.
 
     Raises:
-        ValueError: if it is none of these, or a network of another space; begins with ``source``, where it comes from.
+        UserError: if it is none of these, or a network of another space; begins with ``source``, where it comes from.
     """
     if arch == SUPERNET:
         return (0,) * space.num_blocks
     if arch in PUBLISHED:
         network = PUBLISHED[arch]
         if network.space != space.name:
-            raise ValueError(
+            raise UserError(
                 f'{source} "{arch}" is a network of space "{network.space}"; MODEL.DETNAS.SPACE is "{space.name}"'
             )
         arch = network.arch
     try:
         return space.parse(arch)
-    except ValueError as e:
-        raise ValueError(f'{source} "{arch}": {e}') from None
+    except UserError as e:
+        raise UserError(f'{source} "{arch}": {e}') from None
 
 
 def table():

@@ -10,6 +10,8 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, Bottlenec
 from fvcore.nn import weight_init
 from torch import nn
 
+from detnas.errors import UserError
+
 from .code import ParallelCode
 from .config import NORMS, split_block
 from .parallel import ParallelStage, missing_weights
@@ -39,7 +41,7 @@ class SPNet(ResNet):
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
 
     Raises:
-        ValueError: if the code is none, or a setting does not fit.
+        UserError: if the code is none, or a setting does not fit.
     """
 
     @configurable
@@ -49,13 +51,13 @@ class SPNet(ResNet):
             code = ParallelCode.parse(str(code))
         serial = code.serial
         if norm not in NORMS:
-            raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
+            raise UserError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
         names = FEATURES[: len(serial.stages)]
         out_features = list(out_features or names)
         if not set(out_features) <= set(names):
-            raise ValueError(f'out_features {out_features}; code "{code}" has {", ".join(names)}')
+            raise UserError(f'out_features {out_features}; code "{code}" has {", ".join(names)}')
         if not 0 <= freeze_at <= len(names) + 1:
-            raise ValueError(f'freeze_at {freeze_at}; code "{code}" has 0 to {len(names) + 1}')
+            raise UserError(f'freeze_at {freeze_at}; code "{code}" has 0 to {len(names) + 1}')
         last = max(map(names.index, out_features))
         stages = [[] for _ in names[: last + 1]]
         channels = base_width
@@ -125,7 +127,7 @@ def make_block(kind, in_channels, planes, stride, norm):
     A residual block of Detectron2, with a projection where its channels change.
 
     Raises:
-        ValueError: if the groups of a ResNeXt block do not fit its channels.
+        UserError: if the groups of a ResNeXt block do not fit its channels.
     """
     if kind == "basic":
         return BasicBlock(in_channels, planes, stride=stride, norm=norm)
@@ -134,7 +136,7 @@ def make_block(kind, in_channels, planes, stride, norm):
         groups, width = split_block(kind)
         inner = planes * width // 64 * groups
         if not inner:
-            raise ValueError(f'MODEL.SPNAS.BLOCK "{kind}" has no channels with {planes} planes, MODEL.SPNAS.BASE_WIDTH')
+            raise UserError(f'MODEL.SPNAS.BLOCK "{kind}" has no channels with {planes} planes, MODEL.SPNAS.BASE_WIDTH')
     return BottleneckBlock(
         in_channels, 4 * planes, bottleneck_channels=inner, stride=stride, num_groups=groups, norm=norm
     )

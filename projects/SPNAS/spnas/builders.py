@@ -16,7 +16,7 @@ def build_published(name, **kwargs):
     A published network by name, with random weights. Keyword arguments go to :class:`spnas.SPNet`.
 
     Raises:
-        KeyError: if there is no such network.
+        UserError: if there is no such network.
     """
     return backbone.SPNet(**{**get_published(name).settings, **kwargs})
 

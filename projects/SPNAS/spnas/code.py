@@ -7,6 +7,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple, Tuple
 
+from detnas.errors import UserError
+
 MIN_STAGES, MAX_STAGES = 3, 6
 MAX_BLOCKS = 60
 #: copies of a stage
@@ -47,7 +49,7 @@ class SerialCode:
         ids: one a block, all different; by default 0, 1, 2, ...
 
     Raises:
-        ValueError: for an empty stage, another digit, too few or too many stages or blocks.
+        UserError: for an empty stage, another digit, too few or too many stages or blocks.
     """
 
     stages: Tuple[str, ...]
@@ -57,24 +59,24 @@ class SerialCode:
         text = "-".join(self.stages)
         for number, stage in enumerate(self.stages, 1):
             if not stage:
-                raise ValueError(f'code "{text}": stage {number} is empty; each has at least one block')
+                raise UserError(f'code "{text}": stage {number} is empty; each has at least one block')
             wrong = stage.strip("12")
             if wrong:
-                raise ValueError(f'code "{text}": "{wrong[0]}" in stage {number}; a block is 1 or 2, which doubles')
+                raise UserError(f'code "{text}": "{wrong[0]}" in stage {number}; a block is 1 or 2, which doubles')
         if not MIN_STAGES <= len(self.stages) <= MAX_STAGES:
-            raise ValueError(f'code "{text}" has {len(self.stages)} stages; there may be {MIN_STAGES} to {MAX_STAGES}')
+            raise UserError(f'code "{text}" has {len(self.stages)} stages; there may be {MIN_STAGES} to {MAX_STAGES}')
         if len(self) > MAX_BLOCKS:
-            raise ValueError(f'code "{text}" has {len(self)} blocks; there may be at most {MAX_BLOCKS}')
+            raise UserError(f'code "{text}" has {len(self)} blocks; there may be at most {MAX_BLOCKS}')
         if not self.ids:
             object.__setattr__(self, "ids", tuple(range(len(self))))
         if not len(self) == len(self.ids) == len(set(self.ids)):
-            raise ValueError(f'code "{text}": {len(self)} blocks need as many different ids, not {self.ids}')
+            raise UserError(f'code "{text}": {len(self)} blocks need as many different ids, not {self.ids}')
 
     @classmethod
     def parse(cls, text):
         """
         Raises:
-            ValueError: if the text is no code.
+            UserError: if the text is no code.
         """
         return cls(tuple(text.split("-")))
 
@@ -116,7 +118,7 @@ class ParallelCode:
         counts: copies of each stage, 0 to 3; by default none.
 
     Raises:
-        ValueError: if there is not one count a stage, or one is out of range.
+        UserError: if there is not one count a stage, or one is out of range.
     """
 
     serial: SerialCode
@@ -127,11 +129,11 @@ class ParallelCode:
             object.__setattr__(self, "counts", (0,) * len(self.serial.stages))
         text = "-".join(map(str, self.counts))
         if len(self.counts) != len(self.serial.stages):
-            raise ValueError(
+            raise UserError(
                 f'copies "{text}" are for {len(self.counts)} stages; code "{self.serial}" has {len(self.serial.stages)}'
             )
         if not all(0 <= count <= MAX_COPIES for count in self.counts):
-            raise ValueError(f'copies "{text}": each stage has 0 to {MAX_COPIES}')
+            raise UserError(f'copies "{text}": each stage has 0 to {MAX_COPIES}')
 
     @classmethod
     def parse(cls, text):
@@ -139,13 +141,13 @@ class ParallelCode:
         The network of a text, whether it has copies or not.
 
         Raises:
-            ValueError: if the text is no code.
+            UserError: if the text is no code.
         """
         serial, underscore, counts = text.partition("_")
         if not underscore:
             return cls(SerialCode.parse(serial))
         if not all(count.isascii() and count.isdigit() for count in counts.split("-")):
-            raise ValueError(f'copies "{counts}": give a number a stage, such as 0-0-2')
+            raise UserError(f'copies "{counts}": give a number a stage, such as 0-0-2')
         return cls(SerialCode.parse(serial), tuple(map(int, counts.split("-"))))
 
     def __str__(self):

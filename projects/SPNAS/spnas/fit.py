@@ -1,5 +1,7 @@
 """What follows from a code in the config of a detector: levels of FPN and heads, anchors. Pure Python."""
 
+from detnas.errors import UserError
+
 from .code import ParallelCode
 from .zoo import PUBLISHED
 
@@ -21,15 +23,15 @@ def fit_to_code(cfg):
     for later.
 
     Raises:
-        ValueError: if the code is none, nor a name.
+        UserError: if the code is none, nor a name.
     """
     if not uses_spnas(cfg):
         return
     _replace_name(cfg.MODEL.SPNAS)
     try:
         code = ParallelCode.parse(cfg.MODEL.SPNAS.CODE).serial
-    except ValueError as e:
-        raise ValueError(f"MODEL.SPNAS.CODE: {e}") from None
+    except UserError as e:
+        raise UserError(f"MODEL.SPNAS.CODE: {e}") from None
     model, strides = cfg.MODEL, range(2, len(code.stages) + 2)
     model.FPN.IN_FEATURES = [f"res{k}" for k in strides]
     model.ROI_HEADS.IN_FEATURES = [f"p{k}" for k in strides]
@@ -49,7 +51,7 @@ def _replace_name(spnas):
             spnas[name.upper()] = value
     elif spnas.CODE[:1].isalpha():
         names = ", ".join(PUBLISHED)
-        raise ValueError(f'MODEL.SPNAS.CODE "{spnas.CODE}" is no code and no published network; those are: {names}')
+        raise UserError(f'MODEL.SPNAS.CODE "{spnas.CODE}" is no code and no published network; those are: {names}')
 
 
 def with_code(cfg, code):

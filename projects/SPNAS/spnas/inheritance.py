@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple, Tuple
 
+from detnas.errors import UserError
+
 from .code import SerialCode
 
 
@@ -30,7 +32,7 @@ def inherit(parent, parent_state, child, child_state):
         the child's state dict, and an :class:`Inheritance`.
 
     Raises:
-        ValueError: if a state dict is not of its code.
+        UserError: if a state dict is not of its code.
     """
     of_id = dict(zip(parent.ids, _block_names(parent)))
     origin = {name: of_id.get(id) for id, name in zip(child.ids, _block_names(child))}
@@ -66,7 +68,7 @@ def _check(code, state):
     in_block = re.compile(rf"{re.escape(body or '')}(res\d+\.\d+)\.")
     found = {match[1] for match in map(in_block.match, state) if match}
     if body is not None and found != set(_block_names(code)):
-        raise ValueError(
+        raise UserError(
             f'the weights are of {len(found)} blocks and not those of code "{code}", which has {len(code)}'
         )
     return in_block

@@ -7,6 +7,7 @@ from detnas.config.constraint import Constraint, format_cost
 from detnas.cost.detector import backbone_costs, detector_costs
 from detnas.cost.latency import LatencyMeter
 from detnas.cost.limits import DETECTOR_LATENCY, LATENCY
+from detnas.errors import UserError
 
 from .backbone import SPNet
 from .fit import with_code
@@ -23,7 +24,7 @@ class SerialLimits:
         start: its start network, a code.
 
     Raises:
-        ValueError: if a constraint cannot be read, or the start network breaks it.
+        UserError: if a constraint cannot be read, or the start network breaks it.
     """
 
     def __init__(self, cfg, start):
@@ -31,13 +32,13 @@ class SerialLimits:
         # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, cfg.SEARCH.CONSTRAINTS), key=lambda c: c.metric == LATENCY)
         if DETECTOR_LATENCY in [c.metric for c in self.constraints]:
-            raise ValueError(f'{DETECTOR_LATENCY}: SEARCH.METHOD "{cfg.SEARCH.METHOD}" can limit {LATENCY} instead')
+            raise UserError(f'{DETECTOR_LATENCY}: SEARCH.METHOD "{cfg.SEARCH.METHOD}" can limit {LATENCY} instead')
         self._costs = {}
         self.meter = _latency_meter(cfg) if LATENCY in [c.metric for c in self.constraints] else None
         for constraint in self.constraints:
             cost = self.cost(constraint.metric, start)
             if not constraint.allows(cost):
-                raise ValueError(
+                raise UserError(
                     f'the start network, MODEL.SPNAS.CODE "{start}", has {format_cost(constraint.metric, cost)} '
                     f"{constraint.metric}, which breaks the limit {constraint}"
                 )
@@ -67,7 +68,7 @@ class SerialLimits:
         costs = {f"backbone_{metric}": value for metric, value in backbone.items()}
         try:
             whole = detector_costs(cfg, tuple(search.DETECTOR_RESOLUTION))["whole"]
-        except ValueError:
+        except UserError:
             # A meta-architecture of one's own can be searched all the same.
             if any(constraint.metric.startswith("detector") for constraint in self.constraints):
                 raise

@@ -3,6 +3,8 @@ What turns a code into a child: swap, expand, new stage (SP-NAS, serial phase). 
 number of doublings. Blocks keep their ids, new ones get new ids.
 """
 
+from detnas.errors import UserError
+
 from .code import MAX_BLOCKS, MAX_STAGES, SerialCode
 
 
@@ -16,14 +18,14 @@ def swap(code, boundary, shift):
         shift: blocks that it moves by, to the right where positive: the stage before it grows.
 
     Raises:
-        ValueError: if there is no such boundary, or a stage would be empty.
+        UserError: if there is no such boundary, or a stage would be empty.
     """
     stages = list(code.stages)
     if not 0 <= boundary < len(stages) - 1:
-        raise ValueError(f'code "{code}" has no boundary {boundary}; there are 0 to {len(stages) - 2}')
+        raise UserError(f'code "{code}" has no boundary {boundary}; there are 0 to {len(stages) - 2}')
     both, cut = stages[boundary] + stages[boundary + 1], len(stages[boundary]) + shift
     if not 0 < cut < len(both):
-        raise ValueError(f'code "{code}": boundary {boundary} moved by {shift} blocks leaves an empty stage')
+        raise UserError(f'code "{code}": boundary {boundary} moved by {shift} blocks leaves an empty stage')
     stages[boundary : boundary + 2] = both[:cut], both[cut:]
     return SerialCode(tuple(stages), code.ids)
 
@@ -37,12 +39,12 @@ def swap_doubling(code, block, shift):
         shift: blocks that it moves by, to the right where positive.
 
     Raises:
-        ValueError: if there is no "2", or the block that is to double does so already, or is none.
+        UserError: if there is no "2", or the block that is to double does so already, or is none.
     """
     digits, target = list("".join(code.stages)), block + shift
     inside = 0 <= block < len(digits) and 0 <= target < len(digits)
     if not inside or digits[block] != "2" or digits[target] != "1":
-        raise ValueError(f'code "{code}": the doubling of block {block} cannot move by {shift} blocks')
+        raise UserError(f'code "{code}": the doubling of block {block} cannot move by {shift} blocks')
     digits[block], digits[target] = "1", "2"
     return SerialCode(_cut(digits, code.depths), code.ids)
 
@@ -55,11 +57,11 @@ def expand(code, stage, position, count=1):
         position: of the first new block in the stage, from 1: a block at a stage's head would not be exact.
 
     Raises:
-        ValueError: if that is not inside the stage, or there are too many blocks then.
+        UserError: if that is not inside the stage, or there are too many blocks then.
     """
     digits = code.stages[stage] if 0 <= stage < len(code.stages) else ""
     if not 0 < position <= len(digits):
-        raise ValueError(f'code "{code}": a block at position {position} of stage {stage} is not inside it')
+        raise UserError(f'code "{code}": a block at position {position} of stage {stage} is not inside it')
     stages = list(code.stages)
     stages[stage] = digits[:position] + "1" * count + digits[position:]
     before = sum(code.depths[:stage]) + position
@@ -71,7 +73,7 @@ def new_stage(code):
     Append a stage of one block that keeps the width.
 
     Raises:
-        ValueError: if there are as many stages as there may be.
+        UserError: if there are as many stages as there may be.
     """
     return SerialCode((*code.stages, "1"), code.ids + _new_ids(code, 1))
 
@@ -89,11 +91,11 @@ def mutate(code, weights, rng):
         code; None if no morph is possible.
 
     Raises:
-        ValueError: for an unknown morph.
+        UserError: for an unknown morph.
     """
     for name in weights:
         if name not in _DRAWS:
-            raise ValueError(f'unknown morph "{name}"; there are: {", ".join(_DRAWS)}')
+            raise UserError(f'unknown morph "{name}"; there are: {", ".join(_DRAWS)}')
     # In an order of its own: the same child however the weights were written down.
     draws = {name: draw(code) for name, draw in _DRAWS.items() if weights.get(name)}
     draws = {name: children for name, children in draws.items() if children}

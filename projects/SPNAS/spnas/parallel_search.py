@@ -6,6 +6,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.cost.limits import without_latency
+from detnas.errors import UserError
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 
 from .code import ParallelCode
@@ -71,7 +72,7 @@ def with_serial_winner(cfg):
     A copy of a config with the winner of ``SEARCH.SERIAL_OUTPUT``: its network, and its weights to start from.
 
     Raises:
-        FileNotFoundError: if the serial search has not left them yet.
+        UserError: if the serial search has not left them yet.
     """
     folder = cfg.SEARCH.SERIAL_OUTPUT
     if not folder:
@@ -79,7 +80,7 @@ def with_serial_winner(cfg):
     config, weights = (os.path.join(folder, name) for name in (BEST_CONFIG, BEST_WEIGHTS))
     for file in (config, weights):
         if not PathManager.isfile(file):
-            raise FileNotFoundError(
+            raise UserError(
                 f"SEARCH.SERIAL_OUTPUT: {file} does not exist; the serial search writes it at its end, so start "
                 "search_net.py with that search's config first"
             )
@@ -96,12 +97,12 @@ def parallel_space(cfg):
     The space of a search.
 
     Raises:
-        ValueError: if the network that is to get copies has some.
+        UserError: if the network that is to get copies has some.
     """
     spnas = cfg.MODEL.SPNAS
     code = ParallelCode.parse(spnas.CODE)
     if any(code.counts):
-        raise ValueError(
+        raise UserError(
             f'MODEL.SPNAS.CODE "{code}" has copies of stages already; a parallel search adds them to a serial network'
         )
     return ParallelSpace(code.serial, spnas.BLOCK, spnas.BASE_WIDTH)

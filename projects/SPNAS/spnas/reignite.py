@@ -8,6 +8,7 @@ import shutil
 from detnas.config.load import load_config
 from detnas.config.settings import check_settings
 from detnas.data.mapper import is_classifier
+from detnas.errors import UserError
 from detnas.evaluation.evaluators import evaluate, only_warnings
 from detnas.launch.machine import fit_to_device, fit_to_processes
 from detnas.launch.setup import register_datasets
@@ -26,11 +27,11 @@ def classifier_config(cfg, code):
     The config of ``SEARCH.REIGNITION_CONFIG`` with the network of a search.
 
     Raises:
-        FileNotFoundError, ValueError: if it is not there, trains no classifier, or its images are not there.
+        UserError: if it is not there, trains no classifier, or its images are not there.
     """
     file = cfg.SEARCH.REIGNITION_CONFIG
     if not file:
-        raise ValueError(
+        raise UserError(
             f"SEARCH.REIGNITIONS {cfg.SEARCH.REIGNITIONS} needs SEARCH.REIGNITION_CONFIG, the config that trains the "
             "network as a classifier; SEARCH.REIGNITIONS 0 searches without"
         )
@@ -38,12 +39,12 @@ def classifier_config(cfg, code):
         classifier = load_config(file)
         check_settings(classifier)
         if not is_classifier(classifier) or not uses_spnas(classifier):
-            raise ValueError(f"{file} trains no classifier with MODEL.BACKBONE.NAME build_spnas_classifier_backbone")
+            raise UserError(f"{file} trains no classifier with MODEL.BACKBONE.NAME build_spnas_classifier_backbone")
         if not classifier.DATASETS.TRAIN:
-            raise ValueError(f"{file}: DATASETS.TRAIN is empty: name the images to reignite on")
+            raise UserError(f"{file}: DATASETS.TRAIN is empty: name the images to reignite on")
         register_datasets(classifier)
-    except (FileNotFoundError, KeyError, ValueError) as e:
-        raise ValueError(f"SEARCH.REIGNITION_CONFIG: {e.args[0]}") from None
+    except UserError as e:
+        raise UserError(f"SEARCH.REIGNITION_CONFIG: {e.args[0]}") from None
     classifier = fit_to_processes(classifier)
     # The network sees the same numbers in both trainings.
     for key in ("SPNAS", "PIXEL_MEAN", "PIXEL_STD", "DEVICE"):

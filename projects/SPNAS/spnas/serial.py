@@ -3,6 +3,7 @@
 import time
 
 from detnas.cost.limits import without_latency
+from detnas.errors import UserError
 
 from .code import ParallelCode, SerialCode
 from .limits import SerialLimits
@@ -74,11 +75,11 @@ def start_network(cfg):
     The start network of a serial search.
 
     Raises:
-        ValueError: if it has copies of stages, or is none.
+        UserError: if it has copies of stages, or is none.
     """
     text = cfg.MODEL.SPNAS.CODE
     if "_" in text:
-        raise ValueError(
+        raise UserError(
             f'MODEL.SPNAS.CODE "{text}" has copies of stages; a serial search begins without, and SEARCH.METHOD '
             '"parallel" adds them to its winner'
         )
@@ -90,13 +91,13 @@ def serial_space(cfg):
     The space of a search.
 
     Raises:
-        ValueError: if the start network is not in it.
+        UserError: if the start network is not in it.
     """
     spnas, search = cfg.MODEL.SPNAS, cfg.SEARCH
     space = SerialSpace(spnas.BLOCK, spnas.BASE_WIDTH, search.MIN_BLOCKS, search.MAX_BLOCKS, search.MAX_STAGES)
     start = start_network(cfg)
     if start not in space:
-        raise ValueError(
+        raise UserError(
             f'MODEL.SPNAS.CODE "{start}", the start network, has {len(start.stages)} stages and {len(start)} blocks; '
             f"SEARCH.MAX_STAGES is {space.max_stages}, MIN_BLOCKS {space.min_blocks} and MAX_BLOCKS {space.max_blocks}"
         )
@@ -106,14 +107,14 @@ def serial_space(cfg):
 def build_searcher(cfg, space, limits):
     """
     Raises:
-        ValueError: if an objective is no known cost, or no morph is ever drawn.
+        UserError: if an objective is no known cost, or no morph is ever drawn.
     """
     search, start = cfg.SEARCH, start_network(cfg)
     check_objectives(cfg, limits, start)
     if not any(search.MORPHS.values()):
-        raise ValueError("SEARCH.MORPHS are all 0: no child would differ from its parent")
+        raise UserError("SEARCH.MORPHS are all 0: no child would differ from its parent")
     if search.ASYNCHRONOUS and search.REIGNITIONS:
-        raise ValueError("SEARCH.ASYNCHRONOUS has no generations to be stuck in: set SEARCH.REIGNITIONS 0")
+        raise UserError("SEARCH.ASYNCHRONOUS has no generations to be stuck in: set SEARCH.REIGNITIONS 0")
     return MorphSearcher(
         start,
         lambda code: code in space and limits(code),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from detnas.errors import UserError
+
 from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES, ParallelCode, SerialCode
 
 #: fills of a report, the darker the wider: basic blocks grey, bottlenecks blue, ResNeXt's orange
@@ -38,7 +40,7 @@ class SerialSpace:
     def parse(self, text):
         """
         Raises:
-            ValueError: if the text is no code.
+            UserError: if the text is no code.
         """
         return SerialCode.parse(text)
 
@@ -84,11 +86,11 @@ class ParallelSpace:
     def parse(self, text):
         """
         Raises:
-            ValueError: if the text is no code, or is of another serial network.
+            UserError: if the text is no code, or is of another serial network.
         """
         code = ParallelCode.parse(text)
         if code.serial != self.serial:
-            raise ValueError(f'"{text}" is no network of this search, whose serial network is {self.serial}')
+            raise UserError(f'"{text}" is no network of this search, whose serial network is {self.serial}')
         return code
 
     def format(self, code):

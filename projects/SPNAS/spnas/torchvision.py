@@ -2,6 +2,8 @@
 
 import re
 
+from detnas.errors import UserError
+
 _STEM = {"conv1": "stem.conv1", "bn1": "stem.conv1.norm"}
 
 
@@ -15,7 +17,7 @@ def from_torchvision(state_dict):
         state_dict: of a ``torchvision.models.ResNet``; its linear layer is left out.
 
     Raises:
-        ValueError: if it is of another kind of network.
+        UserError: if it is of another kind of network.
     """
     return {_ours(name): value for name, value in state_dict.items() if not name.startswith("fc.")}
 
@@ -30,5 +32,5 @@ def _ours(name):
     elif stage and len(parts) > 3 and re.fullmatch(r"(conv|bn)\d", parts[2]):
         place = (f"conv{parts[2][-1]}", *(["norm"] if parts[2].startswith("bn") else []), *parts[3:])
     else:
-        raise ValueError(f"{name} is no weight of a torchvision ResNet")
+        raise UserError(f"{name} is no weight of a torchvision ResNet")
     return ".".join((f"res{int(stage[1]) + 1}", parts[1], *place))

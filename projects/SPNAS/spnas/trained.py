@@ -8,6 +8,7 @@ import os
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
+from detnas.errors import UserError
 from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 from detnas.search.inherit import weights_id
@@ -64,7 +65,7 @@ class TrainedSearch(Method):
         Space, limits and searcher of a config.
 
         Raises:
-            ValueError: if something is wrong with it.
+            UserError: if something is wrong with it.
         """
         raise NotImplementedError
 
@@ -78,7 +79,7 @@ class TrainedSearch(Method):
         Called before the folder of the candidates is claimed.
 
         Raises:
-            ValueError: if something else is wrong.
+            UserError: if something else is wrong.
         """
 
     def header(self):
@@ -145,10 +146,10 @@ class TrainedSearch(Method):
         code = space.parse(args.arch) if args.arch else None
         found = [c for c in log.best(None) if code in (None, c.path)]
         if not found:
-            raise ValueError(f"{log.path} holds no {f'score of {code}' if code else 'finished candidate yet'}")
+            raise UserError(f"{log.path} holds no {f'score of {code}' if code else 'finished candidate yet'}")
         code, weights = found[0].path, CandidateWeights(cfg.OUTPUT_DIR)
         if not PathManager.isfile(weights.file(code)):
-            raise FileNotFoundError(
+            raise UserError(
                 f"{weights.file(code)} does not exist: weights are kept of the best and of the front alone; "
                 "train_net.py trains any code"
             )
@@ -163,19 +164,19 @@ class TrainedSearch(Method):
 def check_local(folder):
     """
     Raises:
-        ValueError: if candidates cannot be trained in the output folder.
+        UserError: if candidates cannot be trained in the output folder.
     """
     if "://" in folder:
-        raise ValueError(f"OUTPUT_DIR {folder}: candidates are trained in it, so it must be a folder of this machine")
+        raise UserError(f"OUTPUT_DIR {folder}: candidates are trained in it, so it must be a folder of this machine")
 
 
 def check_norm(cfg):
     """
     Raises:
-        ValueError: if what a search adds to a network could not learn.
+        UserError: if what a search adds to a network could not learn.
     """
     if cfg.MODEL.SPNAS.NORM == "FrozenBN":
-        raise ValueError(
+        raise UserError(
             "MODEL.SPNAS.NORM FrozenBN: a new block, whose last norm has weight 0, would never learn; use SyncBN or GN"
         )
 
@@ -183,12 +184,12 @@ def check_norm(cfg):
 def check_objectives(cfg, limits, start):
     """
     Raises:
-        ValueError: if an objective is no known cost.
+        UserError: if an objective is no known cost.
     """
     known = limits.costs(start)
     for name in cfg.SEARCH.OBJECTIVES:
         if name not in known:
-            raise ValueError(f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)}')
+            raise UserError(f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)}')
 
 
 def scale_iterations(cfg, written):

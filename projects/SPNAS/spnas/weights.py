@@ -7,6 +7,7 @@ import shutil
 import torch
 from iopath.common.file_io import g_pathmgr
 
+from detnas.errors import UserError
 from detnas.files import read_json, write_atomically, write_text
 from detnas.modeling.weights import read_checkpoint
 
@@ -54,13 +55,13 @@ class CandidateWeights:
         Make the folder, for the search with this header alone.
 
         Raises:
-            ValueError: if it holds weights of another search.
+            UserError: if it holds weights of another search.
         """
         os.makedirs(self.folder, exist_ok=True)
         owner, header = os.path.join(self.folder, OWNER), json.loads(json.dumps(header))
         there = read_json(owner, otherwise={})
         if there != header and set(os.listdir(self.folder)) - {OWNER}:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} holds candidates of another search: give another OUTPUT_DIR, or remove the folder"
             )
         write_text(owner, json.dumps(header, indent=1))

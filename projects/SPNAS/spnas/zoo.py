@@ -13,6 +13,7 @@ from typing import Dict
 from tabulate import tabulate
 
 from detnas import zoo as detnas_zoo
+from detnas.errors import UserError
 
 # The package has imported this file before Python runs it as a module, which is harmless here.
 warnings.filterwarnings("ignore", "'spnas.zoo' found in sys.modules", RuntimeWarning)
@@ -70,10 +71,10 @@ def get_published(name):
     The :class:`Network` of a name.
 
     Raises:
-        KeyError: if there is none.
+        UserError: if there is none.
     """
     if name not in PUBLISHED:
-        raise KeyError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
+        raise UserError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
     return PUBLISHED[name]
 
 

@@ -11,6 +11,7 @@ from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
 
 from detnas.data.fixed_batches import FixedBatches, in_batches
 from detnas.data.mapper import build_recalibration_mapper, is_classifier
+from detnas.errors import UserError
 from detnas.modeling.backbone import find_supernet
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def recalibrate_bn(model, batches, seed=0):
         seed: of the temporary random state.
 
     Raises:
-        ValueError: if a batch norm is shared over feature levels.
+        UserError: if a batch norm is shared over feature levels.
     """
     model.train()
     reset_cycle_norms(model)
@@ -51,7 +52,7 @@ def recalibrate_bn(model, batches, seed=0):
     except AssertionError as e:
         if "reused" not in str(e):
             raise
-        raise ValueError(
+        raise UserError(
             "a batch norm runs more than once in a pass, as naiveSyncBN does in MODEL.RETINANET.NORM, and its "
             "statistics cannot be recalibrated: use BN or SyncBN, which RetinaNet gives to each level, GN, or none"
         ) from None

@@ -11,10 +11,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from detnas.config.load import load_config
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.launch.setup import check_processes, setup
 from detnas.report import plot_search
-from detnas.search.executor import LocalExecutor, SearchImpossible
+from detnas.search.executor import LocalExecutor
 from detnas.search.log import VERSIONS, SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.method import DEFAULT, get_method
@@ -39,21 +39,16 @@ def search(args):
         # When nothing can be wrong any more: each begins a run.
         writers += build_writers(cfg, "search", resume=True)
     try:
-        run()
-        plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
-        write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
-        # Workers that hold memory, or a GPU, end before another evaluator is built.
-        executor.close()
-        for line in method.finish(log, executor.evaluator):
-            print(line)
-    except SearchImpossible:
         with user_errors():
-            raise
+            run()
+            plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
+            write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
+            # Workers that hold memory, or a GPU, end before another evaluator is built.
+            executor.close()
+            for line in method.finish(log, executor.evaluator):
+                print(line)
     except KeyboardInterrupt:
         sys.exit(f"Stopped; {len(log)} candidates are in {log.path}. Start again to continue.")
-    except OSError as e:
-        # A full disk, most likely; nothing that is in the log is lost.
-        sys.exit(f"error: {e}")
     finally:
         executor.close()
         log.close()
@@ -69,9 +64,9 @@ def prepare(cfg, args, method, writers=()):
     """
     check_writers(cfg)
     if cfg.SEARCH.RACING and method.race is None:
-        raise ValueError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
+        raise UserError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
-        raise ValueError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
+        raise UserError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
     # Logs from before there was a choice name no method, and go on.
     name = {"method": cfg.SEARCH.METHOD} if cfg.SEARCH.METHOD != DEFAULT else {}
     log = SearchLog(cfg.OUTPUT_DIR, method.space, {**name, **method.header(), VERSIONS: versions()})
@@ -112,10 +107,10 @@ def candidate_values(log, candidate):
 def check_workers(cfg, args):
     """
     Raises:
-        ValueError: if the machine has not got the workers that are asked for; a Ray cluster says so itself.
+        UserError: if the machine has not got the workers that are asked for; a Ray cluster says so itself.
     """
     if args.num_machines > 1:
-        raise ValueError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
+        raise UserError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
     if not cfg.SEARCH.RAY_ADDRESS:
         check_processes(args)
 
@@ -139,7 +134,7 @@ def build_executor(cfg, method, workers=1):
         workers: how many the command line asks for.
 
     Raises:
-        ValueError, FileNotFoundError: if its evaluator cannot be built, or there is no room for workers.
+        UserError: if its evaluator cannot be built, or there is no room for workers.
     """
     search = cfg.SEARCH
     settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}

@@ -3,6 +3,7 @@
 import os
 
 from detnas.config.load import load_config
+from detnas.errors import UserError
 from detnas.search.log import read_log
 from detnas.search.tables import candidate_table, first_cost, pareto_front, to_beat, write_csv
 
@@ -15,10 +16,10 @@ def is_asked_for(args):
 def show(args):
     """
     Raises:
-        FileNotFoundError, ValueError: if there is no log, or it is damaged.
+        UserError: if there is no log, or it is damaged.
     """
     if args.best is not None and args.best < 1:
-        raise ValueError(f"--best {args.best}: at least 1 candidate can be shown")
+        raise UserError(f"--best {args.best}: at least 1 candidate can be shown")
     # The folder is all that is taken from the config; the log says what was searched.
     cfg = load_config(args.config_file, args.opts, quick=True)
     log = read_log(cfg.OUTPUT_DIR)

@@ -5,7 +5,7 @@ import os
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
 from detnas.export.network import network_weights
@@ -24,7 +24,7 @@ def train(args):
             return evaluate_only(cfg, args)
         refuse_winner(cfg, args.config_file)
         if not cfg.DATASETS.TRAIN:
-            raise ValueError("DATASETS.TRAIN is empty: name what to train on")
+            raise UserError("DATASETS.TRAIN is empty: name what to train on")
         if cfg.DATASETS.TEST:
             get_method(cfg.SEARCH.METHOD).check_before_training(cfg)
         with lock_output_folder(cfg.OUTPUT_DIR):
@@ -49,11 +49,11 @@ def evaluate_only(cfg, args):
 def refuse_winner(cfg, file):
     """
     Raises:
-        ValueError: if the config is a search's best.yaml.
+        UserError: if the config is a search's best.yaml.
     """
     if cfg.SEARCH.WINNER:
         weights = os.path.join(os.path.dirname(file), cfg.MODEL.WEIGHTS)
-        raise ValueError(
+        raise UserError(
             f"{file} is what a search found and trains nothing, since it tests on the images that chose the winner: "
             f"give MODEL.DETNAS.ARCH {file} to a config of step 4, with MODEL.WEIGHTS {weights} to go on from the "
             "supernet's weights, or evaluate it as it is with --eval-only"

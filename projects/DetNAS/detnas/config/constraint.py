@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from detnas.errors import UserError
+
 #: what a constraint may limit, with its unit
 METRICS = {
     "backbone_flops": "M",
@@ -33,7 +35,7 @@ class Constraint:
         Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``.
 
         Raises:
-            ValueError: if it reads otherwise or the metric is unknown.
+            UserError: if it reads otherwise or the metric is unknown.
         """
         match = re.fullmatch(r"\s*(?:(\S+)\s*<=\s*)?([a-z_]+)\s*<=\s*(\S+)\s*", text)
         try:
@@ -42,9 +44,9 @@ class Constraint:
             if not low <= high:
                 raise ValueError
         except (AttributeError, ValueError):
-            raise ValueError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None
+            raise UserError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None
         if metric not in METRICS:
-            raise ValueError(f'constraint "{text}": unknown metric "{metric}"; there are: {", ".join(METRICS)}')
+            raise UserError(f'constraint "{text}": unknown metric "{metric}"; there are: {", ".join(METRICS)}')
         return cls(metric, high, low)
 
     def __str__(self):
@@ -56,7 +58,7 @@ class Constraint:
         return self.min <= value <= self.max
 
     def check_reachable(self, table):
-        """Raise a ValueError if no path of the space of a cost table can meet the constraint."""
+        """Raise a UserError if no path of the space of a cost table can meet the constraint."""
         low, high = table.bounds(self.metric)
         for wrong, words, limit, bound in (
             (self.max < low, "at most", self.max, f"smallest has {format_cost(self.metric, low)}"),
@@ -64,4 +66,4 @@ class Constraint:
         ):
             if wrong:
                 limit = format_cost(self.metric, limit)
-                raise ValueError(f'no path of "{table.space.name}" has {words} {limit} {self.metric}; the {bound}')
+                raise UserError(f'no path of "{table.space.name}" has {words} {limit} {self.metric}; the {bound}')

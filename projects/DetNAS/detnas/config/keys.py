@@ -1,5 +1,6 @@
 """Every config key that DetNAS adds to Detectron2's, with its default."""
 
+from detnas.errors import UserError
 from detnas.space import PAPER_OPS, SPACES, SearchSpace
 
 OWN_SPACE = "own"
@@ -153,13 +154,13 @@ def config_space(cfg):
     The :class:`detnas.space.SearchSpace` of ``MODEL.DETNAS.SPACE``.
 
     Raises:
-        KeyError: if there is no space of that name.
-        ValueError: if ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
+        UserError: if there is no space of that name.
+        UserError: if ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
     """
     name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.OWN_SPACE
     if name != OWN_SPACE:
         if name not in SPACES:
-            raise KeyError(f'unknown space "{name}"; there are: {", ".join((*SPACES, OWN_SPACE))}')
+            raise UserError(f'unknown space "{name}"; there are: {", ".join((*SPACES, OWN_SPACE))}')
         return SPACES[name]
     return SearchSpace(
         name,
@@ -176,11 +177,11 @@ def quote_arch(settings):
     Put quotes around an arch of digits alone in the settings of a yaml file; a config would take it for a number.
 
     Raises:
-        ValueError: if yaml has taken it for one.
+        UserError: if yaml has taken it for one.
     """
     detnas = (settings.get("MODEL") or {}).get("DETNAS") or {}
     arch = detnas.get("ARCH")
     if isinstance(arch, int):
-        raise ValueError(f'MODEL.DETNAS.ARCH {arch} is a number: put quotes around it, or "-" between the stages')
+        raise UserError(f'MODEL.DETNAS.ARCH {arch} is a number: put quotes around it, or "-" between the stages')
     if isinstance(arch, str) and arch.isdigit():
         detnas["ARCH"] = repr(arch)

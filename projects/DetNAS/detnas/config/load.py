@@ -7,6 +7,8 @@ import os
 
 import yaml
 
+from detnas.errors import UserError
+
 from .keys import add_detnas_config, quote_arch
 
 #: of other packages: functions that add keys to a config, fit it, and say whether it uses them
@@ -57,7 +59,7 @@ def load_config(config_file, opts=(), quick=False):
         quick: for a look at a config, without waiting for Detectron2 where that can be, see :func:`quick_default`.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: naming what is wrong.
+        UserError: naming what is wrong.
     """
     # A file from elsewhere needs Detectron2's PathManager.
     cfg = quick_default() if quick and "://" not in config_file else _detectron2_default()
@@ -66,7 +68,7 @@ def load_config(config_file, opts=(), quick=False):
         add_keys(cfg)
     if config_file:
         if "://" not in config_file and not os.path.isfile(config_file):
-            raise FileNotFoundError(f"config file {config_file} does not exist")
+            raise UserError(f"config file {config_file} does not exist")
         try:
             # Not merge_from_file: that falls back to loading yaml which can run code.
             with _dates_as_text():
@@ -74,30 +76,30 @@ def load_config(config_file, opts=(), quick=False):
             quote_arch(settings)
             cfg.merge_from_other_cfg(type(cfg)(settings))
         except yaml.YAMLError as e:
-            raise ValueError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
+            raise UserError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
         except (TypeError, AttributeError):
-            raise ValueError(f"{config_file}: not a yaml file of settings") from None
+            raise UserError(f"{config_file}: not a yaml file of settings") from None
         except KeyError as e:
             # "Non-existent config key: KEY"
-            raise ValueError(f"{config_file}: {_no_setting(cfg, e.args[0].rpartition(' ')[2])}") from None
+            raise UserError(f"{config_file}: {_no_setting(cfg, e.args[0].rpartition(' ')[2])}") from None
         except (ValueError, AssertionError, OSError) as e:
-            raise ValueError(f"{config_file}: {e}") from None
+            raise UserError(f"{config_file}: {e}") from None
     opts = list(opts)
     for word in opts[::2]:
         if word.startswith("--"):
-            raise ValueError(f"{word} stands among the KEY VALUE overrides; options go before them")
+            raise UserError(f"{word} stands among the KEY VALUE overrides; options go before them")
     if len(opts) % 2:
-        raise ValueError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
+        raise UserError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
     for key, value in zip(opts[::2], opts[1::2]):
         now = _settings(cfg).get(key, cfg)
         if now is cfg:
-            raise ValueError(_no_setting(cfg, key))
+            raise UserError(_no_setting(cfg, key))
         # An arch of digits alone must not be read as a number.
         value = repr(value) if key == "MODEL.DETNAS.ARCH" else value
         try:
             cfg.merge_from_list([key, value])
         except ValueError:
-            raise ValueError(f"{key} {value}: a value such as {now!r} is expected") from None
+            raise UserError(f"{key} {value}: a value such as {now!r} is expected") from None
     for _, fit, _ in _packages:
         fit(cfg)
     return cfg

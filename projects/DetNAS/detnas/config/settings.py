@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Callable
 
+from detnas.errors import UserError
+
 from .constraint import Constraint
 
 
@@ -125,15 +127,15 @@ RULES = {
 
 
 def check_settings(cfg):
-    """Raise a ValueError that names the first setting with a value that is not allowed, and what is allowed."""
+    """Raise a UserError that names the first setting with a value that is not allowed, and what is allowed."""
     for key, rule in RULES.items():
         value = functools.reduce(operator.getitem, key.split("."), cfg)
         if not rule.holds(value):
             shown = f'"{value}"' if isinstance(value, str) else value
-            raise ValueError(f"{key} is {shown}; it must be {rule.words}")
+            raise UserError(f"{key} is {shown}; it must be {rule.words}")
     search = cfg.SEARCH
     if search.NUM_MUTATE + search.NUM_CROSS > search.POPULATION:
-        raise ValueError(
+        raise UserError(
             f"{search.NUM_MUTATE} children by mutation and {search.NUM_CROSS} by crossover do not fit into a "
             f"population of {search.POPULATION} (SEARCH.NUM_MUTATE, NUM_CROSS, POPULATION)"
         )

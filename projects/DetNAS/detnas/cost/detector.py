@@ -4,6 +4,7 @@ import torch
 from detectron2.modeling import build_backbone, build_model
 from tabulate import tabulate
 
+from detnas.errors import UserError
 from detnas.modeling.backbone import find_supernet
 
 from .table import count_flops
@@ -23,7 +24,7 @@ def detector_costs(cfg, resolution=(800, 1344)):
         dict: part -> {"flops", "params"}, in the order of a forward pass, then "whole".
 
     Raises:
-        ValueError: if the meta-architecture is none that is known here.
+        UserError: if the meta-architecture is none that is known here.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -93,7 +94,7 @@ def _run_heads(cfg, model, features):
             yield "semantic head", [model.sem_seg_head]
         yield from _run_roi_heads(model.roi_heads, features, proposals, cfg.TEST.DETECTIONS_PER_IMAGE)
     else:
-        raise ValueError(
+        raise UserError(
             f'costs of MODEL.META_ARCHITECTURE "{arch}" are not known; there are: ImageClassifier, RetinaNet, '
             "GeneralizedRCNN, PanopticFPN"
         )

@@ -8,6 +8,7 @@ import time
 import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
 from detnas.files import write_atomically
 from detnas.modeling.backbone import DetNASSupernet
 
@@ -74,7 +75,7 @@ def read_cache(file):
         file: of PathManager; {} for None and for one that is not there.
 
     Raises:
-        ValueError: if it cannot be read.
+        UserError: if it cannot be read.
     """
     if not (file and PathManager.isfile(file)):
         return {}
@@ -82,7 +83,7 @@ def read_cache(file):
         try:
             return json.load(f)
         except json.JSONDecodeError as e:
-            raise ValueError(f"latency cache {file} is damaged: {e}; remove it") from None
+            raise UserError(f"latency cache {file} is damaged: {e}; remove it") from None
 
 
 def update_cache(file, key, measured):

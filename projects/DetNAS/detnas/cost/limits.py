@@ -4,6 +4,7 @@ import os
 import random
 
 from detnas.config.constraint import Constraint, format_cost
+from detnas.errors import UserError
 
 from .detector import detector_costs
 from .latency import LatencyMeter
@@ -29,7 +30,7 @@ class Limits:
             config asks for the latency of the detector, which then adds up over blocks, too.
 
     Raises:
-        ValueError: if a constraint cannot be read, or no path can meet it, or all of them together; with the smallest
+        UserError: if a constraint cannot be read, or no path can meet it, or all of them together; with the smallest
             value that can be reached.
     """
 
@@ -43,14 +44,14 @@ class Limits:
         limited = {constraint.metric for constraint in self.constraints}
         try:
             self.table = with_detector(self.table, cfg, tuple(search.DETECTOR_RESOLUTION))
-        except ValueError:
+        except UserError:
             # A meta-architecture of one's own can be searched all the same.
             if limited & {"detector_flops", "detector_params"}:
                 raise
         self.foretold = None
         if DETECTOR_LATENCY in limited | set(search.OBJECTIVES):
             if foretell is None:
-                raise ValueError(f"{DETECTOR_LATENCY} is known to search_net.py alone")
+                raise UserError(f"{DETECTOR_LATENCY} is known to search_net.py alone")
             self.foretold = foretell(cfg, space)
             self.table = self.table.with_metric(DETECTOR_LATENCY, self.foretold.constant, self.foretold.table)
         self.meter = None
@@ -104,7 +105,7 @@ class Limits:
             for metric in dict.fromkeys(c.metric for c in self.additive):
                 low, high = self.table.bounds(metric)
                 reachable.append(f"{metric} {format_cost(metric, low)} to {format_cost(metric, high)}")
-            raise ValueError(
+            raise UserError(
                 f'no path of "{self.space.name}" was found that meets all of SEARCH.CONSTRAINTS together '
                 f"({_PATHS} were tried): {', '.join(map(str, self.constraints))}; "
                 f"reachable one by one: {', '.join(reachable)}"
@@ -113,7 +114,7 @@ class Limits:
             constraint = self.constraints[-1]
             times = [self.meter(path) for path in legal]
             if not any(map(constraint.allows, times)):
-                raise ValueError(
+                raise UserError(
                     f'no path of "{self.space.name}" was found with {constraint}: of {len(times)} that meet the other '
                     f"limits the fastest takes {min(times):.1f} ms and the slowest {max(times):.1f} ms"
                 )
@@ -137,7 +138,7 @@ def with_detector(table, cfg, resolution):
     costs what its backbone costs at the size of its images, and a constant.
 
     Raises:
-        ValueError: if the meta-architecture is none that :func:`detnas.cost.detector.detector_costs` knows.
+        UserError: if the meta-architecture is none that :func:`detnas.cost.detector.detector_costs` knows.
     """
     costs = detector_costs(cfg, resolution)
     at_size = CostTable.measure(table.space, resolution)

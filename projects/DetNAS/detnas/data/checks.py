@@ -6,21 +6,23 @@ import xml.etree.ElementTree as ET
 
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 from .reading import read_image, why_unreadable
 
 
 def read_coco_json(json_file):
-    """Read a COCO annotation file; ValueError, naming it, if it is none."""
+    """Read a COCO annotation file; UserError, naming it, if it is none."""
     with PathManager.open(json_file) as f:
         try:
             data = json.load(f)
         except ValueError as e:
-            raise ValueError(f"{json_file}: not a JSON file: {e}") from None
+            raise UserError(f"{json_file}: not a JSON file: {e}") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or key not in data:
-            raise ValueError(f'{json_file}: no "{key}"; this is not a COCO annotation file')
+            raise UserError(f'{json_file}: no "{key}"; this is not a COCO annotation file')
         if not data[key]:
-            raise ValueError(f'{json_file}: "{key}" is empty; a data set needs images with annotated objects')
+            raise UserError(f'{json_file}: "{key}" is empty; a data set needs images with annotated objects')
     return data
 
 
@@ -88,7 +90,7 @@ def read_voc_xml(file):
         class names of the objects, (width, height), and a sentence for each box that is not sound.
 
     Raises:
-        ValueError: naming the file, if it is no annotation file.
+        UserError: naming the file, if it is no annotation file.
     """
     try:
         tree = ET.parse(file)
@@ -99,7 +101,7 @@ def read_voc_xml(file):
         ]
     except (ET.ParseError, TypeError, ValueError) as e:
         kind = "not an XML file" if isinstance(e, ET.ParseError) else "a size or a box is missing or no number"
-        raise ValueError(f"{file}: {kind}: {e}") from None
+        raise UserError(f"{file}: {kind}: {e}") from None
     problems = [
         f"{file}: box {box} of {class_name} (xmin, ymin, xmax, ymax) is outside its image {size}"
         for class_name, box in objects

@@ -21,6 +21,8 @@ from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from torchvision.datasets import ImageFolder
 
+from detnas.errors import UserError
+
 from .checks import coco_problems, read_coco_json, read_voc_xml
 from .standard import image_folder, register_standard
 from .voc import image_set_file, read_ids
@@ -36,8 +38,8 @@ def register_dataset(name):
         list of class names, or None where a data set of Detectron2 says nothing before it is loaded.
 
     Raises:
-        ValueError: if the name has another form, or the data is not sound (file and id are named).
-        FileNotFoundError: if the data is not there.
+        UserError: if the name has another form, or the data is not sound (file and id are named).
+        UserError: if the data is not there.
     """
     register_standard(name)
     if name not in DatasetCatalog.list() and (standard := image_folder(name)):
@@ -54,12 +56,12 @@ def parse_dataset_name(name):
     The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT].
 
     Raises:
-        ValueError: if it has none, or a variable in it is not set.
+        UserError: if it has none, or a variable in it is not set.
     """
     # "://" belongs to a path of PathManager, not to the form.
     form, *parts = re.split(r":(?!//)", name)
     if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
-        raise ValueError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
+        raise UserError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
     return [form, *(_expand(part, name) for part in parts)]
 
 
@@ -67,16 +69,16 @@ def _expand(path, name):
     expanded = os.path.expandvars(path)
     unset = re.search(r"\$\{?(\w+)", expanded)
     if unset:
-        raise ValueError(f'data set "{name}": the environment variable {unset.group(1)} is not set')
+        raise UserError(f'data set "{name}": the environment variable {unset.group(1)} is not set')
     return expanded
 
 
 def require(path, name):
-    """Raise a FileNotFoundError, naming the data set, if a path of it does not exist."""
+    """Raise a UserError, naming the data set, if a path of it does not exist."""
     if PathManager.exists(path):
         return
     hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
-    raise FileNotFoundError(f'data set "{name}": {path} does not exist{hint}')
+    raise UserError(f'data set "{name}": {path} does not exist{hint}')
 
 
 def _register_coco(name, json_file, image_root):
@@ -97,11 +99,11 @@ def check_coco_json(json_file, image_root):
         list of class names in the order of their category ids.
 
     Raises:
-        ValueError: naming the file and the id of the first image or annotation that is not sound.
+        UserError: naming the file and the id of the first image or annotation that is not sound.
     """
     data = read_coco_json(json_file)
     for problem in coco_problems(data, json_file, image_root):
-        raise ValueError(problem)
+        raise UserError(problem)
     flat = [ann for ann in data["annotations"] if 0 in ann["bbox"][2:]]
     if flat and comm.is_main_process():
         logging.getLogger(__name__).warning(
@@ -127,11 +129,11 @@ def _register_voc(name, root, split):
     require(folder, name)
     ids = read_ids(root, split)
     if len(ids) < 2:
-        raise ValueError(f"{images} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
+        raise UserError(f"{images} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
     for image_id in ids:
         for path in (f"Annotations/{image_id}.xml", f"JPEGImages/{image_id}.jpg"):
             if not PathManager.isfile(os.path.join(root, path)):
-                raise ValueError(f"{images}: image {image_id}: {os.path.join(root, path)} does not exist")
+                raise UserError(f"{images}: image {image_id}: {os.path.join(root, path)} does not exist")
     # Over all annotations, so that every split of a root has the same classes in the same order.
     files = [os.path.join(folder, file) for file in sorted(os.listdir(folder)) if file.endswith(".xml")]
     classes = sorted({class_name for file in files for class_name in _check_voc_xml(file)})
@@ -144,10 +146,10 @@ def _register_voc(name, root, split):
 
 
 def _check_voc_xml(file):
-    """Class names of an annotation file; ValueError, naming it, if it is not sound."""
+    """Class names of an annotation file; UserError, naming it, if it is not sound."""
     class_names, _, problems = read_voc_xml(file)
     for problem in problems:
-        raise ValueError(problem)
+        raise UserError(problem)
     return class_names
 
 
@@ -162,7 +164,7 @@ def _register_folder(name, root, listing=""):
         missing = next((file for file in wanted if file not in files), None)
         if missing or not wanted:
             what = f"{missing} is not in {root}" if missing else "it names no image"
-            raise ValueError(f'data set "{name}": {listing}: {what}; a line CLASS/IMAGE is expected for each image')
+            raise UserError(f'data set "{name}": {listing}: {what}; a line CLASS/IMAGE is expected for each image')
         files = {file: files[file] for file in sorted(wanted)}
     samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(files.values())]
     DatasetCatalog.register(name, lambda: samples)
@@ -175,13 +177,13 @@ def read_image_folder(root, source):
         torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images.
 
     Raises:
-        ValueError: naming ``source``, if it has no such form.
+        UserError: naming ``source``, if it has no such form.
     """
     try:
         local = PathManager.get_local_path(root)
         folder = ImageFolder(local)
     except FileNotFoundError as e:
-        raise ValueError(f"{source}: {e}; a folder of images for each class is expected") from None
+        raise UserError(f"{source}: {e}; a folder of images for each class is expected") from None
     return folder, {os.path.relpath(file, local): (file, label) for file, label in folder.samples}
 
 

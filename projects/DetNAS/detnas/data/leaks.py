@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 from .datasets import register_dataset
 
 
@@ -33,7 +35,7 @@ def find_leaks(a_dicts, b_dicts, same_source=False):
         list of :class:`Leak`, at most one for each image of ``a_dicts``.
 
     Raises:
-        FileNotFoundError: if an image is not there.
+        UserError: if an image is not there.
     """
     b_ids = {d["image_id"]: d["file_name"] for d in b_dicts} if same_source else {}
     b_files = {_place(d["file_name"]): d["file_name"] for d in b_dicts}
@@ -63,10 +65,10 @@ def check_leaks(names):
     :func:`find_leaks` between any two of the named data sets: {(name, name): leaks}.
 
     Raises:
-        FileNotFoundError, ValueError: if a data set is not there or not sound, or fewer than two are named.
+        UserError: if a data set is not there or not sound, or fewer than two are named.
     """
     if len(set(names)) < max(2, len(names)):
-        raise ValueError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
+        raise UserError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
     for name in names:
         register_dataset(name)
     dicts = {name: DatasetCatalog.get(name) for name in names}
@@ -82,7 +84,7 @@ def _place(file):
 
 def _size(file):
     if not PathManager.isfile(file):
-        raise FileNotFoundError(f"{file} does not exist, though its data set names it")
+        raise UserError(f"{file} does not exist, though its data set names it")
     return os.path.getsize(PathManager.get_local_path(file))
 
 

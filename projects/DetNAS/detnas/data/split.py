@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
+from detnas.errors import UserError
 from detnas.files import write_atomically
 
 from .checks import read_coco_json
@@ -42,14 +43,14 @@ def hold_out(ids, count, seed, source):
     Draw ``count`` of the ids, which may be given in any order.
 
     Raises:
-        ValueError: naming ``source``, if an id occurs twice or nothing is left on one side.
+        UserError: naming ``source``, if an id occurs twice or nothing is left on one side.
     """
     ids = sorted(ids)
     twice = next((a for a, b in zip(ids, ids[1:]) if a == b), None)
     if twice is not None:
-        raise ValueError(f"{source}: image {twice} occurs twice")
+        raise UserError(f"{source}: image {twice} occurs twice")
     if not 0 < count < len(ids):
-        raise ValueError(f"{source}: {count} of {len(ids)} images cannot be held out; 1 to {len(ids) - 1} can")
+        raise UserError(f"{source}: {count} of {len(ids)} images cannot be held out; 1 to {len(ids) - 1} can")
     # A string is hashed by random itself, independent of PYTHONHASHSEED.
     return set(random.Random(f"hold-out {seed}").sample(ids, count))
 
@@ -62,7 +63,7 @@ def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
         list of :class:`SplitFile`, to be written by :func:`write_split`.
 
     Raises:
-        FileNotFoundError, ValueError: if the data is not there or not sound, or ``count`` images cannot be held out.
+        UserError: if the data is not there or not sound, or ``count`` images cannot be held out.
     """
     if json_file is None:
         json_file = os.path.join(datasets_root(), "coco", "annotations", "instances_train2017.json")
@@ -70,7 +71,7 @@ def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
     else:
         for path in (json_file, image_root):
             if not PathManager.exists(path):
-                raise FileNotFoundError(f"{path} does not exist")
+                raise UserError(f"{path} does not exist")
         check_coco_json(json_file, image_root)
     data = read_coco_json(json_file)
     held_out = hold_out([image["id"] for image in data["images"]], count, seed, json_file)
@@ -102,7 +103,7 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
         list of :class:`SplitFile`, two of each folder.
 
     Raises:
-        FileNotFoundError, ValueError: as for :func:`split_coco`.
+        UserError: as for :func:`split_coco`.
     """
     if folder is None:
         folders = [os.path.join(datasets_root(), year) for year in VOC_FOLDERS]
@@ -125,7 +126,7 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
 def _voc_part(folder, split, part, ids):
     path = image_set_file(folder, f"{split}_{part}")
     if len(ids) < 2:
-        raise ValueError(
+        raise UserError(
             f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "
             f"hold out {'more' if part == 'holdout' else 'fewer'} images"
         )
@@ -141,13 +142,13 @@ def split_folder(count, seed=0, folder=None):
         list of two :class:`SplitFile`, without boxes.
 
     Raises:
-        FileNotFoundError, ValueError: as for :func:`split_coco`.
+        UserError: as for :func:`split_coco`.
     """
     if folder is None:
         folder = os.path.join(datasets_root(), "imagenet", "train")
         require_standard(folder, "imagenet", "nothing to split")
     elif not PathManager.isdir(folder):
-        raise FileNotFoundError(f"{folder} does not exist")
+        raise UserError(f"{folder} does not exist")
     folder = folder.rstrip("/")
     names = list(read_image_folder(folder, folder)[1])
     held_out = hold_out(names, count, seed, folder)
@@ -166,12 +167,12 @@ def write_split(files, overwrite=False):
         set of paths that were there already with the same content.
 
     Raises:
-        ValueError: before anything is written, if a file is there with other content and ``overwrite`` is not set.
+        UserError: before anything is written, if a file is there with other content and ``overwrite`` is not set.
     """
     there = {file.path for file in files if PathManager.isfile(file.path)}
     equal = {file.path for file in files if file.path in there and _read(file.path) == file.text.encode()}
     if there - equal and not overwrite:
-        raise ValueError(f"{min(there - equal)} is there with other content; --overwrite replaces it")
+        raise UserError(f"{min(there - equal)} is there with other content; --overwrite replaces it")
     for file in (file for file in files if file.path not in equal):
         PathManager.mkdirs(os.path.dirname(file.path) or ".")
         write_atomically(PathManager, file.path, lambda f: f.write(file.text.encode()))

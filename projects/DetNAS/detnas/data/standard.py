@@ -19,6 +19,8 @@ from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 from .voc import image_set_file, load_joined
 
 #: the two years of VOC
@@ -68,10 +70,10 @@ def require_standard(path, layout, wanted):
         wanted: who needs it; the message begins with it.
 
     Raises:
-        FileNotFoundError: saying which layout is expected where.
+        UserError: saying which layout is expected where.
     """
     if not PathManager.exists(path):
-        raise FileNotFoundError(
+        raise UserError(
             f"{wanted}: {path} does not exist; expected in {datasets_root()}, the folder that the environment variable "
             f"DETECTRON2_DATASETS names: {LAYOUTS[layout]}"
         )
@@ -82,7 +84,7 @@ def image_folder(name):
     Folder of a standard classification set, and the file that lists its images ("": all of them); None for other names.
 
     Raises:
-        FileNotFoundError: if it is not there.
+        UserError: if it is not there.
     """
     if name not in _FOLDERS:
         return None
@@ -100,7 +102,7 @@ def register_standard(name):
     The images are not checked one by one, as those of own data are: it takes minutes, and they are known to be sound.
 
     Raises:
-        FileNotFoundError: if it is not there, saying what makes it or where it is expected.
+        UserError: if it is not there, saying what makes it or where it is expected.
     """
     if name in _COCO:
         json_file, images = (os.path.join(datasets_root(), "coco", path) for path in _COCO[name])
@@ -145,6 +147,6 @@ def _require_voc(name, folders, split):
 
 def _require_split(name, path, command):
     if not PathManager.exists(path):
-        raise FileNotFoundError(
+        raise UserError(
             f'data set "{name}": {path} does not exist; make it with: python tools/split_dataset.py {command}'
         )

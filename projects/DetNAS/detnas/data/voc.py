@@ -7,6 +7,8 @@ from collections import Counter
 from detectron2.data.datasets import load_voc_instances
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 
 def image_set_file(folder, split):
     """Path of the file that lists the images of a split."""
@@ -24,14 +26,14 @@ def require_split(folder, split):
     Check that a folder in VOC form has a split.
 
     Raises:
-        FileNotFoundError: naming the splits that it has.
+        UserError: naming the splits that it has.
     """
     lists = os.path.dirname(image_set_file(folder, split))
     if not PathManager.exists(lists):
-        raise FileNotFoundError(f"{lists} does not exist")
+        raise UserError(f"{lists} does not exist")
     there = sorted(file.removesuffix(".txt") for file in PathManager.ls(lists) if file.endswith(".txt"))
     if split not in there:
-        raise FileNotFoundError(f'{folder} has no split "{split}"; it has {", ".join(there) or "none"}')
+        raise UserError(f'{folder} has no split "{split}"; it has {", ".join(there) or "none"}')
 
 
 def count_boxes(folder, ids):
@@ -39,17 +41,17 @@ def count_boxes(folder, ids):
     Boxes of the images by class name, a Counter in the order of the names.
 
     Raises:
-        FileNotFoundError, ValueError: naming the annotation file that is not there or no XML file.
+        UserError: naming the annotation file that is not there or no XML file.
     """
     boxes = Counter()
     for file in (os.path.join(folder, "Annotations", f"{image_id}.xml") for image_id in ids):
         if not PathManager.isfile(file):
-            raise FileNotFoundError(f"{file} does not exist, though a split names it")
+            raise UserError(f"{file} does not exist, though a split names it")
         try:
             with PathManager.open(file) as f:
                 boxes.update(obj.findtext("name") for obj in ET.parse(f).findall("object"))
         except ET.ParseError as e:
-            raise ValueError(f"{file}: not an XML file: {e}") from None
+            raise UserError(f"{file}: not an XML file: {e}") from None
     return Counter(dict(sorted(boxes.items())))
 
 

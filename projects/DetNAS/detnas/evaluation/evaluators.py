@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from detnas.data.mapper import build_mapper, is_classifier
+from detnas.errors import UserError
 
 from .matches import THRESHOLDS_OF, BoxMatches
 from .matching import Objects
@@ -128,7 +129,7 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=N
     The evaluator of a data set, or of the images of it that have these ids.
 
     Raises:
-        ValueError: if its form has none here.
+        UserError: if its form has none here.
     """
     form = _form(dataset_name)
     if form == "classification":
@@ -141,7 +142,7 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=N
 def _form(dataset_name):
     form = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if form not in _REPORTED:
-        raise ValueError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
+        raise UserError(f'data set "{dataset_name}": no evaluator for its form "{form}"')
     return form
 
 
@@ -150,7 +151,7 @@ def reported_metrics(dataset_name):
     Names of what the evaluator of a registered data set reports, as "task/metric". Those of single classes come last.
 
     Raises:
-        ValueError: if its form has none here.
+        UserError: if its form has none here.
     """
     form = _form(dataset_name)
     classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()

@@ -14,6 +14,7 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
 from detnas.data.voc import joined_ids, read_ids
+from detnas.errors import UserError
 
 from .matches import THRESHOLDS_OF, BoxMatches
 
@@ -84,7 +85,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             processes but the main one.
 
         Raises:
-            ValueError: if no image has an object that counts.
+            UserError: if no image has an object that counts.
         """
         gathered = comm.gather(self._predictions) if self._distributed else [self._predictions]
         if self._distributed and not comm.is_main_process():
@@ -129,7 +130,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
     def _report_absent(self, absent):
         name, total = self._dataset_name, len(self._metadata.thing_classes)
         if len(absent) == total:
-            raise ValueError(f'data set "{name}": no image has an object of its classes that is not difficult')
+            raise UserError(f'data set "{name}": no image has an object of its classes that is not difficult')
         if absent:
             # Said once, though a search evaluates a thousand times; a warning, because a search hides what is less.
             words = f'data set "{name}": {len(absent)} of {total} classes have no object and are left out of the mean: '

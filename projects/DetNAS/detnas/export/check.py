@@ -9,6 +9,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.data.datasets import register_dataset
 from detnas.data.mapper import build_mapper, is_classifier
+from detnas.errors import UserError
 
 from .traced import CLASSIFIER, DETECTOR, mark_checked, open_file
 
@@ -37,16 +38,16 @@ def check_images(cfg, files=()):
         list of (name, (3, H, W) float32).
 
     Raises:
-        FileNotFoundError, ValueError: if a file is no image.
+        UserError: if a file is no image.
     """
     mapper, images = build_mapper(cfg, is_train=False), []
     for file in files or _images_of_test_set(cfg):
         if not PathManager.isfile(file):
-            raise FileNotFoundError(f"image {file} does not exist")
+            raise UserError(f"image {file} does not exist")
         try:
             images.append((os.path.basename(file), mapper({"file_name": file})["image"].float()))
         except (OSError, SyntaxError) as e:
-            raise ValueError(f"{file} cannot be read as an image: {e}") from None
+            raise UserError(f"{file} cannot be read as an image: {e}") from None
     if not images:
         side = cfg.INPUT.CLASSIFIER.SIZE if is_classifier(cfg) else cfg.INPUT.MIN_SIZE_TEST or 800
         noise = torch.rand(3, side // 8, side // 6, generator=torch.Generator().manual_seed(0)) * 255
@@ -62,7 +63,7 @@ def _images_of_test_set(cfg):
         try:
             register_dataset(name)
             dicts = DatasetCatalog.get(name)
-        except (KeyError, ValueError, FileNotFoundError):
+        except (UserError, KeyError, OSError):
             return []
         most = max(dicts, key=lambda d: len(d.get("annotations", ())), default=None)
         others = [d for d in dicts if d is not most]
@@ -189,7 +190,7 @@ def check_file(path, part, model, images):
         "differences", and for a detector "detections" and "ties".
 
     Raises:
-        ValueError: if the file differs, or if there are too many ties to tell; it keeps its name.
+        UserError: if the file differs, or if there are too many ties to tell; it keeps its name.
     """
     file, results = open_file(path), []
 
@@ -211,14 +212,14 @@ def check_file(path, part, model, images):
     faults = [result for result in results if result["fault"]]
     if faults:
         height, width = faults[0]["size"]
-        raise ValueError(
+        raise UserError(
             f"{path} keeps this name, as it differs from the network on {len(faults)} of {len(images)} images: on "
             f"{faults[0]['image']} ({height}x{width} pixels) {faults[0]['fault']}. Do not use it before you know why: "
             "--image FILE compares other images, --backbone exports what comes before the boxes"
         )
     count, ties = (sum(result.get(key, 0) for result in results) for key in ("detections", "ties"))
     if ties > MAX_TIES * (count + ties):
-        raise ValueError(
+        raise UserError(
             f"{path} keeps this name: {ties} of {count + ties} detections are ties, which rounding decides, and too "
             "few are left to compare; --image FILE with clear objects, or a longer training, leaves more"
         )

@@ -12,6 +12,7 @@ from detectron2.modeling import build_model
 from detnas.batch_norm.recalibration import reset_cycle_norms
 from detnas.config.load import without_unused
 from detnas.cost.latency import processor, read_cache, update_cache
+from detnas.errors import UserError
 
 from .network import use_plain_norms
 from .traced import to_onnx, whole_part
@@ -38,20 +39,20 @@ class DetectorMeter:
             keeps it in memory only.
 
     Raises:
-        ValueError: if packages are missing, or the network gives more than boxes.
+        UserError: if packages are missing, or the network gives more than boxes.
     """
 
     def __init__(self, cfg, space, resolution, cache=None):
         missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
         if missing:
-            raise ValueError(f"detector_latency_ms needs {' and '.join(missing)}: pip install {' '.join(_NEEDS)}")
+            raise UserError(f"detector_latency_ms needs {' and '.join(missing)}: pip install {' '.join(_NEEDS)}")
         import onnxruntime
 
         self.runtime, self.space, self.resolution, self.cache = onnxruntime, space, tuple(resolution), cache
         self.cfg = _for_timing(cfg)
         self.part, reason = whole_part(self.cfg)
         if self.part is None:
-            raise ValueError(f"detector_latency_ms is that of a detector as one ONNX file: {reason}")
+            raise UserError(f"detector_latency_ms is that of a detector as one ONNX file: {reason}")
         size = "x".join(map(str, self.resolution))
         #: what the time depends on beside the network
         self.settings = (
@@ -69,7 +70,7 @@ class DetectorMeter:
             list of milliseconds, one for each path.
 
         Raises:
-            ValueError: if a detector cannot be written as an ONNX file.
+            UserError: if a detector cannot be written as an ONNX file.
         """
         names = [self.space.format(path) for path in paths]
         missing = {name: path for name, path in zip(names, paths) if name not in self.measured}
@@ -103,7 +104,7 @@ class DetectorMeter:
             return to_onnx(model, self.part, image), image
         except (RuntimeError, ValueError) as e:
             reason = str(e).strip().splitlines()[0]
-            raise ValueError(f"detector_latency_ms: torch cannot write the {self.part.name}: {reason}") from None
+            raise UserError(f"detector_latency_ms: torch cannot write the {self.part.name}: {reason}") from None
 
 
 def noise(resolution):

@@ -69,7 +69,7 @@ def foretell_latency(cfg, space):
         space: of its paths.
 
     Raises:
-        ValueError: see :class:`DetectorMeter`.
+        UserError: see :class:`DetectorMeter`.
     """
     cache = os.path.join(cfg.OUTPUT_DIR, "latency.json")
     meter = DetectorMeter(cfg, space, cfg.SEARCH.DETECTOR_RESOLUTION, cache)

@@ -10,6 +10,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, without_unused
+from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_arch, trained_weights
 from detnas.launch.machine import norm_nodes
 from detnas.launch.setup import register_datasets, set_number_of_classes
@@ -32,13 +33,13 @@ def load_network_config(config_file, opts=()):
         opts: KEY VALUE overrides.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: saying what is wrong; also for a supernet, which is not one network.
+        UserError: saying what is wrong; also for a supernet, which is not one network.
     """
     cfg = load_config(config_file, opts)
     detnas = cfg.MODEL.DETNAS
     if "detnas" in cfg.MODEL.BACKBONE.NAME:
         if detnas.ARCH == SUPERNET:
-            raise ValueError(
+            raise UserError(
                 f'{config_file}: MODEL.DETNAS.ARCH is "{SUPERNET}", which is no single network: name an arch or a '
                 "best.yaml there, or export a path of it with --log"
             )
@@ -49,7 +50,7 @@ def load_network_config(config_file, opts=()):
     if not detnas.CLASSES:
         try:
             detnas.CLASSES = list(register_datasets(cfg) or ())
-        except (FileNotFoundError, ValueError) as e:
+        except UserError as e:
             detnas.CLASSES = _known_classes(cfg)
             if detnas.CLASSES:
                 set_number_of_classes(cfg, len(detnas.CLASSES))
@@ -98,7 +99,7 @@ def network_weights(config_file, cfg, opts):
     training.
 
     Raises:
-        FileNotFoundError: if they are not there.
+        UserError: if they are not there.
     """
     if not has_weights_beside(cfg, opts):
         return trained_weights(cfg, opts)
@@ -107,7 +108,7 @@ def network_weights(config_file, cfg, opts):
         hint = "the weights of an exported config lie beside it"
         if cfg.SEARCH.WINNER:
             hint = "search_net.py writes it when the search has ended; before that, tools/export_model.py --log can"
-        raise FileNotFoundError(f"{path} does not exist; {hint}")
+        raise UserError(f"{path} does not exist; {hint}")
     return path
 
 

@@ -13,6 +13,8 @@ from detectron2.export import TracingAdapter
 from detectron2.structures import ImageList
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 #: format -> end of the file's name
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
 #: in the name of a file that is not compared with its network yet, or differs from it
@@ -75,10 +77,10 @@ def whole_part(cfg):
 
 
 def require_format(form):
-    """Raise a ValueError if a package for a format is missing."""
+    """Raise a UserError if a package for a format is missing."""
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
-        raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install onnx onnxruntime")
+        raise UserError(f"--format onnx needs {' and '.join(missing)}: pip install onnx onnxruntime")
 
 
 def write_part(model, part, form, folder, image):

@@ -9,6 +9,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import OWN_SPACE, config_space
 from detnas.config.load import load_config
+from detnas.errors import UserError
 from detnas.zoo import resolve_arch
 
 #: files that a search writes: the winner's config, and its whole network with the supernet's weights
@@ -21,12 +22,12 @@ def trained_weights(cfg, opts):
     the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
 
     Raises:
-        FileNotFoundError: if it is not there.
+        UserError: if it is not there.
     """
     given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
     path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     if not PathManager.isfile(path):
-        raise FileNotFoundError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
+        raise UserError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
     return path
 
 
@@ -35,17 +36,17 @@ def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     The path that an arch, a published name or a search's best.yaml means in a space.
 
     Raises:
-        FileNotFoundError, ValueError: saying where it comes from (``source``) and what is wrong.
+        UserError: saying where it comes from (``source``) and what is wrong.
     """
     if arch.endswith((".yaml", ".yml")):
         file = arch
         try:
             arch, found = _arch_and_space(file)
-        except (FileNotFoundError, ValueError) as e:
-            raise type(e)(f"{source}: {e}") from None
+        except UserError as e:
+            raise UserError(f"{source}: {e}") from None
         if found != space:
             own = describe_space(space)
-            raise ValueError(f"{source}: {file} is of {describe_space(found)}; this config is of {own}")
+            raise UserError(f"{source}: {file} is of {describe_space(found)}; this config is of {own}")
     return resolve_arch(arch, space, source)
 
 
@@ -54,7 +55,7 @@ def read_single_arch(path):
     The space and the path of a config of one network, such as a search's best.yaml.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file.
+        UserError: naming the file.
     """
     arch, space = _arch_and_space(path)
     return space, resolve_arch(arch, space, f"{path}: MODEL.DETNAS.ARCH")
@@ -62,13 +63,13 @@ def read_single_arch(path):
 
 def _arch_and_space(path):
     if not PathManager.isfile(path):
-        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
+        raise UserError(f"{path} does not exist; search_net.py writes it")
     try:
         detnas, space = read_detnas(path)
         # In an export, an arch of digits alone stands in quotes of its own.
         return detnas["ARCH"].strip("'"), space
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{path} holds no MODEL.DETNAS.ARCH and SPACE") from None
+        raise UserError(f"{path} holds no MODEL.DETNAS.ARCH and SPACE") from None
 
 
 def read_detnas(path):

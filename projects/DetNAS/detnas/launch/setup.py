@@ -19,7 +19,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, without_unused
 from detnas.config.settings import check_settings
 from detnas.data.datasets import register_dataset
-from detnas.errors import user_errors
+from detnas.errors import UserError, user_errors
 
 from .earlier_steps import describe_space, read_arch, read_detnas
 from .machine import fit_to_device, fit_to_processes
@@ -28,24 +28,24 @@ logger = logging.getLogger(__name__)
 
 
 def check_processes(args):
-    """Raise a ValueError if this machine lacks the processes or GPUs that the arguments ask for."""
+    """Raise a UserError if this machine lacks the processes or GPUs that the arguments ask for."""
     gpus = torch.cuda.device_count()
     # 1 is the default and means one process, with a GPU or without.
     if args.num_gpus > max(gpus, 1):
         hint = "; --cpu-processes N starts N processes without GPUs" if gpus == 0 else ""
-        raise ValueError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
+        raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
     if args.cpu_processes > 1 and gpus:
-        raise ValueError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
+        raise UserError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
 
 
 def _check_machines(args):
     if args.num_machines > 1 and args.dist_url == "auto":
-        raise ValueError(
+        raise UserError(
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, with the first machine's name and a "
             "free port of it, the same on all machines"
         )
     if args.num_machines > 1 and not torch.cuda.is_available():
-        raise ValueError(f"--num-machines {args.num_machines}: training on several machines needs GPUs on each")
+        raise UserError(f"--num-machines {args.num_machines}: training on several machines needs GPUs on each")
 
 
 def launch(main, args):
@@ -81,7 +81,7 @@ def setup(args):
     The config of a run, fitted to machine and data and frozen; logger and seeds set.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: for :func:`user_errors`.
+        UserError: for :func:`user_errors`.
     """
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
@@ -120,7 +120,7 @@ def _check_output_folder(cfg, space):
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         return
     if there != space:
-        raise ValueError(
+        raise UserError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe_space(there)}; this one is of "
             f"{describe_space(space)}: give another OUTPUT_DIR, or remove it"
         )
@@ -130,13 +130,13 @@ def _make_output_folder(folder):
     try:
         PathManager.mkdirs(folder)
     except OSError as e:
-        raise ValueError(f"OUTPUT_DIR {folder} cannot be made: {e.strerror}") from None
+        raise UserError(f"OUTPUT_DIR {folder} cannot be made: {e.strerror}") from None
     if "://" in folder:
         return
     if not os.path.isdir(folder):
-        raise ValueError(f"OUTPUT_DIR {folder} is a file")
+        raise UserError(f"OUTPUT_DIR {folder} is a file")
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"OUTPUT_DIR {folder} cannot be written to")
+        raise UserError(f"OUTPUT_DIR {folder} cannot be written to")
 
 
 def register_datasets(cfg):
@@ -147,7 +147,7 @@ def register_datasets(cfg):
         list of class names, or None where the data sets do not tell.
 
     Raises:
-        FileNotFoundError, ValueError: if a data set is not there or not sound, or if they have other classes.
+        UserError: if a data set is not there or not sound, or if they have other classes.
     """
     classes = {}
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
@@ -159,7 +159,7 @@ def register_datasets(cfg):
     (first, names), *others = classes.items()
     for other, other_names in others:
         if other_names != names:
-            raise ValueError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
+            raise UserError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
     set_number_of_classes(cfg, len(names))
     return names
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+from detnas.errors import UserError
 from detnas.files import lock_folder, read_json, write_text
 
 
@@ -94,7 +95,7 @@ class Steps:
         otherwise: what to do where the folder holds another one, for messages.
 
     Raises:
-        ValueError: if the folder is in use.
+        UserError: if the folder is in use.
     """
 
     def __init__(self, folder, threads, run=run_step, root="", what="study", otherwise="give another --output"):
@@ -105,8 +106,8 @@ class Steps:
         try:
             # The steps inherit it: one that outlives a killed study keeps the next study out.
             self.lock = lock_folder(folder, what)
-        except ValueError:
-            raise ValueError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
+        except UserError:
+            raise UserError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
         self.file = os.path.join(folder, "steps.json")
         # Demos of before left seconds alone, which do not say what was done.
         self.done = {name: step for name, step in read_json(self.file, {}).items() if isinstance(step, dict)}
@@ -117,15 +118,15 @@ class Steps:
         Run ``python ARGUMENTS``, unless it was done before; tell what it says of its progress.
 
         Raises:
-            ValueError: if a step of this name was done with other arguments.
+            UserError: if a step of this name was done with other arguments.
             StepFailed: if it ends with an error, or no more steps are to be run because another one did.
         """
         command = " ".join(arguments).replace(self.root, "")
         if name in self.done:
             before = self.done[name]["command"]
             if before != command:
-                raise ValueError(f"{self.folder} holds another {self.what}; remove it or {self.otherwise}: "
-                                 f"{name} was `python {before}` there and is `python {command}` now")
+                raise UserError(f"{self.folder} holds another {self.what}; remove it or {self.otherwise}: "
+                                f"{name} was `python {before}` there and is `python {command}` now")
             print(f"\n{name}: done before, in {self.done[name]['seconds']:.0f} s")
             return
         if self.ended:

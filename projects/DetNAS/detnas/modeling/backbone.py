@@ -7,6 +7,7 @@ from detectron2.modeling import Backbone
 from torch import nn
 
 from detnas.config.keys import config_space
+from detnas.errors import UserError
 from detnas.space import get_space
 from detnas.zoo import resolve_arch
 
@@ -30,7 +31,7 @@ class DetNASNet(Backbone):
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
 
     Raises:
-        ValueError: if the path or one of the settings does not fit; when weights of another split are loaded.
+        UserError: if the path or one of the settings does not fit; when weights of another split are loaded.
     """
 
     @configurable
@@ -39,16 +40,16 @@ class DetNASNet(Backbone):
         if isinstance(space, str):
             space = get_space(space)
         if shuffle not in SHUFFLES:
-            raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
+            raise UserError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
         if isinstance(norm, str) and norm not in NORMS:
-            raise ValueError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
+            raise UserError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
         self.space = space
         self.norm, self.shuffle = norm, shuffle
         self._path = space.parse(path) if isinstance(path, str) else space.check(path)
 
         names = [f"stage{stage}" for stage in range(1, len(space.stage_depths) + 1)]
         if not set(out_features or ()) <= set(names):
-            raise ValueError(f'out_features {list(out_features)}; space "{space.name}" has {", ".join(names)}')
+            raise UserError(f'out_features {list(out_features)}; space "{space.name}" has {", ".join(names)}')
         self._out_features = [name for name in names if not out_features or name in out_features]
 
         conv = nn.Conv2d(3, space.stem_channels, kernel_size=3, stride=2, padding=1)
@@ -83,11 +84,11 @@ class DetNASNet(Backbone):
         Freeze weights and batch-norm statistics: of nothing (0), the stem (1), the stem and the first k - 1 stages (k).
 
         Raises:
-            ValueError: if there are not as many stages.
+            UserError: if there are not as many stages.
         """
         parts = ["stem", *self._out_feature_strides]
         if not 0 <= freeze_at <= len(parts):
-            raise ValueError(f'freeze_at {freeze_at}; space "{self.space.name}" has 0 to {len(parts)}')
+            raise UserError(f'freeze_at {freeze_at}; space "{self.space.name}" has 0 to {len(parts)}')
         for name in parts[:freeze_at]:
             part = FrozenBatchNorm2d.convert_frozen_batchnorm(getattr(self, name))
             setattr(self, name, part.requires_grad_(False))
@@ -96,7 +97,7 @@ class DetNASNet(Backbone):
         split = state_dict.setdefault(prefix + SHUFFLE_KEY, self.split)
         if int(split) != int(self.split):
             names = list(SHUFFLES)
-            raise ValueError(
+            raise UserError(
                 f'the weights are for the channel split "{names[int(split)]}" and the model has '
                 f'"{names[int(self.split)]}": set MODEL.DETNAS.SHUFFLE "{names[int(split)]}"'
             )
@@ -178,7 +179,7 @@ class DetNASSupernet(DetNASNet):
         """Op index of every block; setting it selects what runs.
 
         Raises:
-            ValueError: if the path does not fit the space.
+            UserError: if the path does not fit the space.
         """
         return self._path
 

@@ -3,6 +3,7 @@
 from detectron2.modeling import BACKBONE_REGISTRY, FPN
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 
+from detnas.errors import UserError
 from detnas.space import get_space
 from detnas.zoo import PUBLISHED, SUPERNET
 
@@ -14,10 +15,10 @@ def build_published(name, **kwargs):
     A published network by name, with random weights. Keyword arguments go to :class:`DetNASNet`.
 
     Raises:
-        KeyError: if there is no such network.
+        UserError: if there is no such network.
     """
     if name not in PUBLISHED:
-        raise KeyError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
+        raise UserError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
     network = PUBLISHED[name]
     return DetNASNet(get_space(network.space), network.arch, **kwargs)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from detnas.errors import UserError
 from detnas.zoo import SUPERNET
 
 from .backbone import SHUFFLE_KEY
@@ -61,11 +62,11 @@ def from_released(released, shuffle=None):
         a :class:`Released`. What the model needs and the file lacks shows when it is loaded into the model.
 
     Raises:
-        ValueError: if the names are not those of a released file, its blocks form no known space, or a head does not
+        UserError: if the names are not those of a released file, its blocks form no known space, or a head does not
             have the shape of its kind.
     """
     if shuffle not in (None, *SHUFFLES):
-        raise ValueError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
+        raise UserError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
     blocks, others = read_names(released)
     space, arch = identify_network(released, blocks)
     retinanet = any(key.startswith("rpn.head.cls_tower.") for key in others)
@@ -83,7 +84,7 @@ def from_released(released, shuffle=None):
         if ours is None:
             result.unused.append(key)
         elif ours in result.state:
-            raise ValueError(f"{key} and another name of the file are the same tensor, {ours}")
+            raise UserError(f"{key} and another name of the file are the same tensor, {ours}")
         else:
             result.state[ours] = released[key]
 
@@ -119,9 +120,9 @@ def _move_background(result):
     for what in ("weight", "bias"):
         score, box = result.state.get(f"{scores}.{what}"), result.state.get(f"{boxes}.{what}")
         if score is None or box is None:
-            raise ValueError(f"roi_heads.box.predictor.{{cls_score,bbox_pred}}.{what}: one of them is missing")
+            raise UserError(f"roi_heads.box.predictor.{{cls_score,bbox_pred}}.{what}: one of them is missing")
         if len(box) != 4 * len(score):
-            raise ValueError(
+            raise UserError(
                 f"roi_heads.box.predictor.bbox_pred.{what} has {len(box)} rows; 4 for each of the {len(score)} of "
                 "cls_score were expected"
             )
@@ -144,7 +145,7 @@ def _convert_anchors(result, sizes=3, ratios=3):
             rows = 0 if value is None else len(value)
             if not rows or rows % (sizes * ratios) or (name == "bbox_pred" and rows != 4 * sizes * ratios):
                 found = "is missing" if value is None else f"has {rows} rows"
-                raise ValueError(f"{key} {found}; {sizes} sizes and {ratios} ratios of anchors were expected")
+                raise UserError(f"{key} {found}; {sizes} sizes and {ratios} ratios of anchors were expected")
             per_anchor = rows // (sizes * ratios)
             grid = value.reshape(ratios, sizes, per_anchor, *value.shape[1:]).transpose(0, 1)
             if name == "cls_score":

@@ -2,6 +2,7 @@
 
 import re
 
+from detnas.errors import UserError
 from detnas.space import SPACES
 from detnas.zoo import SUPERNET
 
@@ -66,7 +67,7 @@ def read_names(released):
     Split the names into those of blocks, with their match, and the others, without the body's prefix.
 
     Raises:
-        ValueError: if they are not those of the released code.
+        UserError: if they are not those of the released code.
     """
     blocks, others = {}, {}
     for key in released:
@@ -77,7 +78,7 @@ def read_names(released):
         else:
             others[key] = short
     if not blocks or "first_conv.conv.weight" not in others.values():
-        raise ValueError(
+        raise UserError(
             "these are not names of the released DetNAS code: no features.*.conv.* and first_conv.conv.weight"
         )
     return blocks, others
@@ -88,11 +89,11 @@ def identify_network(released, blocks):
     The space, by depths and widths, and the arch of a file.
 
     Raises:
-        ValueError: if its blocks form no known space, or neither a supernet nor a single network.
+        UserError: if its blocks form no known space, or neither a supernet nor a single network.
     """
     supernet = {match["choice"] is not None for match in blocks.values()}
     if len(supernet) == 2:
-        raise ValueError("some blocks are of a supernet (features.0.0.*), some of a single network (features.0.conv.*)")
+        raise UserError("some blocks are of a supernet (features.0.0.*), some of a single network (features.0.conv.*)")
     ops, widths, starts = {}, {}, set()
     for key, match in blocks.items():
         block = int(match["block"])
@@ -104,7 +105,7 @@ def identify_network(released, blocks):
     num_blocks = max(ops) + 1
     missing = sorted(set(range(num_blocks)) - set(ops))
     if missing:
-        raise ValueError(f"features.{missing[0]}.* is missing; the last block is features.{num_blocks - 1}")
+        raise UserError(f"features.{missing[0]}.* is missing; the last block is features.{num_blocks - 1}")
 
     starts = sorted(starts)
     depths = tuple(b - a for a, b in zip(starts, starts[1:] + [num_blocks]))
@@ -115,7 +116,7 @@ def identify_network(released, blocks):
     ]
     if not fitting:
         depths = "-".join(map(str, depths))
-        raise ValueError(
+        raise UserError(
             f"no known space has {num_blocks} blocks in stages of {depths} that start from {inputs} channels"
         )
     space = fitting[0]
@@ -123,11 +124,11 @@ def identify_network(released, blocks):
         for block, choices in ops.items():
             found = tuple(next(iter(choices[choice])) for choice in sorted(choices))
             if found != space.ops:
-                raise ValueError(f'features.{block} has the ops {found}; space "{space.name}" has {space.ops}')
+                raise UserError(f'features.{block} has the ops {found}; space "{space.name}" has {space.ops}')
         return space, SUPERNET
     several = [block for block, choices in ops.items() if len(choices[0]) > 1]
     if several:
-        raise ValueError(f"features.{several[0]} has several ops: {', '.join(sorted(ops[several[0]][0]))}")
+        raise UserError(f"features.{several[0]} has several ops: {', '.join(sorted(ops[several[0]][0]))}")
     return space, space.format(space.ops.index(next(iter(ops[block][0]))) for block in range(num_blocks))
 
 

@@ -9,6 +9,8 @@ import warnings
 import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 from .backbone import SHUFFLE_KEY
 from .released_boxes import RELEASED_KEY
 
@@ -56,7 +58,7 @@ def insert_path(supernet_state_dict, state_dict, space, path):
         new dict; what the path leaves out is the supernet's.
 
     Raises:
-        ValueError: if a name or a shape does not fit; the first one is named.
+        UserError: if a name or a shape does not fit; the first one is named.
     """
     choice = _choices(space, path)
     inserted = dict(supernet_state_dict)
@@ -65,7 +67,7 @@ def insert_path(supernet_state_dict, state_dict, space, path):
         if match:
             key = f"{match[1]}{match[2]}.{choice.get(match[2])}.{match[3]}"
         if key not in inserted or inserted[key].shape != value.shape:
-            raise ValueError(f"{key} {tuple(value.shape)} does not fit into the supernet")
+            raise UserError(f"{key} {tuple(value.shape)} does not fit into the supernet")
         inserted[key] = value
     return inserted
 
@@ -82,7 +84,7 @@ def read_checkpoint(path):
         its "model" or "state_dict", or the whole file if it is a plain state dict.
 
     Raises:
-        FileNotFoundError, ValueError: if it is not there, or not a checkpoint.
+        UserError: if it is not there, or not a checkpoint.
     """
     try:
         local = PathManager.get_local_path(path)
@@ -91,15 +93,15 @@ def read_checkpoint(path):
             warnings.simplefilter("ignore", UserWarning)
             data = torch.load(f, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise UserError(
             f'weights {path} do not exist; the step before writes them, and MODEL.WEIGHTS "" starts from random ones'
         ) from None
     except Exception as e:  # torch raises many kinds for broken files and for forbidden pickles
-        raise ValueError(f"weights {path} cannot be read as a checkpoint: {_why_unreadable(local, e)}") from None
+        raise UserError(f"weights {path} cannot be read as a checkpoint: {_why_unreadable(local, e)}") from None
     data = data.get("model", data.get("state_dict", data)) if isinstance(data, dict) else None
     named = isinstance(data, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in data.items())
     if not (named and data):
-        raise ValueError(f"weights {path} are no state dict: expected names with tensors")
+        raise UserError(f"weights {path} are no state dict: expected names with tensors")
     return {key.removeprefix("module."): value for key, value in data.items()}
 
 
@@ -132,8 +134,8 @@ def load_weights(model, path, new_heads=False):
             ``complete(state_dict, prefix)`` has added what it makes from other weights.
 
     Raises:
-        FileNotFoundError: if the file is not there.
-        ValueError: if it is no checkpoint, listing the first names that do not match, or if the weights are for another
+        UserError: if the file is not there.
+        UserError: if it is no checkpoint, listing the first names that do not match, or if the weights are for another
             channel split.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
@@ -143,7 +145,7 @@ def load_weights(model, path, new_heads=False):
             "settings that tools/convert_released.py printed, with MODEL.ANCHOR_GENERATOR.NAME ReleasedAnchorGenerator"
         )
         if not new_heads:
-            raise ValueError(message)
+            raise UserError(message)
         logger.warning(message)
     if new_heads:
         _complete(loaded, model)
@@ -152,7 +154,7 @@ def load_weights(model, path, new_heads=False):
     if new_heads:
         wrong = [key for key in wrong if key.startswith(BODY)]
     if wrong:
-        raise ValueError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
+        raise UserError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
 
     taken = {k: v for k, v in loaded.items() if k in own and k not in shapes}
     model.load_state_dict(taken, strict=False)
@@ -182,11 +184,11 @@ def check_weights(path, state_dict, own):
     Compare weights with ``own``, the state dict of the model that they are for.
 
     Raises:
-        ValueError: naming ``path``, where they come from, and the first names that do not match.
+        UserError: naming ``path``, where they come from, and the first names that do not match.
     """
     missing, unexpected, shapes = _compare(state_dict, own)
     if missing or unexpected or shapes:
-        raise ValueError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
+        raise UserError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
 
 
 def _compare(loaded, own):

@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 
 from detnas.data.datasets import parse_dataset_name, register_dataset
+from detnas.errors import UserError
 
 #: fewest images with boxes that can be divided into parts
 FEWEST_IMAGES = 10
@@ -63,11 +64,11 @@ def look(name, what="--train"):
     The :class:`Facts` of a data set named as in a config, ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``.
 
     Raises:
-        FileNotFoundError, ValueError: if it is not there or not sound, or holds no boxes; with file and id.
+        UserError: if it is not there or not sound, or holds no boxes; with file and id.
     """
     form, *_ = parse_dataset_name(name)
     if form not in ("coco", "voc"):
-        raise ValueError(f"{what} {name}: a detector needs boxes: coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
+        raise UserError(f"{what} {name}: a detector needs boxes: coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
     classes = register_dataset(name)
     dicts = DatasetCatalog.get(name)
     sizes = np.array([(d["height"], d["width"]) for d in dicts], float).reshape(-1, 2)
@@ -81,7 +82,7 @@ def look(name, what="--train"):
         if kept:
             files.append(image["file_name"])
     if not boxes:
-        raise ValueError(f"{what} {name}: none of its {len(dicts)} images has a box")
+        raise UserError(f"{what} {name}: none of its {len(dicts)} images has a box")
     return Facts(name, sizes, np.array(boxes, float), {c: counts[c] for c in classes}, files)
 
 
@@ -93,14 +94,14 @@ def _sides(ann):
 def check_parts(train, test=None):
     """
     Raises:
-        ValueError: if there are too few images to divide, or both sets have other classes.
+        UserError: if there are too few images to divide, or both sets have other classes.
     """
     if len(train.files) < FEWEST_IMAGES:
-        raise ValueError(f"{train.name}: {len(train.files)} images with boxes; a detector needs at least "
-                         f"{FEWEST_IMAGES}, some of which are held out")
+        raise UserError(f"{train.name}: {len(train.files)} images with boxes; a detector needs at least "
+                        f"{FEWEST_IMAGES}, some of which are held out")
     if test is not None and list(train.classes) != list(test.classes):
-        raise ValueError(f"--train and --test have other classes: {', '.join(train.classes)} and "
-                         f"{', '.join(test.classes)}")
+        raise UserError(f"--train and --test have other classes: {', '.join(train.classes)} and "
+                        f"{', '.join(test.classes)}")
 
 
 def machine():

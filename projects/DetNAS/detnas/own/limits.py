@@ -24,7 +24,7 @@ def run_limits(writer, config_file):
         config_file: of any of its networks.
 
     Raises:
-        ValueError: if no network of the space meets them.
+        UserError: if no network of the space meets them.
     """
     cfg = load_config(config_file)
     cfg.SEARCH.CONSTRAINTS, cfg.OUTPUT_DIR = writer.limits, writer.output("search")

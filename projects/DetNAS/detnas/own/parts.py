@@ -6,6 +6,7 @@ import os
 from detnas.data.datasets import parse_dataset_name
 from detnas.data.split import split_coco, split_voc, write_split
 from detnas.data.voc import image_set_file
+from detnas.errors import UserError
 
 
 def hold_out(name, count, folder, rest, part, seed=0):
@@ -24,7 +25,7 @@ def hold_out(name, count, folder, rest, part, seed=0):
         names of both data sets.
 
     Raises:
-        FileNotFoundError, ValueError: if that cannot be done, or not be written.
+        UserError: if that cannot be done, or not be written.
     """
     form, *places = parse_dataset_name(name)
     called = {"search": rest, "holdout": part}
@@ -46,8 +47,8 @@ def hold_out(name, count, folder, rest, part, seed=0):
         # A plan of before may have divided otherwise.
         write_split(files, overwrite=True)
     except OSError as e:
-        raise ValueError(f"no images can be held out of {name}, since {e.filename or files[0].path} cannot be written: "
-                         f"{e.strerror}") from None
+        raise UserError(f"no images can be held out of {name}, since {e.filename or files[0].path} cannot be written: "
+                        f"{e.strerror}") from None
     return names["search"], names["holdout"]
 
 

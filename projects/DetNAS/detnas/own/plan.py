@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 
+from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
 from . import schedule
@@ -129,7 +130,7 @@ class Plan:
         The plan in a folder; None if there is none.
 
         Raises:
-            ValueError: if it was made for other arguments.
+            UserError: if it was made for other arguments.
         """
         there = read_json(os.path.join(folder, PLAN_FILE), {})
         if not there:
@@ -138,8 +139,8 @@ class Plan:
             # Other files can be asked for at any time.
             if name != "format" and arguments[name] != value:
                 before, now = _shown(value), _shown(arguments[name])
-                raise ValueError(f"{folder} holds a run with --{name} {before}, not {now}: give another --output, or "
-                                 "remove it")
+                raise UserError(f"{folder} holds a run with --{name} {before}, not {now}: give another --output, or "
+                                "remove it")
         return cls(**{**there, "arguments": arguments})
 
 
@@ -167,9 +168,9 @@ def forecast(plan, rest=None, left=None, spent=0.0):
 def check_time(plan):
     """
     Raises:
-        ValueError: if the steps, made as short as they may be, take longer than there is.
+        UserError: if the steps, made as short as they may be, take longer than there is.
     """
     needed = plan.spent + plan.closing + sum(seconds for _, _, seconds in forecast(plan))
     if needed > 1.5 * plan.budget:
-        raise ValueError(f"--hours {plan.arguments['hours']:g} are too few: the shortest run on this machine takes "
-                         f"about {needed / 3600:.2f} hours")
+        raise UserError(f"--hours {plan.arguments['hours']:g} are too few: the shortest run on this machine takes "
+                        f"about {needed / 3600:.2f} hours")

@@ -3,6 +3,7 @@
 import os
 
 from detnas.data.leaks import check_leaks
+from detnas.errors import UserError
 
 from . import schedule
 from .configs import BASE, ConfigWriter
@@ -30,7 +31,7 @@ def make_plan(arguments, folder, root, measure, clock):
         the :class:`Plan`.
 
     Raises:
-        FileNotFoundError, ValueError: naming what is wrong with data or arguments.
+        UserError: naming what is wrong with data or arguments.
     """
     train = look(arguments["train"])
     test = look(arguments["test"], "--test") if arguments["test"] else None
@@ -83,7 +84,7 @@ def _choose(arguments, train, here, parts, folder, root, measure, seconds):
             limits = run_limits(writer, file)
             plain = plain_network(limits)
             search, why = wanted(arguments, train.images, here["gpu"], plain)
-        except ValueError as e:
+        except UserError as e:
             # A smaller space may have a network within the limits.
             problem = e
             continue
@@ -107,11 +108,11 @@ def wanted(arguments, images, gpu, plain):
     Whether to search, and why.
 
     Raises:
-        ValueError: if nothing is left.
+        UserError: if nothing is left.
     """
     if arguments["search"] == "never":
         if plain is None:
-            raise ValueError("--search never: no network of one op meets the limits, so one has to be searched for")
+            raise UserError("--search never: no network of one op meets the limits, so one has to be searched for")
         return False, "--search never"
     fits = plain is not None and plain[0] == "all 3x3"
     search, why = schedule.should_search(arguments["hours"], images, gpu, fits)

@@ -29,7 +29,7 @@ class Run:
         run: what runs a command line, see :class:`detnas.launch.steps.Steps`.
 
     Raises:
-        ValueError: if another run uses the folder.
+        UserError: if another run uses the folder.
     """
 
     def __init__(self, plan, folder, root, measure, run=run_step):

@@ -7,6 +7,7 @@ import itertools
 
 from matplotlib.patches import Patch, Rectangle
 
+from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_single_arch
 from detnas.space import SPACES, get_space
 from detnas.zoo import PUBLISHED
@@ -32,8 +33,8 @@ def named_archs(words, space=None):
         list of (label, :class:`detnas.SearchSpace`, path).
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: if a word is none of these, or fits no space.
+        UserError: if a file is not there.
+        UserError: if a word is none of these, or fits no space.
     """
     return [_named_arch(word, space) for word in words]
 
@@ -47,18 +48,18 @@ def _named_arch(word, space):
         own, path = read_single_arch(word)
         return f"{word}\n{own.format(path)}", own, path
     if space is not None and space not in SPACES:
-        raise ValueError(f'--space {space}: there are: {", ".join(SPACES)}')
+        raise UserError(f'--space {space}: there are: {", ".join(SPACES)}')
     digits = "".join(c for c in word if c not in "-_ ")
     if not (digits.isascii() and digits.isdigit()):
-        raise ValueError(f'"{word}" is no arch and no published network; those are: {", ".join(PUBLISHED)}')
+        raise UserError(f'"{word}" is no arch and no published network; those are: {", ".join(PUBLISHED)}')
     fitting = [SPACES[space]] if space else [s for s in SPACES.values() if s.num_blocks == len(digits)]
     if not fitting:
         sizes = ", ".join(f"{s.name} {s.num_blocks}" for s in SPACES.values())
-        raise ValueError(f'arch "{word}" has {len(digits)} blocks; the spaces have: {sizes}')
+        raise UserError(f'arch "{word}" has {len(digits)} blocks; the spaces have: {sizes}')
     try:
         return word, fitting[0], fitting[0].parse(word)
-    except ValueError as e:
-        raise ValueError(f'arch "{word}": {e}') from None
+    except UserError as e:
+        raise UserError(f'arch "{word}": {e}') from None
 
 
 def can_draw(space):

@@ -10,10 +10,10 @@ Pictures and a report page from search logs; pictures of archs without any log; 
 """
 
 import argparse
-import sys
 
 from tabulate import tabulate
 
+from detnas.errors import UserError, user_errors
 from detnas.search.log import read_log
 
 from .archs import named_archs, plot_archs
@@ -28,7 +28,7 @@ from .times import times_table
 def main(argv=None):
     """The command line; ``argv`` as in argparse. Exits with one sentence if something is wrong with what was given."""
     args = parser().parse_args(argv)
-    try:
+    with user_errors():
         _check(args)
         if args.table or args.times:
             print(results_table(args.table) if args.table else times_table(args.times))
@@ -41,8 +41,6 @@ def main(argv=None):
             FIGURES[args.figure or "best"](logs, args.out)
         if args.html:
             write_page(logs, args.html)
-    except (OSError, ValueError, KeyError) as e:
-        sys.exit(f"error: {e.args[0] if isinstance(e, KeyError) else e}")
     rows = [[label, len(log.history()), log.best()[0].score if log.best() else None] for label, log in logs.items()]
     print(tabulate(rows, ["search", "candidates", "best"], floatfmt=".2f"))
 
@@ -50,19 +48,19 @@ def main(argv=None):
 def _check(args):
     """Before anything is written."""
     if sum(map(bool, (args.folders, args.archs, args.table, args.times))) != 1:
-        raise ValueError("give one of these: folders with a search.jsonl, --archs, --table, --times")
+        raise UserError("give one of these: folders with a search.jsonl, --archs, --table, --times")
     if args.space and not args.archs:
-        raise ValueError("--space goes with --archs; a log knows its space")
+        raise UserError("--space goes with --archs; a log knows its space")
     if args.figure and not (args.folders and args.out):
-        raise ValueError("--figure goes with folders and --out FILE; --html has every picture")
+        raise UserError("--figure goes with folders and --out FILE; --html has every picture")
     if args.table or args.times:
         if args.out or args.html:
-            raise ValueError("--table and --times print a table, and have no --out or --html")
+            raise UserError("--table and --times print a table, and have no --out or --html")
         return
     if args.archs and (args.html or not args.out):
-        raise ValueError("--archs needs --out FILE, and has no --html")
+        raise UserError("--archs needs --out FILE, and has no --html")
     if not (args.out or args.html):
-        raise ValueError("give --out FILE for a picture, --html FILE for a page, or both")
+        raise UserError("give --out FILE for a picture, --html FILE for a page, or both")
     if args.out:
         picture_format(args.out)
 

@@ -11,6 +11,7 @@ from importlib import resources
 
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
 from detnas.search.candidate import by_score
 from detnas.search.pareto import front_of
 from detnas.zoo import PUBLISHED
@@ -111,13 +112,13 @@ def write_page(logs, file):
         file: the page, of PathManager.
 
     Raises:
-        ValueError: if there is no log, or the file does not end in .html.
+        UserError: if there is no log, or the file does not end in .html.
     """
     stem, ending = os.path.splitext(file)
     if ending.lower() not in (".html", ".htm"):
-        raise ValueError(f"{file}: a report page must end in .html")
+        raise UserError(f"{file}: a report page must end in .html")
     if not logs:
-        raise ValueError("a report needs at least one search")
+        raise UserError("a report needs at least one search")
     folder = f"{stem}_figures"
     PathManager.mkdirs(folder)
     figures = write_figures(logs, folder)

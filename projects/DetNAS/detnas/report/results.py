@@ -8,6 +8,7 @@ from tabulate import tabulate
 from detnas.config.keys import config_space
 from detnas.cost.detector import detector_costs
 from detnas.cost.table import CostTable
+from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_metrics
 from detnas.zoo import PUBLISHED, resolve_arch
 
@@ -26,7 +27,7 @@ def results_table(folders):
     and top-1 of its pre-training where that is at hand; columns in which all rows are empty are left out.
 
     Raises:
-        FileNotFoundError, ValueError: naming the folder, and what it lacks.
+        UserError: naming the folder, and what it lacks.
     """
     rows = [{"folder": label, **_row(read_run(folder))} for folder, label in search_labels(folders).items()]
     names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
@@ -35,7 +36,7 @@ def results_table(folders):
 
 def _row(run):
     if run.is_supernet:
-        raise ValueError(f"{run.folder} is the folder of a supernet; the table is of networks that were trained alone")
+        raise UserError(f"{run.folder} is the folder of a supernet; the table is of networks that were trained alone")
     name, flops = _network(run)
     sets = run.cfg.DATASETS.TEST
     # Results on several sets have their names before them; the first set counts.
@@ -69,11 +70,11 @@ def _last(run, metric):
     """The line of the evaluation at the end of the training."""
     found = [line for line in run.lines if metric in line]
     if not found:
-        raise ValueError(f"{run.folder} holds no {metric} in metrics.json: the training was not evaluated, or not yet")
+        raise UserError(f"{run.folder} holds no {metric} in metrics.json: the training was not evaluated, or not yet")
     done, whole = found[-1]["iteration"], run.cfg.SOLVER.MAX_ITER
     # The evaluation at the end has the number after the last iteration.
     if done < whole:
-        raise ValueError(f"{run.folder} was evaluated last after {done + 1} of {whole} iterations: it is not finished")
+        raise UserError(f"{run.folder} was evaluated last after {done + 1} of {whole} iterations: it is not finished")
     return found[-1]
 
 

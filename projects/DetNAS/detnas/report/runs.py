@@ -9,6 +9,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.data.mapper import is_classifier
+from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_metrics
 from detnas.zoo import SUPERNET
 
@@ -47,11 +48,11 @@ def read_run(folder):
     The training whose output folder this is.
 
     Raises:
-        FileNotFoundError, ValueError: saying what the folder lacks.
+        UserError: saying what the folder lacks.
     """
     config = os.path.join(folder, "config.yaml")
     if not PathManager.isfile(config):
-        raise FileNotFoundError(f"{folder} holds no config.yaml, which train_net.py leaves in its OUTPUT_DIR")
+        raise UserError(f"{folder} holds no config.yaml, which train_net.py leaves in its OUTPUT_DIR")
     return Run(folder, load_config(config), trained_last(read_metrics(folder)))
 
 

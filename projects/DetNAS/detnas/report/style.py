@@ -6,6 +6,8 @@ import os
 import matplotlib
 from detectron2.utils.file_io import PathManager
 
+from detnas.errors import UserError
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the backend is chosen
 
@@ -57,7 +59,7 @@ def figure(files, width=7.0, height=4.0, **subplots):
     their ending.
 
     Raises:
-        ValueError: if an ending is not one of :data:`FORMATS`.
+        UserError: if an ending is not one of :data:`FORMATS`.
     """
     forms = [picture_format(file) for file in files]
     with plt.rc_context(STYLE):
@@ -76,11 +78,11 @@ def figure(files, width=7.0, height=4.0, **subplots):
 def picture_format(file):
     """
     Raises:
-        ValueError: if the ending of a file is not one of :data:`FORMATS`.
+        UserError: if the ending of a file is not one of :data:`FORMATS`.
     """
     form = os.path.splitext(file)[1][1:].lower()
     if form not in FORMATS:
-        raise ValueError(f"{file}: a picture must end in {', '.join('.' + name for name in FORMATS)}")
+        raise UserError(f"{file}: a picture must end in {', '.join('.' + name for name in FORMATS)}")
     return form
 
 

@@ -5,6 +5,7 @@ import os
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 
+from detnas.errors import UserError
 from detnas.search.log import read_log
 
 from .runs import read_run
@@ -20,7 +21,7 @@ def times_table(folders):
     sum of their device hours if all are known. What the runs have not recorded is "unknown".
 
     Raises:
-        FileNotFoundError, ValueError: naming the folder, and what it lacks.
+        UserError: naming the folder, and what it lacks.
     """
     steps = [(label, *step) for folder, label in search_labels(folders).items() for step in _steps(folder)]
     rows = [[*step[:3], _or_unknown(step[3], ".0f"), step[4], _or_unknown(step[5], ".2f")] for step in steps]
@@ -38,7 +39,7 @@ def _steps(folder):
     """(step, what was done, seconds, devices, device hours) of the training and of the search in a folder."""
     holds = {name: PathManager.isfile(os.path.join(folder, name)) for name in ("config.yaml", "search.jsonl")}
     if not any(holds.values()):
-        raise FileNotFoundError(f"{folder} holds no config.yaml of train_net.py and no search.jsonl of search_net.py")
+        raise UserError(f"{folder} holds no config.yaml of train_net.py and no search.jsonl of search_net.py")
     return ([_training(read_run(folder))] if holds["config.yaml"] else []) + (
         [_search(read_log(folder))] if holds["search.jsonl"] else []
     )

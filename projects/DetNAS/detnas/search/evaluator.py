@@ -14,6 +14,7 @@ from detnas.batch_norm.recalibration import build_recalibration_batches, recalib
 from detnas.data.datasets import register_dataset
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
+from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights, select_path
@@ -34,19 +35,19 @@ class CandidateEvaluator:
         recalibrate: False leaves the statistics of the checkpoint, to see what recalibration is good for.
 
     Raises:
-        ValueError, FileNotFoundError: if the config is no supernet's or the weights do not match.
+        UserError: if the config is no supernet's or the weights do not match.
     """
 
     def __init__(self, cfg, weights, recalibrate=True):
         if len(cfg.DATASETS.TEST) != 1:
-            raise ValueError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
+            raise UserError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
         self.autocast = _autocast(cfg)
         self.seed = max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
         self.supernet = find_supernet(self.model)
         if self.supernet is None:
-            raise ValueError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
+            raise UserError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
         if weights is not None:
             load_weights(self.model, weights)
         # On a CPU it is faster, and changes what a conv puts out by rounding alone.

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from detnas.errors import UserError
+
 from .proposals import PathProposer, best_first
 
 
@@ -26,7 +28,7 @@ class Searcher(PathProposer):
         mutate_prob: per block.
 
     Raises:
-        ValueError: if there are more children than places in a generation.
+        UserError: if there are more children than places in a generation.
     """
 
     num_parents: int = 10
@@ -36,7 +38,7 @@ class Searcher(PathProposer):
 
     def __post_init__(self):
         if self.num_mutate + self.num_cross > self.population:
-            raise ValueError(
+            raise UserError(
                 f"{self.num_mutate} children by mutation and {self.num_cross} by crossover do not fit into a "
                 f"population of {self.population} (SEARCH.NUM_MUTATE, NUM_CROSS, POPULATION)"
             )

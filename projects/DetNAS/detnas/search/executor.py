@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 
-from detnas.errors import UnreadableImage
+from detnas.errors import UnreadableImage, UserError
 
 from .candidate import Candidate
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LOOKS = "looks"
 
 
-class SearchImpossible(ValueError):
+class SearchImpossible(UserError):
     """No candidate will ever have a score, and why."""
 
 

@@ -7,6 +7,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
+from detnas.errors import UserError
 from detnas.launch.earlier_steps import BEST_CONFIG, read_arch
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
@@ -30,7 +31,7 @@ def search_config(folder, config_file="", opts=()):
     """
     copy = os.path.join(folder, BEST_CONFIG)
     if not config_file and not PathManager.isfile(copy):
-        raise FileNotFoundError(f"{copy} does not exist: name the config of the search with --config-file")
+        raise UserError(f"{copy} does not exist: name the config of the search with --config-file")
     cfg = load_config(config_file or copy, opts)
     cfg.MODEL.DETNAS.ARCH = SUPERNET
     cfg.OUTPUT_DIR = folder
@@ -48,7 +49,7 @@ def logged_candidate(log, arch=""):
     else:
         found = log.best()
     if not found:
-        raise ValueError(f"{log.path} holds no {'score of ' + arch if arch else 'finished candidate yet'}")
+        raise UserError(f"{log.path} holds no {'score of ' + arch if arch else 'finished candidate yet'}")
     return found[0]
 
 
@@ -74,9 +75,9 @@ def inherit_path(cfg, log, weights, path):
         path: op indices.
 
     Raises:
-        ValueError: if the search ran with other weights.
+        UserError: if the search ran with other weights.
     """
     given, logged = weights_id(weights), log.header.get("weights_sha256")
     if given != logged:
-        raise ValueError(f"{weights or 'random weights'}: the search ran with other weights (sha256 {logged})")
+        raise UserError(f"{weights or 'random weights'}: the search ran with other weights (sha256 {logged})")
     return build_candidate_evaluator(cfg, weights).inherit(path)

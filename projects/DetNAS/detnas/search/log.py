@@ -8,6 +8,7 @@ import os
 
 from iopath.common.file_io import g_pathmgr
 
+from detnas.errors import UserError
 from detnas.files import lock_folder
 
 from .candidate import Candidate, by_score
@@ -17,7 +18,7 @@ from .method import read_space
 VERSIONS = "versions"
 
 
-class LogWriteError(OSError):
+class LogWriteError(UserError):
     """A line could not be written; the log is as it was before."""
 
 
@@ -31,9 +32,9 @@ class SearchLog:
         header: the settings of the search; None to read a log as it is, also while another process writes it.
 
     Raises:
-        ValueError: if the log there was written with other settings, which are named, if it is damaged, or if another
+        UserError: if the log there was written with other settings, which are named, if it is damaged, or if another
             search, or a training, is running in the folder.
-        FileNotFoundError: if there is no log and no header.
+        UserError: if there is no log and no header.
     """
 
     def __init__(self, folder, space, header=None):
@@ -56,13 +57,13 @@ class SearchLog:
             lines = []
         if not lines:
             if header is None:
-                raise FileNotFoundError(f"{self.path} does not exist or is empty; search_net.py writes it")
+                raise UserError(f"{self.path} does not exist or is empty; search_net.py writes it")
             self.header = header
             self._append(header)
             return
         self.header = lines[0]
         if self.header.get("space") != self.space.name:
-            raise ValueError(
+            raise UserError(
                 f'{self.path} is a search of space "{self.header.get("space")}"; this one is of "{self.space.name}"'
             )
         if header is not None:
@@ -74,7 +75,7 @@ class SearchLog:
                 else:
                     self._add(self._read_candidate(line))
             except (TypeError, KeyError, ValueError, AttributeError) as e:
-                raise ValueError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
+                raise UserError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
 
     def _add(self, candidate):
         before = self._candidates.get(candidate.path)
@@ -101,7 +102,7 @@ class SearchLog:
         try:
             return [json.loads(line) for line in whole.splitlines()]
         except json.JSONDecodeError as e:
-            raise ValueError(f"{self.path} is damaged: {e}") from None
+            raise UserError(f"{self.path} is damaged: {e}") from None
 
     def _truncate(self, size):
         with g_pathmgr.open(self.path, "rb+") as f:
@@ -120,7 +121,7 @@ class SearchLog:
                 "differ in the last digits."
             )
         if differences:
-            raise ValueError(
+            raise UserError(
                 f"{self.path} belongs to a search with other settings: {'; '.join(differences.values())}; "
                 "give another OUTPUT_DIR, or remove the file"
             )
@@ -209,15 +210,15 @@ def read_log(folder):
     The log of a search, with the space that its header names; also while the search runs.
 
     Raises:
-        FileNotFoundError, ValueError: if there is none, or it is damaged.
+        UserError: if there is none, or it is damaged.
     """
     path = os.path.join(folder, "search.jsonl")
     if not g_pathmgr.isfile(path):
-        raise FileNotFoundError(f"{path} does not exist; search_net.py writes it")
+        raise UserError(f"{path} does not exist; search_net.py writes it")
     with g_pathmgr.open(path) as f:
         line = f.readline()
     try:
         space = read_space(json.loads(line))
     except (json.JSONDecodeError, KeyError, AttributeError):
-        raise ValueError(f"{path} is damaged: its first line is no header") from None
+        raise UserError(f"{path} is damaged: its first line is no header") from None
     return SearchLog(folder, space)

@@ -5,6 +5,8 @@ report and ``search_net.py`` know no method by name.
 
 import importlib
 
+from detnas.errors import UserError
+
 #: of logs from before there was a choice
 DEFAULT = "paths"
 _methods = {}
@@ -20,7 +22,7 @@ class Method:
         args: the command line of ``search_net.py``.
 
     Raises:
-        FileNotFoundError, ValueError: whatever can be known to be wrong before the first candidate is evaluated.
+        UserError: whatever can be known to be wrong before the first candidate is evaluated.
 
     Attributes:
         space: of the candidates, with ``name``, ``parse(text)`` -> candidate and ``format(candidate)`` -> text.
@@ -39,7 +41,7 @@ class Method:
         Called before ``train_net.py`` trains what the config describes, hours before its search.
 
         Raises:
-            FileNotFoundError, ValueError: if ``search_net.py`` will refuse the config.
+            UserError: if ``search_net.py`` will refuse the config.
         """
 
     def costs(self, candidate):
@@ -63,7 +65,7 @@ class Method:
         Called before workers are started, which would all fail.
 
         Raises:
-            FileNotFoundError, ValueError: if they cannot build an evaluator.
+            UserError: if they cannot build an evaluator.
         """
 
     def before_generation(self, log, generation):
@@ -98,7 +100,7 @@ class Method:
     @classmethod
     def evaluate(cls, cfg, args):
         """``search_net.py --eval-only`` and ``--arch``: evaluate one candidate, show its metrics and return them."""
-        raise ValueError(f'SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates no candidate by itself')
+        raise UserError(f'SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates no candidate by itself')
 
 
 def register_method(name, read_space, method):
@@ -119,7 +121,7 @@ def read_space(header):
     The space of a log's candidates.
 
     Raises:
-        KeyError, ValueError: if the header names none that is known.
+        UserError: if the header names none that is known.
     """
     return _find(header.get("method", DEFAULT))[0](header)
 
@@ -129,7 +131,7 @@ def get_method(name):
     The class of a method.
 
     Raises:
-        ValueError: if there is none of that name.
+        UserError: if there is none of that name.
     """
     method = _find(name)[1]
     if isinstance(method, str):
@@ -140,5 +142,5 @@ def get_method(name):
 
 def _find(name):
     if name not in _methods:
-        raise ValueError(f'unknown SEARCH.METHOD "{name}"; there are: {", ".join(_methods)}')
+        raise UserError(f'unknown SEARCH.METHOD "{name}"; there are: {", ".join(_methods)}')
     return _methods[name]

@@ -13,6 +13,7 @@ from detnas.config.load import load_config
 from detnas.cost.limits import Limits, without_latency
 from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
+from detnas.errors import UserError
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
 from detnas.export.foretold_latency import foretell_latency
@@ -170,13 +171,13 @@ def check_metric(cfg):
     Also warns of a search on test images.
 
     Raises:
-        ValueError: if the held-out set has no ``SEARCH.METRIC``, before a candidate is evaluated.
+        UserError: if the held-out set has no ``SEARCH.METRIC``, before a candidate is evaluated.
     """
     for name in cfg.DATASETS.TEST:
         reported = reported_metrics(name)
         if cfg.SEARCH.METRIC not in reported:
             there = ", ".join(metric for metric in reported if "/AP-" not in metric)
-            raise ValueError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
+            raise UserError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
         if name in TEST_SETS:
             logger.warning(
                 f"This search chooses networks by {name}, whose figures are then worth nothing: hold training images "
@@ -193,12 +194,12 @@ def initial_paths(cfg, limits):
         dict: name -> path, no path twice; an arch is its own name.
 
     Raises:
-        FileNotFoundError, ValueError: if one is no network of the space.
+        UserError: if one is no network of the space.
     """
     space, found = limits.space, {}
     for word in cfg.SEARCH.INITIAL:
         if not isinstance(word, str):
-            raise ValueError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
+            raise UserError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
         named = single_op_paths(space) if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
         found.update({name: path for name, path in named.items() if path not in found.values()})
     legal = {name: path for name, path in found.items() if limits(path)}

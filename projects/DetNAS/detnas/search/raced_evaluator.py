@@ -5,6 +5,7 @@ import random
 
 from detectron2.data import get_detection_dataset_dicts
 
+from detnas.errors import UserError
 from detnas.evaluation.evaluators import only_warnings, resampled_metrics
 
 from .evaluator import CandidateEvaluator, build_held_out_batches
@@ -18,7 +19,7 @@ class RacedEvaluator(CandidateEvaluator):
     looks under :data:`detnas.search.executor.LOOKS`; the looks alone of one that was stopped.
 
     Raises:
-        ValueError: also if ``SEARCH.METRIC`` cannot be resampled, or a part has no image of its own.
+        UserError: also if ``SEARCH.METRIC`` cannot be resampled, or a part has no image of its own.
     """
 
     def __init__(self, cfg, weights, recalibrate=True):
@@ -54,7 +55,7 @@ def build_race(cfg):
     The :class:`detnas.search.racing.Race` of a config; None without ``SEARCH.RACING``.
 
     Raises:
-        ValueError: if a setting of it is wrong, or the metric cannot be resampled.
+        UserError: if a setting of it is wrong, or the metric cannot be resampled.
     """
     search = cfg.SEARCH
     if not search.RACING:
@@ -62,12 +63,12 @@ def build_race(cfg):
     for name in cfg.DATASETS.TEST:
         can = resampled_metrics(name)
         if search.METRIC not in can:
-            raise ValueError(
+            raise UserError(
                 f'SEARCH.RACING cannot judge by SEARCH.METRIC "{search.METRIC}" of {name}; '
                 f"it can by: {', '.join(can) or 'none'}"
             )
     if not 0 < search.RACING_SHARE <= 1 or search.RACING_SIGMAS < 0:
-        raise ValueError(
+        raise UserError(
             f"SEARCH.RACING_SHARE {search.RACING_SHARE} must lie above 0 and be at most 1, and SEARCH.RACING_SIGMAS "
             f"{search.RACING_SIGMAS} must be 0 or more"
         )

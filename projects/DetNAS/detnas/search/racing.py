@@ -14,6 +14,8 @@ from typing import Tuple
 
 import numpy as np
 
+from detnas.errors import UserError
+
 from .candidate import by_score
 
 #: bootstrap samples of a part
@@ -113,10 +115,10 @@ def part_sizes(total, parts):
     Numbers of images after which a candidate is looked at, and all of them.
 
     Raises:
-        ValueError: if the parts do not rise, or are so small that they hold no image more.
+        UserError: if the parts do not rise, or are so small that they hold no image more.
     """
     sizes = [0, *(round(part * total) for part in parts), total]
     if any(a >= b for a, b in zip(sizes, sizes[1:])):
-        raise ValueError(f"SEARCH.RACING_PARTS {tuple(parts)} of {total} held-out images: each part must hold more "
-                         "images than the one before, and the last one fewer than all; so few need no race")
+        raise UserError(f"SEARCH.RACING_PARTS {tuple(parts)} of {total} held-out images: each part must hold more "
+                        "images than the one before, and the last one fewer than all; so few need no race")
     return sizes[1:]

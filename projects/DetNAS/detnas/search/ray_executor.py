@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from detnas.errors import UnreadableImage
+from detnas.errors import UnreadableImage, UserError
 
 from .candidate import Candidate
 from .executor import SearchImpossible, result_of
@@ -32,7 +32,7 @@ class RayExecutor:
         tries, timeout: as for :class:`detnas.search.executor.LocalExecutor`.
 
     Raises:
-        ValueError: if Ray is not installed, the cluster cannot be reached, or has no room for one worker.
+        UserError: if Ray is not installed, the cluster cannot be reached, or has no room for one worker.
     """
 
     def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0):
@@ -166,7 +166,7 @@ def _start(address, cpus, gpus):
     try:
         import ray
     except ModuleNotFoundError:
-        raise ValueError("SEARCH.EXECUTOR ray needs Ray: pip install 'ray>=2.9'") from None
+        raise UserError("SEARCH.EXECUTOR ray needs Ray: pip install 'ray>=2.9'") from None
     settings = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
     if address:
         _check_address(address)
@@ -177,12 +177,12 @@ def _start(address, cpus, gpus):
         # The package may lie on this process's path alone.
         ray.init(**settings, runtime_env={"env_vars": {"PYTHONPATH": _python_path()}})
     except (ConnectionError, ValueError) as e:
-        raise ValueError(f"SEARCH.RAY_ADDRESS {address or '(none)'}: {_first_line(e)}") from None
+        raise UserError(f"SEARCH.RAY_ADDRESS {address or '(none)'}: {_first_line(e)}") from None
     there = ray.cluster_resources()
     if there.get("CPU", 0) < cpus or there.get("GPU", 0) < gpus:
         found = f"{there.get('CPU', 0):.0f} CPUs and {there.get('GPU', 0):.0f} GPUs"
         ray.shutdown()
-        raise ValueError(f"{cpus} workers need {cpus} CPUs and {gpus} GPUs; the Ray cluster has {found}")
+        raise UserError(f"{cpus} workers need {cpus} CPUs and {gpus} GPUs; the Ray cluster has {found}")
     return ray
 
 
@@ -193,7 +193,7 @@ def _check_address(address):
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
         except OSError as e:
-            raise ValueError(f"SEARCH.RAY_ADDRESS {address}: no Ray cluster answers there: {e}") from None
+            raise UserError(f"SEARCH.RAY_ADDRESS {address}: no Ray cluster answers there: {e}") from None
 
 
 def _python_path():

@@ -1,5 +1,7 @@
 """The searcher that a config asks for."""
 
+from detnas.errors import UserError
+
 from .evolution import Searcher
 from .pareto import pareto_order
 from .proposals import best_first
@@ -18,18 +20,18 @@ def build_searcher(cfg, limits, initial=None):
         initial: of :func:`initial_paths`; None: the first generation is random.
 
     Raises:
-        ValueError: if an objective is no known cost, the searcher takes none, or the numbers do not fit.
+        UserError: if an objective is no known cost, the searcher takes none, or the numbers do not fit.
     """
     search, space = cfg.SEARCH, limits.space
     if search.OBJECTIVES and search.SEARCHER != DEFAULT:
-        raise ValueError(
+        raise UserError(
             f'SEARCH.SEARCHER "{search.SEARCHER}" goes by the score alone; SEARCH.OBJECTIVES '
             f'{list(search.OBJECTIVES)} need "{DEFAULT}"'
         )
     known = limits.costs((0,) * space.num_blocks) if search.OBJECTIVES else {}
     for name in search.OBJECTIVES:
         if name not in known:
-            raise ValueError(
+            raise UserError(
                 f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)} '
                 "(latency_ms with a limit on it in SEARCH.CONSTRAINTS)"
             )

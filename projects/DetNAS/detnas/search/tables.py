@@ -6,6 +6,7 @@ import os
 from tabulate import tabulate
 
 from detnas.config.constraint import METRICS, Constraint
+from detnas.errors import UserError
 
 from .pareto import front_of
 
@@ -108,14 +109,14 @@ def pareto_front(log, costs=()):
         costs: names of costs; none: the first one that the log has.
 
     Raises:
-        ValueError: if candidates lack a cost.
+        UserError: if candidates lack a cost.
     """
     scored = [c for c in log.history() if c.score is not None]
     costs = list(costs) or first_cost(log)
     for name in costs:
         if any(name not in c.costs for c in scored):
             there = ", ".join(scored[0].costs)
-            raise ValueError(f'{log.path} holds no cost "{name}" of every candidate; there are: {there}')
+            raise UserError(f'{log.path} holds no cost "{name}" of every candidate; there are: {there}')
     return front_of(scored, costs)
 
 

@@ -7,6 +7,7 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import without_unused
+from detnas.errors import UserError
 from detnas.files import write_atomically
 from detnas.launch.earlier_steps import BEST_WEIGHTS
 from detnas.launch.setup import register_datasets
@@ -57,7 +58,7 @@ def write_weights(log, candidate, file, state_of):
         whether it was written.
 
     Raises:
-        OSError: if it cannot be written; the log is as it was, and so is a file from before.
+        UserError: if it cannot be written; the log is as it was, and so is a file from before.
     """
     about = {
         "arch": log.space.format(candidate.path),
@@ -71,7 +72,7 @@ def write_weights(log, candidate, file, state_of):
         write_atomically(PathManager, file, functools.partial(torch.save, {"model": state, "found": about}))
     except (OSError, RuntimeError) as e:
         reason = (str(e) or type(e).__name__).splitlines()[0]
-        raise OSError(f"{file} cannot be written: {reason}; the log is whole, so start the search again for it") from e
+        raise UserError(f"{file} cannot be written: {reason}; the log is whole: start the search again for it") from e
     return True
 
 

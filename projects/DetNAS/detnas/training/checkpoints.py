@@ -7,6 +7,7 @@ import re
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
+from detnas.errors import UserError
 from detnas.files import write_atomically
 
 
@@ -37,7 +38,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             a file; "" if there is none yet.
 
         Raises:
-            ValueError: if there are checkpoints and none is whole.
+            UserError: if there are checkpoints and none is whole.
         """
         if not self.has_checkpoint():
             return ""
@@ -48,7 +49,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         files = [os.path.join(self.save_dir, name) for name in there if re.fullmatch(r"model_(\d+|final)\.pth", name)]
         whole = {file: iteration for file in files if (iteration := self._iteration(file)) is not None}
         if not whole:
-            raise ValueError(
+            raise UserError(
                 f"checkpoint {last} cannot be read, and {self.save_dir} has no other: train without --resume"
             )
         newest = max(whole, key=whole.get)

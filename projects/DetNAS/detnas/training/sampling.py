@@ -5,6 +5,7 @@ import random
 from detectron2.engine import HookBase
 
 from detnas.cost.table import CostTable
+from detnas.errors import UserError
 from detnas.modeling.backbone import find_supernet
 
 #: paths drawn to see how the multiply-adds of a space are spread
@@ -34,7 +35,7 @@ class BalancedSampler:
         bins: number of bins of equal width.
 
     Raises:
-        ValueError: if a bin holds less than a thousandth of all paths.
+        UserError: if a bin holds less than a thousandth of all paths.
     """
 
     def __init__(self, space, seed, flops=(), bins=7):
@@ -50,7 +51,7 @@ class BalancedSampler:
                 counts[self._bin(cost)] += 1
         if min(counts) < tail:
             number = counts.index(min(counts))
-            raise ValueError(
+            raise UserError(
                 f"SUPERNET.BALANCED_FLOPS ({self.low / 1e6:.1f}e6, {self.high / 1e6:.1f}e6): "
                 f'bin {number + 1} of {bins} holds {counts[number]} of {_PATHS} random paths of "{space.name}"; '
                 f"those cost {costs[0] / 1e6:.1f}e6 to {costs[-1] / 1e6:.1f}e6: narrow the range, or take fewer bins"

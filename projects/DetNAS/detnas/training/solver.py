@@ -15,7 +15,7 @@ def build_optimizer(cfg, model):
     for each parameter, also for those of ops outside the path, and cannot clip these by value.
 
     Raises:
-        ValueError: if there is no ``CLIP_TYPE`` of that name.
+        UserError: if there is no ``CLIP_TYPE`` of that name.
     """
     clip, cfg = cfg.SOLVER.CLIP_GRADIENTS, cfg.clone()
     cfg.defrost()

@@ -9,6 +9,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from detnas.data.loader import TrainingData
+from detnas.errors import UserError
 from detnas.evaluation.evaluators import drop_non_finite, evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvalHook, FixedPathsEvaluation
 from detnas.files import lock_folder
@@ -34,7 +35,7 @@ def build_trainer(cfg, resume=False):
     ``MODEL.WEIGHTS``.
 
     Raises:
-        ValueError, FileNotFoundError: if weights do not match or are not there, or no checkpoint is whole.
+        UserError: if weights do not match or are not there, or no checkpoint is whole.
     """
     check_writers(cfg)
     model = build_model(cfg)
@@ -94,17 +95,17 @@ def lock_output_folder(folder):
     processes raise.
 
     Raises:
-        ValueError: if one runs there already, naming it.
+        UserError: if one runs there already, naming it.
     """
     lock = problem = None
     if comm.is_main_process():
         try:
             lock = lock_folder(folder, "training")
-        except ValueError as e:
+        except UserError as e:
             problem = str(e)
     problem = comm.all_gather(problem)[0]
     if problem:
-        raise ValueError(problem)
+        raise UserError(problem)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from detectron2.utils.events import EventWriter, get_event_storage
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import without_unused
+from detnas.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -141,11 +142,11 @@ _WRITERS = {writer.package: writer for writer in (WandbWriter, MlflowWriter)}
 def check_writers(cfg):
     """
     Raises:
-        ValueError: if a package for ``WRITERS`` is missing.
+        UserError: if a package for ``WRITERS`` is missing.
     """
     for name in cfg.WRITERS:
         if importlib.util.find_spec(name) is None:
-            raise ValueError(f'WRITERS "{name}" needs a package that is not installed: pip install {name}')
+            raise UserError(f'WRITERS "{name}" needs a package that is not installed: pip install {name}')
 
 
 def build_writers(cfg, what, resume):
@@ -157,7 +158,7 @@ def build_writers(cfg, what, resume):
         resume: whether to go on with the runs that were begun there.
 
     Raises:
-        ValueError: if one cannot start.
+        UserError: if one cannot start.
     """
     check_writers(cfg)
     writers = []
@@ -169,7 +170,7 @@ def build_writers(cfg, what, resume):
         try:
             writer = _WRITERS[name](cfg, what, run_id)
         except Exception as e:  # the packages' errors have no class in common
-            raise ValueError(f'WRITERS "{name}" cannot start: {_first_line(e)}') from None
+            raise UserError(f'WRITERS "{name}" cannot start: {_first_line(e)}') from None
         with PathManager.open(file, "w") as f:
             f.write(writer.run_id)
         writers.append(writer)
