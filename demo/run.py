@@ -19,7 +19,7 @@ import os
 import shutil
 
 from detnas.errors import user_errors
-from detnas.launch.steps import Steps, goes_on_later
+from find_detector.steps import Steps, goes_on_later
 
 METHODS = ("detnas", "spnas")
 

@@ -20,15 +20,15 @@ from detnas.cost.limits import Limits
 from detnas.data import outlines
 from detnas.data.datasets import parse_dataset_name
 from detnas.export import detector_latency, foretold_latency
-from detnas.own import anchors, limits, outcome, recipe, schedule
-from detnas.own.configs import ConfigWriter
-from detnas.own.facts import Facts, look
-from detnas.own.measure import measure as measured_here
-from detnas.own.pace import OffPace, Pace
-from detnas.own.parts import hold_out
-from detnas.own.plan import Plan
-from detnas.own.run import Run
-from detnas.own.sizes import choose_sizes
+from find_detector import anchors, limits, outcome, recipe, schedule
+from find_detector.configs import ConfigWriter
+from find_detector.facts import Facts, look
+from find_detector.measure import measure as measured_here
+from find_detector.pace import OffPace, Pace
+from find_detector.parts import hold_out
+from find_detector.plan import Plan
+from find_detector.run import Run
+from find_detector.sizes import choose_sizes
 
 #: what stands for the measurement: a machine so slow that few iterations fit
 MEASURED = {

@@ -6,6 +6,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "projects" / "DetNAS" / "detnas"
 SPNAS = ROOT / "projects" / "SPNAS" / "spnas"
+FIND_DETECTOR = ROOT / "projects" / "FindDetector" / "find_detector"
 
 #: Each layer may import from itself and from those before it.
 LAYERS = [
@@ -22,11 +23,12 @@ LAYERS = [
     {"export"},
     {"search"},
     {"report"},
-    {"own"},
     {"commands"},
 ]
 #: Stand above the package: nothing in it imports them.
-SCRIPTS = {"spnas", "train_net", "search_net", "tools", "benchmarks", "demo", "tests"}
+SCRIPTS = {
+    *("spnas", "find_detector", "train_net", "search_net", "tools", "benchmarks", "demo", "experiments", "tests"),
+}
 #: Pure Python, so that they are read, run and tested without the framework.
 WITHOUT_TORCH = [
     *("space.py", "zoo.py", "errors.py", "files.py", "command_line.py"),
@@ -103,17 +105,35 @@ def test_spnas_stands_on_detnas_and_has_no_circle():
     assert sorted(p.stem for p in SPNAS.glob("*.py") if p.stem != "__init__") == sorted(SPNAS_ORDER)
     for place, name in enumerate(SPNAS_ORDER):
         source = (SPNAS / f"{name}.py").read_text()
-        nodes = [node for node in ast.walk(ast.parse(source)) if getattr(node, "level", 0)]
-        imported = {module for n in nodes for module in ([n.module] if n.module else [a.name for a in n.names])}
-        assert imported <= set(SPNAS_ORDER[:place]), name
+        assert relative_imports(SPNAS / f"{name}.py") <= set(SPNAS_ORDER[:place]), name
         roots = {module.split(".")[0] for module in imported_modules(source, f"{name}.py")}
         assert not roots & (SCRIPTS - {"spnas"})
         if name in ("code", "morphs", "zoo", "config", "fit", "space", "searcher", "count_searcher"):
             assert not roots & FRAMEWORK
 
 
-@pytest.mark.parametrize("path", [*SPNAS.glob("*.py")], ids=lambda path: path.name)
-def test_no_file_of_spnas_has_more_than_250_lines(path):
+#: find_detector, in the order in which it works; a file of it imports from itself and from those before it
+FIND_DETECTOR_ORDER = """steps splits facts anchors sizes recipe measure limits parts configs schedule plan planning
+    words clock pace run outcome""".split()
+
+
+def relative_imports(path):
+    """The modules of its own package that a file imports."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if getattr(node, "level", 0)]
+    return {module for n in nodes for module in ([n.module] if n.module else [a.name for a in n.names])}
+
+
+def test_find_detector_stands_on_detnas_and_has_no_circle():
+    assert sorted(p.stem for p in FIND_DETECTOR.glob("*.py") if p.stem != "__init__") == sorted(FIND_DETECTOR_ORDER)
+    for place, name in enumerate(FIND_DETECTOR_ORDER):
+        path = FIND_DETECTOR / f"{name}.py"
+        assert relative_imports(path) <= set(FIND_DETECTOR_ORDER[:place]), name
+        roots = {module.split(".")[0] for module in imported_modules(path.read_text(), f"{name}.py")}
+        assert not roots & (SCRIPTS - {"spnas"}), name
+
+
+@pytest.mark.parametrize("path", [*SPNAS.glob("*.py"), *FIND_DETECTOR.glob("*.py")], ids=lambda path: path.name)
+def test_no_file_above_the_package_has_more_than_250_lines(path):
     assert len(path.read_text().splitlines()) <= 250
 
 

@@ -15,7 +15,7 @@ import search_net
 import train_net
 from detnas import get_space
 from detnas.command_line import argument_parser
-from detnas.launch.steps import StepFailed
+from find_detector.steps import StepFailed
 
 TINY = get_space("tiny")
 study = script("tools", "study")

@@ -31,8 +31,8 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs
 from detnas.errors import user_errors
-from detnas.launch.steps import StepFailed
 from detnas.search.log import read_log
+from find_detector.steps import StepFailed
 
 DETNAS, SPNAS = (os.path.join("configs", "demo", f"bccd_compare_{name}.yaml") for name in ("detnas", "spnas"))
 #: by which share the seconds of a method, and of a control, may miss the total before its last step is done again

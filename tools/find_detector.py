@@ -22,18 +22,22 @@ import subprocess
 import sys
 import time
 
+if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
+    # This file would be found in place of the package.
+    sys.path.pop(0)
+
 from detnas.errors import UserError, user_errors
-from detnas.launch.steps import goes_on_later
+from find_detector.steps import goes_on_later
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def measure(config_file, seconds, threads):
-    """What :mod:`detnas.own.measure` finds, in a process like those of the steps."""
+    """What :mod:`find_detector.measure` finds, in a process like those of the steps."""
     from detnas.files import read_json
 
     output = f"{config_file}.json"
-    words = ["-m", "detnas.own.measure", "--config-file", config_file, "--output", output, "--seconds", str(seconds)]
+    words = ["-m", "find_detector.measure", "--config-file", config_file, "--output", output, "--seconds", str(seconds)]
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -52,7 +56,7 @@ def check(args):
         raise UserError(f"--hours {args.hours:g}: it must be more than 0")
     # Slow to import: a mistake above should not wait for torch.
     from detnas.export.traced import require_format
-    from detnas.own.limits import of_the_detector
+    from find_detector.limits import of_the_detector
 
     for form in args.format:
         require_format(form)
@@ -67,11 +71,11 @@ def main(argv=None, measure=measure, **settings):
     start = time.monotonic()
     with user_errors():
         arguments = check(args)
-        from detnas.own.outcome import finish
-        from detnas.own.plan import Plan
-        from detnas.own.planning import make_plan
-        from detnas.own.run import Run
-        from detnas.own.words import plan_lines
+        from find_detector.outcome import finish
+        from find_detector.plan import Plan
+        from find_detector.planning import make_plan
+        from find_detector.run import Run
+        from find_detector.words import plan_lines
 
         plan = Plan.read(args.output, arguments)
         if plan is None:

@@ -14,9 +14,9 @@ from detnas.config.load import load_config
 from detnas.evaluation.evaluators import evaluate, only_warnings
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
-from detnas.launch.steps import Steps, run_step
 from detnas.modeling.weights import load_weights
 from detnas.training.trainer import build_trainer
+from find_detector.steps import Steps, run_step
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BLOOD = "$DETNAS_DATA/bccd_voc"
@@ -31,7 +31,7 @@ class SeedRuns:
     Args:
         folder: for the outputs.
         seed: the ``SEED`` of all of them.
-        run: see :class:`detnas.launch.steps.Steps`.
+        run: see :class:`find_detector.steps.Steps`.
     """
 
     def __init__(self, folder, seed, run=run_step):

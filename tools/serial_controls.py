@@ -22,9 +22,9 @@ from tabulate import tabulate
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
-from detnas.launch.steps import StepFailed
 from detnas.report.searches import best_so_far
 from detnas.search.log import read_log
+from find_detector.steps import StepFailed
 from spnas.evaluator import INHERITED
 
 

@@ -15,15 +15,56 @@ that has the size of another; it ends with 1 if it finds an image twice, and tak
 """
 
 import argparse
+import itertools
+import os
 import sys
+from collections import Counter
+
+if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
+    # tools/find_detector.py would be found in place of the package.
+    sys.path.pop(0)
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detnas.data.leaks import check_leaks
-from detnas.data.split import split_coco, split_folder, split_table, split_voc, write_split
-from detnas.errors import user_errors
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+from detnas.data.datasets import read_image_folder
+from detnas.data.standard import datasets_root, require_standard
+from detnas.errors import UserError, user_errors
+from find_detector.splits import PARTS, SplitFile, check_leaks, draw, split_coco, split_voc, write_split
 
 #: leaks of a pair of data sets that are printed
 SHOWN = 20
+
+
+def split_folder(count, seed=0, folder=None):
+    """
+    Split the images of ImageNet's training set, or of another folder with a folder of images for each class, into the
+    lists FOLDER_search.txt and FOLDER_holdout.txt; two :class:`SplitFile` without boxes.
+    """
+    if folder is None:
+        folder = os.path.join(datasets_root(), "imagenet", "train")
+        require_standard(folder, "imagenet", "nothing to split")
+    elif not PathManager.isdir(folder):
+        raise UserError(f"{folder} does not exist")
+    folder = folder.rstrip("/")
+    names = list(read_image_folder(folder, folder)[1])
+    held_out = draw(names, count, seed, folder)
+    parts = {"search": sorted(set(names) - held_out), "holdout": sorted(held_out)}
+    return [
+        SplitFile(part, f"{folder}_{part}.txt", "".join(f"{name}\n" for name in drawn), len(drawn), Counter())
+        for part, drawn in parts.items()
+    ]
+
+
+def split_table(files):
+    """The numbers of boxes by class in both parts, three classes a line."""
+    boxes = {part: sum((file.boxes for file in files if file.part == part), Counter()) for part in PARTS}
+    # Not those of the sums: adding drops classes without boxes.
+    names = list(dict.fromkeys(name for file in files for name in file.boxes))
+    cells = [(name, boxes["search"][name], boxes["holdout"][name]) for name in names]
+    rows = [list(itertools.chain(*cells[i : i + 3])) for i in range(0, len(cells), 3)]
+    return tabulate(rows, headers=["class", *PARTS] * min(3, len(cells)))
 
 
 def split(args):

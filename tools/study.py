@@ -32,10 +32,10 @@ from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json
 from detnas.launch.earlier_steps import read_metrics
-from detnas.launch.steps import StepFailed, Steps, run_step
 from detnas.modeling.weights import read_checkpoint, select_path
 from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog
+from find_detector.steps import StepFailed, Steps, run_step
 
 try:
     from detnas.report.study import Network, write_study

@@ -12,7 +12,7 @@ from seed_runs import SeedRuns, step_seconds
 
 from detnas.errors import UserError
 from detnas.files import read_json, write_text
-from detnas.launch.steps import run_step
+from find_detector.steps import run_step
 
 #: a process reads its own images, so that all seconds are its own
 IN_ONE_PROCESS = ("DATALOADER.NUM_WORKERS", 0)

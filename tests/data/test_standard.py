@@ -7,9 +7,9 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from stand_in import WNIDS, use_root, write_coco, write_imagenet, write_voc
 
 from detnas.data.datasets import register_dataset
-from detnas.data.split import split_coco, split_voc, write_split
 from detnas.data.standard import datasets_root
 from detnas.errors import UserError
+from find_detector.splits import split_coco, split_voc, write_split
 
 THINGS = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
 

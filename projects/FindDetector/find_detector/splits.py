@@ -1,11 +1,12 @@
 """
-Hold-out splits for the search.
+Parts of a training set: what is held out for a search or a test, and images that are in two sets.
 
 A search chooses networks by images on which neither the supernet was trained nor the final figures are measured. So a
 part of the training set is held out: NAME becomes NAME_search, to train the supernet on, and NAME_holdout. Equal data
 and seed give equal files, byte for byte.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -13,16 +14,15 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
+from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
-from tabulate import tabulate
 
+from detnas.data.checks import read_coco_json
+from detnas.data.datasets import check_coco_json, register_dataset
+from detnas.data.standard import VOC_FOLDERS, datasets_root, require_standard
+from detnas.data.voc import count_boxes, image_set_file, read_ids, require_split
 from detnas.errors import UserError
 from detnas.files import write_atomically
-
-from .checks import read_coco_json
-from .datasets import check_coco_json, read_image_folder
-from .standard import VOC_FOLDERS, datasets_root, require_standard
-from .voc import count_boxes, image_set_file, read_ids, require_split
 
 PARTS = ("search", "holdout")
 
@@ -38,7 +38,7 @@ class SplitFile:
     boxes: Counter
 
 
-def hold_out(ids, count, seed, source):
+def draw(ids, count: int, seed: int, source: str) -> set:
     """
     Draw ``count`` of the ids, which may be given in any order.
 
@@ -74,7 +74,7 @@ def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
                 raise UserError(f"{path} does not exist")
         check_coco_json(json_file, image_root)
     data = read_coco_json(json_file)
-    held_out = hold_out([image["id"] for image in data["images"]], count, seed, json_file)
+    held_out = draw([image["id"] for image in data["images"]], count, seed, json_file)
     stem, extension = os.path.splitext(json_file)
     if out_dir:
         stem = os.path.join(out_dir, os.path.basename(stem))
@@ -97,13 +97,8 @@ def _coco_part(data, held_out, part, path):
 
 def split_voc(count, seed=0, folder=None, split="trainval"):
     """
-    Split the images of a VOC split: by one draw over VOC2007 and VOC2012, or of one other folder in VOC form.
-
-    Returns:
-        list of :class:`SplitFile`, two of each folder.
-
-    Raises:
-        UserError: as for :func:`split_coco`.
+    Split the images of a VOC split: by one draw over VOC2007 and VOC2012, or of one other folder in VOC form. Returns
+    two :class:`SplitFile` a folder; errors as of :func:`split_coco`.
     """
     if folder is None:
         folders = [os.path.join(datasets_root(), year) for year in VOC_FOLDERS]
@@ -114,7 +109,7 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
         require_split(folder, split)
     # By the number of the folder, whose name must not change the draw.
     ids = [(number, image_id) for number, path in enumerate(folders) for image_id in read_ids(path, split)]
-    held_out = hold_out(ids, count, seed, " and ".join(image_set_file(path, split) for path in folders))
+    held_out = draw(ids, count, seed, " and ".join(image_set_file(path, split) for path in folders))
     parts = {"search": sorted(set(ids) - held_out), "holdout": sorted(held_out)}
     return [
         _voc_part(path, split, part, [image_id for n, image_id in drawn if n == number])
@@ -133,38 +128,9 @@ def _voc_part(folder, split, part, ids):
     return SplitFile(part, path, "".join(f"{image_id}\n" for image_id in ids), len(ids), count_boxes(folder, ids))
 
 
-def split_folder(count, seed=0, folder=None):
-    """
-    Split the images of ImageNet's training set, or of another folder with a folder of images for each class, into the
-    lists FOLDER_search.txt and FOLDER_holdout.txt.
-
-    Returns:
-        list of two :class:`SplitFile`, without boxes.
-
-    Raises:
-        UserError: as for :func:`split_coco`.
-    """
-    if folder is None:
-        folder = os.path.join(datasets_root(), "imagenet", "train")
-        require_standard(folder, "imagenet", "nothing to split")
-    elif not PathManager.isdir(folder):
-        raise UserError(f"{folder} does not exist")
-    folder = folder.rstrip("/")
-    names = list(read_image_folder(folder, folder)[1])
-    held_out = hold_out(names, count, seed, folder)
-    parts = {"search": sorted(set(names) - held_out), "holdout": sorted(held_out)}
-    return [
-        SplitFile(part, f"{folder}_{part}.txt", "".join(f"{name}\n" for name in drawn), len(drawn), Counter())
-        for part, drawn in parts.items()
-    ]
-
-
 def write_split(files, overwrite=False):
     """
-    Write the files of a split.
-
-    Returns:
-        set of paths that were there already with the same content.
+    Write the files of a split; returns the set of paths that were there already with the same content.
 
     Raises:
         UserError: before anything is written, if a file is there with other content and ``overwrite`` is not set.
@@ -179,16 +145,79 @@ def write_split(files, overwrite=False):
     return equal
 
 
-def _read(path):
-    with PathManager.open(path, "rb") as f:
+@dataclass(frozen=True)
+class Leak:
+    """An image that is in two data sets: what is equal ("file", "image id" or "content"), and its file in each."""
+
+    kind: str
+    a: str
+    b: str
+
+
+def find_leaks(a_dicts, b_dicts, same_source=False):
+    """
+    Find images of one data set in another: by file, and by content, whatever the files' names.
+
+    Args:
+        a_dicts, b_dicts: lists of dataset dicts with "file_name" and "image_id".
+        same_source: whether equal image ids mean equal images, as in COCO's own sets; own data often counts from 1 in
+            every set.
+
+    Returns:
+        list of :class:`Leak`, at most one for each image of ``a_dicts``.
+    """
+    b_ids = {d["image_id"]: d["file_name"] for d in b_dicts} if same_source else {}
+    b_files = {_place(d["file_name"]): d["file_name"] for d in b_dicts}
+    leaks, others = [], []
+    for d in a_dicts:
+        file = d["file_name"]
+        if _place(file) in b_files:
+            leaks.append(Leak("file", file, b_files[_place(file)]))
+        elif d["image_id"] in b_ids:
+            leaks.append(Leak("image id", file, b_ids[d["image_id"]]))
+        else:
+            others.append(file)
+
+    # Files of different size differ, so that most are never read.
+    a_sizes, b_sizes = ({file: _size(file) for file in files} for files in (others, b_files.values()))
+    common = set(a_sizes.values()) & set(b_sizes.values())
+    contents = {_digest(file): file for file, size in b_sizes.items() if size in common}
+    same = {file: contents.get(_digest(file)) for file, size in a_sizes.items() if size in common}
+    return leaks + [Leak("content", file, other) for file, other in same.items() if other]
+
+
+def check_leaks(names):
+    """
+    :func:`find_leaks` between any two of the named data sets: {(name, name): leaks}.
+
+    Raises:
+        UserError: if a data set is not there or not sound, or fewer than two are named.
+    """
+    if len(set(names)) < max(2, len(names)):
+        raise UserError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
+    for name in names:
+        register_dataset(name)
+    dicts = {name: DatasetCatalog.get(name) for name in names}
+    return {
+        (a, b): find_leaks(dicts[a], dicts[b], same_source=a.startswith("coco_20") and b.startswith("coco_20"))
+        for a, b in itertools.combinations(names, 2)
+    }
+
+
+def _place(file):
+    return file if "://" in file else os.path.realpath(file)
+
+
+def _size(file):
+    if not PathManager.isfile(file):
+        raise UserError(f"{file} does not exist, though its data set names it")
+    return os.path.getsize(PathManager.get_local_path(file))
+
+
+def _read(file):
+    with PathManager.open(file, "rb") as f:
         return f.read()
 
 
-def split_table(files):
-    """The numbers of boxes by class in both parts, three classes a line."""
-    boxes = {part: sum((file.boxes for file in files if file.part == part), Counter()) for part in PARTS}
-    # Not those of the sums: adding drops classes without boxes.
-    names = list(dict.fromkeys(name for file in files for name in file.boxes))
-    cells = [(name, boxes["search"][name], boxes["holdout"][name]) for name in names]
-    rows = [list(itertools.chain(*cells[i : i + 3])) for i in range(0, len(cells), 3)]
-    return tabulate(rows, headers=["class", *PARTS] * min(3, len(cells)))
+def _digest(file):
+    return hashlib.sha256(_read(file)).digest()

@@ -2,7 +2,6 @@
 
 import os
 
-from detnas.data.leaks import check_leaks
 from detnas.errors import UserError
 
 from . import schedule
@@ -12,6 +11,7 @@ from .limits import plain_network, run_limits
 from .parts import hold_out
 from .plan import Plan, check_time, forecast
 from .recipe import NEEDED_ITERATIONS, recipe, spaces
+from .splits import check_leaks
 
 #: seconds for which the steps of a training are measured, and their share of all time at most
 _MEASURED_SECONDS, _MEASURED_SHARE = 6, 0.02
@@ -24,7 +24,7 @@ def make_plan(arguments, folder, root, measure, clock):
     Args:
         arguments: {"train", "test", "hours", "limit", "compare", "search"} of the command line.
         root: of the project.
-        measure: (config file, seconds, threads) -> dict, see :func:`detnas.own.measure.measure`, with "took" besides.
+        measure: (config file, seconds, threads) -> dict, see :func:`find_detector.measure.measure`.
         clock: function that gives the seconds since the start.
 
     Returns:

@@ -26,12 +26,12 @@ class Plan:
 
     Args:
         arguments: of the command line.
-        facts, machine: see :mod:`detnas.own.facts`, as numbers.
-        recipe: see :class:`detnas.own.recipe.Recipe`.
+        facts, machine: see :mod:`find_detector.facts`, as numbers.
+        recipe: see :class:`find_detector.recipe.Recipe`.
         parts: {"train", "search", "holdout", "test"}: data sets as in a config; "search" and "holdout" without a
             search, too.
         images: the same names, and how many images they have.
-        measured: see :class:`detnas.own.schedule.Measured`.
+        measured: see :class:`find_detector.schedule.Measured`.
         search, why: whether to search, and the reason.
         plain: (name, arch) of the network that needs no search; None where none meets the limits.
         spent: seconds that the planning took.
@@ -80,10 +80,10 @@ class Plan:
         What a step does in the seconds that it has.
 
         Args:
-            times: a :class:`detnas.own.schedule.Measured` newer than that of the plan.
+            times: a :class:`find_detector.schedule.Measured` newer than that of the plan.
 
         Returns:
-            dict for the method of :class:`detnas.own.configs.ConfigWriter` of this name, and the seconds expected.
+            dict for the method of :class:`find_detector.configs.ConfigWriter` of this name, and the seconds expected.
         """
         times, images = times or self.times, self.images
         one = times.candidate(min(self.recipe["recalibration"], images["search"]), images["holdout"])

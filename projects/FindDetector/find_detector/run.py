@@ -5,12 +5,12 @@ import os
 import statistics
 
 from detnas.launch.earlier_steps import read_metrics
-from detnas.launch.steps import Steps, run_step
 
 from . import schedule
 from .clock import Clock
 from .pace import OffPace, Pace
 from .plan import forecast
+from .steps import Steps, run_step
 from .words import NAMES, clock_time, duration, step_words
 
 #: seconds of a training from which on its step is measured once more just before
@@ -22,11 +22,11 @@ _MEASURED_SECONDS = 8
 class Run:
     """
     Args:
-        plan: a :class:`detnas.own.plan.Plan`.
+        plan: a :class:`find_detector.plan.Plan`.
         folder: of the plan.
         root: of the project, with ``train_net.py`` and ``search_net.py``.
-        measure: see :func:`detnas.own.plan.make_plan`.
-        run: what runs a command line, see :class:`detnas.launch.steps.Steps`.
+        measure: see :func:`find_detector.plan.make_plan`.
+        run: what runs a command line, see :class:`find_detector.steps.Steps`.
 
     Raises:
         UserError: if another run uses the folder.
@@ -103,7 +103,7 @@ class Run:
         return self.plan.budget - self.clock.spent - self.plan.closing
 
     def forecast(self):
-        """[(step, its settings, seconds)] of the steps that are not done, see :func:`detnas.own.plan.forecast`."""
+        """[(step, its settings, seconds)] of the steps that are not done, see :func:`find_detector.plan.forecast`."""
         left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
         spent = sum(self.clock.steps.get(step, 0.0) for step in self.plan.steps if step not in left)
         found = forecast(self.plan, self.left(), left, spent)

@@ -9,11 +9,10 @@ from stand_in import use_root, write_coco, write_imagenet, write_voc
 from toy_runs import tree
 
 from detnas.data.datasets import register_dataset
-from detnas.data.leaks import check_leaks, find_leaks
-from detnas.data.split import hold_out, split_coco, split_voc, write_split
 from detnas.errors import UserError
+from find_detector.splits import check_leaks, draw, find_leaks, split_coco, split_voc, write_split
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "split_dataset.py"
+TOOL = Path(__file__).resolve().parents[1] / "tools" / "split_dataset.py"
 
 
 @pytest.fixture
@@ -63,21 +62,21 @@ def write(path, content):
 
 def test_a_draw_depends_on_the_seed_and_not_on_the_order():
     ids = list(range(100))
-    assert hold_out(ids, 10, 0, "x") == hold_out(reversed(ids), 10, 0, "x")
-    assert hold_out(ids, 10, 0, "x") != hold_out(ids, 10, 1, "x")
+    assert draw(ids, 10, 0, "x") == draw(reversed(ids), 10, 0, "x")
+    assert draw(ids, 10, 0, "x") != draw(ids, 10, 1, "x")
     # What was drawn once must be drawn for ever: figures are compared over years.
-    assert sorted(hold_out(ids, 5, 0, "x")) == [11, 16, 28, 65, 80]
+    assert sorted(draw(ids, 5, 0, "x")) == [11, 16, 28, 65, 80]
 
 
 @pytest.mark.parametrize("count", [-1, 0, 12, 5000])
 def test_a_hold_out_that_leaves_nothing_on_one_side_is_an_error(count):
     with pytest.raises(ValueError, match=f"^x: {count} of 12 images cannot be held out; 1 to 11 can$"):
-        hold_out(range(12), count, 0, "x")
+        draw(range(12), count, 0, "x")
 
 
 def test_an_image_that_occurs_twice_is_named():
     with pytest.raises(ValueError, match="x: image 7 occurs twice"):
-        hold_out([3, 7, 9, 7], 1, 0, "x")
+        draw([3, 7, 9, 7], 1, 0, "x")
 
 
 def test_both_parts_of_coco_together_are_the_whole(root):

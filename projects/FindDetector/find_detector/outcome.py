@@ -36,7 +36,7 @@ def finish(run):
     Draw, report and sum up; what is done already is not done again.
 
     Args:
-        run: a :class:`detnas.own.run.Run` whose steps are done.
+        run: a :class:`find_detector.run.Run` whose steps are done.
 
     Returns:
         the text of the page.

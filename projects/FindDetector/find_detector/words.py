@@ -39,8 +39,8 @@ def step_words(settings):
 def plan_lines(plan, steps):
     """
     Args:
-        plan: a :class:`detnas.own.plan.Plan`.
-        steps: of :func:`detnas.own.plan.forecast`.
+        plan: a :class:`find_detector.plan.Plan`.
+        steps: of :func:`find_detector.plan.forecast`.
 
     Returns:
         list of lines.

@@ -4,9 +4,10 @@ import dataclasses
 import os
 
 from detnas.data.datasets import parse_dataset_name
-from detnas.data.split import split_coco, split_voc, write_split
 from detnas.data.voc import image_set_file
 from detnas.errors import UserError
+
+from .splits import split_coco, split_voc, write_split
 
 
 def hold_out(name, count, folder, rest, part, seed=0):

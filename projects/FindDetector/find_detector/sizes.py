@@ -18,8 +18,8 @@ def choose_sizes(facts, kind):
     large to train on, a training cuts squares out of them, unless the boxes are as large as those.
 
     Args:
-        facts: a :class:`detnas.own.facts.Facts`.
-        kind: a :class:`detnas.own.recipe.Kind`.
+        facts: a :class:`find_detector.facts.Facts`.
+        kind: a :class:`find_detector.recipe.Kind`.
 
     Returns:
         shorter and longer side of the images of a test, in pixels; the factor by which most of them are resized to

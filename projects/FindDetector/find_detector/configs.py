@@ -25,7 +25,7 @@ class ConfigWriter:
     Args:
         folder: where they lie.
         root: of the project, with ``configs/``.
-        recipe: a :class:`detnas.own.recipe.Recipe`.
+        recipe: a :class:`find_detector.recipe.Recipe`.
         parts: {"train", "search", "holdout", "test"}: names of data sets; "search" and "holdout" are "train" divided.
         limits: constraints of the search; [] takes that of the recipe.
     """

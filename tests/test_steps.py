@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from detnas.launch.steps import StepFailed, run_step
+from find_detector.steps import StepFailed, run_step
 
 SAYS = """
 import os, sys

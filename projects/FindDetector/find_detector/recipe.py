@@ -109,7 +109,7 @@ def spaces(hours, gpu, images, search):
 
 
 def recipe(space, facts, machine):
-    """The :class:`Recipe` of a space for the :class:`detnas.own.facts.Facts` of the training images."""
+    """The :class:`Recipe` of a space for the :class:`find_detector.facts.Facts` of the training images."""
     kind = (GPU_KINDS if machine["gpu"] else KINDS)[space]
     shorter, longer, scale, crop, piece = choose_sizes(facts, kind)
     widths, heights = facts.boxes[:, 0] * scale, facts.boxes[:, 1] * scale

@@ -20,7 +20,7 @@ def run_limits(writer, config_file):
     as the steps have, and kept where the search looks for it.
 
     Args:
-        writer: a :class:`detnas.own.configs.ConfigWriter`.
+        writer: a :class:`find_detector.configs.ConfigWriter`.
         config_file: of any of its networks.
 
     Raises:

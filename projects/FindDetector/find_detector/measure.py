@@ -1,7 +1,7 @@
 """
 Measures what a step of a training, a recalibration and an evaluation take on this machine, in seconds of the clock.
 
-    python -m detnas.own.measure --config-file CONFIG --output FILE.json [--seconds 10] [KEY VALUE ...]
+    python -m find_detector.measure --config-file CONFIG --output FILE.json [--seconds 10] [KEY VALUE ...]
 
 CONFIG is a supernet's, or that of one network, of which no candidates are measured. Its OUTPUT_DIR stays as it is.
 """
@@ -152,7 +152,8 @@ def _process_age():
 
 def parser():
     parser = argparse.ArgumentParser(
-        prog="python -m detnas.own.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m find_detector.measure", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--output", required=True, metavar="FILE", help="json, of seconds")
