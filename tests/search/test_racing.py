@@ -1,7 +1,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -10,17 +9,15 @@ from toy_runs import classification, detection, toy_setup
 
 from detnas import get_space
 from detnas.search.candidate import Candidate
-from detnas.search.evaluator import CandidateEvaluator, build_candidate_evaluator
+from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator, build_candidate_evaluator
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.raced_evaluator import RacedEvaluator, build_race
-from detnas.search.racing import SAMPLES, Race, bootstrap_weights, look, part_sizes
+from detnas.search.racing import Race, build_race, rung_sizes
 
 TINY = get_space("tiny")
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
-HOPELESS = [{"least": 1000.0, "rival": None}] * 2
 
 
 def search(folder, evaluate=raced, executor=LocalExecutor, race=RACE, asynchronous=False, **settings):
@@ -92,61 +89,25 @@ def scored(number, score, cost=0):
     return Candidate((number,), score=score, costs={"cost": cost}, looks=({"score": score}, {"score": -score}))
 
 
-def test_to_beat_are_the_last_of_the_parents_and_the_better_half_of_those_seen_so_far():
+def test_to_beat_is_the_better_half_of_those_seen_so_far():
     candidates = [scored(i, float(score)) for i, score in enumerate((5, 9, 7, 8, 6))]
     candidates += [Candidate((9,), looks=({"score": 7.5},)), Candidate((10,), error="failed")]
-    first, second = RACE.to_beat(candidates, {})
-    assert first == {"least": 7.5, "rival": {"score": 7.0}}
-    assert second == {"least": -6, "rival": {"score": -7.0}}
-    nobody = {"least": None, "rival": None}
-    assert RACE.to_beat(candidates[:2], {}) == [nobody, nobody]
-    assert dataclasses.replace(RACE, sigmas=0).to_beat(candidates, {})[0] == {"least": 7.5, "rival": None}
+    assert RACE.to_beat(candidates, {}) == [7.5, -6]
+    assert RACE.to_beat(candidates[:2], {}) == [None, None]
+    assert dataclasses.replace(RACE, share=1.0).to_beat(candidates, {}) == [5, -9]
 
 
 def test_with_objectives_a_candidate_is_compared_with_those_that_cost_no_more():
     race = dataclasses.replace(RACE, parents=2, costs=("cost",))
     candidates = [scored(i, 10.0 - i, cost=10 - i) for i in range(6)]  # the best ones cost most
-    first = {cost: race.to_beat(candidates, {"cost": cost})[0] for cost in (10, 7, 5)}
-    assert first[10] == {"least": 8, "rival": {"score": 9}}
-    assert first[7] == {"least": 7, "rival": {"score": 6}}
-    assert first[5] == {"least": None, "rival": None}
-
-
-def test_hopeless_is_who_is_behind_by_more_than_chance():
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 1, SAMPLES)
-    race = dataclasses.replace(RACE, sigmas=2.0)
-    mine = {"images": 10, "score": 20.0, "samples": list(20 + noise)}
-    alike = {"images": 10, "score": 22.5, "samples": list(22.5 + noise + rng.normal(0, 0.1, SAMPLES))}
-    apart = {"images": 10, "score": 22.5, "samples": list(22.5 + rng.normal(0, 1, SAMPLES))}
-    assert race.is_hopeless(mine, {"least": None, "rival": alike}, 100)
-    # The same distance means less where the images say different things of the two.
-    assert not race.is_hopeless(mine, {"least": None, "rival": apart}, 100)
-    assert not race.is_hopeless(alike, {"least": None, "rival": mine}, 100)
-    # Little can change that was not seen.
-    assert race.is_hopeless(mine, {"least": None, "rival": apart}, 11)
-    assert race.is_hopeless(mine, {"least": 20.1, "rival": None}, 100)
-    assert not race.is_hopeless(mine, {"least": 20.0, "rival": None}, 100)
-
-
-def test_a_look_at_images_without_objects_tells_nothing_and_can_be_written():
-    seen = look(5, np.array([np.nan, 1.23456, np.nan]))
-    assert seen == {"images": 5, "score": 0, "samples": [1.235, 0]}
-    assert not RACE.is_hopeless(seen, {"least": 0, "rival": seen}, 10)
-
-
-def test_all_candidates_are_resampled_alike():
-    weights = bootstrap_weights(50, seed=3)
-    assert weights.shape == (1 + SAMPLES, 50) and (weights[0] == 1).all() and (weights.sum(1) == 50).all()
-    assert (weights == bootstrap_weights(50, seed=3)).all()
-    assert (weights[1:] != bootstrap_weights(50, seed=4)[1:]).any()
+    assert [race.to_beat(candidates, {"cost": cost})[0] for cost in (10, 7, 5)] == [8, 7, None]
 
 
 def test_parts_that_hold_no_image_more_are_an_error():
-    assert part_sizes(90, (1 / 9, 1 / 3)) == [10, 30, 90]
+    assert rung_sizes(90, (1 / 9, 1 / 3)) == [10, 30, 90]
     for total, parts in ((3, (1 / 9,)), (90, (0.5, 0.3)), (90, (0.5, 1.0))):
         with pytest.raises(ValueError, match=rf"SEARCH.RACING_PARTS .* of {total} held-out images"):
-            part_sizes(total, parts)
+            rung_sizes(total, parts)
 
 
 @pytest.fixture(params=["toy_1_pretrain_supernet", "toy_2_train_supernet"])
@@ -179,33 +140,43 @@ def test_who_comes_to_the_end_has_the_metrics_of_an_evaluation_without_a_race(ru
         metrics = evaluator(path)
         looks = metrics.pop(LOOKS)
         assert metrics == plain(path)
-        assert [look["images"] for look in looks] == evaluator.ends[:2] and len(looks[0]["samples"]) == SAMPLES
-        # Looked at after all images, it has the score of the whole evaluation.
+        assert [look["images"] for look in looks] == evaluator.ends[:2]
+        # What was collected is not changed by a look at it.
+        assert evaluator.score() == metrics
+
+
+def test_a_look_is_the_evaluation_of_the_images_seen_so_far(run):
+    cfg, weights = run
+    evaluator = build_candidate_evaluator(cfg, weights)
+    looks = evaluator(A)[LOOKS]
+    for number, look in enumerate(looks, 1):
         evaluator.metric.reset()
-        for part in evaluator.held_out:
-            evaluator.collect(part)
-        whole = evaluator.metric.resample(cfg.SEARCH.METRIC, bootstrap_weights(evaluator.ends[-1], 0))
-        assert whole[0] == pytest.approx(metrics[cfg.SEARCH.METRIC], abs=1e-6)
+        for rung in evaluator.held_out[:number]:
+            evaluator.collect(rung)
+        assert look["score"] == round(evaluator.score()[cfg.SEARCH.METRIC], 3)
 
 
 def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
     cfg, weights = run
     evaluator = build_candidate_evaluator(cfg, weights)
     before = evaluator(A)
-    stopped = evaluator(B, (), HOPELESS)
+    stopped = evaluator(B, (), [1000.0, 1000.0])
     assert list(stopped) == [LOOKS] and len(stopped[LOOKS]) == 1
     assert stopped[LOOKS][0] == evaluator(B)[LOOKS][0]
-    assert evaluator(A, (), [{"least": look["score"], "rival": look} for look in before[LOOKS]]) == before
+    assert evaluator(A, (), [look["score"] for look in before[LOOKS]]) == before
 
 
-def test_a_metric_that_cannot_be_resampled_is_an_error(run):
-    cfg, _ = run
-    cfg = cfg.clone()
+def test_a_metric_without_a_value_on_some_images_stops_nobody(run):
+    cfg, weights = run
+    evaluator = build_candidate_evaluator(cfg, weights)
+    evaluator.score = lambda: {cfg.SEARCH.METRIC: None}
+    assert [look["score"] for look in evaluator(A, (), [0.0, None])[LOOKS]] == [0.0, 0.0]
+
+
+def test_a_share_of_nobody_is_an_error(run):
+    cfg = run[0].clone()
     cfg.defrost()
-    assert build_race(cfg) == Race((0.4, 0.7), 0.5, 1.5, cfg.SEARCH.NUM_PARENTS)
-    before, cfg.SEARCH.METRIC = cfg.SEARCH.METRIC, "bbox/APs"
-    with pytest.raises(ValueError, match='SEARCH.RACING cannot judge by SEARCH.METRIC "bbox/APs" of .*; it can by: '):
-        build_race(cfg)
-    cfg.SEARCH.METRIC, cfg.SEARCH.RACING_SHARE = before, 0.0
+    assert build_race(cfg) == Race(0.5, cfg.SEARCH.NUM_PARENTS, 2)
+    cfg.SEARCH.RACING_SHARE = 0.0
     with pytest.raises(ValueError, match=r"SEARCH.RACING_SHARE 0.0 must lie above 0"):
         build_race(cfg)

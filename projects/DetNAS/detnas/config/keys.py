@@ -126,12 +126,10 @@ def add_detnas_config(cfg):
     cfg.SEARCH.RECALIBRATION_IMAGES = 500
     cfg.SEARCH.RECALIBRATION_BATCH = 8
     # True: a candidate is looked at after each of these parts of the held-out images, and stops where it is not among
-    # the best SHARE of those looked at so far, or more than SIGMAS standard deviations behind the last of the parents;
-    # SHARE 1.0, SIGMAS 0.0: without that test. False: all see all images, as in the paper.
+    # the best SHARE of those looked at there so far. False: all see all images, as in the paper.
     cfg.SEARCH.RACING = False
     cfg.SEARCH.RACING_PARTS = (1 / 27, 1 / 9, 1 / 3, 2 / 3)
     cfg.SEARCH.RACING_SHARE = 0.5
-    cfg.SEARCH.RACING_SIGMAS = 1.5
     # Held-out images in a forward pass; only images of equal padded size share one, so that scores do not depend on it.
     cfg.SEARCH.EVALUATION_BATCH = 8
     # Gigabytes for decoded images in memory, for the recalibration and for the held-out images each, in each worker;

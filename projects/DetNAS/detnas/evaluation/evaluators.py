@@ -19,8 +19,6 @@ from torch.utils.data import DataLoader
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 
-from .matches import THRESHOLDS_OF, BoxMatches
-from .matching import Objects
 from .voc import VOCEvaluator
 
 try:
@@ -36,10 +34,6 @@ _REPORTED = {
     "coco": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
     "pascal_voc": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75")),
 }
-
-
-#: what can be resampled of classes -> its column
-_RIGHT = {"classification/top1": 0, "classification/top5": 1}
 
 
 class ClassificationEvaluator(DatasetEvaluator):
@@ -60,73 +54,41 @@ class ClassificationEvaluator(DatasetEvaluator):
         top1, top5 = 100 * np.mean([right for part in gathered for right in part], axis=0)
         return {"classification": {"top1": float(top1), "top5": float(top5)}}
 
-    def resample(self, metric, weights):
-        """As :meth:`BoxEvaluator.resample`; the images in the order in which they came."""
-        return 100 * weights @ np.array(self._right)[:, _RIGHT[metric]] / weights.sum(1)
-
 
 class BoxEvaluator(COCOEvaluator):
     """
     Detectron2's evaluator of boxes, with faster-coco-eval where that is installed and pycocotools where it is not; the
-    figures are the same. A network that detects nothing has AP 0, where Detectron2 says NaN.
-
-    Args:
-        image_ids: of the images that count; None: all of the data set.
+    figures are the same. The images that count are those that were processed. A network that detects nothing has AP 0,
+    where Detectron2 says NaN.
     """
 
-    def __init__(self, dataset_name, distributed=True, output_dir=None, image_ids=None):
+    def __init__(self, dataset_name, distributed=True, output_dir=None):
         super().__init__(
             dataset_name, ("bbox",), distributed, output_dir, use_fast_impl=faster_coco_eval is not None
         )
-        self._image_ids = image_ids
-        self._objects = None
         if faster_coco_eval is not None:
             self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
 
-    def evaluate(self, img_ids=None):
+    def _eval_predictions(self, predictions, img_ids=None):
+        # Detectron2 writes into what it gets, which a race evaluates again together with more images.
+        predictions = [{**image, "instances": list(map(dict, image["instances"]))} for image in predictions]
         # Hundreds of thousands of dicts are made here, none of them garbage; looking for some takes half of the time.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            return super().evaluate(self._image_ids if img_ids is None else img_ids)
+            super()._eval_predictions(predictions, [image["image_id"] for image in predictions])
         finally:
             if collecting:
                 gc.enable()
-
-    def resample(self, metric, weights):
-        """
-        A metric of what was collected in this process, with some images counted more than once, or not at all.
-
-        Args:
-            metric: its name, out of "bbox/AP", "bbox/AP50" and "bbox/AP75".
-            weights: (rows, images), how often each image counts; the images by their ids.
-
-        Returns:
-            (rows,), nan where no image that counts has an object.
-        """
-        return self.matches().average_precision(weights, THRESHOLDS_OF[metric])
-
-    def matches(self):
-        """What was collected in this process, as :class:`detnas.evaluation.matches.BoxMatches`."""
-        category_of = {v: k for k, v in self._metadata.thing_dataset_id_to_contiguous_id.items()}
-        found = [
-            {**box, "category_id": category_of[box["category_id"]]}
-            for image in self._predictions
-            for box in image["instances"]
-        ]
-        ids = sorted(image["image_id"] for image in self._predictions)
-        if self._objects is None:
-            self._objects = Objects(self._coco_api.dataset)
-        return BoxMatches.of_results(self._objects, found, ids)
 
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
         return dict.fromkeys(results, 0.0) if coco_eval is None else results
 
 
-def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=None):
+def build_evaluator(dataset_name, output_dir=None, distributed=True):
     """
-    The evaluator of a data set, or of the images of it that have these ids.
+    The evaluator of a data set, or of those of its images that it is given.
 
     Raises:
         UserError: if its form has none here.
@@ -135,8 +97,8 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True, image_ids=N
     if form == "classification":
         return ClassificationEvaluator()
     if form == "coco":
-        return BoxEvaluator(dataset_name, distributed, output_dir, image_ids)
-    return VOCEvaluator(dataset_name, distributed, image_ids)
+        return BoxEvaluator(dataset_name, distributed, output_dir)
+    return VOCEvaluator(dataset_name, distributed)
 
 
 def _form(dataset_name):
@@ -156,11 +118,6 @@ def reported_metrics(dataset_name):
     form = _form(dataset_name)
     classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()
     return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
-
-
-def resampled_metrics(dataset_name):
-    """Names of what the evaluator of a registered data set can resample."""
-    return list(_RIGHT if _form(dataset_name) == "classification" else THRESHOLDS_OF)
 
 
 def read_test_images(dataset_name, count=0, seed=0):
@@ -200,8 +157,7 @@ def evaluate(cfg, model, images=0):
     results = OrderedDict()
     for name in cfg.DATASETS.TEST:
         dicts = read_test_images(name, images, max(cfg.SEED, 0))
-        ids = [d["image_id"] for d in dicts] if images and not is_classifier(cfg) else None
-        evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"), image_ids=ids)
+        evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"))
         # pycocotools prints.
         with contextlib.redirect_stdout(io.StringIO()):
             results[name] = inference_on_dataset(model, build_test_loader(cfg, dicts), evaluator)

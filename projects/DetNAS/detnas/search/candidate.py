@@ -20,8 +20,7 @@ class Candidate:
         tries: how often that was tried.
         error: what went wrong in the last try, or None.
         parents: paths that it was made from; none if it was drawn at random.
-        looks: in a race, what was seen of it after each part of the held-out images, see
-            :func:`detnas.search.racing.look`.
+        looks: in a race, {"images": how many it had seen, "score": on these} for each rung that it came to.
     """
 
     path: Tuple[int, ...]

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import itertools
 import math
+import random
 
 import torch
 from detectron2.data import get_detection_dataset_dicts
@@ -18,6 +20,9 @@ from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.modeling.backbone import find_supernet
 from detnas.modeling.weights import load_weights, select_path
+
+from .executor import LOOKS
+from .racing import rung_sizes
 
 #: SEARCH.AUTOCAST -> type of the computation
 _AUTOCAST = {"bf16": torch.bfloat16}
@@ -113,15 +118,44 @@ class CandidateEvaluator:
         return collected_metrics(self.metric)
 
 
+class RacedEvaluator(CandidateEvaluator):
+    """
+    ``evaluator(path, parents, to_beat)`` gives the metrics of a path as a :class:`CandidateEvaluator` does, and its
+    looks under :data:`detnas.search.executor.LOOKS`; the looks alone where it has less than the score to beat on a
+    rung, see :meth:`detnas.search.racing.Race.to_beat`.
+    """
+
+    def read_held_out(self, cfg):
+        """The batches of each rung."""
+        dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
+        # A rung is a sample of all images, and not those of one kind that stand first.
+        random.Random(f"race {self.seed}").shuffle(dicts)
+        self.metric_name, self.ends = cfg.SEARCH.METRIC, rung_sizes(len(dicts), cfg.SEARCH.RACING_PARTS)
+        rungs = [dicts[begin:end] for begin, end in zip((0, *self.ends), self.ends)]
+        return [build_held_out_batches(cfg, self.model, rung, len(rung) / len(dicts)) for rung in rungs]
+
+    def __call__(self, path, parents=(), to_beat=()):
+        self.supernet.path = path
+        self.metric.reset()
+        looks = []
+        with only_warnings("detectron2", "fvcore"):
+            self.recalibrate()
+            for rung, end, least in itertools.zip_longest(self.held_out, self.ends, to_beat):
+                self.collect(rung)
+                metrics = self.score()
+                if end == self.ends[-1]:
+                    return {**metrics, LOOKS: looks}
+                # Where no image has an object there is no score, and all candidates are alike.
+                looks.append({"images": end, "score": round(metrics[self.metric_name] or 0.0, 3)})
+                if least is not None and looks[-1]["score"] < least:
+                    return {LOOKS: looks}
+
+
 def build_candidate_evaluator(cfg, weights, recalibrate=True):
     """The evaluator that a config asks for, also in a new process that knows nothing of the data yet."""
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         register_dataset(name)
-    if cfg.SEARCH.RACING:
-        from .raced_evaluator import RacedEvaluator  # it builds upon what stands here
-
-        return RacedEvaluator(cfg, weights, recalibrate)
-    return CandidateEvaluator(cfg, weights, recalibrate)
+    return (RacedEvaluator if cfg.SEARCH.RACING else CandidateEvaluator)(cfg, weights, recalibrate)
 
 
 def build_held_out_batches(cfg, model, dicts=None, share=1):

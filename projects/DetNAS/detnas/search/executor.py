@@ -46,7 +46,7 @@ class LocalExecutor:
         """
         Args:
             path: the candidate's.
-            more: for the evaluator: the paths it was made from and, in a race, the looks at the one it has to beat.
+            more: for the evaluator: the paths it was made from and, in a race, the scores to beat.
         """
         self.waiting.append((path, *more))
 

@@ -55,8 +55,8 @@ class Method:
     def evaluator(self):
         """
         A function without arguments that can be pickled, and gives one: (candidate, the candidates it was made from) ->
-        dict of metrics. In a race it also takes the looks at the candidate to beat, see
-        :class:`detnas.search.raced_evaluator.RacedEvaluator`.
+        dict of metrics. In a race it also takes the scores to beat, see
+        :class:`detnas.search.evaluator.RacedEvaluator`.
         """
         raise NotImplementedError
 

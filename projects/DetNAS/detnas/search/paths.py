@@ -28,7 +28,7 @@ from .front_winners import choose_winners, describe_winners, write_front_winners
 from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
-from .raced_evaluator import build_race
+from .racing import build_race
 from .searchers import DEFAULT, build_searcher
 from .spaces import write_path_space
 from .tables import first_cost, metrics_table, pareto_front
@@ -43,7 +43,7 @@ _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTIO
     NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH""".split()
 #: settings that change scores a little, and those of a race
 _FASTER = ("CHANNELS_LAST", "AUTOCAST")
-_RACE = ("RACING", "RACING_PARTS", "RACING_SHARE", "RACING_SIGMAS")
+_RACE = ("RACING", "RACING_PARTS", "RACING_SHARE")
 #: the head of best.yaml
 _ABOUT_BEST = """\
 # {metric} {score:.2f} in the search, with the supernet's weights.
