@@ -10,13 +10,13 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog
 from detectron2.engine import hooks
 from detectron2.utils import comm
+from supernet_runs import find_supernet
 from voc_guesses import process
 
 import train_net
 from detnas.data.datasets import register_dataset
 from detnas.evaluation.voc import VOCEvaluator
 from detnas.launch.setup import setup
-from detnas.modeling.backbone import find_supernet
 from detnas.training.trainer import build_trainer
 
 

@@ -7,8 +7,9 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from toy_runs import toy_setup
 
-from detnas import find_supernet
 from detnas.data.mapper import build_recalibration_mapper
+from detnas.modeling.backbone import DetNASSupernet
+from detnas.modeling.choices import activate
 
 PATH, OTHER = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 
@@ -24,8 +25,13 @@ def model_and_batches(name, data, toy_root, folder):
     mapper = build_recalibration_mapper(cfg)
     samples = random.Random(0).sample(DatasetCatalog.get(cfg.DATASETS.TRAIN[0]), 8)
     images = [mapper(sample) for sample in samples]
-    find_supernet(model).path = PATH
+    activate(model, find_supernet(model).space, PATH)
     return model, [images[:3], images[3:6], images[6:]]
+
+
+def find_supernet(model):
+    """The supernet inside a model."""
+    return next(m for m in model.modules() if isinstance(m, DetNASSupernet))
 
 
 def norms(model):

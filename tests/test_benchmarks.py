@@ -13,6 +13,7 @@ import detnas
 from detnas.config.load import load_config
 from detnas.cost.limits import Limits
 from detnas.data.datasets import register_dataset
+from detnas.modeling.choices import activate
 from detnas.search.executor import run_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,10 +68,10 @@ def test_plain_blocks_compute_what_ours_do():
     plain, _ = step.build(torch.contiguous_format, True)
     batch = step.batch_of(2, 64)
     for number in range(3):
-        path = detnas.get_space("300M").random_path(random.Random(number))
+        path = detnas.get_space("300M").random(random.Random(number))
         losses = []
         for model in (ours, plain):
-            detnas.find_supernet(model).path = path
+            activate(model, detnas.get_space("300M"), path)
             torch.manual_seed(0)
             model.zero_grad()
             losses.append(sum(model(batch).values()))

@@ -33,7 +33,7 @@ FIRST = """
 import os
 import fvcore.nn, matplotlib, pycocotools.coco, torchvision
 for first in (
-    "import detectron2, detnas", "from detnas.modeling.weights import select_path", "from detnas import CostTable"
+    "import detectron2, detnas", "from detnas.modeling.weights import load_weights", "from detnas import CostTable"
 ):
     if not os.fork():
         exec(first)

@@ -6,8 +6,9 @@ import pytest
 import torch
 import yaml
 from detectron2.modeling import build_model
+from supernet_runs import find_supernet
 
-from detnas import Constraint, CostTable, config_space, find_supernet
+from detnas import Constraint, CostTable, config_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
 from spnas.serial import SerialSearch
@@ -97,12 +98,12 @@ def test_the_limits_of_a_search_can_be_met_and_its_numbers_fit(name):
     cfg = load(name)
     table = measure(config_space(cfg), tuple(cfg.SEARCH.FLOPS_RESOLUTION))
     for text in cfg.SEARCH.CONSTRAINTS:
-        Constraint.parse(text).check_reachable(table)
+        Constraint.parse(text).check_reachable(table.space.name, table.bounds(Constraint.parse(text).metric))
     assert cfg.SEARCH.NUM_MUTATE + cfg.SEARCH.NUM_CROSS <= cfg.SEARCH.POPULATION
     assert cfg.SEARCH.NUM_PARENTS <= cfg.SEARCH.POPULATION
 
 
-@pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "serial"])
+@pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "spnas_serial"])
 def test_the_start_network_of_a_serial_search_is_within_its_limits(name):
     cfg = load(name)
     space, _, searcher = SerialSearch.read(cfg)
@@ -111,11 +112,11 @@ def test_the_start_network_of_a_serial_search_is_within_its_limits(name):
         assert (CONFIGS.parent / cfg.SEARCH.REIGNITION_CONFIG).is_file()
 
 
-@pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "parallel"])
+@pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "spnas_parallel"])
 def test_a_parallel_search_goes_on_from_a_serial_one_of_the_same_detector(name):
     cfg = load(name)
     (serial,) = [other for other in map(load, LEAVES) if other.OUTPUT_DIR == cfg.SEARCH.SERIAL_OUTPUT]
-    assert serial.SEARCH.METHOD == "serial"
+    assert serial.SEARCH.METHOD == "spnas_serial"
     assert (serial.MODEL, serial.DATASETS, serial.INPUT) == (cfg.MODEL, cfg.DATASETS, cfg.INPUT)
 
 

@@ -271,7 +271,7 @@ KEYS = [("SOLVER.MAX_ITER", "many"), ("SOLVER.BASE_LR", "nan"), ("DATASETS.TRAIN
 LATER = [
     ({"SEARCH.POPULATION": 8}, "do not fit into a population of 8"),
     ({"SEARCH.METRIC": "bbox/AP95"}, 'SEARCH.METRIC "bbox/AP95" is not reported'),
-    ({"SEARCH.CONSTRAINTS": "('backbone_flops <= 1e3',)"}, 'no path of "tiny" has at most'),
+    ({"SEARCH.CONSTRAINTS": "('backbone_flops <= 1e3',)"}, 'no network of "tiny" has at most'),
     ({"SEARCH.CONSTRAINTS": "('backbone_flops < 3',)"}, 'constraint "backbone_flops < 3"'),
     ({"SEARCH.CONSTRAINTS": "('speed <= 3',)"}, 'unknown metric "speed"'),
     ({"SEARCH.CONSTRAINTS": "('latency_ms <= soon',)"}, 'constraint "latency_ms <= soon"'),

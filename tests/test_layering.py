@@ -10,7 +10,7 @@ FIND_DETECTOR = ROOT / "projects" / "FindDetector" / "find_detector"
 
 #: Each layer may import from itself and from those before it.
 LAYERS = [
-    {"space", "zoo", "errors", "files", "compat", "registration"},
+    {"choices", "space", "zoo", "errors", "files", "compat", "registration"},
     {"config"},
     {"command_line"},
     {"modeling"},
@@ -31,7 +31,7 @@ SCRIPTS = {
 }
 #: Pure Python, so that they are read, run and tested without the framework.
 WITHOUT_TORCH = [
-    *("space.py", "zoo.py", "errors.py", "files.py", "command_line.py"),
+    *("choices.py", "space.py", "zoo.py", "errors.py", "files.py", "command_line.py"),
     *("config/keys.py", "config/settings.py", "config/constraint.py"),
     *("search/evolution.py", "search/log.py", "search/loop.py", "search/pareto.py"),
     *("search/proposals.py", "search/surrogate.py", "search/gaussian_process.py", "search/searchers.py"),
@@ -97,7 +97,7 @@ def test_the_pure_modules_import_no_framework(path):
 
 
 #: spnas, which stands on detnas; a file of it imports from itself and from those before it
-SPNAS_ORDER = """code morphs zoo config fit space parallel backbone builders torchvision inheritance weights limits
+SPNAS_ORDER = """code morphs zoo config fit space parallel backbone builders torchvision inheritance weights costs
     searcher count_searcher evaluator reignite trained serial parallel_search report""".split()
 
 

@@ -5,6 +5,7 @@ from toy_runs import bare_config
 
 import detnas
 from detnas.errors import UserError
+from detnas.modeling.choices import activate
 from detnas.space import PAPER_OPS, SearchSpace
 
 SOUND = dict(name="own", stem_channels=16, stage_channels=(48, 96), stage_depths=(2, 1), last_channels=128)
@@ -37,7 +38,7 @@ def test_a_network_and_a_supernet_of_ones_own_space_are_built():
     supernet = build_model(cfg).backbone.bottom_up
     state, path = supernet.state_dict(), (0, 1, 1)
     net.load_state_dict(detnas.select_path(state, supernet.space, path))
-    supernet.path = path
+    activate(supernet, supernet.space, path)
     image = torch.rand(1, 3, 32, 48)
     assert torch.equal(net.eval()(image)["stage2"], supernet.eval()(image)["stage2"])
     assert len(supernet.stage1[0]) == 2
@@ -53,7 +54,7 @@ def test_the_fpn_of_a_space_with_other_than_four_stages_ends_one_level_above_its
 
 def test_the_digits_of_an_arch_are_indices_into_the_ops_of_the_space():
     space = detnas.config_space(config(**SMALL))
-    with pytest.raises(ValueError, match="op 2 at block 1; .* has the ops 0 xception_3x3, 1 shufflenet_7x7"):
+    with pytest.raises(ValueError, match="2 at stage1.1 of space .*, which can be 0 xception_3x3, 1 shufflenet_7x7"):
         space.parse("02-1")
 
 

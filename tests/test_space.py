@@ -4,7 +4,7 @@ import pytest
 
 from detnas import OPS, SPACES, get_space
 from detnas.errors import UserError
-from detnas.space import BlockSpec, SearchSpace, single_op_paths
+from detnas.space import BlockSpec, SearchSpace
 
 PATH = (2, 1, 2, 0, 2, 1, 1, 2, 3, 3, 1, 3, 0, 0, 3, 1, 3, 1, 3, 2)
 ARCH = "2120-2112-33130031-3132"
@@ -23,7 +23,7 @@ def test_separators_are_optional(arch):
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_parse_undoes_format(space):
-    path = space.random_path(random.Random(5))
+    path = space.random(random.Random(5))
     assert space.parse(space.format(path)) == path
 
 
@@ -68,11 +68,11 @@ def test_a_path_of_the_wrong_length_is_refused_with_the_right_one():
 
 
 @pytest.mark.parametrize("op", [4, 9, -1])
-def test_an_op_out_of_range_is_refused_with_its_block_and_the_choices(op):
+def test_an_op_out_of_range_is_refused_with_its_place_and_the_choices(op):
     with pytest.raises(ValueError) as e:
         get_space("tiny").check((0, 0, 0, op, 0, 0, 0, 0))
     choices = "0 shufflenet_3x3, 1 shufflenet_5x5, 2 shufflenet_7x7, 3 xception_3x3"
-    assert str(e.value) == f'op {op} at block 3; space "tiny" has the ops {choices}'
+    assert str(e.value) == f'{op} at stage2.1 of space "tiny", which can be {choices}'
 
 
 @pytest.mark.parametrize("arch", ["", "----", "supernet", "00-00-00-0x", "٠٠٠٠٠٠٠٠", "0.0-00-00-00"])
@@ -95,7 +95,7 @@ def test_an_unknown_space_is_refused_with_the_known_ones():
 
 def test_random_paths_repeat_with_the_generators_seed():
     space = get_space("300M")
-    paths = [space.random_path(random.Random(seed)) for seed in (0, 0, 1)]
+    paths = [space.random(random.Random(seed)) for seed in (0, 0, 1)]
     assert paths[0] == paths[1] != paths[2]
 
 
@@ -103,19 +103,19 @@ def test_random_paths_draw_from_the_given_generator_alone():
     space, rng = get_space("300M"), random.Random(0)
     random.seed(1)
     before = random.getstate()
-    assert space.random_path(rng) != space.random_path(rng)
+    assert space.random(rng) != space.random(rng)
     assert random.getstate() == before
 
 
 def test_random_paths_use_every_op_of_every_block():
     space, rng = get_space("tiny"), random.Random(0)
-    paths = [space.check(space.random_path(rng)) for _ in range(100)]
+    paths = [space.check(space.random(rng)) for _ in range(100)]
     assert all(set(ops) == {0, 1, 2, 3} for ops in zip(*paths))
 
 
 def test_the_networks_of_a_single_op_are_named_by_it():
-    paths = single_op_paths(get_space("tiny"))
+    paths = get_space("tiny").anchors()
     assert list(paths) == ["all 3x3", "all 5x5", "all 7x7", "all Xception 3x3"]
     assert list(paths.values()) == [(op,) * 8 for op in range(4)]
     own = SearchSpace("own", 16, (64,), (2,), ops=("xception_3x3", "shufflenet_5x5"))
-    assert single_op_paths(own) == {"all Xception 3x3": (0, 0), "all 5x5": (1, 1)}
+    assert own.anchors() == {"all Xception 3x3": (0, 0), "all 5x5": (1, 1)}

@@ -4,11 +4,12 @@ import pytest
 import torch
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.utils.events import EventStorage
-from supernet_runs import OTHER, PATH, equal, model_and_batches, norms, statistics
+from supernet_runs import OTHER, PATH, equal, find_supernet, model_and_batches, norms, statistics
 from toy_runs import RETINANET, classification, detection, retinanet
 
-from detnas import find_supernet, recalibrate_bn
+from detnas import recalibrate_bn
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
+from detnas.modeling.choices import activate
 
 
 def plain_head(root):
@@ -56,7 +57,7 @@ def test_statistics_are_those_of_the_whole_pass(model_batches):
     model, batches = model_batches
     partial = ForwardToLastNorm(model)
     for path in (PATH, OTHER, PATH):
-        find_supernet(model).path = path
+        activate(model, find_supernet(model).space, path)
         recalibrate_bn(partial, batches)
         found = statistics(model)
         with anchors_drawn_apart():

@@ -1,10 +1,11 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
-from supernet_runs import equal, model_and_batches, norms, statistics
+from supernet_runs import equal, find_supernet, model_and_batches, norms, statistics
 from toy_runs import RETINANET, classification, retinanet, toy_setup
 
-from detnas import find_supernet, recalibrate_bn
+from detnas import recalibrate_bn
+from detnas.modeling.choices import inactive_modules
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_every_image_counts_the_same_in_batches_of_unequal_size(classifier):
 
 def test_every_norm_on_the_path_is_replaced(model_batches):
     model, batches = model_batches
-    off_path = {id(m) for op in find_supernet(model).unsampled_ops() for m in op.modules()}
+    off_path = {id(m) for op in inactive_modules(model) for m in op.modules()}
     before = [(m, m.running_mean.clone(), m.running_var.clone()) for m in norms(model) if id(m) not in off_path]
     assert len(before) > 20
     recalibrate_bn(model, batches)
@@ -47,7 +48,7 @@ def test_every_norm_on_the_path_is_replaced(model_batches):
 
 def test_unsampled_ops_stay_as_they_are(model_batches):
     model, batches = model_batches
-    before = [(op, {k: v.clone() for k, v in op.state_dict().items()}) for op in find_supernet(model).unsampled_ops()]
+    before = [(op, {k: v.clone() for k, v in op.state_dict().items()}) for op in inactive_modules(model)]
     recalibrate_bn(model, batches)
     assert all(equal(state, op.state_dict()) for op, state in before)
 
@@ -71,7 +72,7 @@ def test_the_old_statistics_do_not_matter(model_batches):
     recalibrate_bn(model, batches)
     expected = statistics(model)
     for op in norms(model):
-        if not any(op is m for unsampled in find_supernet(model).unsampled_ops() for m in unsampled.modules()):
+        if not any(op is m for unsampled in inactive_modules(model) for m in unsampled.modules()):
             op.running_mean.fill_(7)
             op.running_var.fill_(7)
     recalibrate_bn(model, batches)

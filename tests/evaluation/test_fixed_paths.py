@@ -11,6 +11,7 @@ from toy_runs import RETINANET, classification, command, detection, retinanet, t
 import train_net
 from detnas import SearchSpace, get_space
 from detnas.evaluation.fixed_paths import fixed_paths
+from detnas.modeling.choices import activate
 from detnas.search.evaluator import CandidateEvaluator
 from detnas.training.trainer import build_trainer
 
@@ -90,7 +91,7 @@ def test_an_evaluation_leaves_no_trace_in_model_or_random_state(toy_root, tmp_pa
     # In the middle of a training there is more to change, such as RetinaNet's running mean of its loss normalizer.
     trainer.train(0, 1)
     evaluation = evaluation_of(trainer)
-    evaluation.supernet.path = (1,) * 8
+    activate(evaluation.model, evaluation.space, (1,) * 8)
     before = everything(trainer.model.train())
     drawn = [(torch.rand(1).item(), random.random(), np.random.rand()) for _ in seeded(3)]
     for _ in seeded(3):

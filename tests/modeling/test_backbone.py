@@ -7,8 +7,10 @@ from detectron2.modeling import FPN, build_backbone
 from torch import nn
 from toy_runs import bare_config
 
-from detnas import SPACES, DetNASNet, DetNASSupernet, find_supernet, get_space, select_path
+from detnas import SPACES, DetNASNet, DetNASSupernet, get_space
+from detnas.errors import UserError
 from detnas.modeling.backbone import resolve_arch
+from detnas.modeling.choices import activate, inactive_modules, is_supernet, state_of
 
 ARCH = "30-12-21-03"
 PATH = (3, 0, 1, 2, 2, 1, 0, 3)
@@ -42,7 +44,7 @@ def test_all_ops_of_a_block_give_the_same_shape(size):
     supernet, image = DetNASSupernet("tiny").eval(), torch.rand(1, 3, *size)
     shapes = []
     for op in range(4):
-        supernet.path = (op,) * 8
+        activate(supernet, supernet.space, (op,) * 8)
         shapes.append([y.shape for y in supernet(image).values()])
     assert all(s == shapes[0] for s in shapes)
 
@@ -100,7 +102,7 @@ def test_a_supernet_starts_with_the_first_op_everywhere():
 
 def test_setting_the_path_chooses_the_op_of_every_block_in_network_order():
     supernet = DetNASSupernet("tiny")
-    supernet.path = list(PATH)
+    activate(supernet, supernet.space, list(PATH))
     assert supernet.path == PATH
     assert tuple(block.choice for block in supernet.choice_blocks()) == PATH
     assert [list(stage) for stage in (supernet.stage1, supernet.stage4)] == [
@@ -109,13 +111,13 @@ def test_setting_the_path_chooses_the_op_of_every_block_in_network_order():
 
 
 @pytest.mark.parametrize(
-    "path, message", [((0,) * 7, '7 blocks; space "tiny" has 8'), ((0,) * 7 + (4,), "op 4 at block 7")]
+    "path, message", [((0,) * 7, '7 blocks; space "tiny" has 8'), ((0,) * 7 + (4,), "4 at stage4.1")]
 )
 def test_a_wrong_path_is_refused_and_the_supernet_keeps_its_own(path, message):
     supernet = DetNASSupernet("tiny")
-    supernet.path = PATH
+    activate(supernet, supernet.space, PATH)
     with pytest.raises(ValueError, match=message):
-        supernet.path = path
+        activate(supernet, supernet.space, path)
     assert supernet.path == PATH
     assert tuple(block.choice for block in supernet.choice_blocks()) == PATH
 
@@ -127,10 +129,10 @@ def test_a_supernets_path_gives_bit_for_bit_what_the_cut_out_network_gives(name,
     space, rng, image = get_space(name), random.Random(0), torch.rand(2, 3, 64, 64)
     supernet = randomize_statistics(DetNASSupernet(space, shuffle=shuffle)).eval()
     uniform = [(op,) * space.num_blocks for op in range(4)] if num_paths > 1 else []
-    for path in uniform + [space.random_path(rng) for _ in range(num_paths)]:
+    for path in uniform + [space.random(rng) for _ in range(num_paths)]:
         network = DetNASNet(space, path, shuffle=shuffle).eval()
-        network.load_state_dict(select_path(supernet.state_dict(), space, path))
-        supernet.path = path
+        network.load_state_dict(state_of(supernet, space, path))
+        activate(supernet, supernet.space, path)
         outputs, expected = supernet(image), network(image)
         assert list(outputs) == list(expected) == ["stage1", "stage2", "stage3", "stage4"]
         assert all(torch.equal(outputs[name], expected[name]) for name in expected)
@@ -143,31 +145,31 @@ def test_other_paths_and_other_splits_give_other_outputs():
     interleaved.load_state_dict({key: value for key, value in supernet.state_dict().items() if key != "split"})
     first = supernet(image)["stage4"]
     assert not torch.equal(first, interleaved(image)["stage4"])
-    supernet.path = PATH
+    activate(supernet, supernet.space, PATH)
     assert not torch.equal(first, supernet(image)["stage4"])
 
 
-def test_select_path_keeps_what_is_outside_the_blocks_and_any_prefix():
-    space, one = get_space("tiny"), torch.ones(1)
-    state = {f"backbone.bottom_up.stage1.0.{op}.main.0.weight": one * op for op in range(4)}
-    state.update({"backbone.bottom_up.stem.0.weight": one, "linear.bias": one})
-    assert select_path(state, space, PATH) == {
-        "backbone.bottom_up.stage1.0.main.0.weight": one * 3,
-        "backbone.bottom_up.stem.0.weight": one,
-        "linear.bias": one,
-    }
+def test_the_state_of_a_candidate_keeps_what_is_outside_the_blocks_under_any_prefix():
+    space = get_space("tiny")
+    model = nn.ModuleDict({"body": DetNASSupernet(space), "linear": nn.Linear(2, 2)})
+    state = state_of(model, space, PATH)
+    assert [key for key in state if not key.startswith("body.stage")] == [
+        key for key in model.state_dict() if not key.startswith("body.stage")
+    ]
+    own = {f"body.{key}" for key in DetNASNet(space, PATH).state_dict()}
+    assert state.keys() == own | {"linear.weight", "linear.bias"}
 
 
-def test_select_path_refuses_a_path_of_another_space():
-    with pytest.raises(ValueError, match='8 blocks; space "300M" has 20'):
-        select_path({}, get_space("300M"), PATH)
+def test_a_path_of_another_space_is_refused():
+    with pytest.raises(UserError, match='8 blocks; space "300M" has 20'):
+        state_of(DetNASSupernet("tiny"), get_space("300M"), PATH)
 
 
 def test_unsampled_ops_are_all_but_one_a_block():
     supernet = DetNASSupernet("tiny")
-    supernet.path = PATH
+    activate(supernet, supernet.space, PATH)
     sampled = [block[op] for block, op in zip(supernet.choice_blocks(), PATH)]
-    unsampled = supernet.unsampled_ops()
+    unsampled = inactive_modules(supernet)
     assert len(unsampled) == 8 * 3
     assert not set(unsampled) & set(sampled)
     assert set(unsampled) | set(sampled) == {op for block in supernet.choice_blocks() for op in block}
@@ -175,26 +177,26 @@ def test_unsampled_ops_are_all_but_one_a_block():
 
 def test_a_backward_pass_gives_unsampled_ops_no_gradient_and_the_others_one():
     supernet = DetNASSupernet("tiny").train()
-    supernet.path = PATH
+    activate(supernet, supernet.space, PATH)
     supernet(torch.rand(2, 3, 64, 64))["stage4"].square().sum().backward()
-    unsampled = {p for op in supernet.unsampled_ops() for p in op.parameters()}
+    unsampled = {p for op in inactive_modules(supernet) for p in op.parameters()}
     for name, parameter in supernet.named_parameters():
         assert (parameter.grad is None) == (parameter in unsampled), name
 
 
 def test_a_training_pass_leaves_the_batch_norms_of_unsampled_ops_as_they_were():
     supernet = DetNASSupernet("tiny").train()
-    supernet.path = PATH
+    activate(supernet, supernet.space, PATH)
     supernet(torch.rand(2, 3, 64, 64))
     steps = {name for name, b in supernet.named_buffers() if name.endswith("num_batches_tracked") and b == 1}
     expected = {f"stage{1 + i // 2}.{i % 2}.{op}" for i, op in enumerate(PATH)} | {"stem"}
     assert {n.split(".main")[0].split(".proj")[0].removesuffix(".1.num_batches_tracked") for n in steps} == expected
 
 
-def test_find_supernet_sees_through_the_fpn_and_other_wrappers():
+def test_a_supernet_is_seen_through_the_fpn_and_other_wrappers():
     model = build_backbone(fpn_config("build_detnas_fpn_backbone"))
-    assert isinstance(model, FPN)
-    assert find_supernet(nn.ModuleDict({"module": model})) is model.bottom_up
+    assert isinstance(model, FPN) and is_supernet(nn.ModuleDict({"module": model}))
+    assert not is_supernet(DetNASNet("tiny", PATH))
 
 
 def fpn_config(builder, **detnas):
@@ -249,7 +251,7 @@ def test_p6_and_p7_of_retinanet_are_convolved_from_p5():
     [
         ("2120", r'MODEL.DETNAS.ARCH "2120": 4 blocks; space "tiny" has 8 \(2-2-2-2\)$'),
         ("DetNASNet", r'MODEL.DETNAS.ARCH "DetNASNet": not an arch: expected digits such as 00-00-00-00'),
-        ("00-00-00-05", r'MODEL.DETNAS.ARCH "00-00-00-05": op 5 at block 7; space "tiny" has the ops 0 shufflenet_3x3'),
+        ("00-00-00-05", r'MODEL.DETNAS.ARCH "00-00-00-05": 5 at stage4.1 of space "tiny", which can be 0 shuf'),
         ("ShuffleNetv2-20", r'MODEL.DETNAS.ARCH "ShuffleNetv2-20" is a network of space "300M"; .*SPACE is "tiny"'),
     ],
 )

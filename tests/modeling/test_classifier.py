@@ -1,9 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from supernet_runs import find_supernet
 from toy_runs import build_classifier
 
-from detnas import DetNASNet, DetNASSupernet, find_supernet
+from detnas import DetNASNet, DetNASSupernet
+from detnas.modeling.choices import activate
 from detnas.modeling.weights import BODY
 
 ARCH = "30-12-21-03"
@@ -97,7 +99,7 @@ def test_a_supernet_can_be_a_classifiers_body():
     assert type(model.backbone.bottom_up) is DetNASSupernet
     with torch.no_grad():
         before = model(images(1))[0]["scores"]
-        find_supernet(model).path = (3, 0, 1, 2, 2, 1, 0, 3)
+        activate(model, find_supernet(model).space, (3, 0, 1, 2, 2, 1, 0, 3))
         assert not torch.equal(before, model(images(1))[0]["scores"])
 
 

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
 from scripts import ROOT, script
+from supernet_runs import find_supernet
 
 import detnas
 from detnas.config.load import load_config
+from detnas.modeling.choices import activate
 from detnas.modeling.released import from_released
 
 TINY = (0, 1, 2, 3, 3, 2, 1, 0)
@@ -43,9 +45,9 @@ def paths(path):
 
 
 def set_path(model, path):
-    supernet = detnas.find_supernet(model)
+    supernet = find_supernet(model)
     if supernet is not None:
-        supernet.path = path
+        activate(supernet, supernet.space, path)
 
 
 def close(ours, theirs):

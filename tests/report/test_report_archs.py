@@ -7,10 +7,9 @@ import pytest
 from detnas import SPACES, get_space, report
 from detnas.report import archs
 from detnas.report.searches import search_labels
-from detnas.report.style import OP_COLOURS
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
-from detnas.space import OPS, PAPER_OPS
+from detnas.space import OP_COLOURS, OPS, PAPER_OPS
 from detnas.zoo import PUBLISHED
 
 
@@ -35,7 +34,7 @@ def test_an_arch_is_of_the_space_that_is_named_or_else_has_its_blocks(word, spac
         (["--archs", "DetNAS-400M"], 'error: "DetNAS-400M" is no arch and no published network'),
         (["--archs", "012"], 'error: arch "012" has 3 blocks'),
         (["--archs", "0" * 40, "--space", "300M"], 'space "300M" has 20'),
-        (["--archs", "0" * 19 + "7"], "op 7 at block 19"),
+        (["--archs", "0" * 19 + "7"], "7 at stage4.3"),
         (["--archs", "0" * 20, "--space", "900M"], "--space 900M: there are: 300M"),
         (["--archs", "0" * 20, "folder"], "no arch and no published network"),
         (["--archs", "no.yaml"], "no.yaml does not exist"),

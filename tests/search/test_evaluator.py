@@ -209,7 +209,7 @@ def test_a_candidate_that_fails_within_a_pass_does_not_change_the_next_one(run, 
     evaluator = CandidateEvaluator(cfg, weights)
     evaluator(A)
     expected, detected = buffers(evaluator), scores(evaluator)
-    evaluator.supernet.path = B
+    evaluator.activate(B)
 
     def fails(*args):
         raise MemoryError

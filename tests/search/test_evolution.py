@@ -5,11 +5,12 @@ import pytest
 
 from detnas import SearchSpace, get_space
 from detnas.search.candidate import Candidate
-from detnas.search.evolution import Searcher, cross, mutate
+from detnas.search.evolution import Searcher
 
 #: 256 paths, and 16
 SMALL = SearchSpace("small", 4, (8, 16), (2, 2))
 SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
+LARGE = get_space("300M")
 
 
 def score(path):
@@ -122,7 +123,7 @@ def test_without_children_it_is_random_search():
 
 def best_and_others(space, *best):
     """A first generation in which these paths are the best."""
-    others = [space.random_path(random.Random(i)) for i in range(20)]
+    others = [space.random(random.Random(i)) for i in range(20)]
     history = [Candidate(path, score=90.0 - i) for i, path in enumerate(best)]
     return history + [Candidate(path, score=1.0) for path in others if path not in best]
 
@@ -171,18 +172,18 @@ def test_more_children_than_places_are_an_error_that_names_the_keys():
 def test_mutation_draws_each_op_anew_with_its_probability():
     rng = random.Random(0)
     path = (0, 1, 2, 3) * 5
-    assert mutate(path, 0.0, 4, rng) == path
-    changed = sum(a != b for _ in range(1000) for a, b in zip(path, mutate(path, 0.2, 4, rng)))
+    assert LARGE.mutate(path, 0.0, rng) == path
+    changed = sum(a != b for _ in range(1000) for a, b in zip(path, LARGE.mutate(path, 0.2, rng)))
     # An op drawn anew is the same one in a quarter of the cases: 0.2 * 3/4 of 20000.
     assert 2800 < changed < 3200
-    ops = Counter(op for _ in range(200) for op in mutate(path, 1.0, 4, rng))
+    ops = Counter(op for _ in range(200) for op in LARGE.mutate(path, 1.0, rng))
     assert set(ops) == {0, 1, 2, 3} and all(850 < count < 1150 for count in ops.values())
 
 
 def test_crossover_takes_each_op_from_either_parent_by_a_fair_coin():
     rng = random.Random(0)
     a, b = (0,) * 20, (1,) * 20
-    children = [cross(a, b, rng) for _ in range(500)]
+    children = [LARGE.cross(a, b, rng) for _ in range(500)]
     shares = [sum(child[i] for child in children) / len(children) for i in range(20)]
     assert all(0.4 < share < 0.6 for share in shares)
-    assert cross(a, a, rng) == a
+    assert LARGE.cross(a, a, rng) == a

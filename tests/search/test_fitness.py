@@ -13,7 +13,7 @@ from detnas.search.executor import LocalExecutor, run_all
 from detnas.search.pareto import fronts, pareto_order
 
 SPACE = get_space("300M")
-TARGET = SPACE.random_path(random.Random("target"))
+TARGET = SPACE.random(random.Random("target"))
 
 
 def smooth(path):

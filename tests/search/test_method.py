@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-import bit_strings
 import pytest
+import three_places
 from toy_runs import own_loggers
 
 import search_net
@@ -12,8 +12,8 @@ from detnas.search.log import read_log
 
 
 def run(folder, *flags, generations=3, **settings):
-    keys = {"SEARCH.METHOD": "bits", "SEARCH.METRIC": "value", "SEARCH.GENERATIONS": generations, "OUTPUT_DIR": folder}
-    opts = [str(word) for pair in {**keys, **settings}.items() for word in pair]
+    keys = {"SEARCH.METHOD": "places", "SEARCH.METRIC": "value", "SEARCH.GENERATIONS": generations}
+    opts = [str(word) for pair in {**keys, "OUTPUT_DIR": folder, **settings}.items() for word in pair]
     with own_loggers():
         return search_net.main(search_net.parser().parse_args(["--config-file", "", *flags, *opts]))
 
@@ -26,11 +26,14 @@ def searched(tmp_path):
 
 def test_it_is_searched_and_its_log_is_its_own(searched, capsys):
     header, *lines = map(json.loads, (searched / "search.jsonl").read_text().splitlines())
-    assert (header["method"], header["space"], header["metric"]) == ("bits", "bits", "value") and "versions" in header
-    assert len(lines) == 12 and all(line["score"] == 2 * int(line["path"], 2) for line in lines)
-    assert all(line["costs"] == {"ones": line["path"].count("1")} for line in lines)
+    assert {"method": "places", "space": "places", "metric": "value"}.items() <= header.items() and "versions" in header
+    candidates = [three_places.SPACE.parse(line["path"]) for line in lines]
+    assert len(lines) == len(set(candidates)) == 12
+    assert all(line["score"] == 2 * (c[0] + c[1] + 3 + (2, 0, 1)[c[2]]) for c, line in zip(candidates, lines))
+    work = [160 * (size + 1) * (depth + 2) for size, depth, _ in candidates]
+    assert [line["costs"] for line in lines] == [{"backbone_flops": cost} for cost in work]
     assert [line["parents"] == [] for line in lines[:4]] == [True] * 4 and any(line["parents"] for line in lines[4:])
-    assert isinstance(read_log(str(searched)).space, bit_strings.BitSpace)
+    assert read_log(str(searched)).space is three_places.SPACE
 
 
 def test_a_search_goes_on_where_it_stopped(searched, tmp_path):
@@ -43,7 +46,7 @@ def test_a_search_goes_on_where_it_stopped(searched, tmp_path):
 def test_asynchronously_and_on_ray_workers_it_is_the_same_search(searched, tmp_path, monkeypatch):
     assert len(run(tmp_path / "asynchronous", **{"SEARCH.ASYNCHRONOUS": True}))
     pytest.importorskip("ray", reason="Ray is not installed")
-    monkeypatch.setenv("PYTHONPATH", str(Path(bit_strings.__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(three_places.__file__).parent))
     log = run(tmp_path / "ray", "--cpu-processes", "2")
     assert {c.path: c.score for c in log.history()} == {c.path: c.score for c in read_log(str(searched)).history()}
 
@@ -52,16 +55,16 @@ def test_tables_and_report_show_it(searched, capsys):
     best = read_log(str(searched)).best()[0]
     for flag in ("--list", "--best=2", "--front", "--report"):
         run(searched, flag)
-        assert flag == "--report" or bit_strings.BitSpace().format(best.path) in capsys.readouterr().out
-    assert (searched / "front.csv").read_text().startswith("arch,generation,score,ones,value,seconds")
+        assert flag == "--report" or three_places.SPACE.format(best.path) in capsys.readouterr().out
+    assert (searched / "front.csv").read_text().startswith("arch,generation,score,backbone_flops,value,seconds")
     page = (searched / "report.html").read_text()
-    assert bit_strings.BitSpace().format(best.path) in page and '"ops": []' in page
+    assert three_places.SPACE.format(best.path) in page and '"ops": []' in page
 
 
 def test_an_evaluation_of_one_candidate_is_refused_in_one_sentence(searched, refused):
-    assert refused(run, searched, "--eval-only") == 'SEARCH.METHOD "bits" evaluates no candidate by itself'
+    assert refused(run, searched, "--eval-only") == 'SEARCH.METHOD "places" evaluates no candidate by itself'
 
 
 def test_an_unknown_method_is_one_sentence(tmp_path, refused):
     words = refused(run, tmp_path, **{"SEARCH.METHOD": "genes"})
-    assert words.startswith('unknown SEARCH.METHOD "genes"; there are: paths, serial, parallel, bits')
+    assert words.startswith('unknown SEARCH.METHOD "genes"; there are: detnas, spnas_serial, spnas_parallel, places')

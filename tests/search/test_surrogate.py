@@ -35,9 +35,9 @@ def search(searcher, generations, has_score=lambda path: True):
 
 def test_a_regression_interpolates_what_it_knows_and_is_unsure_of_what_it_does_not():
     rng = random.Random(0)
-    paths = sorted({SMALL.random_path(rng) for _ in range(120)})
+    paths = sorted({SMALL.random(rng) for _ in range(120)})
     known, new = paths[::2], paths[1::2]
-    process = GaussianProcess(known, list(map(score, known)))
+    process = GaussianProcess(SMALL, known, list(map(score, known)))
     mean, deviation = process.predict(known)
     assert np.corrcoef(mean, list(map(score, known)))[0, 1] > 0.99
     guess, doubt = process.predict(new)
@@ -47,7 +47,7 @@ def test_a_regression_interpolates_what_it_knows_and_is_unsure_of_what_it_does_n
 
 @pytest.mark.parametrize("paths, scores", [([(0, 1)], [3.0]), ([(0, 1), (2, 3)], [3.0, 3.0])])
 def test_scores_that_tell_nothing_give_a_prediction_all_the_same(paths, scores):
-    mean, deviation = GaussianProcess(paths, scores).predict([(0, 1), (3, 0)])
+    mean, deviation = GaussianProcess(SMALLEST, paths, scores).predict([(0, 1), (3, 0)])
     assert np.allclose(mean, 3) and deviation[0] < deviation[1]
 
 

@@ -8,7 +8,6 @@ import torch
 import train_net
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
-from detnas.report.archs import drawing
 from detnas.report.page import page_data
 from detnas.search.log import read_log
 from detnas.search.method import get_method
@@ -35,7 +34,7 @@ def parallel(search, serial):
         search(serial, SEARCH__GENERATIONS=2)
 
     def run(folder, *flags, **settings):
-        first = {"SEARCH__METHOD": "parallel", "SEARCH__SERIAL_OUTPUT": serial, "SEARCH__GENERATIONS": 2}
+        first = {"SEARCH__METHOD": "spnas_parallel", "SEARCH__SERIAL_OUTPUT": serial, "SEARCH__GENERATIONS": 2}
         return search(folder, *flags, **{**first, "MODEL__SPNAS__CODE": "11-2-1-1", **settings})
 
     return run
@@ -61,7 +60,7 @@ def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys):
     parallel(folder, "--report")
     assert (folder / "report.html").is_file()
     (search,) = page_data({"run": log})["searches"]
-    assert search["drawings"][str(best.path)] == drawing(log.space, best.path)
+    assert search["drawings"][str(best.path)] == log.space.drawing(best.path)
 
 
 def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, monkeypatch):
@@ -113,7 +112,7 @@ def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(parallel, tmp_pat
             '"1-2-1_0-1-0" has copies of stages already',
         ),
         (
-            {"SEARCH__METHOD": "serial", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
+            {"SEARCH__METHOD": "spnas_serial", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
             '"1-2-1_0-1-0" has copies of stages; a serial search begins without',
         ),
         ({"SEARCH__SERIAL_OUTPUT": "''", "MODEL__SPNAS__NORM": "FrozenBN"}, "would never learn"),
@@ -125,12 +124,12 @@ def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(parallel, tmp_pat
 )
 def test_what_cannot_be_searched_is_one_sentence(search, tmp_path, settings, words, capsys):
     with pytest.raises(SystemExit):
-        search(tmp_path / "run", **{"SEARCH__METHOD": "parallel", **settings})
+        search(tmp_path / "run", **{"SEARCH__METHOD": "spnas_parallel", **settings})
     assert words in capsys.readouterr().err
 
 
 def test_a_search_without_a_serial_one_starts_from_the_weights_of_the_config(search, tmp_path):
-    log = search(tmp_path / "run", SEARCH__METHOD="parallel", SEARCH__GENERATIONS=2, MODEL__SPNAS__CODE="1-2-1-1")
+    log = search(tmp_path / "run", SEARCH__METHOD="spnas_parallel", SEARCH__GENERATIONS=2, MODEL__SPNAS__CODE="1-2-1-1")
     assert str(log.history()[0].path) == "1-2-1-1" and len(log) == 3
 
 
@@ -147,7 +146,7 @@ def test_copies_add_up_to_the_counted_multiply_adds(monkeypatch, pytestconfig):
 
 def test_a_report_draws_copies_below_their_stages():
     space = ParallelSpace(ParallelCode.parse("12-1-1").serial, "basic", 16)
-    stages = drawing(space, space.parse("12-1-1_2-0-1"))
+    stages = space.drawing(space.parse("12-1-1_2-0-1"))
     assert [len(lines) for lines in stages] == [3, 1, 2]
     assert [[block[0] for block in line] for line in stages[0]] == [["1", "2"]] * 3
     with pytest.raises(ValueError, match='"1-2-1" is no network of this search, whose serial network is 12-1-1'):

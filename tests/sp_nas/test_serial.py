@@ -236,7 +236,7 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
         ),
         ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
         ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),
-        ({"SEARCH__RACING": True}, 'SEARCH.RACING: SEARCH.METHOD "serial" evaluates every candidate to the end'),
+        ({"SEARCH__RACING": True}, 'SEARCH.RACING: SEARCH.METHOD "spnas_serial" evaluates every candidate to the end'),
     ],
 )
 def test_what_no_search_can_begin_with_is_one_sentence(search, tmp_path, refused, settings, words):
@@ -264,8 +264,8 @@ def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_searc
 @pytest.mark.parametrize(
     "setting, words",
     [
-        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, 'detector_latency_ms: SEARCH.METHOD "serial" can'),
-        ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.FRONT_WINNERS: SEARCH.METHOD "serial" keeps the best candidate alone'),
+        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, '_latency_ms: SEARCH.METHOD "spnas_serial" can'),
+        ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.METHOD "spnas_serial" keeps the best candidate alone'),
     ],
 )
 def test_what_only_a_search_of_paths_does_is_one_sentence(search, tmp_path, refused, setting, words):

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from detnas.report import write_page
-from detnas.report.archs import drawing
 from detnas.report.descent import descent
 from detnas.report.page import page_data
 from detnas.search.candidate import Candidate
@@ -17,7 +16,7 @@ from spnas import SerialCode
 from spnas.space import SerialSpace, write_serial_space
 
 SPACE = SerialSpace("basic", 16)
-HEADER = {"method": "serial", **write_serial_space(SPACE), "metric": "bbox/AP", "seed": 0}
+HEADER = {"method": "spnas_serial", **write_serial_space(SPACE), "metric": "bbox/AP", "seed": 0}
 #: code, parent, generation, score
 CANDIDATES = [
     ("11-21-21", None, 0, 40.0),
@@ -41,12 +40,12 @@ def log(tmp_path):
 
 
 def test_blocks_are_told_by_kind_and_width():
-    (first,), (second,), _ = drawing(SPACE, SerialCode.parse("12-12-1"))
+    (first,), (second,), _ = SPACE.drawing(SerialCode.parse("12-12-1"))
     assert [block[0] for block in first + second] == ["1", "2", "1", "2"]
     assert [block[3] for block in first + second] == [f"basic, width {width}" for width in (16, 32, 32, 64)]
     fills = [block[1] for block in first + second]
     assert fills[1] == fills[2] and len(set(fills)) == 3
-    other = drawing(SerialSpace("32x4d", 16), SerialCode.parse("12-12-1"))
+    other = SerialSpace("32x4d", 16).drawing(SerialCode.parse("12-12-1"))
     assert {block[1] for stage in other for blocks in stage for block in blocks}.isdisjoint(fills)
 
 
@@ -68,9 +67,9 @@ def test_page_and_pictures_show_codes_descent_and_events(log, tmp_path):
     assert all(f"<!-- {words} -->" in text for words in ("generation 3: 43.00, 10.0M", "basic, width 64"))
     assert "<!-- reignition -->" in (tmp_path / "report_figures" / "generations.svg").read_text()
     (search,) = page_data({"run": log})["searches"]
-    assert (search["ops"], search["setting"]) == ((), 'MODEL: {SPNAS: {CODE: "%s"}}')
+    assert (search["ops"], search["setting"]) == ((), 'MODEL.SPNAS.CODE "%s"')
     assert search["descent"] == [0, 2, 4] and search["events"][0]["generation"] == 3
-    assert search["drawings"]["112-1-21-1"] == drawing(SPACE, SerialCode.parse("112-1-21-1"))
+    assert search["drawings"]["112-1-21-1"] == SPACE.drawing(SerialCode.parse("112-1-21-1"))
     page = (tmp_path / "report.html").read_text()
     assert "reignition" in page and json.dumps("112-1-21-1") in page
     assert re.search(r'"descent": "report_figures/descent"', page)

@@ -6,7 +6,7 @@ import torch
 from detectron2.export.torchscript_patch import patch_builtin_len
 
 import spnas
-from detnas.cost.table import count_flops
+from detnas.cost.flops import count_flops
 
 R50 = "111-2111-211111-211"
 PUBLISHED = "1111-21111-2" + "1" * 24 + "-211-1"

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from supernet_runs import find_supernet
 from toy_runs import detection, toy_setup
 
 from detnas import CostTable, DetNASSupernet, get_space
-from detnas.modeling.backbone import find_supernet
 from detnas.training.sampling import BalancedSampler, FairSampler, PathSamplingHook, UniformSampler, build_sampler
 from detnas.training.trainer import build_trainer
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from detectron2.engine import hooks
 from detectron2.utils.events import EventStorage
+from supernet_runs import find_supernet
 from toy_runs import TASKS, classification, command, detection, on_a_cpu, toy_setup
 
 import train_net
 from detnas import get_space
 from detnas.launch.setup import launch
-from detnas.modeling.backbone import find_supernet
 from detnas.training.sampling import UniformSampler
 from detnas.training.trainer import build_trainer, lock_output_folder
 

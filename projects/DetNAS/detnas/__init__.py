@@ -11,6 +11,8 @@ from .registration import register_with_detectron2
 
 #: public name -> module that has it
 _MODULES = {
+    "Choice": "choices",
+    "ChoiceSpace": "choices",
     "OPS": "space",
     "PUBLISHED": "zoo",
     "SPACES": "space",
@@ -19,17 +21,16 @@ _MODULES = {
     "DetNASNet": "modeling.backbone",
     "DetNASSupernet": "modeling.backbone",
     "SearchSpace": "space",
+    "activate": "modeling.choices",
     "add_detnas_config": "config.keys",
     "build_published": "modeling.builders",
     "config_space": "config.keys",
-    "find_supernet": "modeling.backbone",
     "from_released": "modeling.released",
     "get_space": "space",
-    "insert_path": "modeling.weights",
     "load_weights": "modeling.weights",
     "recalibrate_bn": "batch_norm.recalibration",
     "resolve_arch": "zoo",
-    "select_path": "modeling.weights",
+    "state_of": "modeling.choices",
 }
 __all__ = list(_MODULES)
 

@@ -1,20 +1,31 @@
 """
 The search spaces (paper, Sec. 3.3 and Table 1): which blocks a network has and which ops each block chooses from.
 
-Pure Python. A *path* is a tuple of op indices, first block first; an *arch* is its string form, one digit a block with
-an optional ``-`` (or space) between stages: ``2120-2112-33130031-3132``.
+Pure Python. A *path* is a candidate of such a space, a tuple of op indices, first block first; an *arch* is its string
+form, one digit a block with an optional ``-`` (or space) between stages: ``2120-2112-33130031-3132``.
 """
 
-import operator
+import functools
 from dataclasses import dataclass
-from typing import Iterator, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from detnas.errors import UserError
+
+from .choices import Candidate, Choice, ChoiceSpace
 
 #: The choices of every block in the paper's spaces; a path holds indices into this tuple (as in all published archs).
 PAPER_OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
 #: Every op there is; further ones are for spaces of one's own.
 OPS = (*PAPER_OPS, "shufflenet_1x1")
+#: op -> fill, text on it: the larger the kernel the darker the blue; the other kind of block is orange. All can be told
+#: apart by the colour-blind.
+OP_COLOURS = {
+    "shufflenet_1x1": ("#eef2f5", "#14304a"),
+    "shufflenet_3x3": ("#c6dcec", "#14304a"),
+    "shufflenet_5x5": ("#72aad3", "#0c2438"),
+    "shufflenet_7x7": ("#22639f", "#ffffff"),
+    "xception_3x3": ("#efa537", "#3a2500"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,10 +41,10 @@ class BlockSpec:
 
 
 @dataclass(frozen=True)
-class SearchSpace:
+class SearchSpace(ChoiceSpace):
     """
-    A chain of searched blocks. The stem has stride 2 and each stage starts with a stride-2 block, so that the stages
-    have strides 4, 8, 16, ... .
+    A chain of searched blocks, each with a choice of ops. The stem has stride 2 and each stage starts with a stride-2
+    block, so that the stages have strides 4, 8, 16, ... .
 
     Args:
         name: how configs and logs call it.
@@ -53,9 +64,6 @@ class SearchSpace:
     stage_depths: Tuple[int, ...]
     last_channels: int = 1024
     ops: Tuple[str, ...] = PAPER_OPS
-
-    #: how a config names a network of the space
-    setting = 'MODEL: {DETNAS: {ARCH: "%s"}}'
 
     def __post_init__(self):
         for problem in self._problems():
@@ -91,25 +99,19 @@ class SearchSpace:
                 yield BlockSpec(index, stage, position, channels, width, 2 if position == 0 else 1)
                 index, channels = index + 1, width
 
-    def check(self, path) -> Tuple[int, ...]:
-        """
-        Returns:
-            the path as a tuple of ints.
+    @functools.cached_property
+    def choices(self) -> Tuple[Choice, ...]:
+        """One of all ops a block, by the name that the block has in a network: "stage1.0"."""
+        return tuple(Choice(f"stage{block.stage}.{block.position}", self.ops) for block in self.blocks())
 
-        Raises:
-            UserError: if its length or one of its ops does not fit the space.
-        """
-        path = tuple(operator.index(op) for op in path)
+    def check(self, path) -> Candidate:
+        path = tuple(path)
         if len(path) != self.num_blocks:
             depths = "-".join(map(str, self.stage_depths))
             raise UserError(f'{len(path)} blocks; space "{self.name}" has {self.num_blocks} ({depths})')
-        for index, op in enumerate(path):
-            if not 0 <= op < len(self.ops):
-                choices = ", ".join(f"{i} {name}" for i, name in enumerate(self.ops))
-                raise UserError(f'op {op} at block {index}; space "{self.name}" has the ops {choices}')
-        return path
+        return super().check(path)
 
-    def parse(self, arch: str) -> Tuple[int, ...]:
+    def parse(self, arch: str) -> Candidate:
         """
         Path of an arch string; ``-``, ``_`` and spaces between digits are ignored.
 
@@ -127,9 +129,20 @@ class SearchSpace:
         digits = iter(self.check(path))
         return "-".join("".join(str(next(digits)) for _ in range(depth)) for depth in self.stage_depths)
 
-    def random_path(self, rng) -> Tuple[int, ...]:
-        """A path drawn uniformly with ``rng``, a :class:`random.Random`."""
-        return tuple(rng.randrange(len(self.ops)) for _ in range(self.num_blocks))
+    def anchors(self) -> Dict[str, Candidate]:
+        """The networks that use one op in all blocks: "all 3x3", "all 5x5", "all 7x7", "all Xception 3x3"."""
+        # The shuffle block is the rule, Xception the other one.
+        words = [op.removeprefix("shufflenet_").replace("_", " ") for op in self.ops]
+        return {f"all {word[0].upper()}{word[1:]}": (op,) * self.num_blocks for op, word in enumerate(words)}
+
+    def settings(self, path) -> Dict[str, str]:
+        return {"MODEL.DETNAS.ARCH": self.format(path)}
+
+    def drawing(self, path) -> List:
+        stages = [[[]] for _ in self.stage_depths]
+        for block, op in zip(self.blocks(), path):
+            stages[block.stage - 1][0].append((str(op), *OP_COLOURS[self.ops[op]], self.ops[op]))
+        return stages
 
 
 #: The paper's small space, its large one, the large one widened 1.8 times; the two large ones, widened by us until all
@@ -145,18 +158,6 @@ SPACES = {
         SearchSpace("tiny", 16, (32, 64, 96, 128), (2, 2, 2, 2), last_channels=256),
     )
 }
-
-
-def single_op_paths(space):
-    """
-    The networks that use one op in all blocks, as baselines.
-
-    Returns:
-        dict: name -> path, in the order of the ops; of the paper's "all 3x3", "all 5x5", "all 7x7", "all Xception 3x3".
-    """
-    # The shuffle block is the rule, Xception the other one.
-    words = [op.removeprefix("shufflenet_").replace("_", " ") for op in space.ops]
-    return {f"all {word[0].upper()}{word[1:]}": (op,) * space.num_blocks for op, word in enumerate(words)}
 
 
 def get_space(name: str) -> SearchSpace:

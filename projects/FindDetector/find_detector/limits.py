@@ -5,13 +5,11 @@ import os
 import torch
 
 from detnas.config.constraint import Constraint, format_cost
-from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import DETECTOR_LATENCY, Limits
-from detnas.export.foretold_latency import foretell_latency
+from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
-from detnas.space import single_op_paths
+from detnas.search.supernet_costs import supernet_limits
 
 
 def run_limits(writer, config_file):
@@ -31,26 +29,23 @@ def run_limits(writer, config_file):
     register_datasets(cfg)
     fit_to_device(cfg)
 
-    def foretell(cfg, space):
-        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-        torch.set_num_threads(writer.recipe.threads)
-        return foretell_latency(cfg, space)
-
-    return Limits(cfg, config_space(cfg), foretell)
+    os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+    torch.set_num_threads(writer.recipe.threads)
+    return supernet_limits(cfg)
 
 
 def plain_network(limits):
     """(name, arch) of the first network of one op that meets the limits, all 3x3 if it does; None if none does."""
     space = limits.space
-    return next(([name, space.format(path)] for name, path in single_op_paths(space).items() if limits(path)), None)
+    return next(([name, space.format(path)] for name, path in space.anchors().items() if limits(path)), None)
 
 
 def limited_costs(limits, path):
     """{metric: such as "12.3 ms"} of what is limited; the latency of a detector is measured, not foretold."""
-    found = {}
+    found, (predictor,) = {}, limits.costs.parts_of(DETECTOR_LATENCY) or [None]
     for metric in dict.fromkeys(constraint.metric for constraint in limits.constraints):
         measured = metric == DETECTOR_LATENCY
-        found[metric] = format_cost(metric, limits.foretold.meter([path])[0] if measured else limits.cost(metric, path))
+        found[metric] = format_cost(metric, predictor.meter([path])[0] if measured else limits.costs.cost(metric, path))
     return found
 
 

@@ -27,7 +27,6 @@ from detnas.launch.earlier_steps import read_arch
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.search.evaluator import CandidateEvaluator
-from detnas.space import single_op_paths
 from detnas.training.trainer import build_trainer
 from detnas.zoo import SUPERNET
 
@@ -81,7 +80,7 @@ def candidate_seconds(cfg):
         cfg.SEARCH[name] = min(cfg.SEARCH[name], _IMAGES)
     cfg.SEARCH.RECALIBRATION_IMAGES = _BATCHES * cfg.SEARCH.RECALIBRATION_BATCH
     evaluator = CandidateEvaluator(cfg, None)
-    evaluator.supernet.path = (0,) * evaluator.supernet.space.num_blocks
+    evaluator.activate((0,) * evaluator.space.num_blocks)
     with only_warnings("detectron2", "fvcore", "detnas"):
         # The first pass reads the images, which stay in memory.
         evaluator.recalibrate()
@@ -121,7 +120,7 @@ def measure(config_file, seconds, opts=()):
         step, start = step_seconds(cfg, seconds)
         found = {"start": start, "step": step}
         if supernet:
-            single.MODEL.DETNAS.ARCH = space.format(next(iter(single_op_paths(space).values())))
+            single.MODEL.DETNAS.ARCH = space.format(next(iter(space.anchors().values())))
             found["plain_step"], _ = step_seconds(single, seconds)
             found["recalibration"], found["evaluation"] = candidate
     return found

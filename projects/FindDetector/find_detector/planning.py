@@ -93,7 +93,7 @@ def _choose(arguments, train, here, parts, folder, root, measure, seconds):
         found = measure(file, seconds, chosen.threads)
         share = schedule.SHARES["supernet"] * (0.5 if arguments["compare"] and plain else 1) if search else 1
         each = found["step" if search else "plain_step"]
-        possible = chosen, found, plain, limits.foretold.words if limits.foretold else "", search, why
+        possible = chosen, found, plain, limits.costs.header().get("detector_latency", ""), search, why
         if share * arguments["hours"] * 3600 / each >= NEEDED_ITERATIONS:
             break
     if possible is None:

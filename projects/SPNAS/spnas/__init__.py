@@ -35,6 +35,6 @@ def __getattr__(name):
 
 
 register_config(add_spnas_config, fit_to_code, uses_spnas)
-register_method("serial", read_serial_space, "spnas.serial:SerialSearch")
-register_method("parallel", read_parallel_space, "spnas.parallel_search:ParallelSearch")
+register_method("spnas_serial", read_serial_space, "spnas.serial:SerialSearch")
+register_method("spnas_parallel", read_parallel_space, "spnas.parallel_search:ParallelSearch")
 register_with_detectron2("spnas.builders")

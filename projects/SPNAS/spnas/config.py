@@ -34,16 +34,16 @@ def add_spnas_config(cfg):
     # Freeze the stem (1), the first stage too (2), ...; 0: nothing.
     cfg.MODEL.SPNAS.FREEZE_AT = 0
 
-    # The searches "serial" and "parallel". Each of SEARCH.GENERATIONS but the first, the start network, has so many
-    # candidates.
+    # The searches "spnas_serial" and "spnas_parallel". Each of SEARCH.GENERATIONS but the first, the start network, has
+    # so many candidates.
     cfg.SEARCH.CHILDREN = 4
     # Iterations that a candidate is trained, with the schedule of SOLVER.
     cfg.SEARCH.CANDIDATE_ITERS = 1000
-    # The search "parallel": output folder of the serial search whose winner gets copies; empty: it is MODEL.SPNAS.CODE
-    # with MODEL.WEIGHTS.
+    # The search "spnas_parallel": output folder of the serial search whose winner gets copies; empty: it is
+    # MODEL.SPNAS.CODE with MODEL.WEIGHTS.
     cfg.SEARCH.SERIAL_OUTPUT = ""
-    # The search "serial". False: no selection; each generation is made from the last candidate before it, whatever its
-    # score: a control.
+    # The search "spnas_serial". False: no selection; each generation is made from the last candidate before it,
+    # whatever its score: a control.
     cfg.SEARCH.SELECT = True
     # How often a morph is drawn in relation to the others; 0: never.
     cfg.SEARCH.MORPHS = CN()

@@ -105,6 +105,11 @@ def mutate(code, weights, rng):
     return rng.choice(draws[name])
 
 
+def children(code):
+    """What each morph can make of a code, in a fixed order."""
+    return [child for draw in _DRAWS.values() for child in draw(code)]
+
+
 def _swaps(code):
     # A boundary moves by "a few blocks".
     return [

@@ -1,20 +1,20 @@
-"""The method "parallel": SP-NAS's second phase (Jiang et al., CVPR 2020), copies beside the stages of a network."""
+"""The method "spnas_parallel": SP-NAS's second phase (Jiang et al., CVPR 2020), copies beside a network's stages."""
 
 import os
 
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
-from detnas.cost.limits import without_latency
+from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 
 from .code import ParallelCode
+from .costs import code_costs
 from .count_searcher import CountSearcher
 from .fit import with_code
-from .limits import SerialLimits
 from .space import ParallelSpace, write_parallel_space
-from .trained import TrainedSearch, check_metric, check_norm, check_objectives
+from .trained import TrainedSearch, check_metric, check_norm
 
 
 class ParallelSearch(TrainedSearch):
@@ -45,11 +45,11 @@ class ParallelSearch(TrainedSearch):
     def read(cls, cfg):
         space = parallel_space(cfg)
         start = ParallelCode(space.serial)
-        limits = SerialLimits(cfg, start)
-        check_objectives(cfg, limits, start)
         search = cfg.SEARCH
+        limits = Limits(space, search.CONSTRAINTS, code_costs(cfg), start)
+        check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
         return space, limits, CountSearcher(
-            start, limits, added_cost(limits, start), children=search.CHILDREN, seed=max(cfg.SEED, 0)
+            start, limits, added_cost(limits.costs, start), children=search.CHILDREN, seed=max(cfg.SEED, 0)
         )
 
     @classmethod
@@ -108,12 +108,12 @@ def parallel_space(cfg):
     return ParallelSpace(code.serial, spnas.BLOCK, spnas.BASE_WIDTH)
 
 
-def added_cost(limits, start):
+def added_cost(costs, start):
     """
     Function code -> multiply-adds of its copies in relation to those of the serial network. Each copy of a stage costs
     as much as the others, so one of each is counted.
     """
-    serial, counts = limits.cost("backbone_flops", start), range(len(start.counts))
+    serial, counts = costs.cost("backbone_flops", start), range(len(start.counts))
     single = [ParallelCode(start.serial, tuple(int(stage == other) for other in counts)) for stage in counts]
-    shares = [limits.cost("backbone_flops", code) / serial - 1 for code in single]
+    shares = [costs.cost("backbone_flops", code) / serial - 1 for code in single]
     return lambda code: sum(count * share for count, share in zip(code.counts, shares))

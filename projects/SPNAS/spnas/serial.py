@@ -1,16 +1,16 @@
-"""The method "serial": SP-NAS's first phase (Jiang et al., CVPR 2020), a serial network that grows by morphs."""
+"""The method "spnas_serial": SP-NAS's first phase (Jiang et al., CVPR 2020), a serial network that grows by morphs."""
 
 import time
 
-from detnas.cost.limits import without_latency
+from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 
 from .code import ParallelCode, SerialCode
-from .limits import SerialLimits
+from .costs import code_costs
 from .reignite import classifier_config, reignite, remove_reignition
 from .searcher import MorphSearcher
 from .space import SerialSpace, write_serial_space
-from .trained import TrainedSearch, check_metric, check_norm, check_objectives
+from .trained import TrainedSearch, check_metric, check_norm
 
 
 class SerialSearch(TrainedSearch):
@@ -40,7 +40,7 @@ class SerialSearch(TrainedSearch):
     @classmethod
     def read(cls, cfg):
         space, start = serial_space(cfg), start_network(cfg)
-        limits = SerialLimits(cfg, start)
+        limits = Limits(space, cfg.SEARCH.CONSTRAINTS, code_costs(cfg), start)
         return space, limits, build_searcher(cfg, space, limits)
 
     @classmethod
@@ -81,7 +81,7 @@ def start_network(cfg):
     if "_" in text:
         raise UserError(
             f'MODEL.SPNAS.CODE "{text}" has copies of stages; a serial search begins without, and SEARCH.METHOD '
-            '"parallel" adds them to its winner'
+            '"spnas_parallel" adds them to its winner'
         )
     return SerialCode.parse(text)
 
@@ -110,7 +110,7 @@ def build_searcher(cfg, space, limits):
         UserError: if an objective is no known cost, or no morph is ever drawn.
     """
     search, start = cfg.SEARCH, start_network(cfg)
-    check_objectives(cfg, limits, start)
+    check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
     if not any(search.MORPHS.values()):
         raise UserError("SEARCH.MORPHS are all 0: no child would differ from its parent")
     if search.ASYNCHRONOUS and search.REIGNITIONS:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from detnas.errors import UserError
 
-from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES, ParallelCode, SerialCode
+from .code import MAX_BLOCKS, MAX_COPIES, MAX_STAGES, MIN_STAGES, ParallelCode, SerialCode
+from .morphs import children
 
 #: fills of a report, the darker the wider: basic blocks grey, bottlenecks blue, ResNeXt's orange
 _FILLS = {
@@ -16,8 +17,21 @@ _FILLS = {
 _DARK = 4
 
 
+class CodeSpace:
+    """What the spaces of both searches share as :class:`detnas.choices.Space`."""
+
+    def format(self, code):
+        return str(code)
+
+    def anchors(self):
+        return {}
+
+    def settings(self, code):
+        return {"MODEL.SPNAS.CODE": str(code)}
+
+
 @dataclass(frozen=True)
-class SerialSpace:
+class SerialSpace(CodeSpace):
     """
     Serial networks of one kind of block and one base width.
 
@@ -34,8 +48,6 @@ class SerialSpace:
     max_blocks: int = MAX_BLOCKS
     max_stages: int = MAX_STAGES
     name = "serial"
-    #: how a config names a network of the space
-    setting = 'MODEL: {SPNAS: {CODE: "%s"}}'
 
     def parse(self, text):
         """
@@ -44,8 +56,10 @@ class SerialSpace:
         """
         return SerialCode.parse(text)
 
-    def format(self, code):
-        return str(code)
+    def neighbours(self, code, rng):
+        """What the morphs make of a code, as far as it is in the space."""
+        found = [child for child in children(code) if child in self]
+        return iter(rng.sample(found, len(found)))
 
     def drawing(self, code):
         """The blocks of a code for a report, see :func:`detnas.report.archs.drawing`."""
@@ -68,7 +82,7 @@ def read_serial_space(header):
 
 
 @dataclass(frozen=True)
-class ParallelSpace:
+class ParallelSpace(CodeSpace):
     """
     A serial network with any number of copies of its stages.
 
@@ -81,7 +95,6 @@ class ParallelSpace:
     block: str
     base_width: int
     name = "parallel"
-    setting = SerialSpace.setting
 
     def parse(self, text):
         """
@@ -93,8 +106,15 @@ class ParallelSpace:
             raise UserError(f'"{text}" is no network of this search, whose serial network is {self.serial}')
         return code
 
-    def format(self, code):
-        return str(code)
+    def neighbours(self, code, rng):
+        """A copy of one stage more or less."""
+        changed = [
+            (*code.counts[:stage], count + step, *code.counts[stage + 1 :])
+            for stage, count in enumerate(code.counts)
+            for step in (-1, 1)
+            if 0 <= count + step <= MAX_COPIES
+        ]
+        return (ParallelCode(code.serial, counts) for counts in rng.sample(changed, len(changed)))
 
     def drawing(self, code):
         """The blocks of the serial network, and below each stage its copies."""

@@ -7,7 +7,7 @@ import os
 
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.load import load_config
+from detnas.config.load import apply_settings, load_config
 from detnas.errors import UserError
 from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
@@ -95,7 +95,7 @@ class TrainedSearch(Method):
             "learning_rate": cfg.SOLVER.BASE_LR,
             "images_per_batch": cfg.SOLVER.IMS_PER_BATCH,
             **{key.lower(): cfg.SEARCH[key] for key in (*_SETTINGS, *self.settings)},
-            **({"latency": self.limits.meter.settings} if self.limits.meter else {}),
+            **self.costs.header(),
         }
 
     def evaluator(self):
@@ -111,7 +111,7 @@ class TrainedSearch(Method):
 
     def on_best(self, candidate):
         cfg = self.config_as_written()
-        cfg.MODEL.SPNAS.CODE = self.space.format(candidate.path)
+        apply_settings(cfg, self.space.settings(candidate.path))
         about = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": BEST_WEIGHTS}
         write_best_config(cfg, self.cfg.OUTPUT_DIR, _ABOUT_BEST.format(code=cfg.MODEL.SPNAS.CODE, **about))
 
@@ -179,17 +179,6 @@ def check_norm(cfg):
         raise UserError(
             "MODEL.SPNAS.NORM FrozenBN: a new block, whose last norm has weight 0, would never learn; use SyncBN or GN"
         )
-
-
-def check_objectives(cfg, limits, start):
-    """
-    Raises:
-        UserError: if an objective is no known cost.
-    """
-    known = limits.costs(start)
-    for name in cfg.SEARCH.OBJECTIVES:
-        if name not in known:
-            raise UserError(f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)}')
 
 
 def scale_iterations(cfg, written):

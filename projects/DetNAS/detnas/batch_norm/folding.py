@@ -8,7 +8,7 @@ from fvcore.nn.precise_bn import BN_MODULE_TYPES
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_weights
 
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import inactive_modules
 
 
 @contextlib.contextmanager
@@ -23,8 +23,7 @@ def folded_batch_norms(model, memory_format=torch.contiguous_format):
         model: in eval mode. Its outputs stay the same up to rounding.
         memory_format: of the folded convs, and so of what they put out.
     """
-    undo, supernet = [], find_supernet(model)
-    unused = {m for op in supernet.unsampled_ops() for m in op.modules()} if supernet is not None else ()
+    undo, unused = [], {m for left_out in inactive_modules(model) for m in left_out.modules()}
     try:
         for module in model.modules():
             if module in unused:

@@ -6,7 +6,7 @@ from detectron2.modeling.proposal_generator import RPN
 from fvcore.nn.precise_bn import BN_MODULE_TYPES
 from torch import nn
 
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import choice_modules
 
 from .recalibration import reset_cycle_norms
 
@@ -45,11 +45,10 @@ class ForwardToLastNorm(nn.Module):
         self._last = self._last or seen[-1:]
 
     def _candidates(self):
-        """Norms outside the supernet, and the supernet as a whole: its last norm is another one for each path."""
-        supernet = find_supernet(self.model)
-        inside = set(supernet.modules()) if supernet is not None else set()
-        norms = [m for m in self.model.modules() if isinstance(m, BN_MODULE_TYPES) and m not in inside]
-        return norms if supernet is None else [*norms, supernet]
+        """Norms outside the choices, and each choice as a whole: its last norm is another one for each candidate."""
+        choices = list(choice_modules(self.model).values())
+        inside = {m for choice in choices for m in choice.modules()}
+        return choices + [m for m in self.model.modules() if isinstance(m, BN_MODULE_TYPES) and m not in inside]
 
 
 def _stop(*_):

@@ -12,7 +12,7 @@ from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
 from detnas.data.fixed_batches import FixedBatches, in_batches
 from detnas.data.mapper import build_recalibration_mapper, is_classifier
 from detnas.errors import UserError
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import inactive_modules
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def recalibrate_bn(model, batches, seed=0):
     (backbone, FPN, heads); ops outside the path stay as they are.
 
     Args:
-        model: a detector or classifier, with the supernet's path set where it has a supernet, or one inside
+        model: a detector or classifier, with a candidate active where it holds several, or one inside
             :class:`detnas.batch_norm.forward_to_last_norm.ForwardToLastNorm`, which is faster. Left in eval mode.
         batches: a list of batches, or another iterable with a length; each a list of dicts with "image" (C, H, W)
             and its labels.
@@ -38,11 +38,9 @@ def recalibrate_bn(model, batches, seed=0):
     """
     model.train()
     reset_cycle_norms(model)
-    supernet = find_supernet(model)
-    if supernet is not None:
-        # update_bn_stats would set the statistics of layers that never ran to zero.
-        for op in supernet.unsampled_ops():
-            op.eval()
+    # update_bn_stats would set the statistics of layers that never ran to zero.
+    for module in inactive_modules(model):
+        module.eval()
     norms = [(m, m.momentum, list(m._forward_pre_hooks)) for m in model.modules() if isinstance(m, BN_MODULE_TYPES)]
     device = next(model.parameters()).device
     try:

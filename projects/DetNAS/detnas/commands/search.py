@@ -11,6 +11,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from detnas.config.load import load_config
+from detnas.cost.costs import all_costs
 from detnas.errors import UserError, user_errors
 from detnas.launch.setup import check_processes, setup
 from detnas.report import plot_search
@@ -88,7 +89,7 @@ def prepare(cfg, args, method, writers=()):
                 writer.put(candidate_values(log, candidate), written)
 
     searcher, generations = method.searcher, cfg.SEARCH.GENERATIONS
-    settings = {"costs": method.costs, "on_candidate": on_candidate, "race": method.race}
+    settings = {"costs": functools.partial(all_costs, method.costs), "on_candidate": on_candidate, "race": method.race}
     if cfg.SEARCH.ASYNCHRONOUS:
         total = sum(map(searcher.size, range(generations)))
         return log, executor, functools.partial(run_asynchronous, searcher, executor, log, total, **settings)

@@ -10,7 +10,7 @@ from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
 from detnas.export.network import network_weights
 from detnas.launch.setup import save_config, setup
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 from detnas.search.method import get_method
 from detnas.training.trainer import build_trainer, lock_output_folder
@@ -37,7 +37,7 @@ def evaluate_only(cfg, args):
     """The results on ``DATASETS.TEST``; of a supernet, those of the paths that are evaluated during its training."""
     model = build_model(cfg)
     load_weights(model, network_weights(args.config_file, cfg, args.opts))
-    if not find_supernet(model):
+    if not is_supernet(model):
         return evaluate(cfg, model)
     evaluation = FixedPathsEvaluation(cfg, model)
     results = evaluation()

@@ -1,4 +1,4 @@
-"""A limit on a cost of a path, as written in a config."""
+"""A limit on a cost of a candidate, as written in a config."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def format_cost(metric, value):
 
 @dataclass(frozen=True)
 class Constraint:
-    """Keep a metric of the path between ``min`` and ``max``, both included."""
+    """Keep a cost of a candidate between ``min`` and ``max``, both included."""
 
     metric: str
     max: float
@@ -57,13 +57,17 @@ class Constraint:
         """Whether a cost is within the limit."""
         return self.min <= value <= self.max
 
-    def check_reachable(self, table):
-        """Raise a UserError if no path of the space of a cost table can meet the constraint."""
-        low, high = table.bounds(self.metric)
+    def excess(self, value) -> float:
+        """By how much a cost is outside the limit; 0 within it."""
+        return max(value - self.max, self.min - value, 0)
+
+    def check_reachable(self, space, bounds):
+        """Raise a UserError if no cost within the bounds of a space, (smallest, largest), meets the constraint."""
+        low, high = bounds
         for wrong, words, limit, bound in (
             (self.max < low, "at most", self.max, f"smallest has {format_cost(self.metric, low)}"),
             (self.min > high, "at least", self.min, f"largest has {format_cost(self.metric, high)}"),
         ):
             if wrong:
                 limit = format_cost(self.metric, limit)
-                raise UserError(f'no path of "{table.space.name}" has {words} {limit} {self.metric}; the {bound}')
+                raise UserError(f'no network of "{space}" has {words} {limit} {self.metric}; the {bound}')

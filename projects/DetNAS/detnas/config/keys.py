@@ -78,8 +78,8 @@ def add_detnas_config(cfg):
     cfg.SUPERNET.EVAL_IMAGES = 500
 
     cfg.SEARCH = CN()
-    # What is searched, and how: "paths", those of a supernet (paper, Sec. 3.2).
-    cfg.SEARCH.METHOD = "paths"
+    # What is searched, and how: "detnas", the paths of a supernet (paper, Sec. 3.2), "spnas_serial", "spnas_parallel".
+    cfg.SEARCH.METHOD = "detnas"
     # Result that is maximised: task/name as the evaluator reports it.
     cfg.SEARCH.METRIC = "bbox/AP"
     # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER"; metrics: backbone_flops (multiply-adds),

@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import functools
 import importlib.util
+import operator
 import os
 
 import yaml
@@ -115,6 +117,14 @@ def _dates_as_text():
         yield
     finally:
         constructors[date] = before
+
+
+def apply_settings(cfg, settings):
+    """Set keys of a config, in place: {key: value}, as :meth:`detnas.choices.Space.settings` gives them."""
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        # Not merge_from_list, which would read an arch of digits as a number.
+        functools.reduce(operator.getitem, sections, cfg)[name] = value
 
 
 def _settings(node, prefix=""):

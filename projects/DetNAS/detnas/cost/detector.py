@@ -5,9 +5,9 @@ from detectron2.modeling import build_backbone, build_model
 from tabulate import tabulate
 
 from detnas.errors import UserError
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import inactive_modules
 
-from .table import count_flops
+from .flops import count_flops
 
 
 def detector_costs(cfg, resolution=(800, 1344)):
@@ -37,10 +37,7 @@ def detector_costs(cfg, resolution=(800, 1344)):
         features = model.backbone(image)
         heads = list(_run_heads(cfg, model, features))
 
-    unused = set()
-    supernet = find_supernet(model)
-    if supernet is not None:
-        unused = {id(p) for op in supernet.unsampled_ops() for p in op.parameters()}
+    unused = {id(p) for module in inactive_modules(model) for p in module.parameters()}
 
     def cost(*modules):
         return {

@@ -11,12 +11,13 @@ from detectron2.utils.file_io import PathManager
 from detnas.errors import UserError
 from detnas.files import write_atomically
 from detnas.modeling.backbone import DetNASSupernet
+from detnas.modeling.choices import activate
 
 
 class LatencyMeter:
     """
-    ``meter(candidate)`` gives the milliseconds of a forward pass of the backbone: the median of repeated runs after a
-    warm-up, on random input, in eval mode.
+    The :class:`detnas.cost.costs.Costs` "latency_ms": ``meter(candidate)``, the milliseconds of a forward pass of the
+    backbone: the median of repeated runs after a warm-up, on random input, in eval mode.
 
     Args:
         space: of the candidates, with ``format``; its text is all that the time depends on beside the candidate.
@@ -43,6 +44,17 @@ class LatencyMeter:
         )
         self.key = f"{space}; {self.settings}"
         self.measured = read_cache(cache).get(self.key, {})
+
+    metrics = ("latency_ms",)
+
+    def cost(self, metric, candidate):
+        return self(candidate)
+
+    def bounds(self, metric):
+        return None
+
+    def header(self):
+        return {"latency": self.settings}
 
     def __call__(self, candidate):
         name = self.space.format(candidate)
@@ -104,7 +116,7 @@ def _networks_of_paths(space):
     supernet = DetNASSupernet(space)
 
     def network(path):
-        supernet.path = path
+        activate(supernet, space, path)
         return supernet
 
     return network

@@ -1,54 +1,23 @@
-"""
-What a path costs. ``flops`` means multiply-adds, everywhere in this project: those of conv and linear layers for one
-image; biases, batch norm, activations and pooling are not counted.
-"""
+"""What a path of a space costs: a table of what every op of every block costs."""
 
-import contextlib
 import dataclasses
 import functools
-from collections import Counter
 from dataclasses import dataclass
 from typing import Tuple
 
 import torch
-from torch import nn
 
 from detnas.modeling.backbone import DetNASSupernet
+from detnas.modeling.choices import activate
 
-
-@contextlib.contextmanager
-def count_flops(model):
-    """
-    Count the multiply-adds of every conv, transposed conv and linear layer that runs inside the context, also on
-    torch's meta device.
-
-    Yields:
-        Counter: module -> multiply-adds, over all its calls.
-    """
-    flops = Counter()
-
-    def count(module, inputs, output):
-        if isinstance(module, nn.Linear):
-            flops[module] += output.numel() * module.in_features
-        else:
-            # A transposed conv multiplies every input value, a conv makes every output value of a whole window.
-            transposed = isinstance(module, nn.ConvTranspose2d)
-            values, channels = (inputs[0], module.out_channels) if transposed else (output, module.in_channels)
-            flops[module] += values.numel() * channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
-
-    counted = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
-    hooks = [module.register_forward_hook(count) for module in counted]
-    try:
-        yield flops
-    finally:
-        for hook in hooks:
-            hook.remove()
+from .detector import detector_costs
+from .flops import count_flops
 
 
 @dataclass(frozen=True)
 class CostTable:
     """
-    Multiply-adds and parameters of every op of every block, so that the cost of a path is a sum.
+    The :class:`detnas.cost.costs.Costs` of what adds up: multiply-adds and parameters of every op of every block.
 
     ``table[metric][block][op]`` and ``stem[metric]``, with "backbone_flops" and "backbone_params" as metrics, and what
     :meth:`with_metric` adds.
@@ -86,9 +55,12 @@ class CostTable:
         """Parameters of the backbone."""
         return self.cost("backbone_params", path)
 
-    def costs(self, path) -> dict:
-        """All metrics of a path."""
-        return {metric: self.cost(metric, path) for metric in self.table}
+    @property
+    def metrics(self):
+        return tuple(self.table)
+
+    def header(self):
+        return {}
 
     def bounds(self, metric) -> Tuple[int, int]:
         """Smallest and largest value over all paths of the space; exact, because blocks add up."""
@@ -103,7 +75,7 @@ def _measure(space, resolution):
         image = torch.empty(1, 3, *resolution)
     with count_flops(supernet) as flops:
         for op in range(len(space.ops)):
-            supernet.path = (op,) * space.num_blocks
+            activate(supernet, space, (op,) * space.num_blocks)
             supernet(image)
     # Every op ran once; the stem ran in every pass.
     for module in supernet.stem.modules():
@@ -119,3 +91,20 @@ def _measure(space, resolution):
         for name, measure in measures.items()
     }
     return CostTable(space, resolution, stem, table)
+
+
+def with_detector(table, cfg, resolution):
+    """
+    A :class:`CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector costs what its
+    backbone costs at the size of its images, and a constant.
+
+    Raises:
+        UserError: if the meta-architecture is none that :func:`detnas.cost.detector.detector_costs` knows.
+    """
+    costs = detector_costs(cfg, resolution)
+    at_size = CostTable.measure(table.space, resolution)
+    for metric in ("flops", "params"):
+        rest = costs["whole"][metric] - costs["backbone"][metric]
+        backbone = at_size.table[f"backbone_{metric}"]
+        table = table.with_metric(f"detector_{metric}", at_size.stem[f"backbone_{metric}"] + rest, backbone)
+    return table

@@ -14,8 +14,8 @@ from tabulate import tabulate
 
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn
-from detnas.modeling.backbone import find_supernet
-from detnas.space import single_op_paths
+from detnas.config.keys import config_space
+from detnas.modeling.choices import activate
 
 from .evaluators import drop_non_finite, evaluate, only_warnings
 from .readiness import kendall_tau, read_evaluations
@@ -32,10 +32,10 @@ def fixed_paths(space, seed, num_random):
         dict: name -> path; "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice;
         of a space with few paths there are fewer.
     """
-    paths = {name.replace(" ", "_").lower(): path for name, path in single_op_paths(space).items()}
+    paths = {name.replace(" ", "_").lower(): path for name, path in space.anchors().items()}
     rng = random.Random(f"fixed paths {seed}")
     for number in range(1, num_random + 1):
-        draws = (space.random_path(rng) for _ in range(_ATTEMPTS))
+        draws = (space.random(rng) for _ in range(_ATTEMPTS))
         path = next((path for path in draws if path not in paths.values()), None)
         if path is None:
             break
@@ -55,8 +55,8 @@ class FixedPathsEvaluation:
     """
 
     def __init__(self, cfg, model):
-        self.cfg, self.model, self.supernet = cfg, model, find_supernet(model)
-        self.paths = fixed_paths(self.supernet.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
+        self.cfg, self.model, self.space = cfg, model, config_space(cfg)
+        self.paths = fixed_paths(self.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
         self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), None
         self.previous_scores = {}  # by the path's name
         # A search takes a single set; of several, the first one counts.
@@ -65,17 +65,17 @@ class FixedPathsEvaluation:
 
     def __call__(self):
         results = {}
-        with _restored_afterwards(self.model, self.supernet):
+        with _restored_afterwards(self.model):
             if self.batches is None:
                 # Detectron2's mapper speaks of augmentations used in training, where nothing is augmented.
                 with only_warnings("detectron2"):
                     self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
-                self.supernet.path = path
+                activate(self.model, self.space, path)
                 with only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators"):
                     recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
                     results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
-                logger.info(f"path {self.supernet.space.format(path)} ({name}): {_short(results[name])}")
+                logger.info(f"path {self.space.format(path)} ({name}): {_short(results[name])}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results
 
     def scores(self, flat):
@@ -101,7 +101,7 @@ class FixedPathsEvaluation:
 
     def table(self, results):
         """The main figures that a call has given as text, a row for each path."""
-        arch = self.supernet.space.format
+        arch = self.space.format
         rows = [{"path": name, "arch": arch(path), **_figures(results[name])} for name, path in self.paths.items()]
         return tabulate(rows, headers="keys", floatfmt=".2f")
 
@@ -132,11 +132,10 @@ class FixedPathsEvalHook(hooks.EvalHook):
 
 
 @contextlib.contextmanager
-def _restored_afterwards(model, supernet):
+def _restored_afterwards(model):
     """Restore path, buffers, modes and counters of the model and the random state at the end of the block."""
-    path = supernet.path
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    # Modes, and what modules count on the side, such as RetinaNet's loss_normalizer.
+    # Modes, choices, and what modules count on the side, such as RetinaNet's loss_normalizer.
     numbers = [(module, _numbers(module)) for module in model.modules()]
     device = next(model.parameters()).device
     states = random.getstate(), np.random.get_state()
@@ -146,7 +145,6 @@ def _restored_afterwards(model, supernet):
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        supernet.path = path
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 
 from detnas.batch_norm.recalibration import reset_cycle_norms
-from detnas.config.load import without_unused
+from detnas.config.load import apply_settings, without_unused
 from detnas.cost.latency import processor, read_cache, update_cache
 from detnas.errors import UserError
 
@@ -94,7 +94,7 @@ class DetectorMeter:
 
     def _export(self, path):
         cfg = self.cfg.clone()
-        cfg.MODEL.DETNAS.ARCH = self.space.format(path)
+        apply_settings(cfg, self.space.settings(path))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = build_model(cfg).eval().requires_grad_(False)

@@ -10,9 +10,9 @@ import torch
 from detectron2.modeling import build_backbone
 
 from detnas.cost.latency import read_cache, update_cache
+from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.evaluation.readiness import kendall_tau
-from detnas.modeling.backbone import find_supernet
-from detnas.space import single_op_paths
+from detnas.modeling.choices import choice_modules
 from detnas.zoo import SUPERNET
 
 from .detector_latency import DetectorMeter, median_times
@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class ForetoldLatency:
     """
-    Milliseconds of detectors: ``constant``, and ``table[block][op]`` for each block.
+    The :class:`detnas.cost.costs.Costs` "detector_latency_ms", milliseconds of detectors: ``constant``, and
+    ``table[block][op]`` for each block.
 
     Args:
         meter: what measures a detector.
@@ -47,6 +48,17 @@ class ForetoldLatency:
     meter: DetectorMeter
     words: str = ""
     others: dict = dataclasses.field(default_factory=dict)
+
+    metrics = (DETECTOR_LATENCY,)
+
+    def cost(self, metric, path):
+        return self(path)
+
+    def bounds(self, metric):
+        return self.constant + sum(map(min, self.table)), self.constant + sum(map(max, self.table))
+
+    def header(self):
+        return {"detector_latency": self.words}
 
     def __call__(self, path):
         return self.constant + sum(ops[op] for ops, op in zip(self.table, path))
@@ -114,11 +126,11 @@ def how_well(foretold, measured):
 
 def _networks(space, rng):
     """Paths to fit, and others, all of them different; fewer where the space has no more."""
-    paths = dict.fromkeys(single_op_paths(space).values())
+    paths = dict.fromkeys(space.anchors().values())
     first = len(paths)
     for _ in range(100):
         if len(paths) < first + FITTED + HELD_OUT:
-            paths[space.random_path(rng)] = None
+            paths[space.random(rng)] = None
     paths = list(paths)
     return paths[: first + FITTED], paths[first + FITTED :]
 
@@ -162,13 +174,12 @@ def _blocks(meter):
     cfg = meter.cfg.clone()
     cfg.MODEL.DETNAS.ARCH = SUPERNET
     backbone = build_backbone(cfg).eval().requires_grad_(False)
-    supernet, sizes = find_supernet(backbone), []
+    blocks, sizes = list(choice_modules(backbone).values()), []
     hooks = [
-        block.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape)))
-        for block in supernet.choice_blocks()
+        block.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape))) for block in blocks
     ]
     divisor = max(backbone.size_divisibility, 1)
     backbone(torch.zeros(1, 3, *(-(-side // divisor) * divisor for side in meter.resolution)))
     for hook in hooks:
         hook.remove()
-    return [list(block) for block in supernet.choice_blocks()], sizes
+    return [list(block) for block in blocks], sizes

@@ -12,6 +12,7 @@ from detnas.space import get_space
 from detnas.zoo import resolve_arch
 
 from .blocks import NORMS, SHUFFLES, ShuffleUnit, init_conv
+from .choices import ChoiceBlock
 
 #: buffer that says for which channel split the weights are, as an index into SHUFFLES
 SHUFFLE_KEY = "split"
@@ -134,20 +135,11 @@ class DetNASNet(Backbone):
         }
 
 
-class ChoiceBlock(nn.ModuleList):
-    """All ops of one block; ``choice`` says which one runs."""
-
-    choice = 0
-
-    def forward(self, x):
-        return self[self.choice](x)
-
-
 class DetNASSupernet(DetNASNet):
     """
-    All paths of a space with shared weights (paper, Sec. 3.2). It runs the path it is set to, all first ops at first:
+    All paths of a space with shared weights (paper, Sec. 3.2). It runs one of them, all first ops until
 
-        supernet.path = (2, 1, 2, 0, ...)
+        activate(supernet, space, (2, 1, 2, 0, ...))
 
     Detectors, FPN and counters around it stay as they are. Args as of :class:`DetNASNet`, without a path.
     """
@@ -172,32 +164,14 @@ class DetNASSupernet(DetNASNet):
         return args
 
     def _make_block(self, spec):
-        return ChoiceBlock(ShuffleUnit(spec, op, self.norm, self.shuffle) for op in self.space.ops)
+        ops = (ShuffleUnit(spec, op, self.norm, self.shuffle) for op in self.space.ops)
+        return ChoiceBlock(self.space.choices[spec.index], ops)
 
     @property
     def path(self):
-        """Op index of every block; setting it selects what runs.
-
-        Raises:
-            UserError: if the path does not fit the space.
-        """
-        return self._path
-
-    @path.setter
-    def path(self, path):
-        self._path = self.space.check(path)
-        for block, op in zip(self.choice_blocks(), self._path):
-            block.choice = op
+        """Op index of every block as it runs now."""
+        return tuple(block.choice for block in self.choice_blocks())
 
     def choice_blocks(self):
-        """The :class:`ChoiceBlock` of every block, in network order."""
-        return [block for k in range(len(self.space.stage_depths)) for block in getattr(self, f"stage{k + 1}")]
-
-    def unsampled_ops(self):
-        """The modules that the current path leaves out."""
-        return [op for block in self.choice_blocks() for i, op in enumerate(block) if i != block.choice]
-
-
-def find_supernet(model):
-    """The :class:`DetNASSupernet` inside a model, whatever wraps it (DDP, FPN, detector), or None."""
-    return next((m for m in model.modules() if isinstance(m, DetNASSupernet)), None)
+        """The :class:`detnas.modeling.choices.ChoiceBlock` of every block, in network order."""
+        return [block for name in self._out_feature_strides for block in getattr(self, name)]

@@ -1,9 +1,8 @@
-"""State dicts: reading, checking, and cutting a path out of a supernet's."""
+"""State dicts: reading and checking."""
 
 import logging
 import os
 import pickle
-import re
 import warnings
 
 import torch
@@ -19,61 +18,6 @@ logger = logging.getLogger(__name__)
 BODY = "backbone.bottom_up."
 #: parts of the classifier that a detector has no use for
 _CLASSIFIER_TAIL = ("backbone.last.", "linear.")
-
-
-def select_path(state_dict, space, path):
-    """
-    Weights of one path of a supernet, under the names of a :class:`DetNASNet`.
-
-    Args:
-        state_dict: of a :class:`DetNASSupernet` or of any model that holds one.
-        space: its :class:`detnas.space.SearchSpace`.
-        path: op indices.
-
-    Returns:
-        new dict; keys outside the blocks stay as they are.
-    """
-    choice = _choices(space, path)
-    selected = {}
-    for key, value in state_dict.items():
-        match = re.fullmatch(r"(|.*\.)(stage\d+\.\d+)\.(\d+)\.(.*)", key)
-        if match is None:
-            selected[key] = value
-        elif choice[match[2]] == int(match[3]):
-            selected[f"{match[1]}{match[2]}.{match[4]}"] = value
-    return selected
-
-
-def insert_path(supernet_state_dict, state_dict, space, path):
-    """
-    The reverse of :func:`select_path`: put a single network's weights into a path of a supernet.
-
-    Args:
-        supernet_state_dict: of a :class:`DetNASSupernet`, or of any model that holds one.
-        state_dict: of the same model with a :class:`DetNASNet` in its place.
-        space: the :class:`detnas.space.SearchSpace` of both.
-        path: op indices.
-
-    Returns:
-        new dict; what the path leaves out is the supernet's.
-
-    Raises:
-        UserError: if a name or a shape does not fit; the first one is named.
-    """
-    choice = _choices(space, path)
-    inserted = dict(supernet_state_dict)
-    for key, value in state_dict.items():
-        match = re.fullmatch(r"(|.*\.)(stage\d+\.\d+)\.(.*)", key)
-        if match:
-            key = f"{match[1]}{match[2]}.{choice.get(match[2])}.{match[3]}"
-        if key not in inserted or inserted[key].shape != value.shape:
-            raise UserError(f"{key} {tuple(value.shape)} does not fit into the supernet")
-        inserted[key] = value
-    return inserted
-
-
-def _choices(space, path):
-    return {f"stage{b.stage}.{b.position}": op for b, op in zip(space.blocks(), space.check(path))}
 
 
 def read_checkpoint(path):

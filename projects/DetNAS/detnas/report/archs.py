@@ -9,10 +9,10 @@ from matplotlib.patches import Patch, Rectangle
 
 from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_single_arch
-from detnas.space import SPACES, get_space
+from detnas.space import OP_COLOURS, SPACES, get_space
 from detnas.zoo import PUBLISHED
 
-from .style import OP_COLOURS, figure, readable
+from .style import figure, readable
 
 #: width of the gap between two stages, in blocks
 GAP = 0.6
@@ -62,40 +62,15 @@ def _named_arch(word, space):
         raise UserError(f'arch "{word}": {e}') from None
 
 
-def can_draw(space):
-    """Whether candidates of a space are rows of blocks."""
-    return hasattr(space, "drawing") or bool(getattr(space, "ops", None) and hasattr(space, "blocks"))
-
-
-def drawing(space, path):
-    """
-    A candidate as blocks.
-
-    Args:
-        space: a :class:`detnas.SearchSpace`, or any with such a function of its own, ``drawing(path)``.
-
-    Returns:
-        list of stages, each a list of lines that lie beside each other, each a list of blocks: (text, fill, colour of
-        the text, entry of the legend).
-    """
-    if hasattr(space, "drawing"):
-        return space.drawing(path)
-    stages = [[[]] for _ in space.stage_depths]
-    for block in space.blocks():
-        op = path[block.index]
-        stages[block.stage - 1][0].append((str(op), *OP_COLOURS[space.ops[op]], space.ops[op]))
-    return stages
-
-
 def plot_archs(archs, *files):
     """
     Draw block patterns under each other, stages under stages, into files.
 
     Args:
-        archs: list of (label, space, path), see :func:`drawing`.
+        archs: list of (label, space, path), see :meth:`detnas.choices.Space.drawing`.
         files: of PathManager; the ending says the format (png, svg, pdf).
     """
-    drawn = [(label, drawing(space, path)) for label, space, path in archs]
+    drawn = [(label, space.drawing(path)) for label, space, path in archs]
     widths = [[max(map(len, lines)) for lines in stages] for _, stages in drawn]
     depths = [max(d) for d in itertools.zip_longest(*widths, fillvalue=0)]
     # Lines of one arch stand near each other, archs apart.

@@ -14,14 +14,15 @@ from detectron2.utils.file_io import PathManager
 from detnas.errors import UserError
 from detnas.search.candidate import by_score
 from detnas.search.pareto import front_of
+from detnas.space import OP_COLOURS, SearchSpace
 from detnas.zoo import PUBLISHED
 
-from .archs import can_draw, drawing, plot_archs, plot_frequencies
+from .archs import plot_archs, plot_frequencies
 from .curves import FIGURES, cost_label, default_cost, front_costs, plot_search
 from .descent import descent, has_one_start, plot_descent
 from .searches import (band, best_so_far, generation_means, group_searches, metric_name, shown_costs, top_count,
                        top_means, top_so_far)
-from .style import OP_COLOURS, SEARCH_COLOURS
+from .style import SEARCH_COLOURS
 
 #: candidates in the pictures of the best
 TOP = 10
@@ -64,8 +65,8 @@ def _search(label, log, group, count):
         "metric": metric_name(log),
         "header": log.header,
         **_blocks(log.space),
-        "drawings": {log.space.format(c.path): drawing(log.space, c.path) for c in history if _is_drawn(log.space)},
-        "setting": getattr(log.space, "setting", "%s"),
+        "drawings": {log.space.format(c.path): log.space.drawing(c.path) for c in history if _is_drawn(log.space)},
+        "setting": " ".join(f'{key} "%s"' for c in history[:1] for key in log.space.settings(c.path)) or "%s",
         "oneStart": has_one_start(log),
         "descent": [number[c.path] for c in descent(log)],
         "events": [{**event, "generation": event["generation"] + 1} for event in log.events()],
@@ -135,7 +136,6 @@ def write_page(logs, file):
 def write_figures(logs, folder):
     """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
     tops = [(group.label, *_top(group)) for group in group_searches(logs)]
-    tops = [(label, log, best) for label, log, best in tops if can_draw(log.space)]
     archs = [
         (f"{log.space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", log.space, path)
         for label, log, best in tops
@@ -163,12 +163,12 @@ def write_figures(logs, folder):
 
 
 def _is_drawn(space):
-    return hasattr(space, "drawing")
+    return not isinstance(space, SearchSpace)
 
 
 def _blocks(space):
     """What is needed to draw a candidate as blocks with ops; nothing of it where it is made of something else."""
-    has_blocks = hasattr(space, "blocks")
+    has_blocks = isinstance(space, SearchSpace)
     return {"depths": space.stage_depths if has_blocks else (), "ops": space.ops if has_blocks else ()}
 
 

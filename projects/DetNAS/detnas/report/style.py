@@ -11,14 +11,6 @@ from detnas.errors import UserError
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the backend is chosen
 
-#: op -> fill, text on it: the larger the kernel the darker the blue; the other kind of block is orange
-OP_COLOURS = {
-    "shufflenet_1x1": ("#eef2f5", "#14304a"),
-    "shufflenet_3x3": ("#c6dcec", "#14304a"),
-    "shufflenet_5x5": ("#72aad3", "#0c2438"),
-    "shufflenet_7x7": ("#22639f", "#ffffff"),
-    "xception_3x3": ("#efa537", "#3a2500"),
-}
 #: of searches, on white and on dark ground (Okabe and Ito, made lighter for the latter)
 SEARCH_COLOURS = [
     ("#0072b2", "#5ab4f0"),

@@ -3,4 +3,4 @@
 from .method import register_method
 from .spaces import read_path_space
 
-register_method("paths", read_path_space, "detnas.search.paths:PathSearch")
+register_method("detnas", read_path_space, "detnas.search.paths:PathSearch")

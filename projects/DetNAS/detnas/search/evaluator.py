@@ -13,13 +13,14 @@ from detectron2.modeling import build_model
 from detnas.batch_norm.folding import folded_batch_norms
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, reset_cycle_norms
+from detnas.config.keys import config_space
 from detnas.data.datasets import register_dataset
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
-from detnas.modeling.backbone import find_supernet
-from detnas.modeling.weights import load_weights, select_path
+from detnas.modeling.choices import activate, is_supernet, state_of
+from detnas.modeling.weights import load_weights
 
 from .executor import LOOKS
 from .racing import rung_sizes
@@ -47,11 +48,10 @@ class CandidateEvaluator:
         if len(cfg.DATASETS.TEST) != 1:
             raise UserError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
         self.autocast = _autocast(cfg)
-        self.seed = max(cfg.SEED, 0)
+        self.cfg, self.space, self.seed = cfg, config_space(cfg), max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
-        self.supernet = find_supernet(self.model)
-        if self.supernet is None:
+        if not is_supernet(self.model):
             raise UserError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
         if weights is not None:
             load_weights(self.model, weights)
@@ -62,37 +62,53 @@ class CandidateEvaluator:
             self.model.to(memory_format=torch.channels_last)
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         with only_warnings("detectron2"):
-            self.recalibration = build_recalibration_batches(cfg) if recalibrate else None
-            self.held_out = self.read_held_out(cfg)
+            self.recalibrates, self.batches = recalibrate, {}  # size -> recalibration and held-out batches
+            # Before a candidate is evaluated: what is wrong with the data is told at the start.
+            self.take_batches(cfg.INPUT.MIN_SIZE_TEST)
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path, parents=()):
         # The supernet has the weights of every path, whatever it was made from.
-        self.supernet.path = path
         with only_warnings("detectron2", "fvcore"):
+            self.activate(path)
             self.recalibrate()
             self.predict()
             return self.score()
 
-    def read_held_out(self, cfg):
-        """The batches of held-out images."""
-        return build_held_out_batches(cfg, self.model)
+    def activate(self, path):
+        """Let the model run as a path, on images of its size."""
+        activate(self.model, self.space, path)
+        self.take_batches(self.space.settings(path).get("INPUT.MIN_SIZE_TEST", self.cfg.INPUT.MIN_SIZE_TEST))
+
+    def take_batches(self, size):
+        """Recalibrate with, and predict on, images whose shorter side has ``size`` pixels, each read once."""
+        if size not in self.batches:
+            cfg = self.cfg.clone()
+            cfg.defrost()
+            cfg.INPUT.MIN_SIZE_TEST = size
+            recalibration = build_recalibration_batches(cfg) if self.recalibrates else None
+            self.batches[size] = recalibration, self.read_held_out(cfg)
+        self.recalibration, self.held_out = self.batches[size]
 
     def recalibrate(self):
-        """Give the path its own batch-norm statistics."""
+        """Give the active path its own batch-norm statistics."""
         if self.recalibration is not None:
             with self.autocast():
                 recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
+
+    def read_held_out(self, cfg):
+        """The batches of held-out images."""
+        return build_held_out_batches(cfg, self.model)
 
     def inherit(self, path):
         """
         The state dict of a path as a network of its own: with the supernet's weights and the batch-norm statistics that
         ``evaluator(path)`` judges it by.
         """
-        self.supernet.path = path
         with only_warnings("detectron2", "fvcore"):
+            self.activate(path)
             self.recalibrate()
-        return select_path(self.model.state_dict(), self.supernet.space, path)
+        return state_of(self.model, self.space, path)
 
     def predict(self):
         """Collect the detections, or classes, of the held-out images."""
@@ -135,10 +151,10 @@ class RacedEvaluator(CandidateEvaluator):
         return [build_held_out_batches(cfg, self.model, rung, len(rung) / len(dicts)) for rung in rungs]
 
     def __call__(self, path, parents=(), to_beat=()):
-        self.supernet.path = path
         self.metric.reset()
         looks = []
         with only_warnings("detectron2", "fvcore"):
+            self.activate(path)
             self.recalibrate()
             for rung, end, least in itertools.zip_longest(self.held_out, self.ends, to_beat):
                 self.collect(rung)

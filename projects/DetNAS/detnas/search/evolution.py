@@ -7,16 +7,6 @@ from detnas.errors import UserError
 from .proposals import PathProposer, best_first
 
 
-def mutate(path, prob, num_ops, rng):
-    """Draw each op anew with probability ``prob``."""
-    return tuple(rng.randrange(num_ops) if rng.random() < prob else op for op in path)
-
-
-def cross(a, b, rng):
-    """Take each op from either parent by a fair coin."""
-    return tuple(rng.choice(pair) for pair in zip(a, b))
-
-
 @dataclass(frozen=True)
 class Searcher(PathProposer):
     """
@@ -25,7 +15,7 @@ class Searcher(PathProposer):
     Args:
         num_parents: the best so far, from which children are made.
         num_mutate, num_cross: children by mutation and by crossover; the rest is drawn at random.
-        mutate_prob: per block.
+        mutate_prob: per place.
 
     Raises:
         UserError: if there are more children than places in a generation.
@@ -66,8 +56,8 @@ class Searcher(PathProposer):
 
     def _mutant(self, parents, rng):
         parent = rng.choice(parents)
-        return mutate(parent, self.mutate_prob, len(self.space.ops), rng), (parent,)
+        return self.space.mutate(parent, self.mutate_prob, rng), (parent,)
 
     def _crossed(self, parents, rng):
         pair = rng.sample(parents, 2)
-        return cross(*pair, rng), tuple(pair)
+        return self.space.cross(*pair, rng), tuple(pair)

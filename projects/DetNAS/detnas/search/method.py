@@ -7,8 +7,7 @@ import importlib
 
 from detnas.errors import UserError
 
-#: of logs from before there was a choice
-DEFAULT = "paths"
+DEFAULT = "detnas"
 _methods = {}
 
 
@@ -25,7 +24,8 @@ class Method:
         UserError: whatever can be known to be wrong before the first candidate is evaluated.
 
     Attributes:
-        space: of the candidates, with ``name``, ``parse(text)`` -> candidate and ``format(candidate)`` -> text.
+        space: a :class:`detnas.choices.Space` of the candidates.
+        costs: a :class:`detnas.cost.costs.Costs` of them, kept in the log.
         searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``size(generation)``, and
             ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
         race: a :class:`detnas.search.racing.Race`; None where every candidate is evaluated to the end.
@@ -43,10 +43,6 @@ class Method:
         Raises:
             UserError: if ``search_net.py`` will refuse the config.
         """
-
-    def costs(self, candidate):
-        """What a candidate costs: name -> number, kept in the log."""
-        return {}
 
     def header(self):
         """The settings that make two searches the same one, as JSON; with the method's and the space's name."""

@@ -1,4 +1,4 @@
-"""The method "paths": DetNAS's third step (paper, Sec. 3.2), the best path of a trained supernet."""
+"""The method "detnas": DetNAS's third step (paper, Sec. 3.2), the best path of a trained supernet."""
 
 import functools
 import json
@@ -9,18 +9,16 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
-from detnas.config.load import load_config
-from detnas.cost.limits import Limits, without_latency
+from detnas.config.load import apply_settings, load_config
+from detnas.cost.limits import DETECTOR_LATENCY, without_latency
 from detnas.data.mapper import is_classifier
 from detnas.data.standard import TEST_SETS
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
-from detnas.export.foretold_latency import foretell_latency
 from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
 from detnas.modeling.weights import load_weights
-from detnas.space import single_op_paths
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
@@ -31,6 +29,7 @@ from .method import Method
 from .racing import build_race
 from .searchers import DEFAULT, build_searcher
 from .spaces import write_path_space
+from .supernet_costs import supernet_limits
 from .tables import first_cost, metrics_table, pareto_front
 from .winner import write_best_config, write_best_weights
 
@@ -96,7 +95,7 @@ class PathSearch(Method):
 
     def _write_config(self, candidate, folder, name):
         cfg = load_config(self.args.config_file, self.args.opts)
-        cfg.MODEL.DETNAS.ARCH = self.space.format(candidate.path)
+        apply_settings(cfg, self.space.settings(candidate.path))
         about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=f"{name}.pth")
         write_best_config(cfg, folder, about, name)
 
@@ -113,8 +112,8 @@ class PathSearch(Method):
         winners = choose_winners(pareto_front(log, costs), costs, count)
         files = write_front_winners(log, winners, self._write_config, state_of) if winners else []
         lines = [*self._result(log), *describe_winners(winners, files, self.cfg.SEARCH.METRIC, costs)]
-        if self.limits.foretold:
-            lines += self.limits.foretold.describe(dict.fromkeys(c.path for c in [log.best()[0], *winners]))
+        for predictor in self.costs.parts_of(DETECTOR_LATENCY):
+            lines += predictor.describe(dict.fromkeys(c.path for c in [log.best()[0], *winners]))
         return lines
 
     def _result(self, log):
@@ -153,7 +152,7 @@ def _read_settings(cfg):
     """Limits, first paths and searcher of a config; raises what is wrong with it."""
     check_metric(cfg)
     build_race(cfg)
-    limits = Limits(cfg, config_space(cfg), foretell_latency)
+    limits = supernet_limits(cfg)
     initial = initial_paths(cfg, limits)
     return limits, initial, build_searcher(cfg, limits, initial)
 
@@ -200,7 +199,7 @@ def initial_paths(cfg, limits):
     for word in cfg.SEARCH.INITIAL:
         if not isinstance(word, str):
             raise UserError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
-        named = single_op_paths(space) if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
+        named = space.anchors() if word == UNIFORM_OPS else {word: read_arch(word, space, "SEARCH.INITIAL")}
         found.update({name: path for name, path in named.items() if path not in found.values()})
     legal = {name: path for name, path in found.items() if limits(path)}
     if len(legal) < len(found):
@@ -235,6 +234,5 @@ def path_header(cfg, limits, weights, initial=None):
         **({key.lower(): cfg.SEARCH[key] for key in _RACE} if cfg.SEARCH.RACING else {}),
         **({"searcher": cfg.SEARCH.SEARCHER} if cfg.SEARCH.SEARCHER != DEFAULT else {}),
         **({"initial": {name: limits.space.format(path) for name, path in initial.items()}} if initial else {}),
-        **({"latency": limits.meter.settings} if limits.meter else {}),
-        **({"detector_latency": limits.foretold.words} if limits.foretold else {}),
+        **limits.costs.header(),
     }

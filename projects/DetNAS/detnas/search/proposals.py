@@ -1,12 +1,11 @@
 """What every searcher of paths does: only new and legal ones, what is known first, a bounded number of draws."""
 
 import heapq
-import itertools
 import random
 from dataclasses import dataclass
 from typing import Callable, Optional, Tuple
 
-from detnas.space import SearchSpace
+from detnas.choices import ChoiceSpace
 
 from .candidate import by_score
 
@@ -28,7 +27,7 @@ class PathProposer:
     :meth:`propose_next` how paths are made from candidates; what these do not find is drawn at random.
 
     Args:
-        space: the search space.
+        space: a :class:`detnas.choices.ChoiceSpace`.
         is_legal: path -> bool, whether a path meets the constraints.
         population: paths per generation.
         seed: of all random draws.
@@ -37,7 +36,7 @@ class PathProposer:
         repair: (path, rng) -> a path near it that may be legal; where legal paths are too rare to be drawn.
     """
 
-    space: SearchSpace
+    space: ChoiceSpace
     is_legal: Callable
     population: int = 50
     seed: int = 0
@@ -118,11 +117,11 @@ class PathProposer:
     def _fill_at_random(self, found, total, rng):
         """Until ``total`` are found: by drawing; by repairing what is drawn; by going through a space that is small."""
         space = self.space
-        found.draw(total - len(found.paths), lambda: (space.random_path(rng), ()))
+        found.draw(total - len(found.paths), lambda: (space.random(rng), ()))
         if len(found.paths) < total and self.repair:
-            found.draw(total - len(found.paths), lambda: (self.repair(space.random_path(rng), rng), ()))
-        if len(found.paths) < total and len(space.ops) ** space.num_blocks <= ENUMERABLE:
-            paths = list(itertools.product(range(len(space.ops)), repeat=space.num_blocks))
+            found.draw(total - len(found.paths), lambda: (self.repair(space.random(rng), rng), ()))
+        if len(found.paths) < total and space.size <= ENUMERABLE:
+            paths = list(space.all())
             rng.shuffle(paths)
             for path in paths:
                 if len(found.paths) == total:

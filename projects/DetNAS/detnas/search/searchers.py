@@ -1,5 +1,6 @@
 """The searcher that a config asks for."""
 
+from detnas.cost.limits import check_costs
 from detnas.errors import UserError
 
 from .evolution import Searcher
@@ -16,27 +17,21 @@ def build_searcher(cfg, limits, initial=None):
     """
     Args:
         cfg: a supernet's config.
-        limits: a :class:`detnas.cost.limits.Limits`.
+        limits: a :class:`detnas.cost.limits.Limits` of a :class:`detnas.choices.ChoiceSpace`.
         initial: of :func:`initial_paths`; None: the first generation is random.
 
     Raises:
         UserError: if an objective is no known cost, the searcher takes none, or the numbers do not fit.
     """
-    search, space = cfg.SEARCH, limits.space
+    search = cfg.SEARCH
     if search.OBJECTIVES and search.SEARCHER != DEFAULT:
         raise UserError(
             f'SEARCH.SEARCHER "{search.SEARCHER}" goes by the score alone; SEARCH.OBJECTIVES '
             f'{list(search.OBJECTIVES)} need "{DEFAULT}"'
         )
-    known = limits.costs((0,) * space.num_blocks) if search.OBJECTIVES else {}
-    for name in search.OBJECTIVES:
-        if name not in known:
-            raise UserError(
-                f'SEARCH.OBJECTIVES: unknown cost "{name}"; there are: {", ".join(known)} '
-                "(latency_ms with a limit on it in SEARCH.CONSTRAINTS)"
-            )
+    check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
     return _SEARCHERS[search.SEARCHER](
-        space,
+        limits.space,
         limits,
         population=search.POPULATION,
         num_parents=search.NUM_PARENTS,

@@ -36,7 +36,7 @@ class SurrogateSearcher(Searcher):
         for _ in range(self.surplus):
             before = len(pool.paths)
             super().propose(pool, scored, rng)
-            pool.draw(self.population // 4, lambda: (self.space.random_path(rng), ()))
+            pool.draw(self.population // 4, lambda: (self.space.random(rng), ()))
             if len(pool.paths) == before:
                 break
         if not pool.paths:
@@ -49,4 +49,4 @@ class SurrogateSearcher(Searcher):
 
     def promise(self, known, scores, paths):
         """(paths,): how high the score of each path may be, by the scores of known ones."""
-        return sum(GaussianProcess(known, scores).predict(paths))
+        return sum(GaussianProcess(self.space, known, scores).predict(paths))

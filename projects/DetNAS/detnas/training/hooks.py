@@ -82,13 +82,13 @@ class DivergenceHandler:
     closer look; ``--resume`` starts from the last checkpoint before it.
     """
 
-    def __init__(self, checkpointer, optimizer, supernet):
-        self.checkpointer, self.optimizer, self.supernet = checkpointer, optimizer, supernet
+    def __init__(self, checkpointer, optimizer, path_sampling=None):
+        self.checkpointer, self.optimizer, self.path_sampling = checkpointer, optimizer, path_sampling
 
     def __call__(self, losses):
         trainer, rate = self.checkpointer.checkpointables["trainer"], self.optimizer.param_groups[0]["lr"]
         self._save(trainer.iter)
-        path = f", path {self.supernet.space.format(self.supernet.path)}" if self.supernet else ""
+        path = f", path {self.path_sampling.text}" if self.path_sampling else ""
         raise SystemExit(
             f"error: a loss is not finite at iteration {trainer.iter}{path}, learning rate {rate:.4g}: "
             + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())

@@ -32,12 +32,12 @@ class ProgressLine(HookBase):
 
     Args:
         images: images per iteration, over all processes.
-        supernet: of which the path is said; None if there is none.
+        path_sampling: the :class:`detnas.training.sampling.PathSamplingHook` whose path is said; None without one.
         on_cpu: whether to say, once, what makes a slow step smaller.
     """
 
-    def __init__(self, images, supernet=None, on_cpu=False):
-        self.images, self.supernet, self.on_cpu = images, supernet, on_cpu
+    def __init__(self, images, path_sampling=None, on_cpu=False):
+        self.images, self.path_sampling, self.on_cpu = images, path_sampling, on_cpu
         self.said = self.began = 0.0
 
     def before_step(self):
@@ -62,8 +62,8 @@ class ProgressLine(HookBase):
         histories, total = storage.histories(), self.trainer.max_iter
         losses = {name: history.median(WINDOW) for name, history in histories.items() if "loss" in name}
         words = [f"iteration {number}/{total}"]
-        if self.supernet is not None:
-            words.append(f"path {self.supernet.space.format(self.supernet.path)}")
+        if self.path_sampling is not None:
+            words.append(f"path {self.path_sampling.text}")
         parts = [f"{name.removeprefix('loss_')} {loss:.3g}" for name, loss in losses.items() if name != "total_loss"]
         words.append(f"loss {losses['total_loss']:.4g}" + (f" ({', '.join(parts)})" if len(parts) > 1 else ""))
         if "time" in histories:

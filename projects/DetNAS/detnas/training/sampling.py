@@ -6,7 +6,7 @@ from detectron2.engine import HookBase
 
 from detnas.cost.table import CostTable
 from detnas.errors import UserError
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import activate
 
 #: paths drawn to see how the multiply-adds of a space are spread
 _PATHS = 20_000
@@ -21,7 +21,7 @@ class UniformSampler:
         self.space, self.seed = space, seed
 
     def __call__(self, iteration):
-        return self.space.random_path(random.Random(f"path {self.seed} {iteration}"))
+        return self.space.random(random.Random(f"path {self.seed} {iteration}"))
 
 
 class BalancedSampler:
@@ -42,7 +42,7 @@ class BalancedSampler:
         self.space, self.seed, self.bins = space, seed, bins
         self._cost = CostTable.measure(space).flops
         rng = random.Random("paths of a space")
-        costs = sorted(self._cost(space.random_path(rng)) for _ in range(_PATHS))
+        costs = sorted(self._cost(space.random(rng)) for _ in range(_PATHS))
         tail = _PATHS // 1000
         self.low, self.high = flops or (costs[tail], costs[-tail])
         counts = [0] * bins
@@ -64,7 +64,7 @@ class BalancedSampler:
         rng = random.Random(f"path {self.seed} {iteration}")
         wanted = rng.randrange(self.bins)
         for _ in range(_ATTEMPTS):
-            path = self.space.random_path(rng)
+            path = self.space.random(rng)
             cost = self._cost(path)
             if self.low <= cost < self.high and self._bin(cost) == wanted:
                 return path
@@ -74,18 +74,19 @@ class BalancedSampler:
 class FairSampler:
     """
     Path of a pass, such that as many passes in a row as a block has ops train each op of each block once (Chu et al.,
-    FairNAS, Sec. 3.3). With that many ``parts``, passes of an iteration, they share one update, as there. A function
-    of (seed, iteration, part) alone.
+    FairNAS, Sec. 3.3). With that many ``parts``, passes of an iteration, they share one update, as there. A place with
+    fewer values than another has some of them again. A function of (seed, iteration, part) alone.
     """
 
     def __init__(self, space, seed, parts=1):
         self.space, self.seed, self.parts = space, seed, parts
 
     def __call__(self, iteration, part=0):
-        ops = range(len(self.space.ops))
-        turn, number = divmod(iteration * self.parts + part, len(ops))
+        sizes = [len(choice.values) for choice in self.space.choices]
+        turn, number = divmod(iteration * self.parts + part, max(sizes))
         rng = random.Random(f"path {self.seed} {turn}")
-        return tuple(rng.sample(ops, len(ops))[number] for _ in range(self.space.num_blocks))
+        rounds = [[rng.sample(range(size), size) for _ in range(0, max(sizes), size)] for size in sizes]
+        return tuple([value for drawn in place for value in drawn][number] for place in rounds)
 
 
 def build_sampler(cfg, space):
@@ -99,14 +100,23 @@ def build_sampler(cfg, space):
 
 
 class PathSamplingHook(HookBase):
-    """Set the supernet's path before every iteration; a fair one also between the parts of its batch."""
+    """Activate the path of every iteration before it; a fair one also between the parts of its batch."""
 
     def __init__(self, model, sampler):
-        self.supernet, self.sampler = find_supernet(model), sampler
+        self.model, self.sampler, self.path = model, sampler, None
 
     def before_step(self):
-        self.supernet.path = self.sampler(self.trainer.iter)
+        self._activate(self.sampler(self.trainer.iter))
 
     def before_part(self, part):
         if isinstance(self.sampler, FairSampler):
-            self.supernet.path = self.sampler(self.trainer.iter, part)
+            self._activate(self.sampler(self.trainer.iter, part))
+
+    def _activate(self, path):
+        self.path = path
+        activate(self.model, self.sampler.space, path)
+
+    @property
+    def text(self):
+        """The path that is active, as text."""
+        return self.sampler.space.format(self.path)

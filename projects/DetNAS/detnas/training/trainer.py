@@ -8,12 +8,13 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
+from detnas.config.keys import config_space
 from detnas.data.loader import TrainingData
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import drop_non_finite, evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvalHook, FixedPathsEvaluation
 from detnas.files import lock_folder
-from detnas.modeling.backbone import find_supernet
+from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 
 from .checkpoints import SafeCheckpointer
@@ -44,8 +45,7 @@ def build_trainer(cfg, resume=False):
         model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg, model)
     data = TrainingData(cfg)
-    supernet = find_supernet(model)
-    set_path = PathSamplingHook(model, build_sampler(cfg, supernet.space)) if supernet else None
+    path_sampling = PathSamplingHook(model, build_sampler(cfg, config_space(cfg))) if is_supernet(model) else None
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
     checkpoint = resume and checkpointer.find_intact()
@@ -59,8 +59,8 @@ def build_trainer(cfg, resume=False):
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
         seed=max(cfg.SEED, 0),
-        when_diverged=DivergenceHandler(checkpointer, optimizer, supernet),
-        **({"before_part": set_path.before_part} if supernet else {}),
+        when_diverged=DivergenceHandler(checkpointer, optimizer, path_sampling),
+        **({"before_part": path_sampling.before_part} if path_sampling else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
@@ -72,12 +72,12 @@ def build_trainer(cfg, resume=False):
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
-            set_path,
+            path_sampling,
             # Before what takes time of its own.
-            ProgressLine(cfg.SOLVER.IMS_PER_BATCH, supernet, cfg.MODEL.DEVICE == "cpu") if is_main else None,
+            ProgressLine(cfg.SOLVER.IMS_PER_BATCH, path_sampling, cfg.MODEL.DEVICE == "cpu") if is_main else None,
             KeepSmoothedValues(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
-            _evaluation(cfg, model, supernet) if cfg.DATASETS.TEST else None,
+            _evaluation(cfg, model) if cfg.DATASETS.TEST else None,
             hooks.PeriodicWriter(writers) if is_main else None,
             StopOnSignal(checkpointer) if comm.get_world_size() == 1 else None,
         ]
@@ -113,7 +113,7 @@ def lock_output_folder(folder):
             lock.close()
 
 
-def _evaluation(cfg, model, supernet):
-    if supernet:
+def _evaluation(cfg, model):
+    if is_supernet(model):
         return FixedPathsEvalHook(cfg.TEST.EVAL_PERIOD, FixedPathsEvaluation(cfg, model), cfg.OUTPUT_DIR)
     return hooks.EvalHook(cfg.TEST.EVAL_PERIOD, lambda: drop_non_finite(evaluate(cfg, model)))

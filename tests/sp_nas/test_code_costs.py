@@ -1,8 +1,9 @@
 import pytest
 
 from detnas.config.load import load_config
+from detnas.cost.costs import all_costs
 from spnas import SerialCode
-from spnas.limits import SerialLimits
+from spnas.serial import SerialSearch
 
 R50 = "111-2111-211111-211"
 
@@ -13,7 +14,8 @@ def config(*opts):
 
 def limits_of(*opts):
     cfg = config(*opts)
-    return SerialLimits(cfg, SerialCode.parse(cfg.MODEL.SPNAS.CODE))
+    _, limits, _ = SerialSearch.read(cfg)
+    return limits
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +25,10 @@ def from_the_root(monkeypatch, pytestconfig):
 
 def test_costs_are_those_of_the_network_and_of_its_detector():
     limits = limits_of("SEARCH.CONSTRAINTS", "('backbone_flops <= 5e9',)")
-    costs = limits.costs(SerialCode.parse(R50))
+    costs = all_costs(limits.costs, SerialCode.parse(R50))
     assert (costs["backbone_params"], round(costs["backbone_flops"] / 1e9, 3)) == (23_508_032, 4.087)
     assert costs["detector_params"] > costs["backbone_params"] and costs["detector_flops"] > costs["backbone_flops"]
-    deeper = limits.costs(SerialCode.parse("111-2111-2111111-211"))
+    deeper = all_costs(limits.costs, SerialCode.parse("111-2111-2111111-211"))
     bottleneck = 1024 * 256 * 2 + 9 * 256 * 256
     assert deeper["backbone_flops"] - costs["backbone_flops"] == bottleneck * 14 * 14
     assert deeper["detector_params"] - costs["detector_params"] == bottleneck + 2 * (256 + 256 + 1024)
@@ -57,10 +59,10 @@ def test_a_latency_is_measured_once_and_kept_for_the_next_process(tmp_path):
     opts = [*small, "SEARCH.LATENCY_RESOLUTION", "(32, 32)", "OUTPUT_DIR", str(tmp_path), "SEARCH.CONSTRAINTS"]
     codes = [SerialCode.parse(code) for code in ("1-2-1", "11-2-1")]
     first = limits_of(*opts, "('latency_ms <= 1e4', 'backbone_flops <= 1e9')")
-    times = [first.costs(code)["latency_ms"] for code in codes]
+    times = [first.costs.cost("latency_ms", code) for code in codes]
     assert all(map(first, codes)) and min(times) > 0
     again = limits_of(*opts, "('latency_ms <= 1e4',)")
-    assert [again.costs(code)["latency_ms"] for code in codes] == times
+    assert [again.costs.cost("latency_ms", code) for code in codes] == times
     with pytest.raises(ValueError, match='"1-2-1", has .* ms latency_ms, which breaks the limit latency_ms <= 0.0 ms'):
         limits_of(*opts, "('latency_ms <= 1e-6',)")
 
@@ -69,4 +71,4 @@ def test_a_latency_is_not_measured_of_what_breaks_another_limit(tmp_path):
     opts = ["OUTPUT_DIR", str(tmp_path), "SEARCH.LATENCY_RESOLUTION", "(32, 32)"]
     limits = limits_of(*opts, "SEARCH.CONSTRAINTS", "('latency_ms <= 1e4', 'backbone_flops <= 4.1e9')")
     assert not limits(SerialCode.parse("1111-2111-211111-211"))
-    assert list(limits.meter.measured) == [R50]
+    assert list(limits.costs.parts[1].measured) == [R50]

@@ -1,0 +1,38 @@
+"""
+Counts multiply-adds. ``flops`` means multiply-adds, everywhere in this project: those of conv and linear layers for one
+image; biases, batch norm, activations and pooling are not counted.
+"""
+
+import contextlib
+from collections import Counter
+
+from torch import nn
+
+
+@contextlib.contextmanager
+def count_flops(model):
+    """
+    Count the multiply-adds of every conv, transposed conv and linear layer that runs inside the context, also on
+    torch's meta device.
+
+    Yields:
+        Counter: module -> multiply-adds, over all its calls.
+    """
+    flops = Counter()
+
+    def count(module, inputs, output):
+        if isinstance(module, nn.Linear):
+            flops[module] += output.numel() * module.in_features
+        else:
+            # A transposed conv multiplies every input value, a conv makes every output value of a whole window.
+            transposed = isinstance(module, nn.ConvTranspose2d)
+            values, channels = (inputs[0], module.out_channels) if transposed else (output, module.in_channels)
+            flops[module] += values.numel() * channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+
+    counted = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
+    hooks = [module.register_forward_hook(count) for module in counted]
+    try:
+        yield flops
+    finally:
+        for hook in hooks:
+            hook.remove()
