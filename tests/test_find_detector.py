@@ -14,12 +14,11 @@ from PIL import Image
 from scripts import ROOT, script
 from toy_runs import own_loggers
 
-from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
 from detnas.data import outlines
 from detnas.data.datasets import parse_dataset_name
 from detnas.export import detector_latency, foretold_latency
+from detnas.search.supernet_costs import supernet_limits
 from find_detector import anchors, limits, outcome, recipe, schedule
 from find_detector.configs import ConfigWriter
 from find_detector.facts import Facts, look
@@ -201,7 +200,7 @@ def test_the_plain_network_meets_the_limits(toy_config):
     def plain(limit):
         cfg = toy_config("outlines_2_train_supernet")
         cfg.SEARCH.CONSTRAINTS = [limit]
-        return limits.plain_network(Limits(cfg, config_space(cfg)))
+        return limits.plain_network(supernet_limits(cfg))
 
     assert plain("backbone_flops <= 300e6") == ["all 3x3", "0000"]
     assert plain("backbone_flops <= 16e6") == ["all 1x1", "4444"]
@@ -337,7 +336,8 @@ def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(tool, imag
         again = limits.run_limits(writer, writer.path("search"))
         path = again.space.parse("0000")
         # What is shown of a network was measured; the search itself goes by what is foretold.
-        assert limits.limited_costs(again, path) == {"detector_latency_ms": f"{again.foretold.meter([path])[0]:.1f} ms"}
+        (predictor,) = again.costs.parts_of("detector_latency_ms")
+        assert limits.limited_costs(again, path) == {"detector_latency_ms": f"{predictor.meter([path])[0]:.1f} ms"}
 
 
 def test_too_little_time_is_told_with_what_would_do(tool, images, tmp_path, refused):

@@ -44,7 +44,7 @@ def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys):
     log, folder = parallel(tmp_path / "run"), tmp_path / "run"
     serial = read_log(str(serial)).best()[0]
     header = json.loads((folder / "search.jsonl").read_text().splitlines()[0])
-    assert (header["method"], header["serial"]) == ("parallel", str(serial.path))
+    assert (header["method"], header["serial"]) == ("spnas_parallel", str(serial.path))
     first, *others = log.history()
     assert str(first.path) == str(serial.path) and len(others) == 2
     assert all(str(c.path).startswith(f"{serial.path}_") and c.parents == (first.path,) for c in others)
