@@ -9,6 +9,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 
 from detnas.data.datasets import check_coco_json, register_dataset
+from detnas.errors import UserError
 
 
 def write_coco(folder, change=lambda data: None):
@@ -103,7 +104,7 @@ def test_every_voc_split_of_a_root_has_the_same_classes(tmp_path):
 def test_a_voc_split_of_a_single_image_is_an_error(tmp_path):
     write_voc(tmp_path / "own")
     (tmp_path / "own" / "ImageSets" / "Main" / "one.txt").write_text("1\n")
-    assert "one.txt names 1 images" in message(ValueError, f"voc:{tmp_path}/own:one")
+    assert "one.txt names 1 images" in message(UserError, f"voc:{tmp_path}/own:one")
 
 
 def test_a_folder_of_classes_is_read_in_the_order_of_names(tmp_path):
@@ -135,12 +136,12 @@ def test_environment_variables_are_expanded(tmp_path, monkeypatch):
 def test_an_unset_environment_variable_is_named(monkeypatch):
     monkeypatch.delenv("NO_SUCH_FOLDER", raising=False)
     name = "folder:$NO_SUCH_FOLDER/train"
-    assert message(ValueError, name) == f'data set "{name}": the environment variable NO_SUCH_FOLDER is not set'
+    assert message(UserError, name) == f'data set "{name}": the environment variable NO_SUCH_FOLDER is not set'
 
 
 @pytest.mark.parametrize("name", ["coco_2071_train", "coco:only.json", "voc:a:b:c", "png:images", ""])
 def test_a_name_of_no_form_is_an_error_that_shows_the_forms(name):
-    words = message(ValueError, name)
+    words = message(UserError, name)
     assert f'unknown data set "{name}"' in words
     assert "coco:ANNOTATIONS.json:IMAGE_FOLDER" in words and "voc:ROOT:SPLIT" in words and "folder:ROOT" in words
 
@@ -148,7 +149,7 @@ def test_a_name_of_no_form_is_an_error_that_shows_the_forms(name):
 @pytest.mark.parametrize("form", ["coco:{}/boxes.json:{}/images", "voc:{}:train", "folder:{}/train"])
 def test_a_missing_folder_is_named_and_of_generated_data_what_generates_it(tmp_path, form):
     for missing in (tmp_path / "nothing", tmp_path / "datasets" / "toy"):
-        words = message(FileNotFoundError, form.format(*[missing] * form.count("{}")))
+        words = message(UserError, form.format(*[missing] * form.count("{}")))
         assert f"{missing}" in words and "does not exist" in words
         assert ("`make demo`" in words) == (missing.name == "toy")
 
@@ -156,7 +157,7 @@ def test_a_missing_folder_is_named_and_of_generated_data_what_generates_it(tmp_p
 def test_a_missing_image_folder_is_named(tmp_path):
     name = write_coco(tmp_path)
     shutil.rmtree(tmp_path / "images")
-    assert f"{tmp_path}/images does not exist" in message(FileNotFoundError, name)
+    assert f"{tmp_path}/images does not exist" in message(UserError, name)
 
 
 def without(part, key):
@@ -189,7 +190,7 @@ BAD = [
 
 @pytest.mark.parametrize("change, words", BAD, ids=[words for _, words in BAD])
 def test_what_is_wrong_in_a_coco_file_is_named(tmp_path, change, words):
-    said = message(ValueError, write_coco(tmp_path, change))
+    said = message(UserError, write_coco(tmp_path, change))
     assert re.match(f"{tmp_path}/boxes.json: {words}", said)
 
 
@@ -197,7 +198,7 @@ def test_what_is_wrong_in_a_coco_file_is_named(tmp_path, change, words):
 def test_a_file_that_is_no_coco_file_is_named(tmp_path, text, words):
     name = write_coco(tmp_path)
     (tmp_path / "boxes.json").write_text(text)
-    assert re.match(f"{tmp_path}/boxes.json: {words}", message(ValueError, name))
+    assert re.match(f"{tmp_path}/boxes.json: {words}", message(UserError, name))
 
 
 def test_images_may_lie_in_folders_of_the_image_folder(tmp_path):
@@ -216,47 +217,47 @@ def test_a_box_may_pass_the_border_by_a_fraction_of_a_pixel(tmp_path, box):
 def test_a_file_that_a_voc_split_lacks_is_named(tmp_path, file):
     name = write_voc(tmp_path)
     (tmp_path / file).unlink()
-    words = message(ValueError, name)
+    words = message(UserError, name)
     assert words == f"{tmp_path}/ImageSets/Main/train.txt: image 1: {tmp_path}/{file} does not exist"
 
 
 def test_a_voc_split_that_is_not_there_is_named(tmp_path):
     write_voc(tmp_path)
-    words = message(FileNotFoundError, f"voc:{tmp_path}:test")
+    words = message(UserError, f"voc:{tmp_path}:test")
     assert f"{tmp_path}/ImageSets/Main/test.txt does not exist" in words
 
 
 def test_a_voc_root_without_annotations_is_named(tmp_path):
     name = write_voc(tmp_path)
     shutil.rmtree(tmp_path / "Annotations")
-    assert f"{tmp_path}/Annotations" in message((ValueError, FileNotFoundError), name)
+    assert f"{tmp_path}/Annotations" in message(UserError, name)
 
 
 def test_a_voc_annotation_that_is_no_xml_is_named(tmp_path):
     name = write_voc(tmp_path)
     (tmp_path / "Annotations" / "1.xml").write_text("<annotation>")
-    assert f"{tmp_path}/Annotations/1.xml: not an XML file" in message(ValueError, name)
+    assert f"{tmp_path}/Annotations/1.xml: not an XML file" in message(UserError, name)
 
 
 def test_a_voc_box_outside_its_image_is_named(tmp_path):
     name = write_voc(tmp_path)
     file = tmp_path / "Annotations" / "1.xml"
     file.write_text(file.read_text().replace("<xmax>10", "<xmax>99"))
-    words = message(ValueError, name)
+    words = message(UserError, name)
     assert f"{tmp_path}/Annotations/1.xml" in words and "outside" in words
 
 
 def test_an_empty_class_folder_is_an_error(tmp_path):
     name = write_folder(tmp_path / "images")
     (tmp_path / "images" / "c").mkdir()
-    words = message(ValueError, name)
+    words = message(UserError, name)
     assert name in words and "for the classes c" in words and "a folder of images for each class" in words
 
 
 def test_a_folder_without_classes_is_an_error(tmp_path):
     (tmp_path / "images").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
-    assert "a folder of images for each class is expected" in message(ValueError, f"folder:{tmp_path}/images")
+    assert "a folder of images for each class is expected" in message(UserError, f"folder:{tmp_path}/images")
 
 
 @pytest.mark.parametrize("split, count", [("train", 205), ("val", 87), ("test", 72)])

@@ -31,8 +31,8 @@ def test_an_arch_is_of_the_space_that_is_named_or_else_has_its_blocks(word, spac
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--archs", "DetNAS-400M"], 'error: "DetNAS-400M" is no arch and no published network'),
-        (["--archs", "012"], 'error: arch "012" has 3 blocks'),
+        (["--archs", "DetNAS-400M"], '"DetNAS-400M" is no arch and no published network'),
+        (["--archs", "012"], 'arch "012" has 3 blocks'),
         (["--archs", "0" * 40, "--space", "300M"], 'space "300M" has 20'),
         (["--archs", "0" * 19 + "7"], "7 at stage4.3"),
         (["--archs", "0" * 20, "--space", "900M"], "--space 900M: there are: 300M"),

@@ -94,7 +94,7 @@ def test_what_was_not_recorded_is_unknown_and_not_summed(tmp_path):
 
 
 def test_a_folder_of_neither_is_named(tmp_path, capsys, refused):
-    words = f"^error: {tmp_path} holds no config.yaml of train_net.py and no search.jsonl"
+    words = f"^{tmp_path} holds no config.yaml of train_net.py and no search.jsonl"
     assert re.search(words, refused(report.main, ["--times", str(tmp_path)]))
 
 

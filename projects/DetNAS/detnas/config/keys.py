@@ -152,8 +152,7 @@ def config_space(cfg):
     The :class:`detnas.space.SearchSpace` of ``MODEL.DETNAS.SPACE``.
 
     Raises:
-        UserError: if there is no space of that name.
-        UserError: if ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
+        UserError: if there is no space of that name, or ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
     """
     name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.OWN_SPACE
     if name != OWN_SPACE:

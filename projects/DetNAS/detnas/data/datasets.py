@@ -38,8 +38,7 @@ def register_dataset(name):
         list of class names, or None where a data set of Detectron2 says nothing before it is loaded.
 
     Raises:
-        UserError: if the name has another form, or the data is not sound (file and id are named).
-        UserError: if the data is not there.
+        UserError: if the name has another form, or the data is not there or not sound (file and id are named).
     """
     register_standard(name)
     if name not in DatasetCatalog.list() and (standard := image_folder(name)):

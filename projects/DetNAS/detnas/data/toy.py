@@ -14,6 +14,8 @@ import shutil
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from detnas.errors import user_errors
+
 CLASSES = ("disk", "square", "triangle", "cross")
 #: images per class of the classification set, and images of the detection set
 CLASSIFICATION = {"train": 300, "val": 50}
@@ -170,7 +172,8 @@ def command_line(generate, root, what):
     parser.add_argument("--root", default=root, metavar="FOLDER", help=f"where to (default: {root})")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     args = parser.parse_args()
-    print(f"{args.root}: {'generated' if generate(args.root, args.seed) else 'there already'}")
+    with user_errors():
+        print(f"{args.root}: {'generated' if generate(args.root, args.seed) else 'there already'}")
 
 
 if __name__ == "__main__":

@@ -78,9 +78,8 @@ def load_weights(model, path, new_heads=False):
             ``complete(state_dict, prefix)`` has added what it makes from other weights.
 
     Raises:
-        UserError: if the file is not there.
-        UserError: if it is no checkpoint, listing the first names that do not match, or if the weights are for another
-            channel split.
+        UserError: if the file is not there or no checkpoint, listing the first names that do not match, or if the
+            weights are for another channel split.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
     if any(key.endswith(RELEASED_KEY) for key in loaded) and not any(key.endswith(RELEASED_KEY) for key in own):
