@@ -47,7 +47,7 @@ $(STAMP): $(FILES)
 # Locks the extras that the tests need, all but those of WRITERS, for every platform and Python; names no download
 # address.
 lock: $(STAMP)
-	$(UV) pip compile pyproject.toml $(addprefix --extra ,detectron2 ray study onnx dev) --universal --python-version 3.10 --generate-hashes \
+	$(UV) pip compile pyproject.toml $(addprefix --extra ,detectron2 ray experiments onnx dev) --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock.txt
 
 clean:

@@ -15,6 +15,7 @@ GUIDE = "projects/DetNAS/README.md"
 SPNAS_GUIDE = "projects/SPNAS/README.md"
 PAGES = ["README.md", "CONTRIBUTING.md", GUIDE, SPNAS_GUIDE]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+PAGES += ["experiments/README.md", "experiments/RESULTS.md"]
 
 #: what a command may need that a test has not got
 _WHAT = "ImageNet|COCO|VOC|GPUs?|network|cluster|machines|weights|minutes|hours|clone"
@@ -126,9 +127,9 @@ def inline_code(page):
 
 def inline_commands(page):
     """The commands that a page names in its text; none of them has to run."""
-    starts = r"(python|uv|pip|train_net\.py|search_net\.py|tools/\w+\.py) |make ([A-Z_]+=\S+ )?\w+$"
+    starts = r"(python|uv|pip|train_net\.py|search_net\.py|(tools|experiments)/\w+\.py) |make ([A-Z_]+=\S+ )?\w+$"
     found = (words for words in inline_code(page) if re.match(starts, words))
-    return [Command(page, 0, re.sub(r"^(?=train|search|tools)", "python ", words), "named") for words in found]
+    return [Command(page, 0, re.sub(r"^(?!python|uv|pip|make)", "python ", words), "named") for words in found]
 
 
 def snippets(page, language):

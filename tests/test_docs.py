@@ -4,11 +4,11 @@ setting is explained.
 
 The rule. A command is a line of an indented block or of a ``sh`` fence of a page (``doc_pages.py``). It is *marked* if
 its own comment says "needs ..." or how many minutes or hours it takes, or if the paragraph that introduces its block
-says "needs ...": ImageNet, COCO, VOC, GPUs, the network, a cluster, machines, weights, hours, a clone. A benchmark is
-always marked. What is not marked runs here, page by page in the order of the page, in a folder that looks like a clone,
-on generated images: as it stands, but for SUBSTITUTIONS, OPTIONS, SMALL and DEFAULTS. What is marked is parsed: the
-script is there, its parser knows the options, the config is there and takes the KEY VALUE overrides, the make target
-exists.
+says "needs ...": ImageNet, COCO, VOC, GPUs, the network, a cluster, machines, weights, hours, a clone. Benchmarks and
+the pages of experiments/ are always marked. What is not marked runs here, page by page in the order of the page, in a
+folder that looks like a clone, on generated images: as it stands, but for SUBSTITUTIONS, OPTIONS, SMALL and DEFAULTS.
+What is marked is parsed: the script is there, its parser knows the options, the config is there and takes the KEY VALUE
+overrides, the make target exists.
 """
 
 import ast
@@ -81,11 +81,7 @@ def python_words(command):
 
 def runs(command):
     """Whether a test must run it."""
-    return not command.why_not and not is_benchmark(command)
-
-
-def is_benchmark(command):
-    return "python benchmarks/" in command.text
+    return not command.why_not and "python benchmarks/" not in command.text and "experiments/" not in command.page
 
 
 def small(words):
@@ -201,7 +197,7 @@ def clone(toy_root, tmp_path_factory):
     """A folder with everything of the project, and with the outputs of the README's commands, which have run in it."""
     folder = tmp_path_factory.mktemp("docs") / "clone"
     folder.mkdir()
-    for name in ("configs", "tools", "demo", "docs", "projects", *SCRIPTS):
+    for name in ("configs", "tools", "demo", "docs", "experiments", "projects", *SCRIPTS):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(toy_root, folder / "datasets" / "toy")
     torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
@@ -273,7 +269,7 @@ def test_the_conversion_prints_what_its_page_shows(clone, capsys):
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_does_not_run_could_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("configs", "tools"):
+    for name in ("configs", "tools", "experiments"):
         (tmp_path / name).symlink_to(ROOT / name)
     doc_pages.write_yaml(page, tmp_path)
     for command in [*doc_pages.commands(page), *doc_pages.inline_commands(page)]:
@@ -304,7 +300,7 @@ def test_the_quickstart_shows_the_commands_of_the_demo(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_of_the_project_that_a_page_names_is_there(page):
-    folders = r"(configs|tools|demo|docs|benchmarks|tests|projects)/[\w./-]+\.(yaml|py|md|png)"
+    folders = r"(configs|tools|demo|docs|benchmarks|experiments|tests|projects)/[\w./-]+\.(yaml|py|md|png|json)"
     named = [words for words in doc_pages.inline_code(page) if re.fullmatch(folders, words)]
     assert [name for name in named if not (ROOT / name).exists()] == []
 

@@ -13,7 +13,7 @@ _HOURS = {"1.3G": (math.inf, 24), "300M": (2, 0), "tiny": (0.5, math.inf), "smal
 _LARGE_NEEDS = 20_000
 #: without a search a part of them is enough: no supernet takes the time
 _PLAIN_NEEDS_LESS = 4
-#: iterations that a supernet needs at least (docs/ground_truth.md), or a plain network; with fewer a smaller space is
+#: iterations that a supernet needs at least (experiments/RESULTS.md), or a plain network; with fewer a smaller space is
 #: taken
 NEEDED_ITERATIONS = 2000
 
@@ -26,8 +26,8 @@ class Kind:
     Args:
         base: config, below ``configs``.
         smallest_box: pixels that the side of a small box (one of ten is smaller) shall have, as on the blood cells in
-            docs/bccd.md; shortest, longest: limits of the image's shorter side, in pixels; piece: side of the squares
-            that a training sees of images that would have to be larger.
+            experiments/RESULTS.md; shortest, longest: limits of the image's shorter side, in pixels; piece: side of the
+            squares that a training sees of images that would have to be larger.
         batch, rate, constraint: images, learning rate, and limit of the search where the user gives none.
         proposals: before and after the suppression, for the training and the test, and regions an image to learn from.
     """
@@ -46,12 +46,12 @@ class Kind:
 #: the default of the search, which limits nothing in a small space
 _300M = "backbone_flops <= 300e6"
 KINDS = {
-    # The outlines' space of four blocks, as in configs/demo/bccd_small_*.yaml.
+    # The outlines' space of four blocks, as in experiments/configs/bccd_small_*.yaml.
     "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, 8, 0.1, _300M, (200, 100, 60, 40, 32)),
     "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, 8, 0.04, _300M, (200, 200, 200, 100, 32)),
     "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, 4, 0.02, _300M, (500, 300, 300, 200, 64)),
 }
-#: with a GPU, the paper's detector (configs/demo/bccd_gpu_*.yaml)
+#: with a GPU, the paper's detector (experiments/configs/bccd_gpu_*.yaml)
 _PROPOSALS = (2000, 1000, 1000, 1000, 512)
 GPU_KINDS = {
     "300M": Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, 16, 0.04, _300M, _PROPOSALS),

@@ -10,7 +10,7 @@ PLAIN = "plain"
 LEAST_ITERATIONS = 50
 #: fewest and most candidates; so many make a generation
 LEAST_CANDIDATES, MOST_CANDIDATES, GENERATION = 16, 240, 16
-#: held-out images and candidates from which on a race is run, and what it leaves of the time (docs/racing.md)
+#: held-out images and candidates from which on a race is run, and what it leaves of the time (experiments/RESULTS.md)
 RACING_IMAGES, RACING_CANDIDATES, RACING_RATIO = 1000, 128, 0.36
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.

@@ -139,7 +139,7 @@ def _draw_cost(ax, log, cost, colour, label):
 def plot_random(logs, *files):
     """
     Draw random candidates, and the winner of each kind of search as a horizontal line, into files: scores in the
-    supernet, where the paper's Fig. 3 has trained networks (``tools/study.py``).
+    supernet, where the paper's Fig. 3 has trained networks (``experiments/study.py``).
     """
     with figure(files) as (fig, ax):
         for index, group in enumerate(group_searches(logs)):

@@ -3,7 +3,7 @@
 DetNAS or SP-NAS, or neither? Both methods, and a plain network of each, on the same images with the same detector and
 as many CPU seconds in all:
 
-    python tools/compare_methods.py            two seeds on the blood cells
+    python experiments/compare_methods.py            two seeds on the blood cells
 
 - DetNAS: supernet, search, the winner trained on from the supernet's weights.
 - SP-NAS: start network, serial search, parallel search, the winner trained on from the search's weights.
@@ -23,9 +23,9 @@ import statistics
 from typing import NamedTuple, Tuple
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from seed_runs import ROOT, TEST_IMAGES, box_results
+from seed_runs import TEST_IMAGES, TRAINING, TimedRuns, box_results
+from shared import IN_ONE_PROCESS, ROOT
 from tabulate import tabulate
-from timed_runs import IN_ONE_PROCESS, TRAINING, TimedRuns
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
@@ -34,7 +34,7 @@ from detnas.errors import user_errors
 from detnas.search.log import read_log
 from find_detector.steps import StepFailed
 
-DETNAS, SPNAS = (os.path.join("configs", "demo", f"bccd_compare_{name}.yaml") for name in ("detnas", "spnas"))
+DETNAS, SPNAS = (f"experiments/configs/bccd_compare_{name}.yaml" for name in ("detnas", "spnas"))
 #: by which share the seconds of a method, and of a control, may miss the total before its last step is done again
 OF_METHOD, OF_CONTROL = 0.03, 0.15
 
@@ -91,7 +91,7 @@ class Seed(TimedRuns):
         self.run("spnas_serial", "search_net.py", SPNAS, *IN_ONE_PROCESS, "MODEL.WEIGHTS", start)
         spent = ("spnas_start", "spnas_serial")
         yield self.found("SP-NAS: winner of the serial search", spent)
-        self.run("spnas_parallel", "search_net.py", SPNAS, *IN_ONE_PROCESS, "SEARCH.METHOD", "parallel",
+        self.run("spnas_parallel", "search_net.py", SPNAS, *IN_ONE_PROCESS, "SEARCH.METHOD", "spnas_parallel",
                  "SEARCH.SERIAL_OUTPUT", self.path("spnas_serial"), "SEARCH.CHILDREN", self.args.parallel_children,
                  "SEARCH.GENERATIONS", 2)
         spent = (*spent, "spnas_parallel")
@@ -127,7 +127,7 @@ class Seed(TimedRuns):
 
 def test(args, network):
     """What the tables say of a network: costs of its backbone at 224x224, AP on val, AP and AP50 on test."""
-    opts = [*network.opts, *map(str, IN_ONE_PROCESS)]
+    opts = [*network.opts, *IN_ONE_PROCESS]
     cfg = load_config(os.path.join(ROOT, network.config), opts)
     space, costs = config_space(cfg), backbone_costs(cfg)
     name = cfg.MODEL.SPNAS.CODE if network.config == SPNAS else space.format(space.parse(cfg.MODEL.DETNAS.ARCH))

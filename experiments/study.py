@@ -4,9 +4,9 @@ Does the search's fitness tell how good a network is? Random networks, the winne
 the winner of a search by classification are each trained alone, with one recipe and several seeds, and compared with
 their fitness in the supernet, with and without recalibration:
 
-    python tools/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; hours on 2 cores
-    python tools/study.py --supernet CONFIG --classifier CONFIG --retrain CONFIG --output FOLDER
-    python tools/study.py --pretrain CONFIG --retrain CONFIG --output FOLDER    each network is pre-trained first
+    python experiments/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; hours on 2 cores
+    python experiments/study.py --supernet CONFIG --classifier CONFIG --retrain CONFIG --output FOLDER
+    python experiments/study.py --pretrain CONFIG --retrain CONFIG --output FOLDER    each network is pre-trained first
 
 Every step is a command line as a user would type it. Stopped or killed, it goes on when it is started again. Writes
 study.md (tables), study.png and study.json, and with --pretrain trained.png (paper, Fig. 3 and Table 5); what the steps
@@ -21,28 +21,22 @@ import random
 import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import torch
 from detectron2.utils.file_io import PathManager
+from shared import ROOT
+from study_tables import Network, write_study
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
 from detnas.cost.table import CostTable
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json
 from detnas.launch.earlier_steps import read_metrics
-from detnas.modeling.weights import read_checkpoint, select_path
 from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog
+from detnas.search.supernet_costs import supernet_limits
 from find_detector.steps import StepFailed, Steps, run_step
 
-try:
-    from detnas.report.study import Network, write_study
-except ModuleNotFoundError as e:
-    sys.exit(f"error: {e}; a study needs scipy: pip install scipy")
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TRAIN, SEARCH = (os.path.join(ROOT, name) for name in ("train_net.py", "search_net.py"))
 SHUFFLENET, WINNER, CLASSIFICATION = "ShuffleNetv2 style", "winner", "classification winner"
 
@@ -66,7 +60,7 @@ class Study:
             if found != self.space:
                 raise UserError(f'{file} is of space "{found.name}"; {args.supernet} of "{self.space.name}"')
         self.check_weights()
-        self.limits = Limits(self.supernet, self.space)
+        self.limits = supernet_limits(self.supernet)
         self.steps = Steps(self.folder, max(1, (os.cpu_count() or 1) // args.jobs), run, ROOT)
 
     def check_weights(self):
@@ -88,7 +82,7 @@ class Study:
         """name -> path of the networks that need no search: random ones within the search's limits, all 3x3."""
         rng, paths = random.Random(f"study {self.args.seed}"), {}
         while len(paths) < self.args.random:
-            path = self.space.random_path(rng)
+            path = self.space.random(rng)
             if self.limits(path) and path not in paths.values():
                 paths[f"random {len(paths) + 1}"] = path
         paths[SHUFFLENET] = (0,) * self.space.num_blocks
@@ -137,13 +131,6 @@ class Study:
         metric = self.alone.SEARCH.METRIC
         return [line[metric] for line in read_metrics(folder) if metric in line][-1]
 
-    def inherited(self, path):
-        """A file with the supernet's weights of a path."""
-        file = os.path.join(self.folder, "inherited.pth")
-        weights = read_checkpoint(os.path.join(self.supernet.OUTPUT_DIR, "model_final.pth"))
-        torch.save({"model": select_path(weights, self.space, path)}, file)
-        return file
-
 
 def compare(study, pool):
     """
@@ -165,7 +152,7 @@ def compare(study, pool):
 
     trained = {name: alone(name) for name in paths}
     paths[WINNER] = detection.result()
-    file = study.inherited(paths[WINNER])
+    file = os.path.join(study.folder, "detection_search", "best.pth")
     again = f"{WINNER} inherited"
     inherited = {seed: pool.submit(study.train, again, paths[WINNER], seed, file) for seed in args.seeds}
     tested = pool.submit(study.fitness, WINNER, paths[WINNER], "tested")
@@ -229,13 +216,12 @@ def main(args, run=run_step, executor=concurrent.futures.ThreadPoolExecutor):
 
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    demo = os.path.join("configs", "demo")
     for flag, file, what in (
-        ("--supernet", "bccd_2_scratch.yaml", "steps 2 and 3: trains a supernet on detection, and searches it"),
-        ("--classifier", "bccd_1_pretrain_supernet.yaml", "trains a supernet on classification, and searches it"),
-        ("--retrain", "bccd_study.yaml", "step 4: trains one network; tested on DATASETS.TEST"),
+        ("--supernet", "configs/demo/bccd_2_scratch.yaml", "trains a supernet on detection, and searches it"),
+        ("--classifier", "configs/demo/bccd_1_pretrain_supernet.yaml", "the same on classification"),
+        ("--retrain", "experiments/configs/bccd_study.yaml", "step 4: trains one network; tested on DATASETS.TEST"),
     ):
-        parser.add_argument(flag, default=os.path.join(demo, file), metavar="CONFIG", help=what)
+        parser.add_argument(flag, default=file, metavar="CONFIG", help=what)
     parser.add_argument("--pretrain", metavar="CONFIG", help="a classifier's: pre-trains each network first")
     parser.add_argument("--output", default=os.path.join("output", "study"), metavar="FOLDER")
     parser.add_argument("--random", type=int, default=12, metavar="N", help="random networks")

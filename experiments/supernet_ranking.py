@@ -1,26 +1,25 @@
 #!/usr/bin/env python
 """
 Which supernet ranks right? Supernets are trained with several settings, lengths and seeds, and the fitness of the
-networks of a ground truth (tools/ground_truth.py) in each is compared with what these reach alone:
+networks of a ground truth (experiments/ground_truth.py) in each is compared with what these reach alone:
 
-    python tools/supernet_ranking.py                  uniform, fair and balanced paths, four lengths, two seeds
-    python tools/supernet_ranking.py --variant "SOLVER.BASE_LR 0.05" --lengths 1600
-    python tools/supernet_ranking.py --search "SEARCH.RECALIBRATION_IMAGES 20"     judge those that are there anew
+    python experiments/supernet_ranking.py                  uniform, fair and balanced paths, four lengths, two seeds
+    python experiments/supernet_ranking.py --variant "SOLVER.BASE_LR 0.05" --lengths 1600
+    python experiments/supernet_ranking.py --search "SEARCH.RECALIBRATION_IMAGES 20"      judge what is there anew
 
-Stopped or killed, it goes on when it is started again. Prints a table; all fitness is in docs/supernet_ranking.json.
+Stopped or killed, it goes on when it is started again. Prints a table; all fitness is in supernet_ranking.json.
 """
 
 import argparse
 import json
 import os
 import statistics
-import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, read_networks, run_pool, silent_run, workers
 from scipy.stats import kendalltau
+from shared import GROUND_TRUTH, IN_ONE_PROCESS, kendall, read_networks, run_pool, silent_run, workers
 from tabulate import tabulate
 
 from detnas.command_line import argument_parser
@@ -30,7 +29,7 @@ from detnas.errors import user_errors
 from detnas.evaluation.readiness import AGREEMENT, LOW, read_evaluations
 from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
-from detnas.report.study import kendall
+from detnas.search.evaluator import build_candidate_evaluator
 
 
 def judge(config_file, variant, length, seed, search, archs, folder):
@@ -40,9 +39,7 @@ def judge(config_file, variant, length, seed, search, archs, folder):
     Returns:
         dict: "fitness": {arch: score}, and "agreement": that of its last two evaluations with each other.
     """
-    sys.path.insert(0, ROOT)
     import train_net
-    from detnas.search.evaluator import build_candidate_evaluator
 
     torch.set_num_threads(1)
     # Evaluated at the quarters of any length, so that agreements can be compared.
@@ -179,8 +176,8 @@ def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     config = os.path.join("configs", "demo", "outlines_2_train_supernet.yaml")
     parser.add_argument("--config-file", default=config, metavar="CONFIG", help="trains a supernet, and searches it")
-    parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
-    parser.add_argument("--results", default=os.path.join("docs", "supernet_ranking.json"), metavar="FILE")
+    parser.add_argument("--table", default=GROUND_TRUTH, metavar="FILE")
+    parser.add_argument("--results", default=os.path.join("experiments", "supernet_ranking.json"), metavar="FILE")
     parser.add_argument("--output", default=os.path.join("output", "supernet_ranking"), metavar="FOLDER")
     sampling = [f"SUPERNET.PATH_SAMPLING {kind}" for kind in ("uniform", "fair", "balanced")]
     parser.add_argument("--variant", nargs="+", default=sampling, metavar='"KEY VALUE ..."',

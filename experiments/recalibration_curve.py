@@ -3,7 +3,7 @@
 How many images does the recalibration of the batch norms need? Some paths of a trained supernet are scored after a
 recalibration on more and more training images, each number drawn twice:
 
-    python tools/recalibration_curve.py --config-file CONFIG MODEL.WEIGHTS FILE      minutes
+    python experiments/recalibration_curve.py --config-file CONFIG MODEL.WEIGHTS FILE      minutes
 
 Prints, for each number, what the score changes against that of the most images, and against the other draw. Stopped or
 killed, it goes on when it is started again; the scores are in OUTPUT_DIR/recalibration.json.
@@ -13,11 +13,11 @@ import argparse
 import itertools
 import json
 import os
+import random
 import statistics
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from keep_matches import legal_paths
 from scipy.stats import kendalltau
 from tabulate import tabulate
 from tqdm import tqdm
@@ -27,6 +27,7 @@ from detnas.errors import user_errors
 from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
 from detnas.search.evaluator import build_candidate_evaluator
+from detnas.search.supernet_costs import supernet_limits
 
 DRAWS = (0, 1)
 
@@ -69,7 +70,8 @@ def rows(scores, counts):
 def main(args):
     with user_errors():
         cfg = setup(args)
-        paths = legal_paths(cfg, args.paths)
+        limits = supernet_limits(cfg)
+        paths = random.Random(0).sample(list(filter(limits, limits.space.all())), args.paths)
     torch.set_num_threads(1)
     counts = sorted(args.images)
     file = os.path.join(cfg.OUTPUT_DIR, "recalibration.json")

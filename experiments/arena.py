@@ -1,16 +1,14 @@
 #!/usr/bin/env python
 """
 Which searcher finds the best network with the fewest images? Searches are replayed on networks whose scores are all
-known: the paths of two trained supernets (tools/keep_matches.py), and networks trained alone (tools/ground_truth.py).
+known: the paths of two trained supernets (in experiments/arena.json), and networks trained alone (ground_truth.py).
 
-    python tools/arena.py                      50 searches by each searcher; minutes
-    python tools/arena.py --matches FOLDER     reads the scores of the supernets' paths anew, from FOLDER/outlines/*.npz
-                                               and FOLDER/bccd/*.npz, and races them, too
+    python experiments/arena.py                50 searches by each searcher; minutes
 
 A searcher sees the score on the held-out images; what counts is the test score of the path that is the best so far by
 it, for the images that were spent. Prints two tables for each kind of data, by test and by held-out images. Scores and
-figures are in docs/arena.json, the picture is docs/arena.png. Figures there of searchers that this file no longer has
-stay, if all else is the same.
+figures are in experiments/arena.json, the picture is experiments/arena.png. Figures there of searchers that this file
+has not stay, for as many searches.
 """
 
 import argparse
@@ -19,35 +17,31 @@ import logging
 import os
 import tempfile
 from dataclasses import dataclass, replace
-from typing import Optional
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
-from ground_truth import read_networks
-from racing_study import DIVISIONS, Evaluator, Kept, LogInMemory
 from scipy.stats import kendalltau
+from shared import GROUND_TRUTH, read_networks
 from tabulate import tabulate
 from tqdm import tqdm
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
-from detnas.errors import UserError, user_errors
+from detnas.errors import user_errors
 from detnas.files import read_json, write_text
 from detnas.report.style import SEARCH_COLOURS, figure, search_colour
 from detnas.search.candidate import by_score
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LocalExecutor
+from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
-from detnas.search.racing import Race
+from detnas.search.supernet_costs import supernet_limits
 from detnas.search.surrogate import SurrogateSearcher
-from detnas.space import SearchSpace, single_op_paths
+from detnas.space import SearchSpace
 
 #: has the space of all networks here
 CONFIG = os.path.join("configs", "demo", "outlines_2_train_supernet.yaml")
-#: supernet -> images for the statistics of a candidate, as docs/search.md has it
-RECALIBRATION = {"outlines": 150, "bccd": 100}
-#: the paths of the first one within the limits of CONFIG, where no network of one op is among the best
+#: the paths of the supernet of the outlines within the limits of CONFIG, where no network of one op is among the best
 LIMITED = "outlines, 20M"
 #: of networks trained alone: the training, 800 iterations of 8 images, and the test
 ALONE, IMAGES_ALONE = "alone", 800 * 8 + 500
@@ -65,10 +59,8 @@ class Arena:
     Args:
         space: of the paths.
         scores: path -> (what a searcher sees, score on the test images); no other path is legal.
-        images: that one candidate costs, without a race.
+        images: that one candidate costs.
         population, parents, generations: of the searches; those of the demo, but for longer.
-        kept: what a race sees of them; None: there is none.
-        recalibration: images for the statistics of a candidate.
     """
 
     space: SearchSpace
@@ -77,12 +69,10 @@ class Arena:
     population: int = 16
     parents: int = 5
     generations: int = 12
-    kept: Optional[Kept] = None
-    recalibration: int = 0
 
     def settings(self, seed):
         """What every searcher is given."""
-        initial = tuple(path for path in single_op_paths(self.space).values() if path in self.scores)
+        initial = tuple(path for path in self.space.anchors().values() if path in self.scores)
         return {"space": self.space, "is_legal": self.scores.__contains__, "population": self.population, "seed": seed,
                 "initial": initial}
 
@@ -115,33 +105,32 @@ def surrogate(arena, seed):
 SEARCHERS = {"random": random_search, USUAL: evolution, "surrogate": surrogate}
 
 
-def replay(arena, searcher, race=None):
+class LogInMemory(SearchLog):
+    """A log that is asked for nothing later."""
+
+    def append(self, candidate):
+        self._add(candidate)
+
+
+def replay(arena, searcher):
     """
-    A search of all generations, or in a race of as many more as the same images allow.
+    A search of all generations.
 
     Returns:
-        dict of (candidates,), for the images that so many candidates cost without a race: "held out" and "test" score
-        of the best so far, and whether it is the "winner" of the arena. Where paths are used up, the last ones stay.
+        dict of (candidates,): "held out" and "test" score of the best so far, and whether it is the "winner" of the
+        arena. Where paths are used up, the last ones stay.
     """
-    evaluate = (Evaluator(arena.kept, arena.space, 0, race, searcher.seed % DIVISIONS) if race
-                else lambda path, parents: {"score": arena.scores[path][0]})
-    total = arena.population * arena.generations
+    executor = LocalExecutor(lambda path, parents: {"score": arena.scores[path][0]}, "score")
     with tempfile.TemporaryDirectory() as folder:
         log = LogInMemory(folder, arena.space, {"space": arena.space.name})
-        most = len(arena.scores) // arena.population + 1 if race else arena.generations
-        run_search(searcher, LocalExecutor(evaluate, "score"), log, most, race=race)
+        run_search(searcher, executor, log, arena.generations)
         log.close()
     best, lines = None, []
     for candidate in log.history():
-        # What was stopped early has no score.
-        best = min((c for c in (best, candidate) if c and c.score is not None), key=by_score, default=None)
-        look = candidate.stopped
-        images = arena.recalibration + look["images"] if look else arena.images
-        lines.append((images, *arena.scores[best.path], best.path == arena.winner))
-    images, *curves = np.transpose(lines)
-    # Which candidate was the last one that the images allowed.
-    last = np.searchsorted(np.cumsum(images), arena.images * np.arange(1, total + 1), side="right") - 1
-    return {name: curve[last] for name, curve in zip(("held out", "test", "winner"), curves)}
+        best = min((c for c in (best, candidate) if c), key=by_score)
+        lines.append((*arena.scores[best.path], best.path == arena.winner))
+    lines += lines[-1:] * (arena.population * arena.generations - len(lines))
+    return dict(zip(("held out", "test", "winner"), np.transpose(lines)))
 
 
 def interval(differences, draws=10_000):
@@ -208,13 +197,7 @@ def draw(file, searches):
         fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
 
 
-def scores_of(kept, data):
-    """{"images": of a candidate, "scores": {arch: (held out, test)}} of a supernet's paths."""
-    scores = {arch: [round(score, 3) for score in pair] for arch, pair in kept.scores.items()}
-    return {"images": RECALIBRATION[data] + kept.images, "scores": scores}
-
-
-def build_arenas(args, supernets, kept):
+def build_arenas(args, supernets):
     """name -> :class:`Arena`."""
     cfg = load_config(args.config_file)
     space = config_space(cfg)
@@ -222,9 +205,8 @@ def build_arenas(args, supernets, kept):
     arenas = {}
     for data, found in supernets.items():
         scores = {space.parse(arch): tuple(pair) for arch, pair in found["scores"].items()}
-        raced = {"kept": kept.get(data), "recalibration": RECALIBRATION[data]}
-        arenas[data] = Arena(space, scores, found["images"], **raced)
-    limits, paths = Limits(cfg, space), arenas[next(iter(RECALIBRATION))]
+        arenas[data] = Arena(space, scores, found["images"])
+    limits, paths = supernet_limits(cfg), arenas["outlines"]
     within = {path: pair for path, pair in paths.scores.items() if limits(path)}
     arenas[LIMITED] = replace(paths, scores=within)
     # There are only 60 of them.
@@ -234,28 +216,17 @@ def build_arenas(args, supernets, kept):
 
 def main(args, searchers=SEARCHERS):
     with user_errors():
-        cfg, kept = load_config(args.config_file), {}
-        if args.matches:
-            kept = {data: Kept(os.path.join(args.matches, data), cfg.SEARCH.RACING_PARTS) for data in RECALIBRATION}
-            supernets = {data: scores_of(found, data) for data, found in kept.items()}
-        elif os.path.isfile(args.results):
-            supernets = read_json(args.results)["supernets"]
-        else:
-            raise UserError(f"{args.results} does not exist; --matches FOLDER makes it of what tools/keep_matches.py "
-                            "keeps, see docs/racing.md")
-        arenas = build_arenas(args, supernets, kept)
+        before, searches = read_json(args.results), {}
+        supernets = before["supernets"]
+        arenas = build_arenas(args, supernets)
     # A space that is used up is no surprise here.
     logging.getLogger("detnas.search.loop").setLevel(logging.ERROR)
-    before, searches = read_json(args.results, {}), {}
     for data, arena in arenas.items():
-        race = Race(cfg.SEARCH.RACING_PARTS, cfg.SEARCH.RACING_SHARE, cfg.SEARCH.RACING_SIGMAS, arena.parents)
         runs = {}
-        for race_or_none in (None, race) if arena.kept else (None,):
-            for name, build in searchers.items():
-                label = name + RACED if race_or_none else name
-                seeds = tqdm(range(args.seeds), desc=f"{data}, {label}")
-                runs[label] = [replay(arena, build(arena, seed), race_or_none) for seed in seeds]
-        same = (before.get("seeds"), before.get("supernets")) == (args.seeds, supernets)
+        for name, build in searchers.items():
+            seeds = tqdm(range(args.seeds), desc=f"{data}, {name}")
+            runs[name] = [replay(arena, build(arena, seed)) for seed in seeds]
+        same = before.get("seeds") == args.seeds
         searches[data] = {**(before["searches"][data] if same else {}), **compare(arena, runs)}
         tau = kendalltau(*zip(*arena.scores.values()))[0]
         print(f"\n{data}: {len(arena.scores)} networks, {args.seeds} searches by each searcher; Kendall's tau between "
@@ -270,10 +241,9 @@ def main(args, searchers=SEARCHERS):
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", default=CONFIG, metavar="CONFIG", help="has the space of all networks")
-    parser.add_argument("--matches", default="", metavar="FOLDER", help="what tools/keep_matches.py has kept")
-    parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
-    parser.add_argument("--results", default=os.path.join("docs", "arena.json"), metavar="FILE")
-    parser.add_argument("--picture", default=os.path.join("docs", "arena.png"), metavar="FILE")
+    parser.add_argument("--table", default=GROUND_TRUTH, metavar="FILE")
+    parser.add_argument("--results", default=os.path.join("experiments", "arena.json"), metavar="FILE")
+    parser.add_argument("--picture", default=os.path.join("experiments", "arena.png"), metavar="FILE")
     parser.add_argument("--seeds", type=int, default=50, metavar="N", help="searches by each searcher")
     return parser
 

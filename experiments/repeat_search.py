@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """
 Is a search worth it? The same search is run with several seeds, from the supernet on; each winner is trained alone and
-compared with networks that need no search, one drawn at random and those of a ground truth (tools/ground_truth.py):
+compared with networks that need no search, one drawn at random and those of a ground truth (ground_truth.py):
 
-    python tools/repeat_search.py                supernet, search and winner for 10 seeds; 35 minutes on 2 cores
+    python experiments/repeat_search.py                supernet, search and winner for 10 seeds; 35 minutes on 2 cores
 
-Stopped or killed, it goes on when it is started again. Prints a table; all results are in docs/searches.json.
+Stopped or killed, it goes on when it is started again. Prints a table; all results are in experiments/searches.json.
 """
 
 import argparse
@@ -13,25 +13,23 @@ import json
 import os
 import random
 import statistics
-import sys
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from ground_truth import IN_ONE_PROCESS, ROOT, read_networks, run_pool, silent_run, train, workers
+from shared import GROUND_TRUTH, IN_ONE_PROCESS, read_networks, run_pool, silent_run, train, workers
 from tabulate import tabulate
 
 from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.search.log import SearchLog
+from detnas.search.supernet_costs import supernet_limits
 
 
 def search(config_file, alone, seed, folder):
     """Train a supernet and search it in this process, both unless they are done; what the search found, as a dict."""
-    sys.path.insert(0, ROOT)
     import search_net
     import train_net
 
@@ -122,7 +120,7 @@ def main(args, search=search, train=train, workers=workers):
     with user_errors():
         cfg = load_config(args.config_file)
         space = config_space(cfg)
-        limits = Limits(cfg, space)
+        limits = supernet_limits(cfg)
         metric = load_config(args.alone).SEARCH.METRIC
         table = {n["arch"]: n["scores"] for n in read_networks(args.table) if limits(space.parse(n["arch"]))}
         if len(mixed(table)) < args.count:
@@ -151,8 +149,8 @@ def parser():
         ("--alone", "outlines_alone.yaml", "trains and tests a network alone, as in the table"),
     ):
         parser.add_argument(flag, default=os.path.join("configs", "demo", file), metavar="CONFIG", help=what)
-    parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
-    parser.add_argument("--results", default=os.path.join("docs", "searches.json"), metavar="FILE")
+    parser.add_argument("--table", default=GROUND_TRUTH, metavar="FILE")
+    parser.add_argument("--results", default=os.path.join("experiments", "searches.json"), metavar="FILE")
     parser.add_argument("--output", default=os.path.join("output", "repeat_search"), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=10, metavar="N", help="searches")
     parser.add_argument("--count", type=int, default=3, metavar="N", help="networks of the table to beat")

@@ -5,17 +5,12 @@ import json
 import os
 import statistics
 
-import numpy as np
 from matplotlib.patheffects import withStroke
-from scipy.stats import kendalltau
+from shared import kendall
 from tabulate import tabulate
 
 from detnas.files import write_text
-
-from .style import figure, search_colour
-
-#: resamples of a bootstrap interval
-_RESAMPLES = 2_000
+from detnas.report.style import figure, search_colour
 
 
 @dataclasses.dataclass
@@ -46,23 +41,6 @@ class Network:
     @property
     def mean(self):
         return statistics.mean(self.alone.values())
-
-
-def kendall(xs, ys, seed=0):
-    """
-    Kendall's tau-b of paired figures, and its 95% interval by the percentile bootstrap over the pairs.
-
-    Returns:
-        (tau, low, high); NaN where all of ``xs`` or of ``ys`` are equal.
-    """
-    xs, ys = np.asarray(xs, float), np.asarray(ys, float)
-    tau = float(kendalltau(xs, ys).statistic)
-    if np.isnan(tau):
-        return tau, tau, tau
-    draws = np.random.default_rng(seed).integers(len(xs), size=(_RESAMPLES, len(xs)))
-    taus = [kendalltau(xs[draw], ys[draw]).statistic for draw in draws]
-    low, high = np.nanpercentile(taus, [2.5, 97.5])
-    return tau, float(low), float(high)
 
 
 def correlations(networks, seed=0):

@@ -2,66 +2,30 @@
 """
 How good networks really are: random networks of a space, and those of one op, each trained alone with several seeds.
 
-    python tools/ground_truth.py                 trains what docs/ground_truth.json lacks; 50 minutes on 2 cores
-    python tools/ground_truth.py --again 3       trains 3 networks of it again and compares: the same figures
+    python experiments/ground_truth.py              trains what ground_truth.json lacks; 50 minutes on 2 cores
+    python experiments/ground_truth.py --again 3    trains 3 networks of it again and compares: the same figures
 
 A training is the command line that stands in the table as its recipe. Stopped or killed, it goes on when it is started
 again. Searches and supernets are then judged by the table.
 """
 
 import argparse
-import concurrent.futures
-import contextlib
 import itertools
 import json
-import logging
-import multiprocessing
 import os
 import random
 import statistics
 import sys
-import tempfile
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import torch
+from shared import GROUND_TRUTH, kendall, run_pool, train, workers
 from tqdm import tqdm
 
-from detnas.command_line import argument_parser
-from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
+from detnas.cost.costs import all_costs
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
-from detnas.launch.earlier_steps import read_metrics
+from detnas.search.supernet_costs import supernet_limits
 from detnas.training.sampling import BalancedSampler
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-#: a core has a training of its own to do; where the images are read changes no batch
-IN_ONE_PROCESS = ("DATALOADER.NUM_WORKERS", "0")
-
-
-def train(config_file, metric, arch, seed):
-    """Score of a network that is trained alone, in this process, by what ``train_net.py`` does."""
-    import train_net  # not when this file is imported: a worker needs it, the first process does not
-
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        opts = ["MODEL.DETNAS.ARCH", arch, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS]
-        with silent_run():
-            train_net.main(argument_parser().parse_args(["--config-file", config_file, *opts]))
-        return round([line[metric] for line in read_metrics(folder) if metric in line][-1], 3)
-
-
-@contextlib.contextmanager
-def silent_run():
-    """Print nothing, and drop the loggers' files afterwards: the next run in this process has its own."""
-    try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            yield
-    finally:
-        for name in ("fvcore", "detectron2", "detnas"):
-            logging.getLogger(name).handlers.clear()
 
 
 class Table:
@@ -90,9 +54,7 @@ class Table:
         write_text(self.file, f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
 
     def summary(self, seeds):
-        """How far the seeds agree, in words; needs scipy."""
-        from detnas.report.study import kendall
-
+        """How far the seeds agree, in words."""
         whole = [n for n in self.networks.values() if all(str(s) in n["scores"] for s in seeds)]
         if len(whole) < 2 or len(seeds) < 2:
             return f"{len(whole)} networks"
@@ -104,41 +66,19 @@ class Table:
                 f"deviation between networks {between:.2f}, between seeds {within:.2f}, ratio {between / within:.1f}")
 
 
-def read_networks(table):
-    """The networks of a table that were trained with several seeds: "arch", costs, and "scores" by seed."""
-    return [n for n in read_json(table)["networks"] if len(n["scores"]) > 1]
-
-
 def paths_of(limits, count, seed):
     """One path per op, then random ones, as many of any multiply-adds; ``count`` of them, all within the limits."""
     space = limits.space
-    paths = [path for op in range(len(space.ops)) if limits(path := (op,) * space.num_blocks)]
+    paths = [path for path in space.anchors().values() if limits(path)]
     # Uniform draws would nearly all cost the same, and be as good as each other.
     most = min(c.max for c in limits.constraints if c.metric == "backbone_flops")
-    draw = BalancedSampler(space, seed, (limits.table.bounds("backbone_flops")[0], most))
+    draw = BalancedSampler(space, seed, (limits.costs.bounds("backbone_flops")[0], most))
     for number in itertools.count():
         path = draw(number)
         if len(paths) == count:
             return paths
         if limits(path) and path not in paths:
             paths.append(path)
-
-
-def run_pool(pool, function, jobs):
-    """Yield (key, result) of {key: arguments} as they end."""
-    running = {pool.submit(function, *arguments): key for key, arguments in jobs.items()}
-    try:
-        for future in tqdm(concurrent.futures.as_completed(running), total=len(running), unit="training"):
-            yield running[future], future.result()
-    finally:
-        # After Ctrl-C, or where one of them failed, no other one begins.
-        for future in running:
-            future.cancel()
-
-
-def workers(count):
-    """Processes that begin with nothing of this one."""
-    return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
 
 
 def check_again(table, pool, args, metric, train):
@@ -156,7 +96,7 @@ def check_again(table, pool, args, metric, train):
 def main(args, train=train, workers=workers):
     with user_errors():
         cfg = load_config(args.config_file)
-        limits = Limits(cfg, config_space(cfg))
+        limits = supernet_limits(cfg)
         metric = cfg.SEARCH.METRIC
         command = f"python train_net.py --config-file {args.config_file} MODEL.DETNAS.ARCH ARCH SEED SEED"
         recipe = {"data": args.data, "command": command, "metric": metric, "limits": list(cfg.SEARCH.CONSTRAINTS)}
@@ -167,7 +107,7 @@ def main(args, train=train, workers=workers):
                 return check_again(table, pool, args, metric, train)
             for path in paths_of(limits, args.networks, args.seed):
                 arch = limits.space.format(path)
-                table.networks.setdefault(arch, {"arch": arch, **limits.costs(path), "scores": {}})
+                table.networks.setdefault(arch, {"arch": arch, **all_costs(limits.costs, path), "scores": {}})
             jobs = [(a, s) for a, n in table.networks.items() for s in args.seeds if str(s) not in n["scores"]]
             for (arch, seed), score in run_pool(pool, train, {job: (args.config_file, metric, *job) for job in jobs}):
                 table.add(arch, seed, score)
@@ -182,7 +122,7 @@ def parser():
     config = os.path.join("configs", "demo", "outlines_alone.yaml")
     parser.add_argument("--config-file", default=config, metavar="CONFIG", help="trains and tests a network alone")
     parser.add_argument("--data", default="python -m detnas.data.outlines", help="the command that makes the data")
-    parser.add_argument("--table", default=os.path.join("docs", "ground_truth.json"), metavar="FILE")
+    parser.add_argument("--table", default=GROUND_TRUTH, metavar="FILE")
     parser.add_argument("--networks", type=int, default=60, metavar="N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the trainings")
     parser.add_argument("--seed", type=int, default=0, help="of the random networks, or of those trained again")

@@ -3,7 +3,7 @@
 Does a serial search of SP-NAS pay? A search from a trained start network, and three controls that take as long: the
 start network trained on, the winner's code from random weights, and a random sequence of morphs without selection.
 
-    python tools/serial_controls.py             two seeds on the blood cells
+    python experiments/serial_controls.py             two seeds on the blood cells
 
 Training time is iterations times what a training step of the network takes of a core, which is measured first. Stopped
 or killed, it goes on when it is started again. Each step is one of the usual command lines, and is printed.
@@ -16,7 +16,8 @@ import os
 import statistics
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from seed_runs import ROOT, TEST_IMAGES, SeedRuns, box_results, step_seconds
+from seed_runs import TEST_IMAGES, SeedRuns, box_results, step_seconds
+from shared import ROOT
 from tabulate import tabulate
 
 from detnas.config.load import load_config
@@ -143,7 +144,7 @@ def main(args):
 
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", default="configs/demo/bccd_spnas_serial.yaml", help="of the search")
+    parser.add_argument("--config-file", default="experiments/configs/bccd_spnas_serial.yaml", help="of the search")
     parser.add_argument("--test", default=TEST_IMAGES, help="images that nothing was chosen by")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="seeds at once, a thread each")
