@@ -51,4 +51,4 @@ lock: $(STAMP)
 		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock.txt
 
 clean:
-	rm -rf .venv output datasets/outlines datasets/toy projects/DetNAS/detnas.egg-info .pytest_cache
+	rm -rf .venv output datasets/outlines datasets/toy datasets/examples projects/DetNAS/detnas.egg-info .pytest_cache

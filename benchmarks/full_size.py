@@ -3,7 +3,7 @@
 A candidate at the paper's size, for a GPU: images a second of its recalibration and of its evaluation in several
 precisions and memory layouts, GPU memory, and how far AP moves:
 
-    python benchmarks/wide_images.py
+    python demo/images.py wide
     python benchmarks/full_size.py [--arch ARCH] [--recalibration 500] [--held-out 1000] [--compile] [--write] \\
         [KEY VALUE ...]
 
@@ -20,7 +20,6 @@ import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from tables import now, publish, table, with_write
-from wide_images import opts as wide_images
 
 from detnas.command_line import argument_parser
 from detnas.config.keys import config_space
@@ -41,6 +40,11 @@ ROWS = {
     "both": ({"CHANNELS_LAST": True, "AUTOCAST": "bf16"}, (True, False)),
 }
 COMPILED = "both, evaluation compiled"
+#: settings of a config that trains and tests on the images of ``python demo/images.py wide``
+WIDE_IMAGES = [
+    word for key, split in (("TRAIN", "train"), ("TEST", "val"))
+    for word in (f"DATASETS.{key}", f"('coco:datasets/wide/{split}.json:datasets/wide/{split}',)")
+]
 #: batches that warm up, and from which multiply-adds are counted
 WARM_UP = 2
 
@@ -187,6 +191,6 @@ if __name__ == "__main__":
     parser.add_argument("--compile", action="store_true", help="a row more, with torch.compile")
     args = parser.parse_args()
     args.own = args.opts
-    args.opts = ["MODEL.WEIGHTS", "", *wide_images(), "SOLVER.REFERENCE_WORLD_SIZE", "0", "DATALOADER.NUM_WORKERS",
+    args.opts = ["MODEL.WEIGHTS", "", *WIDE_IMAGES, "SOLVER.REFERENCE_WORLD_SIZE", "0", "DATALOADER.NUM_WORKERS",
                  str(min(12, os.cpu_count())), "OUTPUT_DIR", "output/full_size", *args.own]
     main(args)

@@ -17,7 +17,7 @@ def generate_images(steps):
     name = "generate the images"
     if not os.path.isdir(IMAGES):
         steps.done.pop(name, None)
-    steps(name, "-m", "detnas.data.outlines")
+    steps(name, "demo/images.py", "outlines")
 
 
 def run_side_by_side(steps, commands):

@@ -121,7 +121,7 @@ def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     config = os.path.join("configs", "demo", "outlines_alone.yaml")
     parser.add_argument("--config-file", default=config, metavar="CONFIG", help="trains and tests a network alone")
-    parser.add_argument("--data", default="python -m detnas.data.outlines", help="the command that makes the data")
+    parser.add_argument("--data", default="python demo/images.py outlines", help="the command that makes the data")
     parser.add_argument("--table", default=GROUND_TRUTH, metavar="FILE")
     parser.add_argument("--networks", type=int, default=60, metavar="N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the trainings")

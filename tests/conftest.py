@@ -4,11 +4,11 @@ from pathlib import Path
 
 import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
 import spnas  # isort: skip  # noqa: F401  it registers its networks, keys and method
+import images
 import pytest
 from toy_runs import DEVICE, own_loggers
 
 from detnas.config.load import load_config
-from detnas.data import toy
 
 ROOT = Path(__file__).resolve().parents[1]
 # The scripts train_net.py and search_net.py are no part of the installed package.
@@ -31,9 +31,9 @@ def toy_root(tmp_path_factory):
     """Folder of a small generated classification and detection set."""
     root = tmp_path_factory.mktemp("generated") / "toy"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy, "CLASSIFICATION", {"train": 8, "val": 4})
-        patch.setattr(toy, "DETECTION", {"train": 8, "val": 4, "test": 4})
-        toy.generate(str(root))
+        detection = {"train": 8, "val": 4, "test": 4}
+        patch.setitem(images.COUNTS, "toy", {"classification": {"train": 8, "val": 4}, "detection": detection})
+        images.generate("toy", str(root))
     return root
 
 

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
 
 import detnas
-from detnas.config.load import load_config
 from detnas.cost.limits import Limits
-from detnas.data.datasets import register_dataset
 from detnas.modeling.choices import activate
 from detnas.search.executor import run_all
 
@@ -26,7 +23,6 @@ import metric  # noqa: E402
 import scale  # noqa: E402
 import step  # noqa: E402
 import tables  # noqa: E402
-import wide_images  # noqa: E402
 
 
 @pytest.fixture
@@ -115,22 +111,6 @@ def test_a_simulated_search_runs_in_both_ways(toy_cfg):
 @pytest.fixture
 def toy_cfg():
     return scale.load_config("configs/demo/toy_2_train_supernet.yaml", ["MODEL.DEVICE", "cpu"])
-
-
-def test_wide_images_are_a_data_set_that_a_config_can_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(wide_images, "IMAGES", {"train": 2, "val": 3})
-    assert wide_images.generate(str(tmp_path / "wide")) and not wide_images.generate(str(tmp_path / "wide"))
-    cfg = load_config(None, wide_images.opts(root=str(tmp_path / "wide")))
-    dicts = []
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        assert tuple(register_dataset(name)) == wide_images.CLASSES
-        dicts.append(DatasetCatalog.get(name))
-    assert [len(split) for split in dicts] == [2, 3]
-    assert {(x["height"], x["width"]) for split in dicts for x in split} == {(240, 400)}
-    for x in dicts[0] + dicts[1]:
-        assert x["annotations"]
-        for left, top, width, height in (annotation["bbox"] for annotation in x["annotations"]):
-            assert left >= 0 and top >= 0 and left + width <= 400 and top + height <= 240
 
 
 def test_only_whole_batches_are_evaluated():

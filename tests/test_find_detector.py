@@ -10,12 +10,12 @@ import types
 import numpy as np
 import pytest
 import yaml
+from images import COUNTS, generate
 from PIL import Image
 from scripts import ROOT, script
 from toy_runs import own_loggers
 
 from detnas.config.load import load_config
-from detnas.data import outlines
 from detnas.data.datasets import parse_dataset_name
 from detnas.export import detector_latency, foretold_latency
 from detnas.search.supernet_costs import supernet_limits
@@ -40,8 +40,8 @@ def images(tmp_path_factory):
     """Folder of a few generated outlines."""
     root = tmp_path_factory.mktemp("generated") / "outlines"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outlines, "IMAGES", {"train": 24, "val": 4, "test": 6})
-        outlines.generate(str(root))
+        patch.setitem(COUNTS, "outlines", {"": {"train": 24, "val": 4, "test": 6}})
+        generate("outlines", str(root))
     return root
 
 

@@ -1,0 +1,149 @@
+"""The generated images of demo/images.py."""
+
+import json
+import math
+
+import images
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog
+from PIL import Image
+from toy_runs import tree
+
+from detnas.data.datasets import check_coco_json, register_dataset
+
+#: set -> the same with few images
+SMALL = {
+    "toy": {"classification": {"train": 2, "val": 1}, "detection": {"train": 4, "val": 2, "test": 2}},
+    "outlines": {"": {"train": 12, "val": 2, "test": 2}},
+    "examples": {"large": {"train": 10, "test": 1}, "few": {"train": 3}},
+    "wide": {"": {"train": 2, "val": 3}},
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for name, counts in SMALL.items():
+        monkeypatch.setitem(images.COUNTS, name, counts)
+
+
+def objects(folder, split):
+    """(size, annotations) of the images of a split."""
+    data = json.loads((folder / f"{split}.json").read_text())
+    for image in data["images"]:
+        size = Image.open(folder / split / image["file_name"]).size
+        assert size == (image["width"], image["height"])
+        yield size, [ann for ann in data["annotations"] if ann["image_id"] == image["id"]]
+
+
+@pytest.mark.parametrize("name", ["toy", "outlines"])
+def test_the_same_seed_writes_the_same_files_and_another_one_other_images(small, tmp_path, name):
+    for folder, seed in {"a": 3, "b": 3, "c": 4}.items():
+        assert images.generate(name, str(tmp_path / folder), seed)
+    a, b, c = (tree(tmp_path / folder) for folder in "abc")
+    assert a == b and a.keys() == c.keys() and all(a[file] != c[file] for file in a)
+
+
+def test_every_split_has_its_number_of_images(small, tmp_path):
+    images.generate("toy", str(tmp_path / "toy"))
+    for split, count in SMALL["toy"]["classification"].items():
+        folders = sorted((tmp_path / "toy" / "classification" / split).iterdir())
+        assert [folder.name for folder in folders] == sorted(images.SHAPES)
+        assert [len(list(folder.iterdir())) for folder in folders] == [count] * len(images.SHAPES)
+    for split, count in SMALL["toy"]["detection"].items():
+        assert len(list((tmp_path / "toy" / "detection" / split).iterdir())) == count
+
+
+def test_splits_share_no_image(toy_root):
+    files = list(tree(toy_root / "detection").items())
+    pictures = [content for name, content in files if name.endswith(".jpg")]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_every_box_lies_inside_and_boxes_of_an_image_keep_apart(small, tmp_path, toy_root):
+    images.generate("examples", str(tmp_path / "all"))
+    large = list(objects(tmp_path / "all" / "large", "train"))
+    assert [bool(annotations) for _, annotations in large] == [True] * 9 + [False]
+    shapes = [image for split in ("train", "val", "test") for image in objects(toy_root / "detection", split)]
+    assert all(annotations for _, annotations in shapes)
+    for (width, height), annotations in large + shapes:
+        covered = np.zeros((height, width), int)
+        for x, y, w, h in (ann["bbox"] for ann in annotations):
+            assert x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height
+            covered[y : y + h, x : x + w] += 1
+        assert covered.max() <= 1
+
+
+def test_the_json_is_sound_and_names_the_classes(toy_root):
+    folder = toy_root / "detection"
+    assert check_coco_json(str(folder / "train.json"), str(folder / "train")) == list(images.SHAPES)
+
+
+def test_the_classes_of_outlines_are_those_of_their_boxes(small, tmp_path):
+    images.generate("outlines", str(tmp_path / "all"))
+    classes = check_coco_json(str(tmp_path / "all" / "train.json"), str(tmp_path / "all" / "train"))
+    assert classes == list(images.RECTANGLES)
+    found = list(objects(tmp_path / "all", "train"))
+    assert len(found) == 12 and all(annotations for _, annotations in found)
+    for _, annotations in found:
+        for ann in annotations:
+            x, y, w, h = ann["bbox"]
+            assert min(x, y) >= 0 and max(x + w, y + h) <= images.OUTLINES_SIZE
+            ratio = math.log(w / h)
+            shape = "wide" if ratio > 0.35 else "tall" if ratio < -0.35 else "square"
+            assert classes[ann["category_id"] - 1] == shape
+
+
+def test_wide_images_are_a_data_set_that_a_config_can_name(small, tmp_path):
+    images.generate("wide", str(tmp_path / "wide"))
+    for split, count in SMALL["wide"][""].items():
+        name = f"coco:{tmp_path}/wide/{split}.json:{tmp_path}/wide/{split}"
+        assert tuple(register_dataset(name)) == images.SHAPES
+        dicts = DatasetCatalog.get(name)
+        assert len(dicts) == count and all(x["annotations"] for x in dicts)
+        assert {(x["height"], x["width"]) for x in dicts} == {(240, 400)}
+
+
+def test_a_shape_is_seen_in_its_box():
+    rng = np.random.default_rng(0)
+    for shape in images.SHAPES:
+        image = images.background(64, rng)
+        before = image.copy()
+        alpha = images.mask(shape, 30, rng)
+        images.paint(image, shape, alpha, 10, 20, rng)
+        changed = np.argwhere((image != before).any(axis=2))
+        h, w = alpha.shape
+        assert (changed.min(axis=0) >= (20, 10)).all() and (changed.max(axis=0) < (20 + h, 10 + w)).all()
+        assert (image[20 : 20 + h, 10 : 10 + w] != before[20 : 20 + h, 10 : 10 + w]).any(axis=2).mean() > 0.3
+
+
+def test_the_inside_of_an_outline_is_what_lies_below():
+    rng = np.random.default_rng(0)
+    below = np.full((96, 96, 3), 100.0)
+    drawn = images.outline(below, (10, 20, 40, 30), rng)
+    changed = (drawn != below).any(axis=2)
+    assert changed[20:22, 10:50].all() and changed[20:50, 10:12].all()
+    assert not changed[23:47, 13:47].any() and not changed[:20].any() and not changed[:, 50:].any()
+
+
+def test_what_is_there_is_left_alone(small, tmp_path):
+    root = tmp_path / "toy"
+    images.generate("toy", str(root))
+    (root / "detection" / "train.json").write_text("mine")
+    before = tree(root)
+    assert not images.generate("toy", str(root), seed=1)
+    assert tree(root) == before
+
+
+def test_a_run_killed_in_the_middle_leaves_nothing_that_looks_complete(small, tmp_path, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "write_coco", killed)
+        with pytest.raises(KeyboardInterrupt):
+            images.generate("toy", str(tmp_path / "toy"))
+    assert not (tmp_path / "toy").exists()
+    assert images.generate("toy", str(tmp_path / "toy")) and images.generate("toy", str(tmp_path / "again"))
+    assert tree(tmp_path / "toy") == tree(tmp_path / "again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "toy"]
