@@ -44,7 +44,7 @@ $(STAMP): $(FILES)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-# Locks the extras that the tests need, all but those of WRITERS, for every platform and Python; names no download
+# Locks the extras for every platform and Python; names no download
 # address.
 lock: $(STAMP)
 	$(UV) pip compile pyproject.toml $(addprefix --extra ,detectron2 ray experiments onnx dev) --universal --python-version 3.10 --generate-hashes \

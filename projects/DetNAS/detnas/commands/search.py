@@ -21,7 +21,6 @@ from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.method import DEFAULT, get_method
 from detnas.search.ray_executor import RayExecutor
 from detnas.search.tables import pareto_front, write_csv
-from detnas.training.writers import build_writers, check_writers
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +34,7 @@ def search(args):
         if args.eval_only or args.arch:
             return kind.evaluate(cfg, args)
         method = kind(cfg, args)
-        writers = []
-        log, executor, run = prepare(cfg, args, method, writers)
-        # When nothing can be wrong any more: each begins a run.
-        writers += build_writers(cfg, "search", resume=True)
+        log, executor, run = prepare(cfg, args, method)
     try:
         with user_errors():
             run()
@@ -53,17 +49,11 @@ def search(args):
     finally:
         executor.close()
         log.close()
-        for writer in writers:
-            writer.close()
     return log
 
 
-def prepare(cfg, args, method, writers=()):
-    """
-    Log, executor, and the search as a function; everything that can go wrong goes wrong here or before. Each new
-    candidate is put to the writers that there are by then.
-    """
-    check_writers(cfg)
+def prepare(cfg, args, method):
+    """Log, executor, and the search as a function; everything that can go wrong goes wrong here or before."""
     if cfg.SEARCH.RACING and method.race is None:
         raise UserError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
@@ -72,21 +62,15 @@ def prepare(cfg, args, method, writers=()):
     name = {"method": cfg.SEARCH.METHOD} if cfg.SEARCH.METHOD != DEFAULT else {}
     log = SearchLog(cfg.OUTPUT_DIR, method.space, {**name, **method.header(), VERSIONS: versions()})
     executor = build_executor(cfg, method, workers=max(args.num_gpus, args.cpu_processes))
-    board, written = SummaryWriter(cfg.OUTPUT_DIR), len(log)
+    board = SummaryWriter(cfg.OUTPUT_DIR)
 
     def on_candidate(candidate, is_best, needed):
-        nonlocal written
         if is_best:
             method.on_best(candidate)
         method.on_candidate(log, needed)
         if candidate.score is not None:
             board.add_scalar("search/score", candidate.score, len(log))
             board.add_scalar("search/best", log.best()[0].score, len(log))
-        if len(log) > written:
-            # The best one comes again when a search is taken up.
-            written = len(log)
-            for writer in writers:
-                writer.put(candidate_values(log, candidate), written)
 
     searcher, generations = method.searcher, cfg.SEARCH.GENERATIONS
     settings = {"costs": functools.partial(all_costs, method.costs), "on_candidate": on_candidate, "race": method.race}
@@ -95,14 +79,6 @@ def prepare(cfg, args, method, writers=()):
         return log, executor, functools.partial(run_asynchronous, searcher, executor, log, total, **settings)
     settings["before_generation"] = functools.partial(method.before_generation, log)
     return log, executor, functools.partial(run_search, searcher, executor, log, generations, **settings)
-
-
-def candidate_values(log, candidate):
-    """{name: value} of a new candidate for a writer: score, if it has one, costs, and the best score so far."""
-    values = {f"search/{name}": cost for name, cost in candidate.costs.items()}
-    if candidate.score is not None:
-        values["search/score"] = candidate.score
-    return {**values, **{"search/best": best.score for best in log.best()}}
 
 
 def check_workers(cfg, args):

@@ -62,8 +62,6 @@ def add_detnas_config(cfg):
     # stands for 8 GPUs, also in SOLVER.REFERENCE_WORLD_SIZE.
     cfg.SOLVER.ACCUMULATE = 1
 
-    # Where trainings and searches are written to beside metrics.json and TensorBoard: "wandb", "mlflow", or both.
-    cfg.WRITERS = []
 
     cfg.SUPERNET = CN()
     # How the path of an iteration is drawn: "uniform"; "balanced": uniform over bins of multiply-adds; "fair": as many

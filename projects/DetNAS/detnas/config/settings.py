@@ -81,7 +81,6 @@ RULES = {
     "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
     "SOLVER.WARMUP_METHOD": one_of("linear", "constant"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
-    "WRITERS": Rule('a list of "wandb" and "mlflow", or empty', lambda values: set(values) <= {"wandb", "mlflow"}),
     "SUPERNET.PATH_SAMPLING": one_of("uniform", "balanced", "fair"),
     "SUPERNET.BALANCED_FLOPS": FLOPS_RANGE,
     "SEARCH.SEARCHER": one_of("evolution", "surrogate"),

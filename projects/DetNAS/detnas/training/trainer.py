@@ -23,7 +23,6 @@ from .progress import ProgressLine
 from .sampling import PathSamplingHook, build_sampler
 from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
-from .writers import build_writers, check_writers
 
 
 def build_trainer(cfg, resume=False):
@@ -38,7 +37,6 @@ def build_trainer(cfg, resume=False):
     Raises:
         UserError: if weights do not match or are not there, or no checkpoint is whole.
     """
-    check_writers(cfg)
     model = build_model(cfg)
     if cfg.MODEL.DEVICE == "cpu":
         # A step takes three quarters of the time there (benchmarks/step.py).
@@ -67,7 +65,6 @@ def build_trainer(cfg, resume=False):
     writers = []
     if is_main:
         writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)]
-        writers += build_writers(cfg, "training", resume)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
