@@ -35,4 +35,4 @@ def searched_supernet(toy_root, tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(searched_supernet):
     """Folder of its best path in all formats."""
-    return export("--log", searched_supernet, "--format", "torchscript", "--format", "onnx")
+    return export("--config-file", searched_supernet / "best.yaml", "--format", "torchscript", "--format", "onnx")

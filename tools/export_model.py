@@ -6,7 +6,6 @@ detnas; and TorchScript or ONNX files, each run and compared with the network.
     python tools/export_model.py --config-file CONFIG                       what train_net.py has trained with CONFIG
     python tools/export_model.py --config-file CONFIG --format torchscript --format onnx
     python tools/export_model.py --config-file FOLDER/best.yaml             the winner that a search left
-    python tools/export_model.py --log FOLDER                               the same from the log, finished or not
     python tools/export_model.py --config-file CONFIG --random-weights MODEL.DETNAS.ARCH DetNAS-COCO-FPN-300M
 """
 
@@ -22,11 +21,9 @@ from detnas.export.check import check_file, check_images
 from detnas.export.network import (CONFIG, exported_as, has_weights_beside, is_export, load_network,
                                    load_network_config, network_weights, write_network)
 from detnas.export.traced import FORMATS, backbone_part, require_format, whole_part, write_part
-from detnas.launch.earlier_steps import trained_weights
-from detnas.search.inherit import inherit_path, logged_candidate, search_config
 
 
-def from_training(args):
+def read_network(args):
     """Config, state dict and a line about them, of a single network."""
     cfg = load_network_config(args.config_file, args.opts)
     if args.random_weights:
@@ -41,20 +38,6 @@ def from_training(args):
         # It may have been taken elsewhere.
         cfg.OUTPUT_DIR = os.path.dirname(args.config_file)
     return cfg, state, about or f"Trained as {os.path.basename(args.config_file)} says."
-
-
-def from_log(args):
-    """The same, of a path of a search with the supernet's weights."""
-    search, log = search_config(args.log, args.config_file, args.opts)
-    candidate = logged_candidate(log, args.arch)
-    weights = None if args.random_weights else trained_weights(search, args.opts)
-    print(f"Recalibrating {log.space.format(candidate.path)} as the search did ...", flush=True)
-    state = inherit_path(search, log, weights, candidate.path)
-    arch = ["MODEL.DETNAS.ARCH", log.space.format(candidate.path)]
-    cfg = load_network_config(args.config_file or os.path.join(args.log, "best.yaml"), [*args.opts, *arch])
-    cfg.OUTPUT_DIR = args.log
-    what = f"{search.SEARCH.METRIC} {candidate.score:.2f} in the search, with the supernet's weights."
-    return cfg, state, f"RANDOM WEIGHTS: {what}" if args.random_weights else what
 
 
 def export_part(cfg, model, form, folder, images, backbone_only):
@@ -78,11 +61,9 @@ def describe_part(file, part, reason, results):
     greatest = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     shown = f"{results[0]['image']}, mirrored and at another size{more}"
     yield f"  run on {shown} ({sizes}); greatest differences: {greatest}"
-    if "ties" in results[0]:
-        tied = [r["image"] for r in results if r["ties"]]
-        where = f" (first on {tied[0]})" if tied else ""
-        count, ties = (sum(r[key] for r in results) for key in ("detections", "ties"))
-        yield f"  detections compared: {count}; left out as ties: {ties}{where}; boxes in pixels"
+    if "alone" in results[0]:
+        count, alone = (sum(r[key] for r in results) for key in ("detections", "alone"))
+        yield f"  detections compared: {count}, boxes in pixels; that only one side has: {alone}"
         if not count:
             yield "  nothing was detected there, so little was compared: --image FILE with objects says more"
 
@@ -106,11 +87,9 @@ def describe_interface(cfg, parts):
 
 def main(args):
     with user_errors():
-        if not (args.config_file or args.log):
-            raise UserError("one of --config-file and --log is needed")
         for form in args.format:
             require_format(form)
-        cfg, state, about = (from_log if args.log else from_training)(args)
+        cfg, state, about = read_network(args)
         beside = os.path.dirname(args.config_file) or "."
         folder = args.output or (beside if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export"))
         images = check_images(cfg, args.image) if args.format else []
@@ -130,10 +109,8 @@ def main(args):
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config-file", default="", metavar="FILE", help="of a training, an exported model.yaml, or a best.yaml"
+        "--config-file", required=True, metavar="FILE", help="of a training, an exported model.yaml, or a best.yaml"
     )
-    parser.add_argument("--log", default="", metavar="FOLDER", help="of a search; the weights are its model_final.pth")
-    parser.add_argument("--arch", default="", help="with --log, this path of the log and not the best one")
     parser.add_argument("--output", default="", metavar="FOLDER", help="by default OUTPUT_DIR/export")
     parser.add_argument("--format", action="append", default=[], choices=FORMATS, help="may be given twice")
     parser.add_argument("--backbone", action="store_true", help="with --format, the backbone with its FPN alone")

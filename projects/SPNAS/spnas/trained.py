@@ -10,8 +10,7 @@ from detectron2.utils.file_io import PathManager
 from detnas.config.load import apply_settings, load_config
 from detnas.errors import UserError
 from detnas.files import absolute
-from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
-from detnas.search.inherit import weights_id
+from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, weights_id
 from detnas.search.log import SearchLog
 from detnas.search.method import Method
 from detnas.search.pareto import front_of

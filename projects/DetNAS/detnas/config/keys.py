@@ -62,7 +62,6 @@ def add_detnas_config(cfg):
     # stands for 8 GPUs, also in SOLVER.REFERENCE_WORLD_SIZE.
     cfg.SOLVER.ACCUMULATE = 1
 
-
     cfg.SUPERNET = CN()
     # How the path of an iteration is drawn: "uniform"; "balanced": uniform over bins of multiply-adds; "fair": as many
     # in a row as a block has ops train each op of each block once, with one update if SOLVER.ACCUMULATE is that many.

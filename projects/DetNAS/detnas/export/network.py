@@ -41,7 +41,7 @@ def load_network_config(config_file, opts=()):
         if detnas.ARCH == SUPERNET:
             raise UserError(
                 f'{config_file}: MODEL.DETNAS.ARCH is "{SUPERNET}", which is no single network: name an arch or a '
-                "best.yaml there, or export a path of it with --log"
+                "best.yaml there"
             )
         space = config_space(cfg)
         detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
@@ -107,7 +107,7 @@ def network_weights(config_file, cfg, opts):
     if not PathManager.isfile(path):
         hint = "the weights of an exported config lie beside it"
         if cfg.SEARCH.WINNER:
-            hint = "search_net.py writes it when the search has ended; before that, tools/export_model.py --log can"
+            hint = "search_net.py writes it when the search has ended"
         raise UserError(f"{path} does not exist; {hint}")
     return path
 

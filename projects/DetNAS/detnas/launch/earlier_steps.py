@@ -1,5 +1,6 @@
 """Reads what earlier steps wrote: trained weights, the arch that a search found, the metrics of a training."""
 
+import hashlib
 import json
 import os
 
@@ -29,6 +30,17 @@ def trained_weights(cfg, opts):
     if not PathManager.isfile(path):
         raise UserError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
     return path
+
+
+def weights_id(path):
+    """The sha256 of a checkpoint, by which the header of a search's log knows it; words for None, random weights."""
+    if not path:
+        return "random weights"
+    digest = hashlib.sha256()
+    with PathManager.open(path, "rb") as f:
+        for block in iter(lambda: f.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):

@@ -17,13 +17,12 @@ from detnas.errors import UserError
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.evaluation.readiness import readiness_warning
 from detnas.files import absolute
-from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights
+from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights, weights_id
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 
 from .evaluator import build_candidate_evaluator
 from .front_winners import choose_winners, describe_winners, write_front_winners
-from .inherit import logged_candidate, weights_id
 from .log import SearchLog
 from .method import Method
 from .racing import build_race
@@ -136,8 +135,10 @@ class PathSearch(Method):
         if args.arch:
             logged, path = None, read_arch(args.arch, space, "--arch")
         else:
-            best = logged_candidate(SearchLog(cfg.OUTPUT_DIR, space))
-            logged, path = best.metrics, best.path
+            log = SearchLog(cfg.OUTPUT_DIR, space)
+            if not log.best():
+                raise UserError(f"{log.path} holds no finished candidate yet")
+            logged, path = log.best()[0].metrics, log.best()[0].path
         evaluator = build_candidate_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
         metrics = evaluator(path)
         print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
