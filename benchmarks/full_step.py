@@ -23,7 +23,7 @@ from detectron2.utils.events import EventStorage
 from tables import now, parser, publish, table
 
 from detnas.config.load import load_config
-from detnas.data.packing import pack, unpack
+from detnas.data.loader import pack, unpack
 from detnas.launch.machine import fit_to_device
 from detnas.modeling.backbone import find_supernet
 from detnas.space import single_op_paths

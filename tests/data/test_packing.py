@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 
-from detnas.data.packing import pack, unpack
+from detnas.data.loader import pack, unpack
 
 
 def batch():
