@@ -26,9 +26,9 @@ def losses(folder):
 
 @pytest.fixture(params=["toy_2_train_supernet", "RetinaNet"])
 def words(request, toy_root):
-    """Config and overrides of a detector's training; the checkpoints fall between the lines of metrics.json."""
+    """Config and overrides of a detector's training; metrics.json has the medians between checkpoints."""
     overrides = {**detection(toy_root), "DATASETS.TEST": "()", "MODEL.WEIGHTS": "", "SOLVER.MAX_ITER": ITERATIONS}
-    overrides |= {"SOLVER.CHECKPOINT_PERIOD": 15, "SOLVER.STEPS": "(50,)", "SOLVER.IMS_PER_BATCH": 2}
+    overrides |= {"SOLVER.CHECKPOINT_PERIOD": 20, "SOLVER.STEPS": "(50,)", "SOLVER.IMS_PER_BATCH": 2}
     if request.param == "RetinaNet":
         return RETINANET, overrides | SMALL_RETINANET
     return request.param, overrides
@@ -66,7 +66,7 @@ def test_a_killed_training_logs_the_losses_of_an_uninterrupted_one_when_it_is_re
     assert losses(tmp_path / "killed") == whole
 
 
-def test_a_training_without_smoothed_values_of_its_own_resumes_too(words, tmp_path):
+def test_a_training_resumes_whether_it_has_a_loss_normalizer_or_not(words, tmp_path):
     config, overrides = words
     cfg = toy_setup(config, {**overrides, "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 3})
     build_trainer(cfg).train(0, 3)

@@ -7,8 +7,6 @@ import signal
 from detectron2.engine import HookBase
 from detectron2.utils.file_io import PathManager
 
-from .progress import WINDOW
-
 logger = logging.getLogger(__name__)
 
 
@@ -37,43 +35,22 @@ class StopOnSignal(HookBase):
             signal.signal(number, handler)
 
 
-class KeepSmoothedValues(HookBase):
+class KeepLossNormalizer(HookBase):
     """
-    Saves with each checkpoint what Detectron2 smooths over iterations and forgets when it is interrupted: RetinaNet's
-    loss normaliser (that of the first process), without which the losses would differ, and the last values of
-    everything logged, without which the medians in ``metrics.json`` would. Checkpoints have it under the class's name.
+    Saves with each checkpoint RetinaNet's loss normaliser, a mean over iterations that Detectron2 forgets: without it
+    the losses of a resumed training would differ. That of the first process.
     """
 
     def __init__(self, model):
-        self.modules = {name: m for name, m in model.named_modules() if "RetinaNet" in type(m).__name__}
-        self.histories = {}
+        self.model = model
 
     def state_dict(self):
-        storage = self.trainer.storage
-        return {
-            "normalizers": {
-                name: module.loss_normalizer
-                for name, module in self.modules.items()
-                if hasattr(module, "loss_normalizer")
-            },
-            "histories": {
-                name: [list(pair) for pair in history.values()[-WINDOW:]]
-                for name, history in storage.histories().items()
-                # Times are those of the process.
-                if storage.smoothing_hints()[name] and "time" not in name
-            },
-        }
+        modules = self.model.named_modules()
+        return {name: module.loss_normalizer for name, module in modules if hasattr(module, "loss_normalizer")}
 
     def load_state_dict(self, state):
-        for name, value in state["normalizers"].items():
-            self.modules[name].loss_normalizer = value
-        self.histories = state["histories"]
-
-    def before_train(self):
-        for name, history in self.histories.items():
-            for value, iteration in history:
-                self.trainer.storage.iter = iteration
-                self.trainer.storage.put_scalar(name, value)
+        for name, value in state.items():
+            self.model.get_submodule(name).loss_normalizer = value
 
 
 class DivergenceHandler:

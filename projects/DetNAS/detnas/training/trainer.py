@@ -18,7 +18,7 @@ from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 
 from .checkpoints import SafeCheckpointer
-from .hooks import DivergenceHandler, KeepSmoothedValues, StopOnSignal
+from .hooks import DivergenceHandler, KeepLossNormalizer, StopOnSignal
 from .progress import ProgressLine
 from .sampling import PathSamplingHook, build_sampler
 from .solver import build_optimizer, build_schedule
@@ -72,7 +72,7 @@ def build_trainer(cfg, resume=False):
             path_sampling,
             # Before what takes time of its own.
             ProgressLine(cfg.SOLVER.IMS_PER_BATCH, path_sampling, cfg.MODEL.DEVICE == "cpu") if is_main else None,
-            KeepSmoothedValues(model),
+            KeepLossNormalizer(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             _evaluation(cfg, model) if cfg.DATASETS.TEST else None,
             hooks.PeriodicWriter(writers) if is_main else None,
