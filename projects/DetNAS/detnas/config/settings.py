@@ -1,4 +1,4 @@
-"""The values that settings may have: one table for the keys of this project and those of Detectron2 that it uses."""
+"""The values that settings may have: the keys of this project, and those of Detectron2 that are most often changed."""
 
 import functools
 import operator
@@ -35,12 +35,6 @@ def one_of(*values):
     return Rule(f'{words} or "{values[-1]}"', lambda value: value in values)
 
 
-def each(rule):
-    """The rule of a list that is not empty and whose values all follow a rule."""
-    return Rule(f"a list of values, each {rule.words}", lambda values: bool(values) and all(map(rule.holds, values)))
-
-
-POSITIVE = Rule("more than 0", lambda value: value > 0)
 FRACTION = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 FRACTION_BELOW_1 = Rule("from 0 to below 1", lambda value: 0 <= value < 1)
 COUNT, NON_NEGATIVE = at_least(1), at_least(0)
@@ -67,35 +61,22 @@ def _keys(*lines):
 RULES = {
     "SEED": Rule("a whole number below 2 ** 31, negative for another one each time", lambda value: value < 2**31),
     "MODEL.DEVICE": DEVICE,
-    "MODEL.PIXEL_STD": each(POSITIVE),
     "MODEL.DETNAS.SHUFFLE": one_of("even_odd", "interleave"),
     "INPUT.FORMAT": one_of("BGR", "RGB", "YUV-BT.601"),
-    "INPUT.MIN_SIZE_TRAIN": each(COUNT),
-    "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),
     "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
     "INPUT.CLASSIFIER.CROP_AREA": RANGE,
     "INPUT.SCALE_JITTER.SIZE": NO_RESOLUTION,
     "INPUT.SCALE_JITTER.RANGE": SCALES,
-    "DATALOADER.SAMPLER_TRAIN": one_of("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"),
     "SOLVER.BASE_LR": LEARNING_RATE,
     "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
-    "SOLVER.WARMUP_METHOD": one_of("linear", "constant"),
-    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
     "SUPERNET.PATH_SAMPLING": one_of("uniform", "balanced", "fair"),
     "SUPERNET.BALANCED_FLOPS": FLOPS_RANGE,
     "SEARCH.SEARCHER": one_of("evolution", "surrogate"),
     "SEARCH.EXECUTOR": one_of("here", "ray"),
     "SEARCH.AUTOCAST": one_of("", "bf16"),
-    **dict.fromkeys(_keys("MODEL.ANCHOR_GENERATOR SIZES ASPECT_RATIOS"), each(each(POSITIVE))),
     **dict.fromkeys(_keys("SEARCH FLOPS_RESOLUTION DETECTOR_RESOLUTION LATENCY_RESOLUTION"), RESOLUTION),
     **dict.fromkeys(_keys(
         "MODEL.CLASSIFIER NUM_CLASSES",
-        "MODEL.FPN OUT_CHANNELS",
-        "MODEL.RPN BATCH_SIZE_PER_IMAGE PRE_NMS_TOPK_TRAIN PRE_NMS_TOPK_TEST POST_NMS_TOPK_TRAIN POST_NMS_TOPK_TEST",
-        "MODEL.ROI_HEADS NUM_CLASSES BATCH_SIZE_PER_IMAGE",
-        "MODEL.ROI_BOX_HEAD CONV_DIM FC_DIM POOLER_RESOLUTION",
-        "MODEL.RETINANET NUM_CLASSES TOPK_CANDIDATES_TEST",
-        "INPUT MAX_SIZE_TRAIN MAX_SIZE_TEST",
         "INPUT.CLASSIFIER SIZE",
         "SOLVER IMS_PER_BATCH ACCUMULATE MAX_ITER CHECKPOINT_PERIOD",
         "SUPERNET BALANCED_BINS",
@@ -104,24 +85,13 @@ RULES = {
     ), COUNT),
     **dict.fromkeys(_keys(
         "MODEL.DETNAS FREEZE_AT",
-        "MODEL.ROI_BOX_HEAD NUM_CONV NUM_FC",
-        "MODEL.RETINANET NUM_CONVS",
-        "INPUT MIN_SIZE_TEST",
-        "DATALOADER NUM_WORKERS IMAGE_CACHE_GB REPEAT_THRESHOLD",
-        "SOLVER REFERENCE_WORLD_SIZE WEIGHT_DECAY WARMUP_ITERS",
+        "DATALOADER NUM_WORKERS IMAGE_CACHE_GB",
+        "SOLVER REFERENCE_WORLD_SIZE",
         "SUPERNET EVAL_RANDOM_PATHS EVAL_IMAGES",
         "SEARCH NUM_MUTATE NUM_CROSS TIMEOUT IMAGE_CACHE_GB FRONT_WINNERS",
     ), NON_NEGATIVE),
-    **dict.fromkeys(_keys("SOLVER GAMMA", "SOLVER.CLIP_GRADIENTS CLIP_VALUE NORM_TYPE"), POSITIVE),
-    **dict.fromkeys(_keys("MODEL.CLASSIFIER DROPOUT LABEL_SMOOTHING", "SOLVER MOMENTUM"), FRACTION_BELOW_1),
-    **dict.fromkeys(_keys(
-        "MODEL.RPN POSITIVE_FRACTION NMS_THRESH",
-        "MODEL.ROI_HEADS POSITIVE_FRACTION SCORE_THRESH_TEST NMS_THRESH_TEST",
-        "MODEL.RETINANET SCORE_THRESH_TEST NMS_THRESH_TEST",
-        "INPUT.CLASSIFIER COLOR_JITTER",
-        "SOLVER WARMUP_FACTOR",
-        "SEARCH MUTATE_PROB",
-    ), FRACTION),
+    **dict.fromkeys(_keys("MODEL.CLASSIFIER DROPOUT LABEL_SMOOTHING"), FRACTION_BELOW_1),
+    **dict.fromkeys(_keys("INPUT.CLASSIFIER COLOR_JITTER", "SEARCH MUTATE_PROB"), FRACTION),
 }
 
 
