@@ -27,7 +27,7 @@ from detnas.search.executor import run_all
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import RayExecutor
-from detnas.search.searchers import build_searcher
+from detnas.search.settings import build_searcher
 
 SECONDS, SPREAD, FAILURES = 60.0, 3.0, 0.01
 

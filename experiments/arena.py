@@ -35,7 +35,7 @@ from detnas.search.evolution import Searcher
 from detnas.search.executor import LocalExecutor
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_search
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 from detnas.search.surrogate import SurrogateSearcher
 from detnas.space import SearchSpace
 

@@ -24,7 +24,7 @@ from detnas.config.load import load_config
 from detnas.cost.costs import all_costs
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 from detnas.training.sampling import BalancedSampler
 
 

@@ -27,7 +27,7 @@ from detnas.errors import user_errors
 from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
 from detnas.search.evaluator import build_candidate_evaluator
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 
 DRAWS = (0, 1)
 

@@ -25,7 +25,7 @@ from detnas.config.load import load_config
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.search.log import SearchLog
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 
 
 def search(config_file, alone, seed, folder):

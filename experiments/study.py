@@ -34,7 +34,7 @@ from detnas.files import read_json
 from detnas.launch.earlier_steps import read_metrics
 from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 from find_detector.steps import StepFailed, Steps, run_step
 
 TRAIN, SEARCH = (os.path.join(ROOT, name) for name in ("train_net.py", "search_net.py"))

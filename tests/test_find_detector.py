@@ -18,7 +18,7 @@ from toy_runs import own_loggers
 from detnas.config.load import load_config
 from detnas.data.datasets import parse_dataset_name
 from detnas.export import detector_latency, foretold_latency
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 from find_detector import anchors, limits, outcome, recipe, schedule
 from find_detector.configs import ConfigWriter
 from find_detector.facts import Facts, look

@@ -34,7 +34,7 @@ WITHOUT_TORCH = [
     *("choices.py", "space.py", "zoo.py", "errors.py", "files.py", "command_line.py"),
     *("config/keys.py", "config/settings.py", "config/constraint.py"),
     *("search/evolution.py", "search/log.py", "search/loop.py", "search/pareto.py"),
-    *("search/proposals.py", "search/surrogate.py", "search/gaussian_process.py", "search/searchers.py"),
+    *("search/proposals.py", "search/surrogate.py", "search/gaussian_process.py"),
 ]
 FRAMEWORK = {"torch", "torchvision", "detectron2", "fvcore"}
 

@@ -1,5 +1,6 @@
 """The command line of the search, on an untrained supernet of the generated data."""
 
+import argparse
 import csv
 import json
 import re
@@ -15,7 +16,6 @@ from toy_runs import classification, command, detection, own_loggers, toy_setup
 import search_net
 import train_net
 from detnas import CostTable, get_space
-from detnas.cost.limits import Limits
 from detnas.search import paths
 from detnas.search.evolution import Searcher
 from detnas.search.log import SearchLog
@@ -145,9 +145,8 @@ def prepared(toy_root, folder, **overrides):
     """(header, searcher) of a search, which is not run."""
     keys = {name.replace("__", "."): value for name, value in overrides.items()}
     cfg = toy_setup("toy_2_train_supernet", {**detection(toy_root), **SMALL, "OUTPUT_DIR": folder, **keys})
-    limits = Limits(cfg, TINY)
-    initial = paths.initial_paths(cfg, limits)
-    return paths.path_header(cfg, limits, None, initial), paths.build_searcher(cfg, limits, initial)
+    method = paths.PathSearch(cfg, argparse.Namespace(random_weights=True))
+    return method.header(), method.searcher
 
 
 def test_an_initial_network_that_breaks_a_limit_is_left_out_with_a_line(toy_root, tmp_path):
@@ -165,14 +164,14 @@ def test_an_initial_network_that_breaks_a_limit_is_left_out_with_a_line(toy_root
     assert "no place among SEARCH.POPULATION 3, and left out: all Xception 3x3" in (tmp_path / "log.txt").read_text()
 
 
-def test_a_search_without_initial_networks_has_the_header_of_before_there_were_any(toy_root, tmp_path):
+def test_a_search_without_initial_networks_begins_at_random(toy_root, tmp_path):
     header, searcher = prepared(toy_root, tmp_path, SEARCH__INITIAL="[]")
-    assert "initial" not in header and searcher.initial == ()
+    assert header["initial"] == {} and searcher.initial == ()
 
 
 def test_a_search_with_another_searcher_says_so_in_its_header(toy_root, tmp_path):
     header, searcher = prepared(toy_root, tmp_path)
-    assert "searcher" not in header and type(searcher) is Searcher
+    assert header["searcher"] == "evolution" and type(searcher) is Searcher
     header, searcher = prepared(toy_root, tmp_path, SEARCH__SEARCHER="surrogate")
     assert header["searcher"] == "surrogate" and type(searcher) is SurrogateSearcher
     with pytest.raises(ValueError, match="SEARCHER \"surrogate\" goes by the score alone; SEARCH.OBJECTIVES"):

@@ -8,7 +8,7 @@ from detnas import CostTable, get_space
 from detnas.config.load import load_config
 from detnas.cost.costs import all_costs
 from detnas.cost.detector import detector_costs
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SPACE = get_space("300M")

@@ -5,6 +5,7 @@ Pure Python. A *path* is a candidate of such a space, a tuple of op indices, fir
 form, one digit a block with an optional ``-`` (or space) between stages: ``2120-2112-33130031-3132``.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Dict, Iterator, List, Tuple
@@ -160,8 +161,26 @@ SPACES = {
 }
 
 
+#: name of the space that a config describes itself
+OWN_SPACE = "own"
+
+
 def get_space(name: str) -> SearchSpace:
     """The space of a name; UserError if there is none."""
     if name not in SPACES:
         raise UserError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
     return SPACES[name]
+
+
+def write_space(space: SearchSpace) -> Dict:
+    """The part of a log's header that says in which space a search is."""
+    own = {"own_space": dataclasses.asdict(space)} if space.name == OWN_SPACE else {}
+    return {"space": space.name, **own}
+
+
+def read_space(header: Dict) -> SearchSpace:
+    """The reverse of :func:`write_space`."""
+    if header["space"] != OWN_SPACE:
+        return get_space(header["space"])
+    own = header["own_space"]
+    return SearchSpace(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})

@@ -9,7 +9,7 @@ from detnas.config.load import load_config
 from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
-from detnas.search.supernet_costs import supernet_limits
+from detnas.search.settings import supernet_limits
 
 
 def run_limits(writer, config_file):

@@ -9,8 +9,8 @@ from tabulate import tabulate
 
 from detnas.files import write_text
 from detnas.launch.earlier_steps import BEST_CONFIG, read_arch, read_metrics
-from detnas.search.front_winners import FRONT
 from detnas.search.log import SearchLog
+from detnas.search.winner import FRONT
 
 from .facts import look
 from .limits import limited_costs, run_limits

@@ -14,7 +14,7 @@ from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, weights_id
 from detnas.search.log import SearchLog
 from detnas.search.method import Method
 from detnas.search.pareto import front_of
-from detnas.search.paths import check_metric
+from detnas.search.settings import check_metric
 from detnas.search.tables import metrics_table
 from detnas.search.winner import write_best_config, write_best_weights
 

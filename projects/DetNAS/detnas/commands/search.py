@@ -18,7 +18,7 @@ from detnas.report import plot_search
 from detnas.search.executor import LocalExecutor
 from detnas.search.log import VERSIONS, SearchLog
 from detnas.search.loop import run_asynchronous, run_search
-from detnas.search.method import DEFAULT, get_method
+from detnas.search.method import get_method
 from detnas.search.ray_executor import RayExecutor
 from detnas.search.tables import pareto_front, write_csv
 
@@ -58,9 +58,8 @@ def prepare(cfg, args, method):
         raise UserError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
         raise UserError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
-    # Logs from before there was a choice name no method, and go on.
-    name = {"method": cfg.SEARCH.METHOD} if cfg.SEARCH.METHOD != DEFAULT else {}
-    log = SearchLog(cfg.OUTPUT_DIR, method.space, {**name, **method.header(), VERSIONS: versions()})
+    header = {"method": cfg.SEARCH.METHOD, **method.header(), VERSIONS: versions()}
+    log = SearchLog(cfg.OUTPUT_DIR, method.space, header)
     executor = build_executor(cfg, method, workers=max(args.num_gpus, args.cpu_processes))
     board = SummaryWriter(cfg.OUTPUT_DIR)
 

@@ -1,9 +1,7 @@
 """Every config key that DetNAS adds to Detectron2's, with its default."""
 
 from detnas.errors import UserError
-from detnas.space import PAPER_OPS, SPACES, SearchSpace
-
-OWN_SPACE = "own"
+from detnas.space import OWN_SPACE, PAPER_OPS, SPACES, SearchSpace
 
 
 def add_detnas_config(cfg):

@@ -7,7 +7,6 @@ import importlib
 
 from detnas.errors import UserError
 
-DEFAULT = "detnas"
 _methods = {}
 
 
@@ -119,7 +118,7 @@ def read_space(header):
     Raises:
         UserError: if the header names none that is known.
     """
-    return _find(header.get("method", DEFAULT))[0](header)
+    return _find(header["method"])[0](header)
 
 
 def get_method(name):

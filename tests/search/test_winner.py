@@ -1,7 +1,7 @@
 import pytest
 
 from detnas.search.candidate import Candidate
-from detnas.search.front_winners import choose_winners
+from detnas.search.winner import choose_winners
 
 
 def front(*costs):

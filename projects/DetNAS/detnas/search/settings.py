@@ -1,0 +1,147 @@
+"""What a config says of a search among the paths of a supernet: costs and limits, first paths, searcher."""
+
+import logging
+import os
+
+from detnas.config.keys import config_space
+from detnas.cost.costs import JoinedCosts
+from detnas.cost.latency import LatencyMeter
+from detnas.cost.limits import DETECTOR_LATENCY, LATENCY, Limits, asked_costs, check_costs
+from detnas.cost.table import CostTable, with_detector
+from detnas.data.standard import TEST_SETS
+from detnas.errors import UserError
+from detnas.evaluation.evaluators import reported_metrics
+from detnas.export.foretold_latency import foretell_latency
+from detnas.launch.earlier_steps import read_arch
+
+from .evolution import Searcher
+from .pareto import pareto_order
+from .proposals import best_first
+from .racing import build_race
+from .surrogate import SurrogateSearcher
+
+logger = logging.getLogger(__name__)
+
+#: the word of SEARCH.INITIAL for the networks that a space has a name for
+ANCHORS = "uniform_ops"
+_SEARCHERS = {"evolution": Searcher, "surrogate": SurrogateSearcher}
+
+
+def read_settings(cfg):
+    """Limits, first paths and searcher of a config; raises what is wrong with it."""
+    check_metric(cfg)
+    build_race(cfg)
+    limits = supernet_limits(cfg)
+    initial = initial_paths(cfg, limits)
+    return limits, initial, build_searcher(cfg, limits, initial)
+
+
+def check_metric(cfg):
+    """
+    Also warns of a search on test images.
+
+    Raises:
+        UserError: if the held-out set has no ``SEARCH.METRIC``, before a candidate is evaluated.
+    """
+    for name in cfg.DATASETS.TEST:
+        reported = reported_metrics(name)
+        if cfg.SEARCH.METRIC not in reported:
+            there = ", ".join(metric for metric in reported if "/AP-" not in metric)
+            raise UserError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
+        if name in TEST_SETS:
+            logger.warning(
+                f"This search chooses networks by {name}, whose figures are then worth nothing: hold training images "
+                "out with tools/split_dataset.py"
+            )
+
+
+def initial_paths(cfg, limits):
+    """
+    What the first generation begins with, ``SEARCH.INITIAL``. What breaks a limit, or finds no place in a generation,
+    is left out with a line in the log.
+
+    Returns:
+        dict: name -> path, no path twice; an arch is its own name.
+
+    Raises:
+        UserError: if one is no network of the space.
+    """
+    space, found = limits.space, {}
+    for word in cfg.SEARCH.INITIAL:
+        if not isinstance(word, str):
+            raise UserError(f'SEARCH.INITIAL {word} is no text: put quotes around an arch, also with "-" in it')
+        named = space.anchors() if word == ANCHORS else {word: read_arch(word, space, "SEARCH.INITIAL")}
+        found.update({name: path for name, path in named.items() if path not in found.values()})
+    legal = {name: path for name, path in found.items() if limits(path)}
+    if len(legal) < len(found):
+        names = ", ".join(name for name in found if name not in legal)
+        logger.info(f"SEARCH.INITIAL: not within the limits, and left out: {names}")
+    names = list(legal)
+    taken, rest = names[: cfg.SEARCH.POPULATION], names[cfg.SEARCH.POPULATION :]
+    if rest:
+        logger.info(f"SEARCH.INITIAL: no place among SEARCH.POPULATION {len(taken)}, and left out: {', '.join(rest)}")
+    return {name: legal[name] for name in taken}
+
+
+def supernet_costs(cfg, space):
+    """
+    What the paths of a supernet cost: multiply-adds and parameters of the backbone and, where they can be counted, of
+    the detector; latencies where the config asks for them, kept in ``OUTPUT_DIR/latency.json``, so that a search that
+    is taken up again decides the same.
+
+    Raises:
+        UserError: if a cost that the config asks for cannot be had.
+    """
+    search, asked = cfg.SEARCH, asked_costs(cfg.SEARCH)
+    table = CostTable.measure(space, search.FLOPS_RESOLUTION)
+    try:
+        table = with_detector(table, cfg, tuple(search.DETECTOR_RESOLUTION))
+    except UserError:
+        # A meta-architecture of one's own can be searched all the same.
+        if asked & {"detector_flops", "detector_params"}:
+            raise
+    parts = [table]
+    if DETECTOR_LATENCY in asked:
+        parts.append(foretell_latency(cfg, space))
+    if LATENCY in asked:
+        size, cache = tuple(search.LATENCY_RESOLUTION), os.path.join(cfg.OUTPUT_DIR, "latency.json")
+        parts.append(LatencyMeter(space, size, search.LATENCY_BATCH, cfg.MODEL.DEVICE, cache=cache))
+    return JoinedCosts(*parts)
+
+
+def supernet_limits(cfg):
+    """The :class:`detnas.cost.limits.Limits` of a search among the paths of a supernet."""
+    space = config_space(cfg)
+    return Limits(space, cfg.SEARCH.CONSTRAINTS, supernet_costs(cfg, space), seed=max(cfg.SEED, 0))
+
+
+def build_searcher(cfg, limits, initial=None):
+    """
+    Args:
+        cfg: a supernet's config.
+        limits: a :class:`detnas.cost.limits.Limits` of a :class:`detnas.choices.ChoiceSpace`.
+        initial: of :func:`initial_paths`; none: the first generation is random.
+
+    Raises:
+        UserError: if an objective is no known cost, the searcher takes none, or the numbers do not fit.
+    """
+    search = cfg.SEARCH
+    if search.OBJECTIVES and search.SEARCHER == "surrogate":
+        raise UserError(
+            f'SEARCH.SEARCHER "{search.SEARCHER}" goes by the score alone; SEARCH.OBJECTIVES '
+            f'{list(search.OBJECTIVES)} need "evolution"'
+        )
+    check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
+    return _SEARCHERS[search.SEARCHER](
+        limits.space,
+        limits,
+        population=search.POPULATION,
+        num_parents=search.NUM_PARENTS,
+        num_mutate=search.NUM_MUTATE,
+        num_cross=search.NUM_CROSS,
+        mutate_prob=search.MUTATE_PROB,
+        seed=max(cfg.SEED, 0),
+        initial=tuple((initial or {}).values()),
+        order=pareto_order(search.OBJECTIVES) if search.OBJECTIVES else best_first,
+        repair=limits.repair,
+    )
