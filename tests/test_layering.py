@@ -98,7 +98,7 @@ def test_the_pure_modules_import_no_framework(path):
 
 #: spnas, which stands on detnas; a file of it imports from itself and from those before it
 SPNAS_ORDER = """code morphs zoo config fit space parallel backbone builders torchvision inheritance weights costs
-    searcher count_searcher evaluator reignite trained serial parallel_search report""".split()
+    searcher count_searcher evaluator reignite trained serial parallel_search""".split()
 
 
 def test_spnas_stands_on_detnas_and_has_no_circle():

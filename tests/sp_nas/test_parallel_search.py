@@ -8,7 +8,6 @@ import torch
 import train_net
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
-from detnas.report.page import page_data
 from detnas.search.log import read_log
 from detnas.search.method import get_method
 from spnas import ParallelCode
@@ -58,9 +57,7 @@ def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys):
     args = argument_parser().parse_args(["--config-file", str(folder / "best.yaml"), "--eval-only"])
     assert train_net.main(args)["bbox"]["AP"] == pytest.approx(best.score, abs=1e-4)
     parallel(folder, "--report")
-    assert (folder / "report.html").is_file()
-    (search,) = page_data({"run": log})["searches"]
-    assert search["drawings"][str(best.path)] == log.space.drawing(best.path)
+    assert f'<th scope="row">{best.path}</th>' in (folder / "report.html").read_text()
 
 
 def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, monkeypatch):

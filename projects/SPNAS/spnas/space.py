@@ -62,7 +62,7 @@ class SerialSpace(CodeSpace):
         return iter(rng.sample(found, len(found)))
 
     def drawing(self, code):
-        """The blocks of a code for a report, see :func:`detnas.report.archs.drawing`."""
+        """The blocks of a code for a report, see :meth:`detnas.choices.Space.drawing`."""
         return [[blocks] for blocks in _drawn_blocks(self.block, self.base_width, code)]
 
     def __contains__(self, code):

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_single_arch
-from detnas.space import OP_COLOURS, SPACES, get_space
+from detnas.space import OP_COLOURS, SPACES, SearchSpace, get_space
 from detnas.zoo import PUBLISHED
 
 from .style import figure, readable
@@ -78,7 +78,7 @@ def plot_archs(archs, *files):
     width = sum(depths) + GAP * (len(depths) - 1)
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
-    fills = {op: OP_COLOURS[op][0] for _, space, _ in archs for op in getattr(space, "ops", ())}
+    fills = {op: OP_COLOURS[op][0] for _, space, _ in archs if isinstance(space, SearchSpace) for op in space.ops}
     fills.update({entry: fill for _, fill, _, entry in _blocks(drawn)})
     inches = max(margin + unit * width + 0.3, 5.2)
     rows = -(-len(fills) // _columns(fills, inches)) if fills else 0

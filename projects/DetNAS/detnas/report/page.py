@@ -1,6 +1,6 @@
-"""The report page: one HTML file that needs nothing else, with the pictures as files beside it."""
+"""The report page: one HTML file that needs nothing else. Its pictures also lie beside it, as PNG and SVG."""
 
-import dataclasses
+import base64
 import html
 import json
 import os
@@ -13,94 +13,31 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
 from detnas.search.candidate import by_score
+from detnas.search.log import VERSIONS
 from detnas.search.pareto import front_of
-from detnas.space import OP_COLOURS, SearchSpace
+from detnas.space import SearchSpace
 from detnas.zoo import PUBLISHED
 
-from .archs import plot_archs, plot_frequencies
-from .curves import FIGURES, cost_label, default_cost, front_costs, plot_search
+from .archs import named_archs, plot_archs, plot_frequencies
+from .curves import FIGURES, default_cost, front_costs, plot_search
 from .descent import descent, has_one_start, plot_descent
-from .searches import (band, best_so_far, generation_means, group_searches, metric_name, shown_costs, top_count,
-                       top_means, top_so_far)
-from .style import SEARCH_COLOURS
+from .searches import group_searches, metric_name, shown_costs
+from .style import readable
 
 #: candidates in the pictures of the best
 TOP = 10
-
-
-def page_data(logs):
-    """
-    Everything that the page shows, ready for JSON.
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-
-    Returns:
-        dict of lists and numbers; scores and costs as in the logs, flops in multiply-adds, generations from 1.
-    """
-    groups, count = group_searches(logs), top_count(logs)
-    return {
-        "searches": [
-            _search(label, log, next(i for i, group in enumerate(groups) if label in group.logs), count)
-            for label, log in logs.items()
-        ],
-        "groups": [_group(group, count) for group in groups],
-        "topCount": count,
-        "published": [
-            {"name": name, "space": network.space, "arch": network.arch}
-            for name, network in PUBLISHED.items()
-            if network.space in {log.space.name for log in logs.values()}
-        ],
-        "ops": OP_COLOURS,
-    }
-
-
-def _search(label, log, group, count):
-    history = log.history()
-    number = {c.path: i for i, c in enumerate(history)}
-    costs, known = shown_costs(log), log.known
-    return {
-        "label": label,
-        "group": group,
-        "metric": metric_name(log),
-        "header": log.header,
-        **_blocks(log.space),
-        "drawings": {log.space.format(c.path): log.space.drawing(c.path) for c in history if _is_drawn(log.space)},
-        "setting": " ".join(f'{key} "%s"' for c in history[:1] for key in log.space.settings(c.path)) or "%s",
-        "oneStart": has_one_start(log),
-        "descent": [number[c.path] for c in descent(log)],
-        "events": [{**event, "generation": event["generation"] + 1} for event in log.events()],
-        "costs": {name: cost_label(name) for name in costs},
-        "jointFront": len(front_costs(log, None)) > 1,
-        "fronts": {name: [number[c.path] for c in front_of(history, front_costs(log, name))] for name in costs},
-        "best": list(best_so_far(log).items()),
-        "means": list(generation_means(log).items()),
-        "topMeans": list(top_means(log, count).items()),
-        "tops": [(g, [number[c.path] for c in best]) for g, best in top_so_far(log, count).items()],
-        "candidates": [
-            {
-                **{key: value for key, value in dataclasses.asdict(c).items() if key != "looks"},
-                "result": c.result,
-                "stopped": bool(c.stopped),
-                "path": log.space.format(c.path),
-                "name": known.get(c.path),
-                "generation": c.generation + 1,
-                "parents": [log.space.format(parent) for parent in c.parents],
-            }
-            for c in history
-        ],
-    }
-
-
-def _group(group, count):
-    logs = group.logs.values() if len(group.logs) > 1 else ()
-    return {
-        "label": group.label,
-        "metric": group.metric,
-        "bestBand": band([best_so_far(log) for log in logs]),
-        "meansBand": band([generation_means(log) for log in logs]),
-        "topMeansBand": band([top_means(log, count) for log in logs]),
-    }
+_SEEDS = " Of several seeds the line is the mean, and the band reaches from the lowest to the highest."
+#: what stands under the pictures
+CAPTIONS = {
+    "best": "The best score so far." + _SEEDS,
+    "top": "The mean of the best candidates found up to each generation." + _SEEDS,
+    "generations": "The mean of each generation; the last one may be unfinished." + _SEEDS,
+    "cost": "No other candidate has a better score at a lower cost than those of a Pareto front.",
+    "random": "Candidates drawn at random, and the best one found.",
+    "archs": "A box is a block, its number the choice; the best of each search, then published networks of its space.",
+    "frequencies": "How often each op stands in each block, among the best.",
+    "descent": "From the start network to the winner.",
+}
 
 
 def write_page(logs, file):
@@ -122,79 +59,164 @@ def write_page(logs, file):
         raise UserError("a report needs at least one search")
     folder = f"{stem}_figures"
     PathManager.mkdirs(folder)
-    figures = write_figures(logs, folder)
-    data = {
-        **page_data(logs),
-        "written": time.strftime("%Y-%m-%d %H:%M"),
-        "figures": {name: f"{os.path.basename(folder)}/{name}" for name in figures},
+    parts = {
+        "title": html.escape("Search " + ", ".join(group.label for group in group_searches(logs))),
+        "summary": html.escape(summary(logs)),
+        "figures": "\n".join(_figure(folder, name) for name in write_figures(logs, folder)),
+        "candidates": _table(*candidates(logs)),
+        "settings": _table(*settings(logs), _differs),
     }
-    title = "Search " + ", ".join(group.label for group in group_searches(logs))
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    # In one pass: words of a log that look like places of the template stay what they are.
+    page = re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], template)
     with PathManager.open(file, "wb") as f:
-        f.write(fill_template(title, data).encode())
+        f.write(page.encode())
 
 
 def write_figures(logs, folder):
     """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
     tops = [(group.label, *_top(group)) for group in group_searches(logs)]
     archs = [
-        (f"{log.space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", log.space, path)
-        for label, log, best in tops
+        (f"{space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", space, path)
+        for label, space, best in tops
         for path, score in (best if len(tops) == 1 else best[:3])
     ]
+    spaces = {space.name for _, space, _ in tops}
+    published = named_archs([name for name, network in PUBLISHED.items() if network.space in spaces])
+    ranked = [(label, space, [path for path, _ in best]) for label, space, best in tops if best]
+    ranked = [group for group in ranked if isinstance(group[1], SearchSpace)]
     draw = {name: partial(plot, logs) for name, plot in FIGURES.items()}
     if len(logs) == 1:
         draw["best"] = partial(plot_search, *logs.values())
     if default_cost(logs) is None:
         del draw["cost"]
-    ranked = [(label, log.space, [path for path, _ in best]) for label, log, best in tops if best]
-    ranked = [group for group in ranked if not _is_drawn(group[1])]
-    if archs:
-        draw["archs"] = partial(plot_archs, archs)
+    if all(map(has_one_start, logs.values())):
+        # Nothing was drawn at random but children.
+        del draw["random"]
+    if archs or published:
+        draw["archs"] = partial(plot_archs, archs + published)
     if ranked:
         draw["frequencies"] = partial(plot_frequencies, ranked)
     if len(logs) == 1 and descent(*logs.values()):
         draw["descent"] = partial(plot_descent, *logs.values())
-    if all(map(has_one_start, logs.values())):
-        # Nothing was drawn at random but children.
-        del draw["random"]
     for name, write in draw.items():
         write(*(os.path.join(folder, f"{name}.{ending}") for ending in ("png", "svg")))
     return list(draw)
 
 
-def _is_drawn(space):
-    return not isinstance(space, SearchSpace)
-
-
-def _blocks(space):
-    """What is needed to draw a candidate as blocks with ops; nothing of it where it is made of something else."""
-    has_blocks = isinstance(space, SearchSpace)
-    return {"depths": space.stage_depths if has_blocks else (), "ops": space.ops if has_blocks else ()}
-
-
 def _top(group):
-    """One log of a group, for its space, and the group's best: (path, score), each path once."""
+    """Space of a group and its best: list of (path, score), each path once."""
     logs = list(group.logs.values())
     found = sorted((c for log in logs for c in log.best(TOP * len(logs))), key=by_score)
     best = {}
     for candidate in found:
         best.setdefault(candidate.path, candidate.score)
-    return logs[0], list(best.items())[:TOP]
+    return logs[0].space, list(best.items())[:TOP]
 
 
-def fill_template(title, data):
-    """The page's text. Nothing in the data can end its script element or begin a comment there."""
-    light, dark = ("".join(f"--s{i}:{pair[k]};" for i, pair in enumerate(SEARCH_COLOURS)) for k in (0, 1))
-    parts = {
-        "title": html.escape(title),
-        "style": _asset("page.css").replace("/*light*/", light).replace("/*dark*/", dark),
-        "data": json.dumps(data).replace("<", "\\u003c"),
-        "charts": _asset("charts.js"),
-        "script": _asset("page.js"),
+def summary(logs):
+    """One line about all searches."""
+    histories = [log.history() for log in logs.values()]
+    everything = [c for history in histories for c in history]
+    best = [
+        f"best {metric_name(log)} of {label} {log.best()[0].score:.2f}" for label, log in logs.items() if log.best()
+    ]
+    counts = {
+        "candidates": len(everything),
+        "stopped by the race": sum(bool(c.stopped) for c in everything),
+        "failed": sum(c.error is not None for c in everything),
     }
-    # In one pass: words in the data that look like places of the template stay what they are.
-    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], _asset("page.html"))
+    events = [
+        f"before generation {event['generation'] + 1} of {label} {event['event']} of {event['path']}"
+        for label, log in logs.items()
+        for event in log.events()
+    ]
+    words = [
+        *(best or ["no candidate with a score yet"]),
+        *(f"{what}: {number}" for what, number in counts.items() if number),
+        *events,
+        f"{sum(c.seconds for c in everything) / 3600:.2f} hours of evaluation",
+    ]
+    return f"{'; '.join(words)}. Written {time.strftime('%Y-%m-%d %H:%M')}."
 
 
-def _asset(name):
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def candidates(logs):
+    """
+    The table of all candidates, the best first, those without a score last.
+
+    Returns:
+        names of its columns, without those that are empty, and its rows, each a list of numbers and texts.
+    """
+    found = [(c, _columns(label, log, c, front)) for label, log in logs.items() for front in [_front(log)]
+             for c in log.history()]
+    found.sort(key=lambda row: (row[0].score is None, -(row[0].score or 0)))
+    names = dict.fromkeys(name for _, row in found for name, value in row.items() if value not in (None, ""))
+    if len(logs) == 1:
+        names.pop("search", None)
+    return list(names), [[row.get(name) for name in names] for _, row in found]
+
+
+def _front(log):
+    """Candidates of the Pareto front."""
+    costs = front_costs(log, next(iter(shown_costs(log)), None))
+    return {c.path for c in front_of(log.history(), costs)} if shown_costs(log) else set()
+
+
+def _columns(label, log, candidate, front):
+    metric = metric_name(log)
+    return {
+        "candidate": log.space.format(candidate.path),
+        metric: candidate.score,
+        "front": "yes" if candidate.path in front else "",
+        "name": log.known.get(candidate.path),
+        "search": label,
+        **candidate.costs,
+        **{name: value for name, value in candidate.metrics.items() if name != metric},
+        "generation": candidate.generation + 1,
+        "seconds": candidate.seconds,
+        "without a score": "" if candidate.score is not None else candidate.error or candidate.result,
+    }
+
+
+def settings(logs):
+    """The table of the headers, as :func:`candidates`, a column for each group of searches."""
+    groups = group_searches(logs)
+    headers = [[log.header for log in group.logs.values()] for group in groups]
+    keys = dict.fromkeys(key for group in headers for header in group for key in header)
+    rows = [[key, *("; ".join(dict.fromkeys(_text(h.get(key, "")) for h in group)) for group in headers)]
+            for key in keys]
+    return ["setting", *(group.label for group in groups)], rows
+
+
+def _text(value):
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _differs(row):
+    return row[0] not in ("seed", VERSIONS) and len(set(row[1:])) > 1
+
+
+def _figure(folder, name):
+    with PathManager.open(os.path.join(folder, f"{name}.svg"), "rb") as f:
+        source = base64.b64encode(f.read()).decode()
+    image = f'<img alt="{name}" src="data:image/svg+xml;base64,{source}">'
+    return f"<figure><div>{image}</div><figcaption>{CAPTIONS[name]}</figcaption></figure>"
+
+
+def _table(names, rows, marked=lambda row: False):
+    """Head and body of a table, each row named by its first cell."""
+    heads = "".join(f'<th scope="col"><button>{html.escape(name)}</button></th>' for name in names)
+    lines = (
+        f'<tr{" class=marked" if marked(row) else ""}><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(map(_cell, row[1:])) + "</tr>"
+        for row in rows
+    )
+    return "\n".join([f"<thead><tr>{heads}</tr></thead>", "<tbody>", *lines, "</tbody>"])
+
+
+def _cell(value):
+    if isinstance(value, (int, float)):
+        # Sorted by its value, read in few digits.
+        short = f"{value:.2f}" if isinstance(value, float) and 1 <= abs(value) < 1e6 else readable(value)
+        return f'<td data-value="{value}">{short}</td>'
+    return f"<td>{html.escape(value or '')}</td>"

@@ -1,4 +1,4 @@
-"""Colours of the pictures and the page, and how pictures are written. All can be told apart by the colour-blind."""
+"""Colours of the pictures, and how they are written. All can be told apart by the colour-blind."""
 
 import contextlib
 import os
@@ -11,15 +11,8 @@ from detnas.errors import UserError
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the backend is chosen
 
-#: of searches, on white and on dark ground (Okabe and Ito, made lighter for the latter)
-SEARCH_COLOURS = [
-    ("#0072b2", "#5ab4f0"),
-    ("#d55e00", "#ff9a4d"),
-    ("#009e73", "#3fcfa4"),
-    ("#a8508a", "#e79acb"),
-    ("#6b6b6b", "#b5b5b5"),
-    ("#8a6d00", "#e6c84f"),
-]
+#: of searches (Okabe and Ito)
+SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a8508a", "#6b6b6b", "#8a6d00")
 STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,8 +33,7 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def search_colour(index):
-    """Colour of a search on white ground."""
-    return SEARCH_COLOURS[index % len(SEARCH_COLOURS)][0]
+    return SEARCH_COLOURS[index % len(SEARCH_COLOURS)]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ report and ``search_net.py`` know no method by name.
 """
 
 import importlib
+import importlib.util
 
 from detnas.errors import UserError
 
@@ -103,7 +104,8 @@ def register_method(name, read_space, method):
     Make a method known.
 
     Args:
-        name: for ``SEARCH.METHOD``.
+        name: for ``SEARCH.METHOD``; that of the package, or begins with it and ``_``, so that a log is read without
+            importing the package before.
         read_space: header of a log -> the space of its candidates. Quick to import: it is all that a look at a log
             needs.
         method: a subclass of :class:`Method`, or "module:class" of one that is slow to import.
@@ -136,6 +138,10 @@ def get_method(name):
 
 
 def _find(name):
+    # A package registers its methods, which begin with its name, when it is imported.
+    package = str(name).partition("_")[0]
+    if name not in _methods and package.isidentifier() and importlib.util.find_spec(package):
+        importlib.import_module(package)
     if name not in _methods:
         raise UserError(f'unknown SEARCH.METHOD "{name}"; there are: {", ".join(_methods)}')
     return _methods[name]
