@@ -298,8 +298,7 @@ def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_
         (("INITIAL", "['uniform']"), [], 'SEARCH.INITIAL "uniform": not an arch'),
         (("INITIAL", "['DetNASNet-1.3G']"), [], 'SEARCH.INITIAL "DetNASNet-1.3G" is a network of space "1.3G"'),
         (("INITIAL", "[11111111]"), [], "SEARCH.INITIAL 11111111 is no text: put quotes"),
-        (("OBJECTIVES", '["latency_ms"]'), [], 'unknown cost "latency_ms"; there are: backbone_flops'),
-        (("CONSTRAINTS", '["detector_flops <= 3"]'), [], "no path of"),
+        (("CONSTRAINTS", '["detector_flops <= 3"]'), [], "no network of"),
         (None, ["--published", "DetNAS-VOC-FPN-300M"], '--arch "DetNAS-VOC-FPN-300M" is a network of space "300M"'),
     ],
 )
