@@ -32,7 +32,6 @@ from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json
 from detnas.launch.earlier_steps import read_metrics
-from detnas.report.results import pretrained_top1
 from detnas.search.log import SearchLog
 from detnas.search.settings import supernet_limits
 from find_detector.steps import StepFailed, Steps, run_step
@@ -112,6 +111,10 @@ class Study:
         """Weights of the pre-training of a network, which :meth:`train_alone` makes."""
         return os.path.join(self.folder, "pretrained", f"{name} {seed}".replace(" ", "_"), "model_final.pth")
 
+    def top1(self, name, seed):
+        """Top-1 on the validation images, in percent, after that pre-training."""
+        return _last(os.path.dirname(self.pretrained(name, seed)), "classification/top1")
+
     def train_alone(self, name, path, seed):
         """Score of a path that was trained alone, from random weights or, with --pretrain, from those of its own."""
         if self.pretrain is None:
@@ -128,8 +131,12 @@ class Study:
         command = [TRAIN, "--config-file", self.args.retrain, "--resume", "MODEL.DETNAS.ARCH", self.space.format(path)]
         command += ["SEED", str(seed), "OUTPUT_DIR", folder, *self.args.opts]
         self.steps(f"{name} seed {seed}", *command, *(["MODEL.WEIGHTS", weights] if weights else []))
-        metric = self.alone.SEARCH.METRIC
-        return [line[metric] for line in read_metrics(folder) if metric in line][-1]
+        return _last(folder, self.alone.SEARCH.METRIC)
+
+
+def _last(folder, metric):
+    """A metric at the end of a training."""
+    return [line[metric] for line in read_metrics(folder) if metric in line][-1]
 
 
 def compare(study, pool):
@@ -185,7 +192,7 @@ def report(study, networks, weights):
     recipe, top1 = f"alone: {in_words(study.alone)}.", None
     if study.pretrain is not None:
         recipe += f" Pre-trained before: {in_words(study.pretrain)}."
-        top1 = {n.name: {seed: pretrained_top1(study.pretrained(n.name, seed)) for seed in n.alone} for n in networks}
+        top1 = {n.name: {seed: study.top1(n.name, seed) for seed in n.alone} for n in networks}
     return write_study(study.folder, networks, study.alone.SEARCH.METRIC, recipe, weights, top1)
 
 

@@ -16,7 +16,7 @@ TINY = get_space("tiny")
 def write_log(folder, scores, space=TINY, generation=None, **header):
     """A log with these scores, None for a failure, ``generation`` candidates a generation."""
     own = {"own_space": dataclasses.asdict(space)} if space.name == "own" else {}
-    log = SearchLog(str(folder), space, {"space": space.name, "metric": "bbox/AP", **own, **header})
+    log = SearchLog(str(folder), space, {"method": "detnas", "space": space.name, "metric": "bbox/AP", **own, **header})
     for number, score in enumerate(scores):
         path = tuple(number // 4**i % 4 for i in range(space.num_blocks))
         error = None if score is not None else "it failed"

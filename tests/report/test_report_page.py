@@ -21,7 +21,7 @@ SCORES = [30.0, None, 33.5, 29.0, 36.0, 31.0, 36.5, 35.0]
 
 def write_log(folder, scores=SCORES, **header):
     """A log of 4 candidates a generation; a None fails."""
-    log = SearchLog(str(folder), TINY, {"space": "tiny", "metric": "bbox/AP", "seed": 0, **header})
+    log = SearchLog(str(folder), TINY, {"method": "detnas", "space": "tiny", "metric": "bbox/AP", "seed": 0, **header})
     for number, score in enumerate(scores):
         path = tuple(number // 4**i % 4 for i in range(TINY.num_blocks))
         costs = {"backbone_flops": 30_000_000 - 1_000_000 * (number * 5 % 8), "latency_ms": 3.0 + number % 3}
@@ -141,7 +141,7 @@ def test_a_log_without_scores_still_gives_a_page(tmp_path, scores):
 
 
 def test_a_page_is_written_while_the_search_holds_its_folder(tmp_path):
-    log = SearchLog(str(tmp_path), TINY, {"space": "tiny", "metric": "bbox/AP"})
+    log = SearchLog(str(tmp_path), TINY, {"method": "detnas", "space": "tiny", "metric": "bbox/AP"})
     log.append(Candidate((0,) * 8, score=1.0))
     report.main([str(tmp_path), "--html", str(tmp_path / "report.html")])
     log.append(Candidate((1,) * 8, score=2.0))

@@ -1,12 +1,10 @@
-"""Tables, pictures and the report page, from search logs: ``python -m detnas.report --help``."""
+"""Pictures and the report page, from search logs: ``python -m detnas.report --help``."""
 
 from .archs import plot_archs, plot_frequencies
 from .command import main
 from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
 from .descent import plot_descent
 from .page import write_page
-from .results import results_table
-from .times import times_table
 
 __all__ = [
     "main",
@@ -19,7 +17,5 @@ __all__ = [
     "plot_search",
     "plot_searches",
     "plot_top",
-    "results_table",
-    "times_table",
     "write_page",
 ]

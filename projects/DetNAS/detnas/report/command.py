@@ -1,12 +1,10 @@
 """
-Pictures and a report page from search logs; pictures of archs without any log; tables of output folders.
+Pictures and a report page from search logs; pictures of archs without any log.
 
     python -m detnas.report FOLDER [FOLDER ...] --out FILE           best so far of several searches over each other
     python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture of them (paper, Fig. 2)
     python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
     python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
-    python -m detnas.report --table FOLDER [FOLDER ...]              multiply-adds and AP of trained networks
-    python -m detnas.report --times FOLDER [FOLDER ...]              what each training and search took
 """
 
 import argparse
@@ -19,10 +17,8 @@ from detnas.search.log import read_log
 from .archs import named_archs, plot_archs
 from .curves import FIGURES
 from .page import write_page
-from .results import results_table
 from .searches import search_labels
 from .style import picture_format
-from .times import times_table
 
 
 def main(argv=None):
@@ -30,9 +26,6 @@ def main(argv=None):
     args = parser().parse_args(argv)
     with user_errors():
         _check(args)
-        if args.table or args.times:
-            print(results_table(args.table) if args.table else times_table(args.times))
-            return
         if args.archs:
             plot_archs(named_archs(args.archs, args.space), args.out)
             return
@@ -47,16 +40,12 @@ def main(argv=None):
 
 def _check(args):
     """Before anything is written."""
-    if sum(map(bool, (args.folders, args.archs, args.table, args.times))) != 1:
-        raise UserError("give one of these: folders with a search.jsonl, --archs, --table, --times")
+    if bool(args.folders) == bool(args.archs):
+        raise UserError("give one of these: folders with a search.jsonl, --archs")
     if args.space and not args.archs:
         raise UserError("--space goes with --archs; a log knows its space")
     if args.figure and not (args.folders and args.out):
         raise UserError("--figure goes with folders and --out FILE; --html has every picture")
-    if args.table or args.times:
-        if args.out or args.html:
-            raise UserError("--table and --times print a table, and have no --out or --html")
-        return
     if args.archs and (args.html or not args.out):
         raise UserError("--archs needs --out FILE, and has no --html")
     if not (args.out or args.html):
@@ -74,7 +63,5 @@ def parser():
     parser.add_argument("--figure", choices=FIGURES, help="which picture of the searches; best without it")
     parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
     parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
-    parser.add_argument("--table", nargs="+", metavar="FOLDER", help="of finished trainings (paper, Tables 2 and 3)")
-    parser.add_argument("--times", nargs="+", metavar="FOLDER", help="of trainings and searches (paper, Table 4)")
     parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
     return parser

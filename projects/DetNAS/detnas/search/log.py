@@ -219,6 +219,6 @@ def read_log(folder):
         line = f.readline()
     try:
         space = read_space(json.loads(line))
-    except (json.JSONDecodeError, KeyError, AttributeError):
+    except (json.JSONDecodeError, KeyError, TypeError):
         raise UserError(f"{path} is damaged: its first line is no header") from None
     return SearchLog(folder, space)

@@ -1,0 +1,255 @@
+#!/usr/bin/env python
+"""
+The paper's tables, of one's own output folders, in Markdown.
+
+    python tools/paper_tables.py results FOLDER [FOLDER ...]    multiply-adds, top-1 and AP of finished trainings of one
+                                                                network each (Tables 2 and 3)
+    python tools/paper_tables.py times FOLDER [FOLDER ...]      iterations or candidates, seconds and devices of
+                                                                trainings and searches (Table 4)
+"""
+
+import argparse
+import os
+import re
+from dataclasses import dataclass
+from typing import List
+
+from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
+import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+from detnas.config.keys import config_space
+from detnas.config.load import load_config
+from detnas.cost.detector import detector_costs
+from detnas.data.mapper import is_classifier
+from detnas.errors import UserError, user_errors
+from detnas.launch.earlier_steps import read_metrics
+from detnas.report.searches import search_labels
+from detnas.search.log import read_log
+from detnas.zoo import PUBLISHED, SUPERNET, resolve_arch
+
+TOP1 = "classification/top1"
+BOX = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+UNKNOWN = "unknown"
+#: Detectron2's names of what the paper calls FPN, and of this project's classifier
+_DETECTORS = {"GeneralizedRCNN": "Faster R-CNN", "ImageClassifier": "classifier"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    A training.
+
+    Args:
+        folder: its output folder.
+        cfg: its config, as fitted to the machine.
+        lines: of metrics.json, each iteration as it was trained last.
+    """
+
+    folder: str
+    cfg: CfgNode
+    lines: List[dict]
+
+    @property
+    def has_detnas(self):
+        """Whether the backbone is one of DetNAS, and no ResNet."""
+        return "detnas" in self.cfg.MODEL.BACKBONE.NAME
+
+    @property
+    def is_supernet(self):
+        return self.has_detnas and self.cfg.MODEL.DETNAS.ARCH == SUPERNET
+
+    @property
+    def is_classifier(self):
+        return is_classifier(self.cfg)
+
+
+def read_run(folder):
+    """The training whose output folder this is."""
+    config = os.path.join(folder, "config.yaml")
+    if not PathManager.isfile(config):
+        raise UserError(f"{folder} holds no config.yaml, which train_net.py leaves in its OUTPUT_DIR")
+    return Run(folder, load_config(config), trained_last(read_metrics(folder)))
+
+
+def trained_last(lines):
+    """
+    Lines of metrics.json without those of iterations that were trained again, by ``--resume`` from an earlier
+    checkpoint or from the start.
+    """
+    kept, last = [], -1
+    for line in lines:
+        # An evaluation may stand before the last iterations that it followed; only trained ones tell of a new start.
+        if "total_loss" in line:
+            if line["iteration"] <= last:
+                kept = [other for other in kept if other["iteration"] < line["iteration"]]
+            last = line["iteration"]
+        kept.append(line)
+    return kept
+
+
+def results_table(folders):
+    """
+    A row for each output folder of a finished training of one network, with AP in percent on the test images and top-1
+    of its pre-training where that is at hand; columns in which all rows are empty are left out.
+    """
+    rows = [{"folder": label, **_result(read_run(folder))} for folder, label in search_labels(folders).items()]
+    names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+    return tabulate([[row[name] for name in names] for row in rows], names, tablefmt="github", disable_numparse=True)
+
+
+def _result(run):
+    if run.is_supernet:
+        raise UserError(f"{run.folder} is the folder of a supernet; the table is of networks that were trained alone")
+    name, flops = _network(run)
+    sets = run.cfg.DATASETS.TEST
+    # Results on several sets have their names before them; the first set counts.
+    prefix = f"{sets[0]}/" if len(sets) > 1 else ""
+    last = _last(run, prefix + (TOP1 if run.is_classifier else "bbox/AP50"))
+    top1 = last[prefix + TOP1] if run.is_classifier else _pretrained_top1(run.cfg.MODEL.WEIGHTS)
+    found = {"top-1": top1, **{name: last.get(f"{prefix}bbox/{name}") for name in BOX}}
+    return {
+        "network": name,
+        "M multiply-adds": f"{flops / 1e6:.1f}",
+        "detector": _DETECTORS.get(run.cfg.MODEL.META_ARCHITECTURE, run.cfg.MODEL.META_ARCHITECTURE),
+        "tested on": _short(sets[0]),
+        **{name: "" if value is None else f"{value:.1f}" for name, value in found.items()},
+    }
+
+
+def _network(run):
+    """Its name, and the multiply-adds of its backbone for an image of 224x224."""
+    cfg = run.cfg
+    if not run.has_detnas:
+        name = f"ResNet-{cfg.MODEL.RESNETS.DEPTH}" if "resnet" in cfg.MODEL.BACKBONE.NAME else cfg.MODEL.BACKBONE.NAME
+        return name, detector_costs(cfg, (224, 224))["backbone"]["flops"]
+    space = config_space(cfg)
+    path = resolve_arch(cfg.MODEL.DETNAS.ARCH, space)
+    arch = space.format(path)
+    published = [name for name, network in PUBLISHED.items() if (network.space, network.arch) == (space.name, arch)]
+    return (published or [arch])[0], CostTable.measure(space).flops(path)
+
+
+def _last(run, metric):
+    """The line of the evaluation at the end of the training."""
+    found = [line for line in run.lines if metric in line]
+    if not found:
+        raise UserError(f"{run.folder} holds no {metric} in metrics.json: the training was not evaluated, or not yet")
+    done, whole = found[-1]["iteration"], run.cfg.SOLVER.MAX_ITER
+    # The evaluation at the end has the number after the last iteration.
+    if done < whole:
+        raise UserError(f"{run.folder} was evaluated last after {done + 1} of {whole} iterations: it is not finished")
+    return found[-1]
+
+
+def _pretrained_top1(weights):
+    """Top-1 in percent by metrics.json beside the weights that a training starts from; None if there is none."""
+    found = [line[TOP1] for line in read_metrics(os.path.dirname(weights)) if TOP1 in line] if weights else []
+    return found[-1] if found else None
+
+
+def _short(name):
+    """A data set: of one that says where its data lies, the file or folder that tells it from others."""
+    # As data/datasets.py reads it.
+    form, *parts = re.split(r":(?!//)", name)
+    return os.path.basename(parts[0] if form in ("coco", "folder") else parts[-1]) if parts else name
+
+
+def times_table(folders):
+    """
+    A row for each training and each search in these output folders, also where one folder has both, and the sum of
+    their device hours if all are known. What the runs have not recorded is "unknown".
+    """
+    steps = [(label, *step) for folder, label in search_labels(folders).items() for step in _steps(folder)]
+    rows = [[*step[:3], _or_unknown(step[3], ".0f"), step[4], _or_unknown(step[5], ".2f")] for step in steps]
+    hours = [step[5] for step in steps]
+    if len(steps) > 1 and None not in hours:
+        rows.append(["all", "", "", "", "", f"{sum(hours):.2f}"])
+    headers = ("folder", "step", "done", "seconds", "devices", "device hours")
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def _or_unknown(value, form):
+    return UNKNOWN if value is None else format(value, form)
+
+
+def _steps(folder):
+    """(step, what was done, seconds, devices, device hours) of the training and of the search in a folder."""
+    holds = {name: PathManager.isfile(os.path.join(folder, name)) for name in ("config.yaml", "search.jsonl")}
+    if not any(holds.values()):
+        raise UserError(f"{folder} holds no config.yaml of train_net.py and no search.jsonl of search_net.py")
+    return ([_training(read_run(folder))] if holds["config.yaml"] else []) + (
+        [_search(read_log(folder))] if holds["search.jsonl"] else []
+    )
+
+
+def _training(run):
+    step = f"{'supernet' if run.is_supernet else 'network'} {'as classifier' if run.is_classifier else 'on detection'}"
+    done = max((line["iteration"] + 1 for line in run.lines if "total_loss" in line), default=0)
+    whole = run.cfg.SOLVER.MAX_ITER
+    amount = f"{done} of {whole} iterations" if done < whole else _plural(whole, "iteration")
+    seconds, processes = training_seconds(run.lines), _processes(run)
+    kind = "GPU" if run.cfg.MODEL.DEVICE.startswith("cuda") else "CPU process"
+    devices = UNKNOWN if processes is None else _plural(processes, kind)
+    hours = None if None in (seconds, processes) else seconds * processes / 3600
+    return step, amount, seconds, devices, hours
+
+
+def training_seconds(lines):
+    """
+    Seconds of the iterations in metrics.json, without evaluations and checkpoints; None if there are no times. A line
+    has the median of the last 20 iterations, so that a pause of the machine does not count.
+
+    Args:
+        lines: of :class:`Run`.
+    """
+    timed = [line for line in lines if "time" in line]
+    before = [-1, *(line["iteration"] for line in timed)]
+    return sum(line["time"] * (line["iteration"] - last) for line, last in zip(timed, before)) if timed else None
+
+
+def _processes(run):
+    """How many processes trained in the end, one a GPU where there are any; None if nothing says it."""
+    solver = run.cfg.SOLVER
+    if solver.REFERENCE_WORLD_SIZE:
+        # The config of a run is fitted to its processes, and a process that takes n parts of a batch counts as n.
+        return solver.REFERENCE_WORLD_SIZE // solver.ACCUMULATE
+    # Each process has a log: log.txt, log.txt.rank1, ...
+    logs = [name for name in PathManager.ls(run.folder) if name.startswith("log.txt")]
+    return len(logs) or None
+
+
+def _search(log):
+    history = log.history()
+    seconds = sum(candidate.seconds for candidate in history)
+    workers = {candidate.worker for candidate in history if candidate.worker}
+    devices = _plural(len(workers), "worker") if workers else UNKNOWN
+    # A candidate takes one worker.
+    return "search", _plural(len(history), "candidate"), seconds, devices, seconds / 3600
+
+
+def _plural(number, word):
+    ending = "" if number == 1 else "es" if word.endswith("s") else "s"
+    return f"{number} {word}{ending}"
+
+
+TABLES = {"results": results_table, "times": times_table}
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="output folder")
+    return parser
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    with user_errors():
+        print(TABLES[args.table](args.folders))
+
+
+if __name__ == "__main__":
+    main()
