@@ -12,8 +12,6 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
-import argparse
-
 import spnas  # noqa: F401  it registers its networks, keys and method
 from detnas.command_line import argument_parser, check_command_line
 from detnas.commands.show import is_asked_for, show
@@ -33,8 +31,6 @@ def main(args):
 def parser():
     parser = argument_parser(__doc__)
     parser.add_argument("--arch", help="evaluate this arch, published network or best.yaml")
-    # An older name of it.
-    parser.add_argument("--published", dest="arch", help=argparse.SUPPRESS)
     parser.add_argument(
         "--no-recalibration", action="store_true", help="evaluate with the batch-norm statistics of the checkpoint"
     )

@@ -299,7 +299,7 @@ def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_
         (("INITIAL", "['DetNASNet-1.3G']"), [], 'SEARCH.INITIAL "DetNASNet-1.3G" is a network of space "1.3G"'),
         (("INITIAL", "[11111111]"), [], "SEARCH.INITIAL 11111111 is no text: put quotes"),
         (("CONSTRAINTS", '["detector_flops <= 3"]'), [], "no network of"),
-        (None, ["--published", "DetNAS-VOC-FPN-300M"], '--arch "DetNAS-VOC-FPN-300M" is a network of space "300M"'),
+        (None, ["--arch", "DetNAS-VOC-FPN-300M"], '--arch "DetNAS-VOC-FPN-300M" is a network of space "300M"'),
     ],
 )
 def test_a_mistake_is_one_sentence_before_any_evaluation(toy_root, tmp_path, refused, setting, flags, words):
@@ -368,8 +368,8 @@ def test_detectors_of_the_front_that_stand_are_left_alone(with_front, toy_root, 
 
 def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(toy_root, tmp_path, capsys, monkeypatch):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "foretold_latency.RUNS": 2,
-           "foretold_latency.FITTED": 0, "foretold_latency.HELD_OUT": 2}
+    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "latency_predictor.RUNS": 2,
+           "latency_predictor.FITTED": 0, "latency_predictor.HELD_OUT": 2}
     for name, value in few.items():
         monkeypatch.setattr(f"detnas.export.{name}", value)
     settings = {"SEARCH__CONSTRAINTS": "['detector_latency_ms <= 60000']", "SEARCH__DETECTOR_RESOLUTION": "(64, 64)",
@@ -380,7 +380,7 @@ def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(t
     said = capsys.readouterr().out
     files = [path.name for path in (tmp_path / "front").glob("*.yaml")]
     assert len(files) == len(re.findall(r"/front/.*: bbox/AP50 .*, detector_latency_ms .* ms$", said, re.M))
-    archs = re.findall(r"^Detector (\S+) in ONNX Runtime: \S+ ms foretold, \S+ ms measured$", said, re.M)
+    archs = re.findall(r"^Detector (\S+) in ONNX Runtime: \S+ ms predicted, \S+ ms measured$", said, re.M)
     assert {TINY.format(log.best()[0].path), *(name.removesuffix(".yaml") for name in files)} == set(archs)
     # The same again evaluates and measures nothing.
     monkeypatch.setattr("detnas.export.detector_latency.median_times", None)

@@ -45,7 +45,7 @@ def hold_out(name, count, folder, rest, part, seed=0):
     try:
         if form == "voc":
             _link(root, own)
-        # A plan of before may have divided otherwise.
+        # An earlier plan in this folder may have divided otherwise.
         write_split(files, overwrite=True)
     except OSError as e:
         raise UserError(f"no images can be held out of {name}, since {e.filename or files[0].path} cannot be written: "

@@ -109,8 +109,7 @@ class Steps:
         except UserError:
             raise UserError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
         self.file = os.path.join(folder, "steps.json")
-        # Demos of before left seconds alone, which do not say what was done.
-        self.done = {name: step for name, step in read_json(self.file, {}).items() if isinstance(step, dict)}
+        self.done = read_json(self.file, {})
         self.mutex, self.ended = threading.Lock(), None
 
     def __call__(self, name, *arguments):

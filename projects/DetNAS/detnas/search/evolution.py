@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from detnas.errors import UserError
-
 from .proposals import PathProposer, best_first
 
 
@@ -16,22 +14,12 @@ class Searcher(PathProposer):
         num_parents: the best so far, from which children are made.
         num_mutate, num_cross: children by mutation and by crossover; the rest is drawn at random.
         mutate_prob: per place.
-
-    Raises:
-        UserError: if there are more children than places in a generation.
     """
 
     num_parents: int = 10
     num_mutate: int = 25
     num_cross: int = 25
     mutate_prob: float = 0.1
-
-    def __post_init__(self):
-        if self.num_mutate + self.num_cross > self.population:
-            raise UserError(
-                f"{self.num_mutate} children by mutation and {self.num_cross} by crossover do not fit into a "
-                f"population of {self.population} (SEARCH.NUM_MUTATE, NUM_CROSS, POPULATION)"
-            )
 
     def propose(self, found, scored, rng):
         parents = self._parents(scored)
