@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """
-How well the latency of a whole detector in ONNX Runtime is foretold by a sum over its blocks, and what that takes. On a
-machine that does nothing else:
+How well the latency of a whole detector in ONNX Runtime is predicted by a sum over its blocks, and what that takes. On
+a machine that does nothing else:
 
     python benchmarks/detector_latency.py [--configs bccd_2_scratch bccd_2_scratch_retinanet] [--size 240 320] [--write]
 """
@@ -17,7 +17,7 @@ from tables import parser, publish, table
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.evaluation.readiness import kendall_tau
-from detnas.export.foretold_latency import foretell_latency
+from detnas.export.latency_predictor import build_latency_predictor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -28,17 +28,16 @@ def measure(name, size):
         words = ["OUTPUT_DIR", folder, "SEARCH.DETECTOR_RESOLUTION", str(tuple(size))]
         cfg = load_config(os.path.join(ROOT, "configs", "demo", f"{name}.yaml"), words)
         begin = time.perf_counter()
-        foretold = foretell_latency(cfg, config_space(cfg))
+        predictor = build_latency_predictor(cfg, config_space(cfg))
         took = time.perf_counter() - begin
-    measured = foretold.others
-    errors = [abs(foretold(path) - time) / time for path, time in measured.items()]
+    measured = predictor.others
     middle = statistics.mean(measured.values())
     spread = [abs(middle - time) / time for time in measured.values()]
-    tau = kendall_tau([foretold(path) for path in measured], list(measured.values()))
+    tau = kendall_tau(list(map(predictor.predict, measured)), list(measured.values()))
     return [
         name,
         f"{min(measured.values()):.1f} to {max(measured.values()):.1f}",
-        f"{statistics.mean(errors):.1%}",
+        f"{predictor.mean_error:.1%}",
         f"{statistics.mean(spread):.1%}",
         f"{tau:.2f}",
         f"{took:.0f}",

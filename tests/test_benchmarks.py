@@ -137,10 +137,10 @@ def test_a_full_step_trains_one_path_after_the_other(monkeypatch):
     assert 0 < seconds < 60 and first > 0
 
 
-def test_the_foretold_latency_of_a_small_space_is_a_row(monkeypatch):
+def test_the_predicted_latency_of_a_small_space_is_a_row(monkeypatch):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "foretold_latency.RUNS": 2,
-           "foretold_latency.FITTED": 0, "foretold_latency.HELD_OUT": 2}
+    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "latency_predictor.RUNS": 2,
+           "latency_predictor.FITTED": 0, "latency_predictor.HELD_OUT": 2}
     for name, value in few.items():
         monkeypatch.setattr(f"detnas.export.{name}", value)
     name, times, *figures = detector_latency.measure("toy_2_train_supernet", (64, 64))

@@ -17,7 +17,7 @@ from toy_runs import own_loggers
 
 from detnas.config.load import load_config
 from detnas.data.datasets import parse_dataset_name
-from detnas.export import detector_latency, foretold_latency
+from detnas.export import detector_latency, latency_predictor
 from detnas.search.settings import supernet_limits
 from find_detector import anchors, limits, outcome, recipe, schedule
 from find_detector.configs import ConfigWriter
@@ -322,9 +322,9 @@ def test_a_plan_alone_writes_a_config_for_each_step(tool, images, tmp_path, caps
 def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(tool, images, tmp_path, capsys, monkeypatch):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     monkeypatch.setattr(detector_latency, "MOST", 5)
-    monkeypatch.setattr(foretold_latency, "RUNS", 2)
-    monkeypatch.setattr(foretold_latency, "HELD_OUT", 2)
-    monkeypatch.setattr(foretold_latency, "FITTED", 0)
+    monkeypatch.setattr(latency_predictor, "RUNS", 2)
+    monkeypatch.setattr(latency_predictor, "HELD_OUT", 2)
+    monkeypatch.setattr(latency_predictor, "FITTED", 0)
     words = arguments(images, tmp_path, "--search", "always", "--limit", "latency_ms <= 1000", "--plan")
     tool.main(words, lambda *_: MEASURED)
     shown = capsys.readouterr().out
@@ -335,7 +335,7 @@ def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(tool, imag
         patch.setattr(detector_latency, "median_times", lambda *_: pytest.fail("measured anew"))
         again = limits.run_limits(writer, writer.path("search"))
         path = again.space.parse("0000")
-        # What is shown of a network was measured; the search itself goes by what is foretold.
+        # What is shown of a network was measured; the search itself goes by what is predicted.
         (predictor,) = again.costs.parts_of("detector_latency_ms")
         assert limits.limited_costs(again, path) == {"detector_latency_ms": f"{predictor.meter([path])[0]:.1f} ms"}
 

@@ -1,4 +1,4 @@
-"""The latency of exported detectors, measured and foretold, on the demo's small space."""
+"""The latency of exported detectors, measured and predicted, on the demo's small space."""
 
 import importlib.util
 import json
@@ -11,9 +11,9 @@ from detectron2.config import CfgNode
 from detnas import get_space
 from detnas.config.constraint import Constraint
 from detnas.cost.limits import Limits, without_latency
-from detnas.export import detector_latency, foretold_latency
+from detnas.export import detector_latency, latency_predictor
 from detnas.export.detector_latency import DetectorMeter, median_times
-from detnas.export.foretold_latency import ForetoldLatency, foretell_latency, how_well
+from detnas.export.latency_predictor import LatencyPredictor, build_latency_predictor
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 TINY = get_space("tiny")
@@ -24,9 +24,9 @@ PATH = TINY.parse("01-23-01-23")
 def few_runs(monkeypatch):
     monkeypatch.setattr(detector_latency, "FEWEST", 2)
     monkeypatch.setattr(detector_latency, "MOST", 2)
-    monkeypatch.setattr(foretold_latency, "RUNS", 2)
-    monkeypatch.setattr(foretold_latency, "HELD_OUT", 2)
-    monkeypatch.setattr(foretold_latency, "FITTED", 0)
+    monkeypatch.setattr(latency_predictor, "RUNS", 2)
+    monkeypatch.setattr(latency_predictor, "HELD_OUT", 2)
+    monkeypatch.setattr(latency_predictor, "FITTED", 0)
 
 
 @pytest.fixture
@@ -85,59 +85,53 @@ def test_each_function_runs_once_a_round():
     assert calls == ["a"] * 2 + ["b"] * 2 + ["a", "b"] * 2 and all(time >= 0 for time in times)
 
 
-def test_the_foretold_latency_is_measured_once_and_said(cfg, tmp_path, monkeypatch):
-    first = foretell_latency(cfg, TINY)
-    assert "of 2 other networks, which take" in first.words and "(tau)" in first.words
+def test_the_predictor_is_measured_once_and_said(cfg, tmp_path, monkeypatch):
+    first = build_latency_predictor(cfg, TINY)
+    assert "of 2 other networks, which take" in first.quality and "(tau)" in first.quality
     stored = json.loads((tmp_path / "latency.json").read_text())
     detectors, blocks = (next(v for k, v in stored.items() if k.startswith(w)) for w in ("detectors", "blocks"))
     assert len(detectors) == 6 and len(blocks) == 32
     monkeypatch.setattr(detector_latency, "median_times", None)
-    monkeypatch.setattr(foretold_latency, "median_times", None)
-    again = foretell_latency(cfg, TINY)
-    assert (again.constant, again.table, again.words) == (first.constant, first.table, first.words)
+    monkeypatch.setattr(latency_predictor, "median_times", None)
+    again = build_latency_predictor(cfg, TINY)
+    assert (again.constant, again.table, again.header()) == (first.constant, first.table, first.header())
     assert first.constant > 0 and all(time > 0 for row in first.table for time in row)
 
 
 def test_a_sum_over_blocks_is_found_again_from_the_times_of_some_networks():
     blocks = [[1.0, 2.0], [3.0, 5.0], [0.5, 0.7]]
     times = {path: 40.0 + 1.5 * sum(ops[op] for ops, op in zip(blocks, path)) for path in ((0, 0, 0), (1, 1, 1))}
-    foretold = foretold_latency._fit(blocks, list(times), times, None)
-    assert foretold.constant == pytest.approx(40.0) and foretold((0, 1, 0)) == pytest.approx(40 + 1.5 * 6.5)
+    predictor = LatencyPredictor.fit(blocks, times, None)
+    assert predictor.constant == pytest.approx(40.0) and predictor.predict((0, 1, 0)) == pytest.approx(40 + 1.5 * 6.5)
     # Times that fall while the blocks' rise are noise.
-    noise = foretold_latency._fit(blocks, list(times), {(0, 0, 0): 50.0, (1, 1, 1): 40.0}, None)
-    assert noise((1, 1, 1)) - noise((0, 0, 0)) == pytest.approx(0.5 * 3.2)
+    noise = LatencyPredictor.fit(blocks, {(0, 0, 0): 50.0, (1, 1, 1): 40.0}, None)
+    assert noise.predict((1, 1, 1)) - noise.predict((0, 0, 0)) == pytest.approx(0.5 * 3.2)
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_search_warns_where_times_are_foretold_badly(cfg, monkeypatch, busy):
+def test_a_search_warns_where_times_are_predicted_badly(cfg, monkeypatch, busy):
     said = []
-    monkeypatch.setattr(foretold_latency.logger, "warning", said.append)
-    monkeypatch.setattr(foretold_latency, "median_times", lambda runs, seconds, most: [1.0] * len(runs))
+    monkeypatch.setattr(latency_predictor.logger, "warning", said.append)
+    monkeypatch.setattr(latency_predictor, "median_times", lambda runs, seconds, most: [1.0] * len(runs))
     times = lambda runs: [10.0 * (1 + busy * (number % 2)) for number in range(len(runs))]  # noqa: E731
     monkeypatch.setattr(detector_latency, "median_times", times)
-    foretell_latency(cfg, TINY)
+    build_latency_predictor(cfg, TINY)
     assert len(said) == busy and all("errors above 5%" in line and "latency.json" in line for line in said)
 
 
-def test_how_well_says_error_and_order():
-    said = how_well(lambda path: path[0] * 1.1, {(10,): 10.0, (20,): 20.0, (30,): 30.0})
+def test_the_quality_says_error_and_order():
+    others = {(0, 2): 20.0, (0, 1): 10.0, (0, 3): 30.0}
+    said = LatencyPredictor(0.0, ((0.0,), (0.0, 11.0, 22.0, 33.0)), None, others).quality
     assert "of 3 other networks, which take 10.0 to 30.0 ms, by 10.0% on average" in said and "1.00 (tau)" in said
 
 
-def limits(cfg, constraints, objectives=()):
-    cfg.SEARCH.CONSTRAINTS, cfg.SEARCH.OBJECTIVES = list(constraints), list(objectives)
-    return Limits(cfg, TINY, lambda cfg, space: ForetoldLatency(10.0, ((1.0, 2.0, 3.0, 4.0),) * 8, None, "words"))
-
-
-def test_it_limits_is_a_cost_and_can_be_reached_or_not(cfg):
-    found = limits(cfg, ["detector_latency_ms <= 20"])
-    assert found((0,) * 8) and not found((3,) * 8) and found.costs((1,) * 8)["detector_latency_ms"] == 26.0
-    repaired = found.repair((3,) * 8, random.Random(0))
-    assert found(repaired)
+def test_it_limits_and_can_be_reached_or_not():
+    predictor = LatencyPredictor(10.0, ((1.0, 2.0, 3.0, 4.0),) * 8, None)
+    found = Limits(TINY, ["detector_latency_ms <= 20"], predictor)
+    assert found((0,) * 8) and not found((3,) * 8) and predictor.cost("detector_latency_ms", (1,) * 8) == 26.0
+    assert found(found.repair((3,) * 8, random.Random(0)))
     with pytest.raises(ValueError, match="at most 17.0 ms detector_latency_ms; the smallest has 18.0 ms"):
-        limits(cfg, ["detector_latency_ms <= 17"])
-    assert "detector_latency_ms" in limits(cfg, [], ["detector_latency_ms"]).costs((0,) * 8)
-    assert "detector_latency_ms" not in limits(cfg, []).costs((0,) * 8)
+        Limits(TINY, ["detector_latency_ms <= 17"], predictor)
 
 
 def test_a_training_does_not_ask_for_it(cfg):

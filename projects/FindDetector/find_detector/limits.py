@@ -41,7 +41,7 @@ def plain_network(limits):
 
 
 def limited_costs(limits, path):
-    """{metric: such as "12.3 ms"} of what is limited; the latency of a detector is measured, not foretold."""
+    """{metric: such as "12.3 ms"} of what is limited; the latency of a detector is measured, not predicted."""
     found, (predictor,) = {}, limits.costs.parts_of(DETECTOR_LATENCY) or [None]
     for metric in dict.fromkeys(constraint.metric for constraint in limits.constraints):
         measured = metric == DETECTOR_LATENCY

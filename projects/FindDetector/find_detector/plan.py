@@ -35,7 +35,7 @@ class Plan:
         search, why: whether to search, and the reason.
         plain: (name, arch) of the network that needs no search; None where none meets the limits.
         spent: seconds that the planning took.
-        latency: where that of the detector is limited, how it was measured and how well it is foretold.
+        latency: where that of the detector is limited, how it was measured and how well it is predicted.
     """
 
     arguments: dict

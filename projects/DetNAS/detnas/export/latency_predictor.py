@@ -1,4 +1,4 @@
-"""The time of a whole detector as a sum over its blocks, fitted to the times of some."""
+"""Predicts the latency of a whole detector as a sum over its blocks, fitted to the latencies of some detectors."""
 
 import dataclasses
 import logging
@@ -18,62 +18,91 @@ from detnas.zoo import SUPERNET
 from .detector_latency import DetectorMeter, median_times
 from .traced import module_to_onnx
 
-#: random networks that are measured beside those of a single op: to fit, and to see how well others are foretold
+#: random networks that are measured beside those of a single op: to fit, and to see how well others are predicted
 FITTED, HELD_OUT = 4, 8
 #: seconds for the blocks, and runs of each: they are short, and one that is off is so in every network
 SECONDS, RUNS = 15, 300
 #: A block is faster alone than in a network, where its input is not at hand. What says more than this is noise.
 SCALES = (0.5, 3.0)
-
-#: mean error from which on a search warns
-TOO_MUCH = 0.05
+#: A search warns of a larger mean error.
+WARN_ABOVE = 0.05
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class ForetoldLatency:
+class LatencyPredictor:
     """
     The :class:`detnas.cost.costs.Costs` "detector_latency_ms", milliseconds of detectors: ``constant``, and
     ``table[block][op]`` for each block.
 
     Args:
         meter: what measures a detector.
-        words: of the log's header: machine, settings, and how well the time of other networks is foretold.
-        others: path -> measured milliseconds of those networks.
+        others: path -> measured milliseconds of detectors that nothing was fitted to.
     """
 
     constant: float
     table: tuple
     meter: DetectorMeter
-    words: str = ""
     others: dict = dataclasses.field(default_factory=dict)
 
     metrics = (DETECTOR_LATENCY,)
 
+    @classmethod
+    def fit(cls, blocks, times, meter, others=()):
+        """
+        Args:
+            blocks: milliseconds of the blocks alone, [block][op].
+            times: path -> measured milliseconds, of which a line over the sums of its blocks is fitted.
+        """
+        sums = [sum(ops[op] for ops, op in zip(blocks, path)) for path in times]
+        middle, mean = statistics.mean(sums), statistics.mean(times.values())
+        spread = sum((s - middle) ** 2 for s in sums)
+        slope = sum((s - middle) * (t - mean) for s, t in zip(sums, times.values())) / spread if spread else 1.0
+        slope = min(max(slope, SCALES[0]), SCALES[1])
+        table = tuple(tuple(slope * time for time in ops) for ops in blocks)
+        return cls(mean - slope * middle, table, meter, dict(others))
+
+    def predict(self, path):
+        """Milliseconds of the detector of a path."""
+        return self.constant + sum(ops[op] for ops, op in zip(self.table, path))
+
     def cost(self, metric, path):
-        return self(path)
+        return self.predict(path)
 
     def bounds(self, metric):
         return self.constant + sum(map(min, self.table)), self.constant + sum(map(max, self.table))
 
     def header(self):
-        return {"detector_latency": self.words}
+        return {"detector_latency": f"{self.meter.settings}; predicted from its blocks; {self.quality}"}
 
-    def __call__(self, path):
-        return self.constant + sum(ops[op] for ops, op in zip(self.table, path))
+    @property
+    def mean_error(self):
+        """The mean of the relative errors over the other detectors; 0 without any."""
+        errors = [abs(self.predict(path) - time) / time for path, time in self.others.items()]
+        return statistics.mean(errors) if errors else 0.0
+
+    @property
+    def quality(self):
+        """In words, how well the other detectors are predicted."""
+        times = list(self.others.values())
+        if not times:
+            return "no other network to compare with"
+        tau = kendall_tau(list(map(self.predict, self.others)), times)
+        return (f"of {len(times)} other networks, which take {min(times):.1f} to {max(times):.1f} ms, by "
+                f"{self.mean_error:.1%} on average, in an order that agrees by {tau:.2f} (tau)")
 
     def describe(self, paths):
         """Measure the detectors of paths; lines for the user with both times of each."""
         for path, time in zip(paths, self.meter(list(paths))):
             arch = self.meter.space.format(path)
-            yield f"Detector {arch} in ONNX Runtime: {self(path):.1f} ms foretold, {time:.1f} ms measured"
+            yield f"Detector {arch} in ONNX Runtime: {self.predict(path):.1f} ms predicted, {time:.1f} ms measured"
 
 
-def foretell_latency(cfg, space):
+def build_latency_predictor(cfg, space):
     """
     Measure the exported detectors of the networks of one op and of some random ones, and fit a sum over blocks, each
-    measured alone, to some of them. A line in the log says how well the others are foretold. All measurements are kept
+    measured alone, to some of them. A line in the log says how well the others are predicted. All measurements are kept
     in ``OUTPUT_DIR/latency.json``.
 
     Args:
@@ -85,85 +114,39 @@ def foretell_latency(cfg, space):
     """
     cache = os.path.join(cfg.OUTPUT_DIR, "latency.json")
     meter = DetectorMeter(cfg, space, cfg.SEARCH.DETECTOR_RESOLUTION, cache)
-    fitted, held_out = _networks(space, random.Random(f"latency {max(cfg.SEED, 0)}"))
-    if not all(space.format(path) in meter.measured for path in (*fitted, *held_out)):
-        logger.info(f"Measuring {len(fitted) + len(held_out)} exported detectors in ONNX Runtime ...")
-    times = dict(zip((*fitted, *held_out), meter((*fitted, *held_out))))
-    blocks = _block_times(meter)
-    foretold = _fit(blocks, fitted, times, meter)
-    words = f"{meter.settings}; foretold from its blocks"
-    others = {path: times[path] for path in held_out}
-    if others:
-        words += f"; {how_well(foretold, others)}"
-    logger.info(f"detector_latency_ms: {words}")
-    if others and mean_error(foretold, others) > TOO_MUCH:
+    rng, paths = random.Random(f"latency {max(cfg.SEED, 0)}"), dict.fromkeys(space.anchors().values())
+    fitted = len(paths) + FITTED
+    for _ in range(100):  # a small space may have fewer
+        if len(paths) < fitted + HELD_OUT:
+            paths[space.random(rng)] = None
+    if not all(space.format(path) in meter.measured for path in paths):
+        logger.info(f"Measuring {len(paths)} exported detectors in ONNX Runtime ...")
+    times = list(zip(paths, meter(list(paths))))
+    predictor = LatencyPredictor.fit(_block_times(meter), dict(times[:fitted]), meter, times[fitted:])
+    logger.info(f"{DETECTOR_LATENCY}: {predictor.header()['detector_latency']}")
+    if predictor.mean_error > WARN_ABOVE:
         logger.warning(
-            f"Times are foretold with errors above {TOO_MUCH:.0%}, most likely since the machine did other work "
+            f"Times are predicted with errors above {WARN_ABOVE:.0%}, most likely since the machine did other work "
             f"meanwhile: remove {cache} and start the search again in a new folder when it rests"
         )
-    return dataclasses.replace(foretold, words=words, others=others)
-
-
-def mean_error(foretold, measured):
-    """The mean of the relative errors; see :func:`how_well`."""
-    return statistics.mean(abs(foretold(path) - time) / time for path, time in measured.items())
-
-
-def how_well(foretold, measured):
-    """
-    In words, how well the times of networks are foretold.
-
-    Args:
-        foretold: function path -> milliseconds.
-        measured: path -> milliseconds.
-    """
-    tau = kendall_tau([foretold(path) for path in measured], list(measured.values()))
-    return (
-        f"of {len(measured)} other networks, which take {min(measured.values()):.1f} to {max(measured.values()):.1f} "
-        f"ms, by {mean_error(foretold, measured):.1%} on average, in an order that agrees by {tau:.2f} (tau)"
-    )
-
-
-def _networks(space, rng):
-    """Paths to fit, and others, all of them different; fewer where the space has no more."""
-    paths = dict.fromkeys(space.anchors().values())
-    first = len(paths)
-    for _ in range(100):
-        if len(paths) < first + FITTED + HELD_OUT:
-            paths[space.random(rng)] = None
-    paths = list(paths)
-    return paths[: first + FITTED], paths[first + FITTED :]
-
-
-def _fit(blocks, paths, times, meter):
-    sums = [sum(ops[op] for ops, op in zip(blocks, path)) for path in paths]
-    taken = [times[path] for path in paths]
-    middle, mean = statistics.mean(sums), statistics.mean(taken)
-    spread = sum((s - middle) ** 2 for s in sums)
-    slope = sum((s - middle) * (t - mean) for s, t in zip(sums, taken)) / spread if spread else 1.0
-    slope = min(max(slope, SCALES[0]), SCALES[1])
-    table = tuple(tuple(slope * time for time in ops) for ops in blocks)
-    return ForetoldLatency(mean - slope * middle, table, meter)
+    return predictor
 
 
 def _block_times(meter):
-    """Milliseconds of every op of every block alone, [block][op]; those of equal ones are measured once."""
+    """Milliseconds of every op of every block alone, [block][op]; of equal ones the first is measured."""
+    first, ops_of, names = {}, {}, []
+    for number, (ops, size) in enumerate(zip(*_blocks(meter))):
+        names.append([first.setdefault((str(op), size), f"block {number} op {i}") for i, op in enumerate(ops)])
+        ops_of.update({name: (op, size) for name, op in zip(names[-1], ops)})
     key = f"blocks of {meter.key}"
-    modules, sizes = _blocks(meter)
     known = read_cache(meter.cache).get(key, {})
-    names = [[f"block {number} op {number_of_op}" for number_of_op in range(len(ops))]
-             for number, ops in enumerate(modules)]
-    if not all(name in known for row in names for name in row):
-        kinds = {}  # what is equal -> names
-        for row, ops, size in zip(names, modules, sizes):
-            for name, op in zip(row, ops):
-                kinds.setdefault((str(op), size), []).append((name, op))
+    missing = [name for name in ops_of if name not in known]
+    if missing:
         runs = []
-        for (_, size), members in kinds.items():
+        for op, size in map(ops_of.get, missing):
             image = torch.rand(size, generator=torch.Generator().manual_seed(0))
-            runs.append(meter.run_of(module_to_onnx(members[0][1], image), image))
-        for members, time in zip(kinds.values(), median_times(runs, SECONDS, RUNS)):
-            known.update({name: time for name, _ in members})
+            runs.append(meter.run_of(module_to_onnx(op, image), image))
+        known.update(zip(missing, median_times(runs, SECONDS, RUNS)))
         update_cache(meter.cache, key, known)
     return [[known[name] for name in row] for row in names]
 

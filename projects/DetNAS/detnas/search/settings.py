@@ -11,7 +11,7 @@ from detnas.cost.table import CostTable, with_detector
 from detnas.data.standard import TEST_SETS
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import reported_metrics
-from detnas.export.foretold_latency import foretell_latency
+from detnas.export.latency_predictor import build_latency_predictor
 from detnas.launch.earlier_steps import read_arch
 
 from .evolution import Searcher
@@ -102,7 +102,7 @@ def supernet_costs(cfg, space):
             raise
     parts = [table]
     if DETECTOR_LATENCY in asked:
-        parts.append(foretell_latency(cfg, space))
+        parts.append(build_latency_predictor(cfg, space))
     if LATENCY in asked:
         size, cache = tuple(search.LATENCY_RESOLUTION), os.path.join(cfg.OUTPUT_DIR, "latency.json")
         parts.append(LatencyMeter(space, size, search.LATENCY_BATCH, cfg.MODEL.DEVICE, cache=cache))
