@@ -11,7 +11,7 @@ from supernet_runs import find_supernet
 from detnas import Constraint, CostTable, config_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
-from spnas.serial import SerialSearch
+from spnas.serial_search import SerialSearch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml"))

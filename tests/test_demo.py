@@ -7,7 +7,7 @@ import pytest
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
 from spnas import ParallelCode, SerialCode
-from spnas.space import ParallelSpace, SerialSpace, write_parallel_space, write_serial_space
+from spnas.space import ParallelSpace, SerialSpace
 
 START, SERIAL = "11-21-1", "111-21-1"
 
@@ -29,16 +29,14 @@ def demo(tmp_path, monkeypatch, pytestconfig):
     monkeypatch.setattr(spnas_demo, "OUTPUT", str(tmp_path))
     write_metrics(tmp_path / "start", {"time": 0.2}, {"time": 0.1}, {"time": 0.1}, {"bbox/AP": 40.0})
     space = SerialSpace("basic", 16)
-    with_copies = ParallelSpace(SerialCode.parse(SERIAL), "basic", 16)
+    with_copies = ParallelSpace(SERIAL, "basic", 16)
     logs = (
-        ("serial", space, write_serial_space(space), ((START, 50.0, 10.0), (SERIAL, 60.0, 20.0))),
-        (
-            *("parallel", with_copies, write_parallel_space(with_copies)),
-            ((SERIAL, 61.0, 20.0), (f"{SERIAL}_0-0-1", 62.0, 40.0)),
-        ),
+        (space, ((START, 50.0, 10.0), (SERIAL, 60.0, 20.0))),
+        (with_copies, ((SERIAL, 61.0, 20.0), (f"{SERIAL}_0-0-1", 62.0, 40.0))),
     )
-    for name, space, header, candidates in logs:
-        log = SearchLog(str(tmp_path / name), space, {"method": name, "metric": "bbox/AP", **header})
+    for space, candidates in logs:
+        header = {"method": f"spnas_{space.name}", "metric": "bbox/AP", **space.header()}
+        log = SearchLog(str(tmp_path / space.name), space, header)
         for generation, (code, score, seconds) in enumerate(candidates):
             costs = {"backbone_flops": 5e6 * len(code)}
             log.append(Candidate(space.parse(code), generation, score, seconds=seconds, costs=costs))

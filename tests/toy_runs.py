@@ -49,6 +49,11 @@ def detection(root, test="val"):
     return {"DATASETS.TRAIN": f"('{names['train']}',)", "DATASETS.TEST": f"('{names[test]}',)"}
 
 
+def result(log):
+    """What of a log must be the same in every search with the same settings."""
+    return [(str(c.path), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
+
+
 #: the two kinds of supernets: config of the demo and its overrides
 TASKS = {
     "classifier": ("toy_1_pretrain_supernet", classification),

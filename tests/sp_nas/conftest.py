@@ -1,7 +1,11 @@
 import pytest
+import torch
 from toy_runs import SHORT, detection, own_loggers
 
 import search_net
+import train_net
+from detnas.command_line import argument_parser
+from detnas.search.log import read_log
 
 #: a detector so small that a network of 3 stages trains in a moment
 SMALL = {
@@ -22,6 +26,41 @@ SMALL = {
     "SEARCH.CHILDREN": 2,
     "SEARCH.GENERATIONS": 3,
 }
+
+
+@pytest.fixture
+def check_winner():
+    """Function (folder, search) that finds the winner's score again, from the search and from its own config."""
+
+    def check(folder, search):
+        best = read_log(str(folder)).best()[0]
+        found = torch.load(folder / "best.pth", weights_only=True)["found"]
+        assert (found["arch"], found["metrics"]) == (str(best.path), best.metrics)
+        assert search(folder, "--eval-only")["bbox/AP"] == best.score
+        args = argument_parser().parse_args(["--config-file", str(folder / "best.yaml"), "--eval-only"])
+        assert train_net.main(args)["bbox"]["AP"] == pytest.approx(best.score, abs=1e-4)
+
+    return check
+
+
+@pytest.fixture
+def stopped_at(monkeypatch):
+    """Function (calls of the evaluator) that lets a search stop there; gives the list of all calls."""
+    from spnas.evaluator import TrainedEvaluator
+
+    evaluate, calls = TrainedEvaluator.__call__, []
+
+    def stop_at(*numbers):
+        def stopping(self, code, parents):
+            calls.append(code)
+            if len(calls) in numbers:
+                raise KeyboardInterrupt
+            return evaluate(self, code, parents)
+
+        monkeypatch.setattr(TrainedEvaluator, "__call__", stopping)
+        return calls
+
+    return stop_at
 
 
 @pytest.fixture

@@ -1,8 +1,14 @@
-"""Codes of serial and parallel networks."""
+"""Codes of serial and parallel networks, and their morphs."""
+
+import random
 
 import pytest
 
-from spnas.code import ParallelCode, SerialCode
+from spnas.code import MAX_BLOCKS, ParallelCode, SerialCode
+from spnas.morphs import expand, mutate, new_stage, swap
+
+CODE = SerialCode.parse("11-21-21-21")
+WEIGHTS = {"swap": 1, "swap_doubling": 1, "expand": 1, "new_stage": 1}
 
 
 @pytest.mark.parametrize("text", ["11-21-21-21", "111-2111-211111-211", "1112-1112-11111-21-1-11"])
@@ -25,13 +31,7 @@ def test_what_is_no_code_is_one_sentence(text, words):
         SerialCode.parse(text)
 
 
-def test_a_stage_starts_with_stride_2_and_a_2_doubles_the_width():
-    blocks = list(SerialCode.parse("111-2111-211111-211").blocks())
-    assert [b.width for b in blocks] == [1] * 3 + [2] * 4 + [4] * 6 + [8] * 3
-    assert [i for i, b in enumerate(blocks) if b.stride == 2] == [3, 7, 13]
-
-
-def test_widths_double_wherever_the_2_stands():
+def test_a_stage_starts_with_stride_2_and_widths_double_wherever_the_2_stands():
     code = SerialCode.parse("1112-1112-11111-21-1-11")
     blocks = list(code.blocks())
     assert (len(code), code.doublings, code.depths) == (18, 3, (4, 4, 5, 2, 1, 2))
@@ -41,12 +41,6 @@ def test_widths_double_wherever_the_2_stands():
 
 def test_codes_of_the_same_digits_are_equal_whatever_their_ids():
     assert SerialCode(("1", "2", "1"), (7, 8, 9)) == SerialCode.parse("1-2-1")
-
-
-@pytest.mark.parametrize("ids", [(0, 1), (0, 1, 1), (0, 1, 2, 2), (0, 1, 2, 3)])
-def test_ids_are_as_many_as_blocks_and_all_different(ids):
-    with pytest.raises(ValueError, match="need as many different ids"):
-        SerialCode(("1", "2", "1"), ids)
 
 
 def test_copies_stand_behind_the_serial_code():
@@ -70,3 +64,39 @@ def test_copies_stand_behind_the_serial_code():
 def test_what_are_no_copies_is_one_sentence(text, words):
     with pytest.raises(ValueError, match=words):
         ParallelCode.parse(text)
+
+
+def test_a_swap_there_and_back_is_the_same_network():
+    child = swap(CODE, 0, 1)
+    assert str(child) == "112-1-21-21" and child.ids == CODE.ids
+    assert [b.width for b in child.blocks()] == [b.width for b in CODE.blocks()]
+    assert swap(child, 0, -1) == CODE
+
+
+def test_expand_and_a_new_stage_keep_the_ids_and_give_new_ones():
+    assert expand(CODE, 1, 1).ids == (0, 1, 2, 8, 3, 4, 5, 6, 7)
+    assert str(expand(CODE, 1, 1)) == "11-211-21-21"
+    assert str(new_stage(CODE)) == "11-21-21-21-1" and new_stage(CODE).ids == tuple(range(9))
+
+
+def test_a_long_tree_of_mutations_is_legal_and_never_changes_the_doublings():
+    rng, codes = random.Random(0), [CODE]
+    for _ in range(10_000):
+        child = mutate(rng.choice(codes[-200:]), WEIGHTS, rng)
+        assert SerialCode.parse(str(child)) == child and child.doublings == 3 and len(child) <= MAX_BLOCKS
+        codes.append(child)
+
+
+def test_the_same_seed_gives_the_same_children():
+    first, second = ([mutate(CODE, WEIGHTS, rng) for _ in range(50)] for rng in (random.Random(1), random.Random(1)))
+    assert first == second
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_every_morph_is_reached(name):
+    assert mutate(CODE, {name: 1}, random.Random(0)) not in (None, CODE)
+
+
+def test_the_order_of_the_weights_does_not_matter():
+    turned = dict(reversed(WEIGHTS.items()))
+    assert all(mutate(CODE, WEIGHTS, random.Random(i)) == mutate(CODE, turned, random.Random(i)) for i in range(20))

@@ -1,25 +1,38 @@
+"""Which codes are proposed, in each phase."""
+
+import collections
+import itertools
 import random
 
 import pytest
 
 from detnas.search.candidate import Candidate
-from spnas import SerialCode
-from spnas.searcher import MorphSearcher
+from spnas import ParallelCode, SerialCode
+from spnas.searcher import CountSearcher, MorphSearcher
 
 START = SerialCode.parse("11-21-21")
 MORPHS = {"swap": 0.5, "expand": 0.4, "new_stage": 0.1}
-
-
 #: with more children than a search takes
 DEEP = SerialCode.parse("11111-21111-211111")
+SERIAL = ParallelCode.parse("1-2-1")
+COPIES = [ParallelCode(SERIAL.serial, counts) for counts in itertools.product(range(4), repeat=3)]
 
 
 def searcher(start=START, **settings):
-    return MorphSearcher(start, settings.pop("is_legal", lambda code: len(code) <= 12), MORPHS, **settings)
+    return MorphSearcher(**{"start": start, "is_legal": lambda code: len(code) <= 12, "morphs": MORPHS, **settings})
 
 
 def stuck_searcher(**settings):
     return searcher(DEEP, is_legal=lambda code: True, stuck=2, children=2, **settings)
+
+
+def added(code):
+    """Of a copy of each stage, in relation to the serial network."""
+    return sum(count * share for count, share in zip(code.counts, (0.1, 0.3, 0.6)))
+
+
+def counts(is_legal=lambda code: True, **settings):
+    return CountSearcher(start=SERIAL, is_legal=is_legal, added=added, **settings)
 
 
 def never_better(code):
@@ -35,7 +48,7 @@ def run(searcher, generations, score=score):
     history = []
     for generation in range(generations):
         for code, parents in searcher.lineage(history, generation).items():
-            costs = {"backbone_flops": len(code)}
+            costs = {"backbone_flops": sum(map(str(code).count, "12"))}
             history.append(Candidate(code, generation, score(code), costs=costs, parents=parents))
     return history
 
@@ -53,12 +66,14 @@ def test_the_start_network_comes_first_and_then_new_legal_children_of_the_front(
         assert not any(d.score > parent.score and len(d.path) < len(parent.path) for d in earlier.values())
 
 
-def test_a_generation_is_a_function_of_those_before_it():
-    history = run(searcher(), 5)
+@pytest.mark.parametrize("build", [searcher, counts])
+def test_a_generation_is_a_function_of_those_before_it(build):
+    history = run(build(), 5)
     expected = [c.path for c in history if c.generation == 4]
-    shuffled = random.Random(1).sample(history, len(history))
-    assert list(searcher().lineage(shuffled, 4)) == expected
-    assert list(searcher(seed=1).lineage(history, 4)) != expected
+    half = [c for c in history if c.generation < 4 or c.path in expected[:2]]
+    for known in (half, random.Random(1).sample(history, len(history))):
+        assert list(build().lineage(known, 4)) == expected
+    assert list(build(seed=1).lineage(history, 4)) != expected
 
 
 def test_a_log_read_from_text_gives_the_same_children():
@@ -113,9 +128,40 @@ def test_asynchronously_nothing_is_proposed_while_the_start_network_runs():
     assert plain.propose_one([], 1, {START}.__contains__) is None
     code, parents = plain.propose_one(run(plain, 1), 1, {START}.__contains__)
     assert parents == (START,) and code != START
-    assert [plain.generation_of(number) for number in range(6)] == [0, 1, 1, 1, 1, 2]
 
 
-@pytest.mark.parametrize("generation, size", [(0, 1), (3, 4)])
-def test_the_first_generation_is_one_network(generation, size):
-    assert searcher().size(generation) == size
+@pytest.mark.parametrize("build", [searcher, counts])
+def test_the_first_generation_is_one_network(build):
+    assert [build().size(generation) for generation in (0, 1, 3)] == [1, 4, 4]
+    assert [build().generation_of(number) for number in range(6)] == [0, 1, 1, 1, 1, 2]
+
+
+def test_copies_are_added_to_the_serial_network_and_none_comes_twice():
+    found = [c.path for c in run(counts(children=5), 4)]
+    assert found[0] == SERIAL and len(found) == len(set(found)) == 16
+    assert all(code.serial == SERIAL.serial for code in found)
+
+
+def test_all_copies_are_proposed_within_the_limits_and_then_no_more():
+    found = {c.path for c in run(counts(lambda code: sum(code.counts) <= 2), 6)}
+    assert found == {code for code in COPIES if sum(code.counts) <= 2}
+    assert counts(lambda code: code == SERIAL).lineage([Candidate(SERIAL, 0, 1.0)], 1) == {}
+
+
+def test_copies_are_drawn_half_as_often_for_each_serial_network_that_they_add():
+    first = collections.Counter(
+        next(iter(counts(children=1, seed=seed).lineage([Candidate(SERIAL, 0, 1.0)], 1))) for seed in range(4000)
+    )
+    weights = {code: 2 ** -added(code) for code in COPIES if any(code.counts)}
+    total = sum(weights.values())
+    chi_square = sum((first[c] - 4000 * w / total) ** 2 / (4000 * w / total) for c, w in weights.items())
+    # 62 degrees of freedom; more than 104 comes once in a thousand times.
+    assert chi_square < 104
+
+
+def test_without_generations_copies_come_one_after_the_other():
+    known = []
+    while proposal := counts(lambda code: sum(code.counts) <= 1).propose_one([], len(known), known.__contains__):
+        known.append(proposal[0])
+        assert proposal[1] == (() if len(known) == 1 else (SERIAL,))
+    assert known[0] == SERIAL and len(known) == 4

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from toy_runs import classification, on_a_cpu
+from toy_runs import classification, on_a_cpu, result
 
 import train_net
 from detnas.command_line import argument_parser
@@ -19,10 +18,6 @@ from detnas.search.log import read_log
 AP = "bbox/AP"
 #: how often a search is stopped at most
 STOPS = 8
-
-
-def result(log):
-    return [(str(c.path), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
 
 
 def lines(folder):
@@ -35,9 +30,9 @@ def searched(search, tmp_path):
     return tmp_path / "run"
 
 
-def test_a_search_leaves_a_log_a_winner_and_the_weights_of_the_front_alone(searched, search, capsys):
+def test_a_search_leaves_a_log_a_winner_and_the_weights_of_the_front_alone(searched, search, check_winner):
     header, *candidates = lines(searched)
-    assert (header["method"], header["space"], header["start"]) == ("serial", "serial", "1-2-1")
+    assert (header["method"], header["space"], header["start"]) == ("spnas_serial", "serial", "1-2-1")
     assert [c["generation"] for c in candidates] == [0, 1, 1, 2, 2] and candidates[0]["path"] == "1-2-1"
     assert [len(c["parents"]) for c in candidates] == [0, 1, 1, 1, 1]
     assert all(c["score"] == c["metrics"][AP] and c["costs"]["detector_flops"] > 0 for c in candidates)
@@ -52,31 +47,15 @@ def test_a_search_leaves_a_log_a_winner_and_the_weights_of_the_front_alone(searc
             for d in log.history()
         )
         assert dominated or str(c.path) in kept
-    found = torch.load(searched / "best.pth", weights_only=True)["found"]
-    assert (found["arch"], found["metrics"]) == (str(best.path), best.metrics)
-    # The winner again, from the search and from its own config.
-    assert search(searched, "--eval-only")[AP] == best.score
-    args = argument_parser().parse_args(["--config-file", str(searched / "best.yaml"), "--eval-only"])
-    assert train_net.main(args)["bbox"]["AP"] == pytest.approx(best.score, abs=1e-4)
+    check_winner(searched, search)
     for flag in ("--list", "--front", "--report"):
         search(searched, flag)
     assert (searched / "report.html").is_file()
 
 
 @on_a_cpu
-def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search, tmp_path, monkeypatch):
-    from spnas.evaluator import TrainedEvaluator
-
-    whole, calls = result(read_log(str(searched))), []
-    evaluate = TrainedEvaluator.__call__
-
-    def stop_at_times(self, code, parents):
-        calls.append(code)
-        if len(calls) in (1, 3, 6):
-            raise KeyboardInterrupt
-        return evaluate(self, code, parents)
-
-    monkeypatch.setattr(TrainedEvaluator, "__call__", stop_at_times)
+def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search, tmp_path, stopped_at):
+    whole, calls = result(read_log(str(searched))), stopped_at(1, 3, 6)
     for _ in range(3):
         with pytest.raises(SystemExit, match="Stopped; "):
             search(tmp_path / "again", SEARCH__EVALUATE_INHERITED=True)
@@ -156,7 +135,7 @@ def test_asynchronously_on_two_workers_it_is_said_that_the_result_depends_on_the
 
 @pytest.fixture
 def reignition(toy_root, tmp_path):
-    """A config that trains a classifier on the generated images."""
+    """Settings of a search that is stuck, and then trains a classifier on the generated images."""
     images = classification(toy_root)
     file = tmp_path / "reignite.yaml"
     base = Path(__file__).resolve().parents[2] / "configs" / "SPNAS" / "Base-reignite.yaml"
@@ -166,14 +145,14 @@ def reignition(toy_root, tmp_path):
         "INPUT: {CLASSIFIER: {SIZE: 32}}\nDATALOADER: {NUM_WORKERS: 0}\n"
         "SOLVER: {MAX_ITER: 3, IMS_PER_BATCH: 4, WARMUP_ITERS: 0, REFERENCE_WORLD_SIZE: 0}\n"
     )
-    return file
+    return {
+        **{"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": file},
+        **{"SEARCH__GENERATIONS": 3, "SEARCH__CHILDREN": 1, "SOLVER__BASE_LR": 0.0},
+    }
 
 
-def test_a_search_that_is_stuck_is_reignited_once_and_not_again_when_it_is_taken_up(
-    search, tmp_path, reignition, monkeypatch
-):
-    settings = {"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": reignition}
-    settings.update(SEARCH__GENERATIONS=5, SEARCH__CHILDREN=1, SOLVER__BASE_LR=0.0)
+def test_a_search_that_is_stuck_is_reignited_once_and_not_again_when_it_is_taken_up(search, tmp_path, reignition):
+    settings = {**reignition, "SEARCH__GENERATIONS": 5}
     log = search(tmp_path / "run", **settings)
     (event,) = log.events()
     assert (event["event"], event["path"]) == ("reignition", str(log.history()[0].path))
@@ -188,9 +167,7 @@ def test_a_search_that_is_stuck_is_reignited_once_and_not_again_when_it_is_taken
 def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, tmp_path, reignition, monkeypatch):
     from spnas import reignite
 
-    settings = {"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": reignition}
-    settings.update(SEARCH__GENERATIONS=3, SEARCH__CHILDREN=1, SOLVER__BASE_LR=0.0)
-    whole = search(tmp_path / "whole", **settings)
+    whole = search(tmp_path / "whole", **reignition)
     save, stops = reignite.save, [1]
 
     def stopping(state, file):
@@ -202,8 +179,8 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
 
     monkeypatch.setattr(reignite, "save", stopping)
     with pytest.raises(SystemExit):
-        search(tmp_path / "again", **settings)
-    again = search(tmp_path / "again", **settings)
+        search(tmp_path / "again", **reignition)
+    again = search(tmp_path / "again", **reignition)
     assert result(again) == result(whole)
     assert [e["metrics"] for e in again.events()] == [e["metrics"] for e in whole.events()]
 
@@ -212,7 +189,6 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
     "settings, words",
     [
         ({"MODEL__SPNAS__CODE": "1--1"}, 'MODEL.SPNAS.CODE: code "1--1": stage 2 is empty'),
-        ({"MODEL__SPNAS__CODE": "1-x-1"}, '"x" in stage 2; a block is 1 or 2'),
         ({"SEARCH__MIN_BLOCKS": 4}, "3 stages and 3 blocks; SEARCH.MAX_STAGES is 6, MIN_BLOCKS 4"),
         ({"SEARCH__CONSTRAINTS": "('backbone_flops <= 1e6',)"}, "which breaks the limit backbone_flops <= 1.0M"),
         ({"SEARCH__OBJECTIVES": "['joules']"}, 'SEARCH.OBJECTIVES: unknown cost "joules"'),
@@ -230,13 +206,12 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
             "SEARCH.REIGNITION_CONFIG: ",
         ),
         ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__REIGNITIONS": 1}, "set SEARCH.REIGNITIONS 0"),
-        (
-            {f"SEARCH__MORPHS__{name}": 0.0 for name in ("SWAP", "EXPAND", "NEW_STAGE")},
-            "SEARCH.MORPHS are all 0",
-        ),
+        ({f"SEARCH__MORPHS__{name}": 0.0 for name in ("SWAP", "EXPAND", "NEW_STAGE")}, "SEARCH.MORPHS are all 0"),
         ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
         ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),
         ({"SEARCH__RACING": True}, 'SEARCH.RACING: SEARCH.METHOD "spnas_serial" evaluates every candidate to the end'),
+        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, '_latency_ms: SEARCH.METHOD "spnas_serial" can'),
+        ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.METHOD "spnas_serial" keeps the best candidate alone'),
     ],
 )
 def test_what_no_search_can_begin_with_is_one_sentence(search, tmp_path, refused, settings, words):
@@ -259,17 +234,6 @@ def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_searc
     words += ["DATASETS.TEST", f"('{test}',)", "DATASETS.TRAIN", f"('{test}',)"]
     sentence = refused(train_net.main, argument_parser().parse_args([*words, "SEARCH.CONSTRAINTS", "('flops',)"]))
     assert "constraint" in sentence
-
-
-@pytest.mark.parametrize(
-    "setting, words",
-    [
-        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, '_latency_ms: SEARCH.METHOD "spnas_serial" can'),
-        ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.METHOD "spnas_serial" keeps the best candidate alone'),
-    ],
-)
-def test_what_only_a_search_of_paths_does_is_one_sentence(search, tmp_path, refused, setting, words):
-    assert words in refused(search, tmp_path, **setting)
 
 
 def test_a_limit_on_the_latency_is_measured_and_logged(search, tmp_path):

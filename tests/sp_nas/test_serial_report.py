@@ -10,10 +10,10 @@ from detnas.report.descent import descent
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
 from spnas import SerialCode
-from spnas.space import SerialSpace, write_serial_space
+from spnas.space import SerialSpace
 
 SPACE = SerialSpace("basic", 16)
-HEADER = {"method": "spnas_serial", **write_serial_space(SPACE), "metric": "bbox/AP", "seed": 0}
+HEADER = {"method": "spnas_serial", **SPACE.header(), "metric": "bbox/AP", "seed": 0}
 #: code, parent, generation, score
 CANDIDATES = [
     ("11-21-21", None, 0, 40.0),

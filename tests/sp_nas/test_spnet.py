@@ -3,22 +3,19 @@ import sys
 
 import pytest
 import torch
-from detectron2.export.torchscript_patch import patch_builtin_len
 
 import spnas
-from detnas.cost.flops import count_flops
 
 R50 = "111-2111-211111-211"
 PUBLISHED = "1111-21111-2" + "1" * 24 + "-211-1"
 
 
-def count(code, size=224, **settings):
-    """Parameters, multiply-adds and channels of the maps; nothing is computed."""
+def count(code, **settings):
+    """Parameters, and channels of the maps; nothing is computed."""
     with torch.device("meta"):
         network = spnas.SPNet(code, **settings).eval()
-        with count_flops(network) as flops:
-            maps = network(torch.empty(1, 3, size, size))
-    return sum(p.numel() for p in network.parameters()), sum(flops.values()), [m.shape[1] for m in maps.values()]
+        maps = network(torch.empty(1, 3, 224, 224))
+    return sum(p.numel() for p in network.parameters()), [m.shape[1] for m in maps.values()]
 
 
 @pytest.mark.parametrize(
@@ -34,11 +31,7 @@ def count(code, size=224, **settings):
 )
 def test_the_networks_of_the_paper_and_of_torchvision_have_their_sizes(code, block, stem, parameters, channels):
     settings = {"block": block, "stem": stem, "shortcut": "projection"}
-    assert (count(code, **settings)[0], count(code, **settings)[2]) == (parameters, channels)
-
-
-def test_resnet_50_has_its_multiply_adds():
-    assert round(count(R50)[1] / 1e9, 3) == 4.087
+    assert count(code, **settings) == (parameters, channels)
 
 
 @pytest.mark.parametrize("code", ["111-211-21", R50, "1112-1112-11111-21-1-11"])
@@ -65,12 +58,6 @@ def test_only_the_stages_that_are_asked_for_are_built_and_returned():
     network = spnas.SPNet("11-21-21-21", block="basic", base_width=4, out_features=["res3", "res2"])
     assert list(network(torch.randn(1, 3, 32, 32))) == list(network.output_shape()) == ["res2", "res3"]
     assert not hasattr(network, "res4")
-
-
-def test_what_is_frozen_does_not_train():
-    network = spnas.SPNet("11-21-21-21", block="basic", base_width=4, freeze_at=2)
-    free = {name.split(".")[0] for name, p in network.named_parameters() if p.requires_grad}
-    assert free == {"res3", "res4", "res5"}
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck", "32x4d"])
@@ -101,12 +88,3 @@ def test_settings_that_do_not_fit_are_refused(settings, words):
 def test_it_can_be_the_first_that_imports_detectron2(first):
     registered = "from detectron2.modeling import BACKBONE_REGISTRY as found; found.get('build_spnas_fpn_backbone')"
     subprocess.run([sys.executable, "-c", f"{first}; {registered}"], check=True)
-
-
-def test_it_is_scripted_as_detectron2_scripts_its_resnets():
-    network = spnas.SPNet("11-12-21-1", block="basic", base_width=16, stem="3x3").eval()
-    image = torch.randn(1, 3, 64, 64)
-    with patch_builtin_len():
-        scripted = torch.jit.script(network)
-    maps = scripted(image)
-    assert all(torch.equal(maps[name], value) for name, value in network(image).items())

@@ -10,6 +10,8 @@ from detectron2.utils.events import EventStorage
 
 import detnas
 import spnas
+from detnas.config.load import load_config
+from detnas.errors import UserError
 
 SMALL = {
     "MODEL.DEVICE": "cpu",
@@ -60,20 +62,17 @@ def train(model, steps=3):
     return {name for name, p in model.backbone.named_parameters() if not torch.equal(p, before[name])}
 
 
-FPN_NAME, HEADS = "build_spnas_fpn_backbone", {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}
+FPN_NAME, RETINANET = "build_spnas_fpn_backbone", "build_spnas_retinanet_fpn_backbone"
+HEADS = {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}
+MASKS = {"MODEL.ROI_MASK_HEAD.NAME": "MaskRCNNConvUpsampleHead", "MODEL.ROI_MASK_HEAD.CONV_DIM": 8}
 DETECTORS = {
     "Faster R-CNN": {"MODEL.BACKBONE.NAME": FPN_NAME, **HEADS},
-    "Mask R-CNN": {
-        **{"MODEL.BACKBONE.NAME": FPN_NAME, **HEADS, "MODEL.MASK_ON": True},
-        **{"MODEL.ROI_MASK_HEAD.NAME": "MaskRCNNConvUpsampleHead", "MODEL.ROI_MASK_HEAD.CONV_DIM": 8},
-    },
+    "Mask R-CNN": {"MODEL.BACKBONE.NAME": FPN_NAME, **HEADS, "MODEL.MASK_ON": True, **MASKS},
     "Cascade R-CNN": {
         **{"MODEL.BACKBONE.NAME": FPN_NAME, "MODEL.ROI_HEADS.NAME": "CascadeROIHeads"},
         **{"MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True},
     },
-    "RetinaNet": {
-        **{"MODEL.META_ARCHITECTURE": "RetinaNet", "MODEL.BACKBONE.NAME": "build_spnas_retinanet_fpn_backbone"},
-    },
+    "RetinaNet": {"MODEL.META_ARCHITECTURE": "RetinaNet", "MODEL.BACKBONE.NAME": RETINANET},
 }
 
 
@@ -109,3 +108,38 @@ def test_a_lazy_config_takes_it_as_any_backbone(code):
     )
     fpn.top_block.in_feature = "p6"
     assert fpn.output_shape()["p6"] == ShapeSpec(channels=16, stride=64)
+
+
+def config(code, name=FPN_NAME, *opts):
+    return load_config("", ["MODEL.BACKBONE.NAME", name, "MODEL.SPNAS.CODE", code, *opts])
+
+
+@pytest.mark.parametrize("code, stages", [("1-2-1", 3), ("1-2-1-1", 4), ("1-2-1-1-1", 5), ("1112-11-11-21-1-11", 6)])
+def test_levels_and_anchors_follow_from_the_stages(code, stages):
+    model = config(code, FPN_NAME, "MODEL.ANCHOR_GENERATOR.SIZES", "[[32]]").MODEL
+    assert model.FPN.IN_FEATURES == [f"res{k}" for k in range(2, stages + 2)]
+    assert model.ROI_HEADS.IN_FEATURES == [f"p{k}" for k in range(2, stages + 2)]
+    assert model.RPN.IN_FEATURES == [f"p{k}" for k in range(2, stages + 3)]
+    assert model.ANCHOR_GENERATOR.SIZES == [[32 * 2**k] for k in range(stages + 1)]
+
+
+def test_retinanet_begins_at_the_second_stage_and_has_two_more_levels():
+    model = config("1-2-1-1-1", RETINANET, "MODEL.ANCHOR_GENERATOR.SIZES", "[[32, 40]]").MODEL
+    assert model.FPN.IN_FEATURES == ["res3", "res4", "res5", "res6"]
+    assert model.RETINANET.IN_FEATURES == ["p3", "p4", "p5", "p6", "p7", "p8"]
+    assert model.ANCHOR_GENERATOR.SIZES == [[32 * 2**k, 40 * 2**k] for k in range(6)]
+
+
+def test_sizes_of_ones_own_stay_where_there_is_one_for_each_level():
+    sizes = "[[10], [20], [50], [90]]"
+    assert config("1-2-1", FPN_NAME, "MODEL.ANCHOR_GENERATOR.SIZES", sizes).MODEL.ANCHOR_GENERATOR.SIZES[2] == [50]
+
+
+def test_other_backbones_are_left_alone():
+    features = load_config("").MODEL.RPN.IN_FEATURES
+    assert load_config("", ["MODEL.SPNAS.CODE", "1-2-1"]).MODEL.RPN.IN_FEATURES == features
+
+
+def test_what_is_no_code_is_one_sentence():
+    with pytest.raises(UserError, match='MODEL.SPNAS.CODE: code "11--21": stage 2 is empty'):
+        config("11--21")

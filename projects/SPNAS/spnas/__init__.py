@@ -13,7 +13,7 @@ from detnas.search.method import register_method
 
 from .config import add_spnas_config
 from .fit import fit_to_code, uses_spnas
-from .space import read_parallel_space, read_serial_space
+from .space import ParallelSpace, SerialSpace
 
 #: public name -> module that has it
 _MODULES = {
@@ -35,6 +35,6 @@ def __getattr__(name):
 
 
 register_config(add_spnas_config, fit_to_code, uses_spnas)
-register_method("spnas_serial", read_serial_space, "spnas.serial:SerialSearch")
-register_method("spnas_parallel", read_parallel_space, "spnas.parallel_search:ParallelSearch")
+register_method("spnas_serial", SerialSpace.read, "spnas.serial_search:SerialSearch")
+register_method("spnas_parallel", ParallelSpace.read, "spnas.parallel_search:ParallelSearch")
 register_with_detectron2("spnas.builders")

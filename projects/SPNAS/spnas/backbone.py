@@ -1,6 +1,7 @@
 """The networks of SP-NAS, serial and parallel, as Detectron2 backbones."""
 
-from typing import List
+import re
+from typing import Dict, List, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,9 @@ from torch import nn
 
 from detnas.errors import UserError
 
-from .code import ParallelCode
+from .code import ParallelCode, SerialCode
 from .config import NORMS, split_block
-from .parallel import ParallelStage, missing_weights
+from .parallel_stage import ParallelStage
 
 #: stage outputs, first stage first
 FEATURES = tuple(f"res{k}" for k in range(2, 8))
@@ -37,7 +38,7 @@ class SPNet(ResNet):
             published networks.
         tied: whether copies share the weights of their stage; their running statistics are their own.
         norm: one of :data:`spnas.config.NORMS`.
-        out_features: which of "res2".. to return, None for all; later stages are not built.
+        out_features: which of "res2".. to return, all if empty; later stages are not built.
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
 
     Raises:
@@ -45,10 +46,12 @@ class SPNet(ResNet):
     """
 
     @configurable
-    def __init__(self, code, *, block="bottleneck", base_width=64, stem="7x7", shortcut="subsample", tied=True,
-                 norm="BN", out_features=None, freeze_at=0):
-        if not isinstance(code, ParallelCode):
-            code = ParallelCode.parse(str(code))
+    def __init__(
+        self, code: Union[str, SerialCode, ParallelCode], *, block: str = "bottleneck", base_width: int = 64,
+        stem: str = "7x7", shortcut: str = "subsample", tied: bool = True, norm: str = "BN",
+        out_features: Sequence[str] = (), freeze_at: int = 0,
+    ):
+        code = ParallelCode.parse(str(code))
         serial = code.serial
         if norm not in NORMS:
             raise UserError(f'norm "{norm}"; there are: {", ".join(NORMS)}')
@@ -84,20 +87,9 @@ class SPNet(ResNet):
 
     @classmethod
     def from_config(cls, cfg, input_shape=None):
-        spnas = cfg.MODEL.SPNAS
-        return {
-            "code": spnas.CODE,
-            "block": spnas.BLOCK,
-            "base_width": spnas.BASE_WIDTH,
-            "stem": spnas.STEM,
-            "shortcut": spnas.SHORTCUT,
-            "tied": spnas.TIED,
-            "norm": spnas.NORM,
-            "out_features": spnas.OUT_FEATURES or None,
-            "freeze_at": spnas.FREEZE_AT,
-        }
+        return {name.lower(): value for name, value in cfg.MODEL.SPNAS.items()}
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor):
         """images (N, 3, H, W) -> dict: name of a stage -> its map, (N, C, H / stride, W / stride) rounded up"""
         x, rows, maps = self.stem(x), torch.jit.annotate(List[torch.Tensor], []), {}
         for name, stage, parallel in zip(self.stage_names, self.stages, self.parallel):
@@ -107,15 +99,22 @@ class SPNet(ResNet):
                 maps[name] = x
         return maps
 
-    def complete(self, state_dict, prefix=""):
+    def complete(self, state_dict: Dict[str, torch.Tensor], prefix: str = "") -> None:
         """
-        Add, in place, what weights of the serial network lack.
-
-        Args:
-            state_dict: of a network, or of a model that holds it.
-            prefix: of the network's names in it.
+        Add, in place, what weights of the serial network lack: copies start as the serial stages in the state dict,
+        their fusion as this network has it. ``prefix`` stands before the network's names in it.
         """
-        state_dict.update(missing_weights(self, state_dict, prefix))
+        found = {}
+        for name, value in self.state_dict().items():
+            place = re.fullmatch(r"parallel\.(\d+)\.(rows|fuse)\.\d+\.(.*)", name)
+            if place is None or prefix + name in state_dict:
+                continue
+            source = f"{prefix}{self.stage_names[int(place[1])]}.{place[3]}"
+            if place[2] == "fuse":
+                found[prefix + name] = value
+            elif source in state_dict:
+                found[prefix + name] = state_dict[source].clone()
+        state_dict.update(found)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         self.complete(state_dict, prefix)
@@ -123,12 +122,7 @@ class SPNet(ResNet):
 
 
 def make_block(kind, in_channels, planes, stride, norm):
-    """
-    A residual block of Detectron2, with a projection where its channels change.
-
-    Raises:
-        UserError: if the groups of a ResNeXt block do not fit its channels.
-    """
+    """A residual block of Detectron2, with a projection where its channels change."""
     if kind == "basic":
         return BasicBlock(in_channels, planes, stride=stride, norm=norm)
     groups, inner = 1, planes

@@ -11,7 +11,7 @@ from . import backbone
 from .zoo import get_published
 
 
-def build_published(name, **kwargs):
+def build_published(name: str, **kwargs) -> "backbone.SPNet":
     """
     A published network by name, with random weights. Keyword arguments go to :class:`spnas.SPNet`.
 

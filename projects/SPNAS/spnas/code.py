@@ -5,7 +5,7 @@ copies of a stage stand beside it. Pure Python.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple, Tuple
+from typing import Iterator, NamedTuple, Tuple
 
 from detnas.errors import UserError
 
@@ -16,24 +16,14 @@ MAX_COPIES = 3
 
 
 class SerialBlock(NamedTuple):
-    """
-    One residual block of a code.
+    """One residual block of a code."""
 
-    Args:
-        id: of the block; a morph keeps it.
-        stage: from 0.
-        position: in its stage, from 0.
-        stride: 2 for the first block of every stage but the first, else 1.
-        width: in base widths: 2 ** (number of doublings up to here, this block's included).
-        doubles: whether it doubles the width.
-    """
-
-    id: int
-    stage: int
-    position: int
-    stride: int
-    width: int
-    doubles: bool
+    id: int  # a morph keeps it
+    stage: int  # from 0
+    position: int  # in its stage, from 0
+    stride: int  # 2 for the first block of every stage but the first, else 1
+    width: int  # in base widths: 2 ** (number of doublings up to here, this block's included)
+    doubles: bool  # the width
 
 
 @dataclass(frozen=True, order=True)
@@ -69,15 +59,11 @@ class SerialCode:
             raise UserError(f'code "{text}" has {len(self)} blocks; there may be at most {MAX_BLOCKS}')
         if not self.ids:
             object.__setattr__(self, "ids", tuple(range(len(self))))
-        if not len(self) == len(self.ids) == len(set(self.ids)):
-            raise UserError(f'code "{text}": {len(self)} blocks need as many different ids, not {self.ids}')
+        assert len(self) == len(self.ids) == len(set(self.ids))
 
     @classmethod
-    def parse(cls, text):
-        """
-        Raises:
-            UserError: if the text is no code.
-        """
+    def parse(cls, text: str) -> "SerialCode":
+        """The reverse of ``str``; UserError if the text is no code."""
         return cls(tuple(text.split("-")))
 
     def __str__(self):
@@ -88,16 +74,16 @@ class SerialCode:
         return sum(map(len, self.stages))
 
     @property
-    def doublings(self):
+    def doublings(self) -> int:
         """How often the width doubles."""
         return sum(stage.count("2") for stage in self.stages)
 
     @property
-    def depths(self):
+    def depths(self) -> Tuple[int, ...]:
         """Number of blocks of each stage."""
         return tuple(map(len, self.stages))
 
-    def blocks(self):
+    def blocks(self) -> Iterator[SerialBlock]:
         """The :class:`SerialBlock` of every block, in network order."""
         width, ids = 1, iter(self.ids)
         for stage, digits in enumerate(self.stages):
@@ -136,13 +122,8 @@ class ParallelCode:
             raise UserError(f'copies "{text}": each stage has 0 to {MAX_COPIES}')
 
     @classmethod
-    def parse(cls, text):
-        """
-        The network of a text, whether it has copies or not.
-
-        Raises:
-            UserError: if the text is no code.
-        """
+    def parse(cls, text: str) -> "ParallelCode":
+        """The network of a text, whether it has copies or not; UserError if it is no code."""
         serial, underscore, counts = text.partition("_")
         if not underscore:
             return cls(SerialCode.parse(serial))

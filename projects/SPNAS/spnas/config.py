@@ -1,5 +1,7 @@
 """Every config key that SP-NAS adds, with its default, and the values that it may have."""
 
+from yacs.config import CfgNode
+
 from detnas.config.settings import COUNT, NON_NEGATIVE, RULES, Rule, one_of
 
 from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES
@@ -8,7 +10,7 @@ from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES
 NORMS = ("BN", "SyncBN", "naiveSyncBN", "FrozenBN", "GN")
 
 
-def add_spnas_config(cfg):
+def add_spnas_config(cfg: CfgNode) -> None:
     """Add the keys of SP-NAS to a Detectron2 config that has those of DetNAS, in place."""
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()

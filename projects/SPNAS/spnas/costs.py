@@ -1,7 +1,7 @@
 """What serial and parallel networks cost: counted one by one, since their blocks do not add up."""
 
 import os
-from typing import NamedTuple
+from types import SimpleNamespace
 
 from detnas.cost.costs import JoinedCosts
 from detnas.cost.detector import backbone_costs, detector_costs
@@ -16,13 +16,8 @@ from .fit import with_code
 class CountedCosts:
     """
     The :class:`detnas.cost.costs.Costs` of codes: multiply-adds and parameters of the backbone and, where they can be
-    counted, of the whole detector, on torch's meta device: exact, without any arithmetic, once for each code.
-
-    Args:
-        cfg: of the search.
-
-    Raises:
-        UserError: if the detector is limited and its costs are not known.
+    counted, of the whole detector, on torch's meta device: exact, without any arithmetic, once for each code. A
+    :class:`UserError` where the detector is limited and they cannot.
     """
 
     def __init__(self, cfg):
@@ -52,40 +47,25 @@ class CountedCosts:
         return {}
 
 
-class _Networks(NamedTuple):
-    """What the time of a code depends on beside the code."""
-
-    block: str
-    base_width: int
-    stem: str
-    shortcut: str
-
-    def format(self, code):
-        return str(code)
-
-
 def code_costs(cfg):
     """
     The costs of codes; the latency where the config asks for it, kept in ``OUTPUT_DIR/latency.json``, so that a search
     that is taken up again decides the same.
-
-    Raises:
-        UserError: if a cost that the config asks for cannot be had.
     """
     search, asked = cfg.SEARCH, asked_costs(cfg.SEARCH)
     if DETECTOR_LATENCY in asked:
         raise UserError(f'{DETECTOR_LATENCY}: SEARCH.METHOD "{search.METHOD}" can limit {LATENCY} instead')
     if LATENCY not in asked:
         return CountedCosts(cfg)
-    spnas = cfg.MODEL.SPNAS
-    networks = _Networks(spnas.BLOCK, spnas.BASE_WIDTH, spnas.STEM, spnas.SHORTCUT)
+    # What the time of a code depends on beside the code.
+    settings = {key: cfg.MODEL.SPNAS[key.upper()] for key in ("block", "base_width", "stem", "shortcut")}
     meter = LatencyMeter(
-        networks,
+        SimpleNamespace(**settings, format=str),
         tuple(search.LATENCY_RESOLUTION),
         search.LATENCY_BATCH,
         cfg.MODEL.DEVICE,
         cache=os.path.join(cfg.OUTPUT_DIR, "latency.json"),
         # Norms take the same time whatever their kind.
-        network=lambda code: SPNet(code, norm="BN", **networks._asdict()),
+        network=lambda code: SPNet(code, norm="BN", **settings),
     )
     return JoinedCosts(CountedCosts(cfg), meter)

@@ -33,8 +33,10 @@ class TrainedEvaluator:
     """
 
     def __init__(self, cfg):
-        self.cfg = cfg
-        self.weights = CandidateWeights(cfg.OUTPUT_DIR)
+        self.cfg, self.weights = cfg, CandidateWeights(cfg.OUTPUT_DIR)
+        # A worker knows nothing of the data yet.
+        for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+            register_dataset(name)
         with only_warnings("detectron2"):
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
         self.held_out = {}  # side that images are padded to a multiple of -> batches
@@ -47,7 +49,7 @@ class TrainedEvaluator:
             seed_rngs("candidate", self.cfg.SEED, str(code))
             if parents and isinstance(code, SerialCode):
                 model = build_model(cfg)
-                state, _ = inherit(parents[0], self.weights.read(parents[0]), code, model.state_dict())
+                state = inherit(parents[0], self.weights.read(parents[0]), code, model.state_dict())
                 cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "inherited.pth")
                 save(state, cfg.MODEL.WEIGHTS)
                 if cfg.SEARCH.EVALUATE_INHERITED:
@@ -78,13 +80,6 @@ class TrainedEvaluator:
         return collected_metrics(self.metric)
 
 
-def build_trained_evaluator(cfg):
-    """A :class:`TrainedEvaluator`, also in a new process that knows nothing of the data yet."""
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        register_dataset(name)
-    return TrainedEvaluator(cfg)
-
-
 def candidate_config(cfg, code):
     """The config of a candidate's training: its network, iterations, output folder and order of images."""
     output = CandidateWeights(cfg.OUTPUT_DIR).training(code)
@@ -98,10 +93,7 @@ def candidate_config(cfg, code):
 
 def train(cfg):
     """
-    Train what a config describes, or go on where that was interrupted.
-
-    Returns:
-        the model.
+    Train what a config describes, or go on where that was interrupted; gives the model.
 
     Raises:
         FloatingPointError: if a loss is not finite.

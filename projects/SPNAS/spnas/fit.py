@@ -1,17 +1,19 @@
 """What follows from a code in the config of a detector: levels of FPN and heads, anchors. Pure Python."""
 
+from yacs.config import CfgNode
+
 from detnas.errors import UserError
 
 from .code import ParallelCode
-from .zoo import PUBLISHED
+from .zoo import get_published
 
 
-def uses_spnas(cfg):
+def uses_spnas(cfg: CfgNode) -> bool:
     """Whether the backbone of a config is one of this package's."""
     return "spnas" in cfg.MODEL.BACKBONE.NAME
 
 
-def fit_to_code(cfg):
+def fit_to_code(cfg: CfgNode) -> None:
     """
     Set, in place, the features and anchors of a detector whose backbone is a network of ``MODEL.SPNAS.CODE``; other
     configs stay as they are. Every stage has a level of the FPN (RetinaNet: from the second one on), followed by one
@@ -19,20 +21,22 @@ def fit_to_code(cfg):
     level, the first is doubled from level to level. The padding of the images follows from the FPN.
 
     The name of a published network in ``MODEL.SPNAS.CODE`` is replaced by its code, and ``BLOCK``, ``STEM`` and
-    ``SHORTCUT`` become those of the network: a config that is saved is whole, and means the same whatever names stand
-    for later.
+    ``SHORTCUT`` become those of the network, so that a config that is saved is whole.
 
     Raises:
         UserError: if the code is none, nor a name.
     """
     if not uses_spnas(cfg):
         return
-    _replace_name(cfg.MODEL.SPNAS)
+    model = cfg.MODEL
     try:
-        code = ParallelCode.parse(cfg.MODEL.SPNAS.CODE).serial
+        if model.SPNAS.CODE[:1].isalpha():
+            for name, value in get_published(model.SPNAS.CODE).settings.items():
+                model.SPNAS[name.upper()] = value
+        stages = ParallelCode.parse(model.SPNAS.CODE).counts
     except UserError as e:
         raise UserError(f"MODEL.SPNAS.CODE: {e}") from None
-    model, strides = cfg.MODEL, range(2, len(code.stages) + 2)
+    strides = range(2, len(stages) + 2)
     model.FPN.IN_FEATURES = [f"res{k}" for k in strides]
     model.ROI_HEADS.IN_FEATURES = [f"p{k}" for k in strides]
     model.RPN.IN_FEATURES = levels = [f"p{k}" for k in (*strides, strides.stop)]
@@ -45,16 +49,7 @@ def fit_to_code(cfg):
         model.ANCHOR_GENERATOR.SIZES = [[size * 2**level for size in sizes[0]] for level in range(len(levels))]
 
 
-def _replace_name(spnas):
-    if spnas.CODE in PUBLISHED:
-        for name, value in PUBLISHED[spnas.CODE].settings.items():
-            spnas[name.upper()] = value
-    elif spnas.CODE[:1].isalpha():
-        names = ", ".join(PUBLISHED)
-        raise UserError(f'MODEL.SPNAS.CODE "{spnas.CODE}" is no code and no published network; those are: {names}')
-
-
-def with_code(cfg, code):
+def with_code(cfg: CfgNode, code) -> CfgNode:
     """A copy of a config, not frozen, with another code and what follows from it."""
     cfg = cfg.clone()
     cfg.defrost()

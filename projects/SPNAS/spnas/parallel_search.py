@@ -5,107 +5,71 @@ import os
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
 
 from .code import ParallelCode
-from .costs import code_costs
-from .count_searcher import CountSearcher
 from .fit import with_code
-from .space import ParallelSpace, write_parallel_space
-from .trained import TrainedSearch, check_metric, check_norm
+from .searcher import CountSearcher
+from .space import ParallelSpace
+from .trained_search import TrainedSearch, check_settings
 
 
 class ParallelSearch(TrainedSearch):
     """
-    See :class:`spnas.trained.TrainedSearch`. Each candidate starts from the serial network's weights, and exactly as
-    good as it.
-
-    Args:
-        cfg: a config with ``SEARCH.SERIAL_OUTPUT``, the output folder of a serial search, whose winner gets copies; or,
-            where that is empty, with a serial network in ``MODEL.SPNAS.CODE`` and its weights in ``MODEL.WEIGHTS``.
-        args: the command line.
+    See :class:`spnas.trained_search.TrainedSearch`. Each candidate starts from the serial network's weights, and
+    exactly as good as it: the winner of the serial search in ``SEARCH.SERIAL_OUTPUT``, or where that is empty
+    ``MODEL.SPNAS.CODE`` with ``MODEL.WEIGHTS``.
     """
 
     settings = ("SERIAL_OUTPUT",)
 
-    def __init__(self, cfg, args):
-        super().__init__(with_serial_winner(cfg), args)
-
     @classmethod
     def check_before_training(cls, cfg):
-        check_metric(cfg)
-        check_norm(cfg)
-        # The training may be of any network, and the serial search be yet to come.
-        if not cfg.SEARCH.SERIAL_OUTPUT:
-            cls.read(without_latency(cfg))
+        if cfg.SEARCH.SERIAL_OUTPUT:
+            # The serial search may be yet to come.
+            check_settings(cfg)
+        else:
+            super().check_before_training(cfg)
 
-    @classmethod
-    def read(cls, cfg):
-        space = parallel_space(cfg)
-        start = ParallelCode(space.serial)
-        search = cfg.SEARCH
-        limits = Limits(space, search.CONSTRAINTS, code_costs(cfg), start)
-        check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
-        return space, limits, CountSearcher(
-            start, limits, added_cost(limits.costs, start), children=search.CHILDREN, seed=max(cfg.SEED, 0)
-        )
+    @staticmethod
+    def complete(cfg):
+        """With the winner of ``SEARCH.SERIAL_OUTPUT``: its network, and its weights to start from."""
+        folder = cfg.SEARCH.SERIAL_OUTPUT
+        if not folder:
+            return cfg
+        config, weights = (os.path.join(folder, name) for name in (BEST_CONFIG, BEST_WEIGHTS))
+        for file in (config, weights):
+            if not PathManager.isfile(file):
+                raise UserError(
+                    f"SEARCH.SERIAL_OUTPUT: {file} does not exist; the serial search writes it at its end, so start "
+                    "search_net.py with that search's config first"
+                )
+        winner = load_config(config).MODEL.SPNAS
+        cfg = with_code(cfg, winner.CODE)
+        for key in ("BLOCK", "BASE_WIDTH", "STEM", "SHORTCUT"):
+            cfg.MODEL.SPNAS[key] = winner[key]
+        cfg.MODEL.WEIGHTS = weights
+        return cfg
 
     @classmethod
     def read_space(cls, cfg):
-        return parallel_space(cfg)
+        spnas = cfg.MODEL.SPNAS
+        start = ParallelCode.parse(spnas.CODE)
+        if any(start.counts):
+            raise UserError(
+                f'MODEL.SPNAS.CODE "{start}" has copies of stages already; a parallel search adds them to a serial '
+                "network"
+            )
+        return ParallelSpace(str(start), spnas.BLOCK, spnas.BASE_WIDTH), start
 
     @classmethod
-    def evaluate(cls, cfg, args):
-        return super().evaluate(with_serial_winner(cfg), args)
+    def build_searcher(cls, cfg, space, limits, start, **settings):
+        added = added_cost(limits.costs, start)
+        return CountSearcher(start=start, is_legal=limits, added=added, **settings)
 
     def header(self):
-        return {**write_parallel_space(self.space), **super().header(), "tied": self.cfg.MODEL.SPNAS.TIED}
-
-    def config_as_written(self):
-        return with_serial_winner(super().config_as_written())
-
-
-def with_serial_winner(cfg):
-    """
-    A copy of a config with the winner of ``SEARCH.SERIAL_OUTPUT``: its network, and its weights to start from.
-
-    Raises:
-        UserError: if the serial search has not left them yet.
-    """
-    folder = cfg.SEARCH.SERIAL_OUTPUT
-    if not folder:
-        return cfg
-    config, weights = (os.path.join(folder, name) for name in (BEST_CONFIG, BEST_WEIGHTS))
-    for file in (config, weights):
-        if not PathManager.isfile(file):
-            raise UserError(
-                f"SEARCH.SERIAL_OUTPUT: {file} does not exist; the serial search writes it at its end, so start "
-                "search_net.py with that search's config first"
-            )
-    winner = load_config(config).MODEL.SPNAS
-    cfg = with_code(cfg, winner.CODE)
-    for key in ("BLOCK", "BASE_WIDTH", "STEM", "SHORTCUT"):
-        cfg.MODEL.SPNAS[key] = winner[key]
-    cfg.MODEL.WEIGHTS = weights
-    return cfg
-
-
-def parallel_space(cfg):
-    """
-    The space of a search.
-
-    Raises:
-        UserError: if the network that is to get copies has some.
-    """
-    spnas = cfg.MODEL.SPNAS
-    code = ParallelCode.parse(spnas.CODE)
-    if any(code.counts):
-        raise UserError(
-            f'MODEL.SPNAS.CODE "{code}" has copies of stages already; a parallel search adds them to a serial network'
-        )
-    return ParallelSpace(code.serial, spnas.BLOCK, spnas.BASE_WIDTH)
+        return {**super().header(), "tied": self.cfg.MODEL.SPNAS.TIED}
 
 
 def added_cost(costs, start):

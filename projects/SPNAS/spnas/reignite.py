@@ -3,7 +3,6 @@
 import copy
 import logging
 import os
-import shutil
 
 from detnas.config.load import load_config
 from detnas.config.settings import check_settings
@@ -23,12 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def classifier_config(cfg, code):
-    """
-    The config of ``SEARCH.REIGNITION_CONFIG`` with the network of a search.
-
-    Raises:
-        UserError: if it is not there, trains no classifier, or its images are not there.
-    """
+    """The config of ``SEARCH.REIGNITION_CONFIG`` with the network of a search; raises what is wrong with it."""
     file = cfg.SEARCH.REIGNITION_CONFIG
     if not file:
         raise UserError(
@@ -56,40 +50,25 @@ def classifier_config(cfg, code):
     return classifier
 
 
-def reignite(cfg, code, number):
+def reignite(cfg, code, folder):
     """
-    Train a candidate's network as a classifier and put its weights back beside the heads of its detector. Taken up
-    again where it was interrupted.
-
-    Args:
-        cfg: of the search.
-        code: a finished candidate.
-        number: of the reignition.
+    Train a finished candidate's network as a classifier and put its weights back beside the heads of its detector.
+    Taken up again where it was interrupted, as ``folder`` has it.
 
     Returns:
         dict of the classifier's results on its test images; empty without any.
     """
     weights = CandidateWeights(cfg.OUTPUT_DIR)
     classifier = classifier_config(cfg, code)
-    classifier.OUTPUT_DIR = reignition_folder(cfg, number)
-    classifier.MODEL.WEIGHTS = os.path.join(classifier.OUTPUT_DIR, "start.pth")
+    classifier.OUTPUT_DIR, classifier.MODEL.WEIGHTS = folder, os.path.join(folder, "start.pth")
     detector = weights.read(code)
-    os.makedirs(classifier.OUTPUT_DIR, exist_ok=True)
+    os.makedirs(folder, exist_ok=True)
     if not os.path.isfile(classifier.MODEL.WEIGHTS):
         save({name: value for name, value in detector.items() if name.startswith(BODY)}, classifier.MODEL.WEIGHTS)
-    logger.info(f"Reignition {number}: {code} is trained as a classifier, {classifier.SOLVER.MAX_ITER} iterations.")
+    logger.info(f"Reignition: {code} is trained as a classifier, {classifier.SOLVER.MAX_ITER} iterations.")
     with only_warnings("detectron2", "fvcore", "detnas.modeling"):
         model = train(classifier)
         results = flatten(evaluate(classifier, model)) if classifier.DATASETS.TEST else {}
     body = {name: value for name, value in model.state_dict().items() if name.startswith(BODY)}
     save({**detector, **body}, weights.file(code))
     return results
-
-
-def remove_reignition(cfg, number):
-    """Remove what a reignition that is in the log has left."""
-    shutil.rmtree(reignition_folder(cfg, number), ignore_errors=True)
-
-
-def reignition_folder(cfg, number):
-    return os.path.join(cfg.OUTPUT_DIR, f"reignition_{number}")

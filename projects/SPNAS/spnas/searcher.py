@@ -1,99 +1,120 @@
-"""
-The searcher of the serial phase: first the start network, then random morphs of the best so far. Pure Python.
-"""
+"""Which codes come next, in each phase. Pure Python."""
 
+import itertools
 import random
 from dataclasses import dataclass
-from typing import Callable, Mapping, Tuple
+from typing import Callable, Dict, Iterable, Mapping, Tuple, Union
 
-from detnas.search.candidate import by_score
+from detnas.search.candidate import Candidate, by_score
 from detnas.search.pareto import front_of
+from detnas.search.proposals import Proposals
 
-from .code import SerialCode
+from .code import MAX_COPIES, ParallelCode, SerialCode
 from .morphs import mutate
 
-#: draws per wanted child, after which its parents count as used up
-ATTEMPTS = 1000
+Code = Union[SerialCode, ParallelCode]
 
 
-class FromOneStart:
-    """The generations of a searcher that begins with one network, and then proposes ``children`` at a time."""
-
-    def size(self, generation):
-        """How many codes a generation has, where there are as many."""
-        return self.children if generation else 1
-
-    def generation_of(self, number):
-        """Of the proposal of that number, from 0, in a search without generations."""
-        return -(-number // self.children)
-
-
-@dataclass(frozen=True)
-class MorphSearcher(FromOneStart):
+@dataclass(frozen=True, kw_only=True)
+class CodeSearcher:
     """
     Proposes codes; its only state is the history it is given. Generation 0 is the start network, each later one has
-    ``children`` morphs of parents out of the Pareto front of the score and ``costs``. A parent is drawn by a coin for
-    each, the best one first: how parents are chosen is not known of the paper, this is our choice.
+    ``children`` others. A subclass makes them: ``propose(found, count, history, generation, rng)`` adds up to ``count``
+    codes to ``found``; history are the finished candidates of earlier generations, generation is None in a search
+    without any.
 
     Args:
         start: the start network.
-        is_legal: code -> bool, whether a child meets the limits and lies in the space.
-        morphs: name of a morph -> how often it is drawn, see :func:`spnas.morphs.mutate`.
+        is_legal: code -> bool, whether it meets the limits and lies in the space.
         children: codes per generation.
-        costs: names of the costs of the front; empty: the parent is the best by score.
-        stuck: generations without a better score after which the best is reignited.
-        reignitions: how often at most.
-        select: False draws each generation from the last candidate before it, whatever its score: a random sequence of
-            morphs, the control of a search.
         seed: of all random draws.
     """
 
-    start: SerialCode
-    is_legal: Callable
-    morphs: Mapping[str, float]
+    start: Code
+    is_legal: Callable[[Code], bool]
     children: int = 4
-    costs: Tuple[str, ...] = ("backbone_flops",)
-    stuck: int = 3
-    reignitions: int = 0
-    select: bool = True
     seed: int = 0
 
-    def lineage(self, history, generation):
+    #: :meth:`propose_one` takes all finished candidates
+    pool_size = None
+
+    def lineage(self, history: Iterable[Candidate], generation: int) -> Dict[Code, Tuple[Code, ...]]:
         """
         The codes of a generation: new, legal, different. A function of the seed and of the candidates of earlier
         generations alone, whatever of this one is finished, so that a search can be taken up anywhere.
 
         Returns:
-            dict: code -> (its parent,); fewer than ``children``, or none, when no more could be found in a bounded
-            number of draws.
+            code -> (its parent,); fewer than ``children``, or none, when no more could be found in a bounded number of
+            draws.
         """
         if generation == 0:
             return {self.start: ()}
         earlier = [c for c in history if c.generation < generation]
-        reignited = self.reignited(earlier).get(generation)
-        known, rng = {c.path for c in earlier}, random.Random(f"serial {self.seed} {generation}")
-        found = {}
-        for parents in ([reignited] if reignited else [], *self._parents(earlier)):
-            while len(found) < self.children:
-                proposal = self._child(parents, rng, lambda code: code in known or code in found)
-                if proposal is None:
-                    break
-                found[proposal[0]] = proposal[1]
-        return found
+        found = Proposals(self.is_legal, {c.path for c in earlier}.__contains__)
+        self.propose(found, self.children, earlier, generation, self._rng(generation))
+        return found.paths
 
-    def _child(self, parents, rng, is_known):
-        """(code, (its parent,)), or None if no new legal one was found in a bounded number of draws."""
-        for _ in range(ATTEMPTS if parents else 0):
-            parent = _by_coin(parents, rng)
-            child = mutate(parent, self.morphs, rng)
-            if child is not None and not is_known(child) and self.is_legal(child):
-                return child, (parent,)
-        return None
-
-    def reignited(self, history):
+    def propose_one(self, pool: Iterable[Candidate], number: int, is_known: Callable[[Code], bool]):
         """
-        When the best network is reignited: {generation: code}, before the generation's children are proposed, which
-        are its own as far as there are as many. A function of the history of earlier generations.
+        One more code for a search without generations, see :meth:`detnas.search.proposals.PathProposer.propose_one`:
+        (code, (its parent,)), or None when there is none, in a serial search also while the start network runs.
+        """
+        if not is_known(self.start):
+            return self.start, ()
+        found = Proposals(self.is_legal, is_known)
+        self.propose(found, 1, list(pool), None, self._rng(f"number {number}"))
+        return next(iter(found.paths.items()), None)
+
+    def size(self, generation: int) -> int:
+        """How many codes a generation has, where there are as many."""
+        return self.children if generation else 1
+
+    def generation_of(self, number: int) -> int:
+        """Of the proposal of that number, from 0, in a search without generations."""
+        return -(-number // self.children)
+
+    def _rng(self, turn):
+        return random.Random(f"{self.phase} {self.seed} {turn}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphSearcher(CodeSearcher):
+    """
+    Proposes morphs of parents out of the Pareto front of the score and ``costs``. A parent is drawn by a coin for each,
+    the best one first: how parents are chosen is not known of the paper, this is our choice.
+
+    Args:
+        morphs: name of a morph -> how often it is drawn, see :func:`spnas.morphs.mutate`.
+        costs: names of the costs of the front; empty: the parent is the best by score.
+        stuck: generations without a better score after which the best is reignited.
+        reignitions: how often at most.
+        select: False draws each generation from the last candidate before it, whatever its score: a random sequence of
+            morphs, the control of a search.
+    """
+
+    morphs: Mapping[str, float]
+    costs: Tuple[str, ...] = ("backbone_flops",)
+    stuck: int = 3
+    reignitions: int = 0
+    select: bool = True
+
+    phase = "serial"
+
+    def propose(self, found, count, history, generation, rng):
+        reignited = generation and self.reignited(history).get(generation)
+        for parents in filter(None, ([reignited] if reignited else [], *self._parents(history))):
+
+            def morph():
+                parent = _by_coin(parents, rng)
+                # Where no morph is possible it is the parent, which is known.
+                return mutate(parent, self.morphs, rng) or parent, (parent,)
+
+            found.draw(count - len(found.paths), morph)
+
+    def reignited(self, history: Iterable[Candidate]) -> Dict[int, SerialCode]:
+        """
+        When which code is reignited, as the best one: before the children of that generation are proposed, which are
+        its own as far as there are as many. A function of the history of earlier generations.
         """
         found, best, since = {}, None, 0
         last = max((c.generation for c in history), default=-1)
@@ -106,27 +127,6 @@ class MorphSearcher(FromOneStart):
                 found[generation + 1], since = best.path, 0
         return found
 
-    #: :meth:`propose_one` needs all finished candidates for its front
-    pool_size = None
-
-    def propose_one(self, pool, number, is_known):
-        """
-        One more code for a search without generations, in which nothing is reignited.
-
-        Args:
-            pool: finished candidates with a score.
-            number: of the proposal, from 0.
-            is_known: code -> bool, whether it is finished or being evaluated.
-
-        Returns:
-            (code, (its parent,)), or None when there is none, also while the start network is being evaluated.
-        """
-        if not is_known(self.start):
-            return self.start, ()
-        rng = random.Random(f"serial {self.seed} number {number}")
-        proposals = (self._child(parents, rng, is_known) for parents in self._parents(pool))
-        return next(filter(None, proposals), None)
-
     def _parents(self, history):
         """Codes to draw parents from, best first; and, for when all their children are known, those of all others."""
         scored = sorted((c for c in history if c.score is not None), key=by_score)
@@ -134,6 +134,32 @@ class MorphSearcher(FromOneStart):
             return [[c.path for c in sorted(scored, key=lambda c: (c.generation, c.path))[-1:]]]
         front = front_of(scored, self.costs) if self.costs else scored[:1]
         return [[c.path for c in front], [c.path for c in scored]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountSearcher(CodeSearcher):
+    """
+    Proposes how many copies of each stage stand beside it, with a probability that falls with the cost of what they add
+    (so the group's documentation; by which rule is ours), whatever the scores before them.
+
+    Args:
+        added: code -> cost of its copies in relation to that of the serial network. Each time as much again is added, a
+            network is drawn half as often.
+    """
+
+    added: Callable[[ParallelCode], float]
+
+    phase = "parallel"
+    pool_size = 0
+
+    def propose(self, found, count, history, generation, rng):
+        counts = itertools.product(range(MAX_COPIES + 1), repeat=len(self.start.counts))
+        codes = [code for code in (ParallelCode(self.start.serial, c) for c in counts) if not found.is_known(code)]
+        # The order of drawing one after the other without putting back (Efraimidis and Spirakis, 2006).
+        for code in sorted(codes, key=lambda code: rng.expovariate(1.0) * 2 ** self.added(code)):
+            if len(found.paths) == count:
+                break
+            found.add(code, (self.start,))
 
 
 def _by_coin(parents, rng):

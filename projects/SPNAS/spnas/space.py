@@ -1,5 +1,6 @@
 """The spaces of the two searches, as the headers of their logs name them. Pure Python."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from detnas.errors import UserError
@@ -18,7 +19,16 @@ _DARK = 4
 
 
 class CodeSpace:
-    """What the spaces of both searches share as :class:`detnas.choices.Space`."""
+    """What the :class:`detnas.choices.Space` of either search is, but for its networks; a dataclass of JSON values."""
+
+    @classmethod
+    def read(cls, header):
+        """The reverse of :meth:`header`."""
+        return cls(**{field.name: header[field.name] for field in dataclasses.fields(cls)})
+
+    def header(self):
+        """The part of a log's header that says in which space a search is."""
+        return {"space": self.name, **dataclasses.asdict(self)}
 
     def format(self, code):
         return str(code)
@@ -28,6 +38,17 @@ class CodeSpace:
 
     def settings(self, code):
         return {"MODEL.SPNAS.CODE": str(code)}
+
+    def drawing(self, code):
+        """The blocks of the serial network and, below each stage, its copies; see :class:`detnas.choices.Space`."""
+        code = ParallelCode.parse(str(code))
+        fills, stages = _FILLS.get(self.block, _FILLS["resnext"]), [[] for _ in code.counts]
+        for block in code.serial.blocks():
+            level = min(block.width.bit_length(), len(fills)) - 1
+            text = "#ffffff" if level >= _DARK else "#14304a"
+            entry = f"{self.block}, width {self.base_width * block.width}"
+            stages[block.stage].append((str(1 + block.doubles), fills[level], text, entry))
+        return [[blocks] * (1 + count) for blocks, count in zip(stages, code.counts)]
 
 
 @dataclass(frozen=True)
@@ -50,10 +71,6 @@ class SerialSpace(CodeSpace):
     name = "serial"
 
     def parse(self, text):
-        """
-        Raises:
-            UserError: if the text is no code.
-        """
         return SerialCode.parse(text)
 
     def neighbours(self, code, rng):
@@ -61,24 +78,8 @@ class SerialSpace(CodeSpace):
         found = [child for child in children(code) if child in self]
         return iter(rng.sample(found, len(found)))
 
-    def drawing(self, code):
-        """The blocks of a code for a report, see :meth:`detnas.choices.Space.drawing`."""
-        return [[blocks] for blocks in _drawn_blocks(self.block, self.base_width, code)]
-
     def __contains__(self, code):
         return self.min_blocks <= len(code) <= self.max_blocks and MIN_STAGES <= len(code.stages) <= self.max_stages
-
-
-def write_serial_space(space):
-    """The part of a header that says in which space a search is."""
-    sizes = ("block", "base_width", "min_blocks", "max_blocks", "max_stages")
-    return {"space": space.name, **{name: getattr(space, name) for name in sizes}}
-
-
-def read_serial_space(header):
-    """The reverse of :func:`write_serial_space`."""
-    sizes = write_serial_space(SerialSpace("", 0))
-    return SerialSpace(**{name: header[name] for name in sizes if name != "space"})
 
 
 @dataclass(frozen=True)
@@ -87,22 +88,18 @@ class ParallelSpace(CodeSpace):
     A serial network with any number of copies of its stages.
 
     Args:
-        serial: its code.
+        serial: its code as text.
         block, base_width: as in :class:`SerialSpace`.
     """
 
-    serial: SerialCode
+    serial: str
     block: str
     base_width: int
     name = "parallel"
 
     def parse(self, text):
-        """
-        Raises:
-            UserError: if the text is no code, or is of another serial network.
-        """
         code = ParallelCode.parse(text)
-        if code.serial != self.serial:
+        if str(code.serial) != self.serial:
             raise UserError(f'"{text}" is no network of this search, whose serial network is {self.serial}')
         return code
 
@@ -115,28 +112,3 @@ class ParallelSpace(CodeSpace):
             if 0 <= count + step <= MAX_COPIES
         ]
         return (ParallelCode(code.serial, counts) for counts in rng.sample(changed, len(changed)))
-
-    def drawing(self, code):
-        """The blocks of the serial network, and below each stage its copies."""
-        stages = _drawn_blocks(self.block, self.base_width, code.serial)
-        return [[blocks] * (1 + count) for blocks, count in zip(stages, code.counts)]
-
-
-def write_parallel_space(space):
-    """The part of a header that says in which space a search is."""
-    return {"space": space.name, "serial": str(space.serial), "block": space.block, "base_width": space.base_width}
-
-
-def read_parallel_space(header):
-    """The reverse of :func:`write_parallel_space`."""
-    return ParallelSpace(SerialCode.parse(header["serial"]), header["block"], header["base_width"])
-
-
-def _drawn_blocks(kind, base_width, code):
-    fills, stages = _FILLS.get(kind, _FILLS["resnext"]), [[] for _ in code.stages]
-    for block in code.blocks():
-        level = min(block.width.bit_length(), len(fills)) - 1
-        text = "#ffffff" if level >= _DARK else "#14304a"
-        entry = f"{kind}, width {base_width * block.width}"
-        stages[block.stage].append((str(1 + block.doubles), fills[level], text, entry))
-    return stages

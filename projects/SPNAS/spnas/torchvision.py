@@ -1,13 +1,14 @@
 """Weights of torchvision's ResNets and ResNeXts under the names of ours."""
 
 import re
+from typing import Dict
+
+import torch
 
 from detnas.errors import UserError
 
-_STEM = {"conv1": "stem.conv1", "bn1": "stem.conv1.norm"}
 
-
-def from_torchvision(state_dict):
+def from_torchvision(state_dict: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
     """
     The weights of the :class:`spnas.SPNet` that is a torchvision network: of resnet50 for the code
     "111-2111-211111-211" with bottlenecks, of resnet18 for "11-21-21-21" with basic blocks, of resnext50_32x4d for the
@@ -23,14 +24,10 @@ def from_torchvision(state_dict):
 
 
 def _ours(name):
-    parts = name.split(".")
-    stage = re.fullmatch(r"layer(\d)", parts[0])
-    if not stage and parts[0] in _STEM:
-        return ".".join((_STEM[parts[0]], *parts[1:]))
-    if stage and len(parts) > 3 and parts[2] == "downsample":
-        place = ("shortcut", *(["norm"] if parts[3] == "1" else []), *parts[4:])
-    elif stage and len(parts) > 3 and re.fullmatch(r"(conv|bn)\d", parts[2]):
-        place = (f"conv{parts[2][-1]}", *(["norm"] if parts[2].startswith("bn") else []), *parts[3:])
-    else:
+    found = re.fullmatch(r"(?:layer(\d)\.(\d+)\.)?(?:(conv|bn)(\d)|downsample\.([01]))\.(\w+)", name)
+    if not found or not found[1] and found[4] != "1":
         raise UserError(f"{name} is no weight of a torchvision ResNet")
-    return ".".join((f"res{int(stage[1]) + 1}", parts[1], *place))
+    stage, block, kind, number, shortcut, last = found.groups()
+    place = f"res{int(stage) + 1}.{block}" if stage else "stem"
+    norm = ".norm" if kind == "bn" or shortcut == "1" else ""
+    return f"{place}.{f'conv{number}' if kind else 'shortcut'}{norm}.{last}"

@@ -51,12 +51,7 @@ class CandidateWeights:
                 os.remove(os.path.join(self.folder, name))
 
     def claim(self, header):
-        """
-        Make the folder, for the search with this header alone.
-
-        Raises:
-            UserError: if it holds weights of another search.
-        """
+        """Make the folder, for the search with this header alone; UserError if it holds weights of another search."""
         os.makedirs(self.folder, exist_ok=True)
         owner, header = os.path.join(self.folder, OWNER), json.loads(json.dumps(header))
         there = read_json(owner, otherwise={})

@@ -49,7 +49,7 @@ class Network:
     shortcut: str = "projection"
 
     @property
-    def settings(self):
+    def settings(self) -> Dict[str, str]:
         """Keyword arguments of :class:`spnas.SPNet`; in capitals, keys of ``MODEL.SPNAS``."""
         return {name: getattr(self, name) for name in ("code", "block", "stem", "shortcut")}
 
@@ -66,19 +66,14 @@ PUBLISHED = {
 }
 
 
-def get_published(name):
-    """
-    The :class:`Network` of a name.
-
-    Raises:
-        UserError: if there is none.
-    """
+def get_published(name: str) -> Network:
+    """The network of a name; UserError if there is none."""
     if name not in PUBLISHED:
-        raise UserError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
+        raise UserError(f'"{name}" is no code and no published network; those are: {", ".join(PUBLISHED)}')
     return PUBLISHED[name]
 
 
-def table():
+def table() -> str:
     """The published networks as text: figures and codes."""
     rows, lines = [], []
     for name, network in PUBLISHED.items():

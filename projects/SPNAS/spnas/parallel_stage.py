@@ -1,7 +1,6 @@
 """Copies of a stage beside the serial one, and what they give back to it (SP-NAS, the paper's parallel phase)."""
 
 import copy
-import re
 from typing import List, Optional
 
 import torch
@@ -78,29 +77,3 @@ def _copy(original, tied):
             for name, parameter in own.named_parameters(recurse=False):
                 setattr(module, name, parameter)
     return copied
-
-
-def missing_weights(network, state_dict, prefix):
-    """
-    What a state dict lacks of the parallel part of a network: its copies as the serial stages in the state dict, its
-    fusion as the network has it.
-
-    Args:
-        network: a :class:`spnas.backbone.SPNet`.
-        state_dict: of it, or of a model that holds it.
-        prefix: of the network's names in the state dict.
-
-    Returns:
-        dict: name -> tensor; empty where nothing is missing.
-    """
-    found = {}
-    for name, value in network.state_dict().items():
-        place = re.fullmatch(r"parallel\.(\d+)\.(rows|fuse)\.\d+\.(.*)", name)
-        if place is None or prefix + name in state_dict:
-            continue
-        source = f"{prefix}{network.stage_names[int(place[1])]}.{place[3]}"
-        if place[2] == "fuse":
-            found[prefix + name] = value
-        elif source in state_dict:
-            found[prefix + name] = state_dict[source].clone()
-    return found

@@ -8,6 +8,7 @@ import os
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import apply_settings, load_config
+from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 from detnas.files import absolute
 from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, weights_id
@@ -18,7 +19,9 @@ from detnas.search.settings import check_metric
 from detnas.search.tables import metrics_table
 from detnas.search.winner import write_best_config, write_best_weights
 
-from .evaluator import TrainedEvaluator, build_trained_evaluator
+from .code import ParallelCode
+from .costs import code_costs
+from .evaluator import TrainedEvaluator
 from .weights import CandidateWeights
 
 logger = logging.getLogger(__name__)
@@ -35,7 +38,8 @@ _ABOUT_BEST = """\
 
 class TrainedSearch(Method):
     """
-    See :class:`detnas.search.method.Method`. A subclass says what is searched, and how its config is read.
+    See :class:`detnas.search.method.Method`. A subclass says what is searched: ``read_space(cfg)`` gives the space and
+    the start network in it, ``build_searcher(cfg, space, limits, **settings)`` a :class:`spnas.searcher.CodeSearcher`.
 
     Args:
         cfg: the config of the search, whose detector has a network of ``MODEL.SPNAS.CODE``.
@@ -46,44 +50,52 @@ class TrainedSearch(Method):
     settings = ()
 
     def __init__(self, cfg, args):
-        check_local(cfg.OUTPUT_DIR)
-        check_metric(cfg)
-        check_norm(cfg)
-        self.cfg = cfg = scale_iterations(cfg, load_config(args.config_file, args.opts))
-        self.args = args
+        if "://" in cfg.OUTPUT_DIR:
+            raise UserError(
+                f"OUTPUT_DIR {cfg.OUTPUT_DIR}: candidates are trained in it, so it must be a folder of this machine"
+            )
+        check_settings(cfg)
+        # Before it was fitted to this machine.
+        self.written = self.complete(load_config(args.config_file, args.opts))
+        self.cfg = cfg = self.complete(cfg).clone()
+        cfg.defrost()
+        # A candidate's iterations go with the batch of one worker, by Detectron2's rule for SOLVER.
+        factor = self.written.SOLVER.IMS_PER_BATCH / cfg.SOLVER.IMS_PER_BATCH
+        if factor != 1:
+            cfg.SEARCH.CANDIDATE_ITERS = iterations = round(cfg.SEARCH.CANDIDATE_ITERS * factor)
+            logger.info(f"A worker takes batches of {cfg.SOLVER.IMS_PER_BATCH}: {iterations} iterations.")
         self.space, self.limits, self.searcher = self.read(cfg)
         self.costs = self.limits.costs
-        self.check()
         self.weights_id = weights_id(cfg.MODEL.WEIGHTS)
         self.weights = CandidateWeights(cfg.OUTPUT_DIR)
         self.weights.claim(self.header())
 
     @classmethod
-    def read(cls, cfg):
-        """
-        Space, limits and searcher of a config.
+    def check_before_training(cls, cfg):
+        # A network with copies of stages is no start of a search; train_net.py trains it in its config all the same.
+        if not any(ParallelCode.parse(cfg.MODEL.SPNAS.CODE).counts):
+            check_settings(cfg)
+            cls.read(without_latency(cfg))
 
-        Raises:
-            UserError: if something is wrong with it.
-        """
-        raise NotImplementedError
+    @staticmethod
+    def complete(cfg):
+        """The config with what it takes from elsewhere."""
+        return cfg
 
     @classmethod
-    def read_space(cls, cfg):
-        """The space alone."""
-        raise NotImplementedError
-
-    def check(self):
-        """
-        Called before the folder of the candidates is claimed.
-
-        Raises:
-            UserError: if something else is wrong.
-        """
+    def read(cls, cfg):
+        """Space, limits and searcher of a config; raises what is wrong with it."""
+        space, start = cls.read_space(cfg)
+        search = cfg.SEARCH
+        limits = Limits(space, search.CONSTRAINTS, code_costs(cfg), start)
+        check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
+        common = {"start": start, "children": search.CHILDREN, "seed": max(cfg.SEED, 0)}
+        return space, limits, cls.build_searcher(cfg, space, limits, **common)
 
     def header(self):
         cfg = self.cfg
         return {
+            **self.space.header(),
             "start": cfg.MODEL.SPNAS.CODE,
             "stem": cfg.MODEL.SPNAS.STEM,
             "shortcut": cfg.MODEL.SPNAS.SHORTCUT,
@@ -99,17 +111,12 @@ class TrainedSearch(Method):
 
     def evaluator(self):
         cfg = self.cfg.clone()
-        cfg.defrost()
         # A worker may have another working directory.
         cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS = absolute(cfg.OUTPUT_DIR), absolute(cfg.MODEL.WEIGHTS)
-        return functools.partial(build_trained_evaluator, cfg)
-
-    def config_as_written(self):
-        """The config of the search before it was fitted to this machine."""
-        return load_config(self.args.config_file, self.args.opts)
+        return functools.partial(TrainedEvaluator, cfg)
 
     def on_best(self, candidate):
-        cfg = self.config_as_written()
+        cfg = self.written.clone()
         apply_settings(cfg, self.space.settings(candidate.path))
         about = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": BEST_WEIGHTS}
         write_best_config(cfg, self.cfg.OUTPUT_DIR, _ABOUT_BEST.format(code=cfg.MODEL.SPNAS.CODE, **about))
@@ -140,7 +147,8 @@ class TrainedSearch(Method):
 
     @classmethod
     def evaluate(cls, cfg, args):
-        space = cls.read_space(cfg)
+        cfg = cls.complete(cfg)
+        space, _ = cls.read_space(cfg)
         log = SearchLog(cfg.OUTPUT_DIR, space)
         code = space.parse(args.arch) if args.arch else None
         found = [c for c in log.best(None) if code in (None, c.path)]
@@ -160,39 +168,10 @@ class TrainedSearch(Method):
         return metrics
 
 
-def check_local(folder):
-    """
-    Raises:
-        UserError: if candidates cannot be trained in the output folder.
-    """
-    if "://" in folder:
-        raise UserError(f"OUTPUT_DIR {folder}: candidates are trained in it, so it must be a folder of this machine")
-
-
-def check_norm(cfg):
-    """
-    Raises:
-        UserError: if what a search adds to a network could not learn.
-    """
+def check_settings(cfg):
+    """That the metric of a search is there, and that what it adds to a network can learn."""
+    check_metric(cfg)
     if cfg.MODEL.SPNAS.NORM == "FrozenBN":
         raise UserError(
             "MODEL.SPNAS.NORM FrozenBN: a new block, whose last norm has weight 0, would never learn; use SyncBN or GN"
         )
-
-
-def scale_iterations(cfg, written):
-    """
-    A config whose ``SEARCH.CANDIDATE_ITERS`` goes with the batch of one worker, by Detectron2's rule for ``SOLVER``.
-
-    Args:
-        cfg: fitted to this machine.
-        written: as it is in the file.
-    """
-    factor = written.SOLVER.IMS_PER_BATCH / cfg.SOLVER.IMS_PER_BATCH
-    if factor == 1:
-        return cfg
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEARCH.CANDIDATE_ITERS = round(cfg.SEARCH.CANDIDATE_ITERS * factor)
-    logger.info(f"A worker takes batches of {cfg.SOLVER.IMS_PER_BATCH}: {cfg.SEARCH.CANDIDATE_ITERS} iterations.")
-    return cfg

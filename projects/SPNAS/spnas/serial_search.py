@@ -1,0 +1,79 @@
+"""The method "spnas_serial": SP-NAS's first phase (Jiang et al., CVPR 2020), a serial network that grows by morphs."""
+
+import os
+import shutil
+import time
+
+from detnas.errors import UserError
+
+from .code import SerialCode
+from .reignite import classifier_config, reignite
+from .searcher import MorphSearcher
+from .space import SerialSpace
+from .trained_search import TrainedSearch
+
+
+class SerialSearch(TrainedSearch):
+    """See :class:`spnas.trained_search.TrainedSearch`."""
+
+    settings = ("STUCK", "SELECT", "REIGNITIONS", "REIGNITION_CONFIG", "EVALUATE_INHERITED")
+
+    def __init__(self, cfg, args):
+        super().__init__(cfg, args)
+        if self.searcher.reignitions:
+            classifier_config(self.cfg, self.searcher.start)
+
+    @classmethod
+    def read_space(cls, cfg):
+        spnas, search = cfg.MODEL.SPNAS, cfg.SEARCH
+        if "_" in spnas.CODE:
+            raise UserError(
+                f'MODEL.SPNAS.CODE "{spnas.CODE}" has copies of stages; a serial search begins without, and '
+                'SEARCH.METHOD "spnas_parallel" adds them to its winner'
+            )
+        start = SerialCode.parse(spnas.CODE)
+        space = SerialSpace(spnas.BLOCK, spnas.BASE_WIDTH, search.MIN_BLOCKS, search.MAX_BLOCKS, search.MAX_STAGES)
+        if start not in space:
+            raise UserError(
+                f'MODEL.SPNAS.CODE "{start}", the start network, has {len(start.stages)} stages and {len(start)} '
+                f"blocks; SEARCH.MAX_STAGES is {space.max_stages}, MIN_BLOCKS {space.min_blocks} and MAX_BLOCKS "
+                f"{space.max_blocks}"
+            )
+        return space, start
+
+    @classmethod
+    def build_searcher(cls, cfg, space, limits, **settings):
+        search = cfg.SEARCH
+        if not any(search.MORPHS.values()):
+            raise UserError("SEARCH.MORPHS are all 0: no child would differ from its parent")
+        if search.ASYNCHRONOUS and search.REIGNITIONS:
+            raise UserError("SEARCH.ASYNCHRONOUS has no generations to be stuck in: set SEARCH.REIGNITIONS 0")
+        return MorphSearcher(
+            is_legal=lambda code: code in space and limits(code),
+            morphs={name.lower(): weight for name, weight in search.MORPHS.items()},
+            costs=tuple(search.OBJECTIVES),
+            stuck=search.STUCK,
+            reignitions=search.REIGNITIONS,
+            select=search.SELECT,
+            **settings,
+        )
+
+    def header(self):
+        return {**super().header(), "morphs": self.searcher.morphs}
+
+    def before_generation(self, log, generation):
+        earlier = [c for c in log.history() if c.generation < generation]
+        code = self.searcher.reignited(earlier).get(generation)
+        if code is None:
+            return
+        folder = os.path.join(self.cfg.OUTPUT_DIR, f"reignition_{generation}")
+        if not any(event["generation"] == generation for event in log.events()):
+            start = time.perf_counter()
+            results = reignite(self.cfg, code, folder)
+            seconds = round(time.perf_counter() - start, 3)
+            event = {"event": "reignition", "generation": generation, "path": self.space.format(code)}
+            log.append_event({**event, "metrics": results, "seconds": seconds})
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def kept(self, scored):
+        return super().kept(scored) if self.searcher.select else scored[-1:]
