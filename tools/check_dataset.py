@@ -15,13 +15,13 @@ import multiprocessing.pool
 import os
 import sys
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from detnas.data.checks import coco_problems, image_problem, read_coco_json, read_voc_xml
 from detnas.data.datasets import parse_dataset_name, register_dataset, require
-from detnas.data.standard import image_folder
+from detnas.data.standard import class_folder
 from detnas.data.voc import image_set_file, read_ids
 from detnas.errors import user_errors
 
@@ -36,7 +36,7 @@ def look_at(name):
     Raises:
         UserError: if nothing can be said of it image by image.
     """
-    if name in DatasetCatalog or image_folder(name):
+    if name in DatasetCatalog or class_folder(name):
         form = "registered"
     else:
         form, *parts = parse_dataset_name(name)

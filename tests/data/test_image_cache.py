@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detnas.data.reading import ImageCache
+from detnas.data.reading import ImageReader
 
 BYTES = 4 * 6 * 3
 
@@ -24,17 +24,17 @@ def whiten(files):
 
 @pytest.mark.parametrize("budget, kept", [(0, 0), (BYTES - 1, 0), (2 * BYTES, 2), (10**6, 3)])
 def test_as_many_images_are_kept_as_the_budget_allows(files, budget, kept):
-    cache = ImageCache(budget)
+    read = ImageReader(budget=budget)
     for name in files:
-        assert cache.read_image(name, "BGR").max() == 0
+        assert read({"file_name": name}, "BGR").max() == 0
     whiten(files)
-    assert [cache.read_image(name, "BGR").max() for name in files] == [0] * kept + [255] * (3 - kept)
+    assert [read({"file_name": name}, "BGR").max() for name in files] == [0] * kept + [255] * (3 - kept)
 
 
 def test_what_is_done_to_an_image_does_not_show_in_the_next_one(files):
-    cache = ImageCache(10**6)
+    read = ImageReader(budget=10**6)
     for _ in range(3):
-        image = cache.read_image(files[0], "BGR")
+        image = read({"file_name": files[0]}, "BGR")
         assert image.max() == 0
         image = np.require(image, requirements="W")
         image += 7
@@ -42,8 +42,8 @@ def test_what_is_done_to_an_image_does_not_show_in_the_next_one(files):
 
 def test_an_image_is_kept_for_each_format(files):
     Image.new("RGB", (6, 4), (255, 0, 0)).save(files[0])
-    cache = ImageCache(10**6)
+    read = ImageReader(budget=10**6)
     for _ in range(2):
-        assert cache.read_image(files[0], "RGB")[0, 0].tolist() == [255, 0, 0]
-        assert cache.read_image(files[0], "BGR")[0, 0].tolist() == [0, 0, 255]
-        assert cache.read_image(files[0], "L").shape == (4, 6, 1)
+        assert read({"file_name": files[0]}, "RGB")[0, 0].tolist() == [255, 0, 0]
+        assert read({"file_name": files[0]}, "BGR")[0, 0].tolist() == [0, 0, 255]
+        assert read({"file_name": files[0]}, "L").shape == (4, 6, 1)

@@ -10,7 +10,7 @@ from toy_runs import TASKS, classification, detection, toy_setup
 
 from detnas.data.loader import TrainingData
 from detnas.data.mapper import build_mapper, build_recalibration_mapper
-from detnas.data.reading import ImageCache, ReadingMapper, UnreadableImage, read_image
+from detnas.data.reading import UnreadableImage, read_image
 from detnas.evaluation.evaluators import build_test_loader, read_test_images
 
 #: how a file can be damaged, and what is then said of it
@@ -111,32 +111,6 @@ def test_a_photograph_that_was_turned_is_read_as_detectron2_reads_it(tmp_path):
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(tmp_path / "turned.jpg", exif=exif)
     turned = read_image(str(tmp_path / "turned.jpg"), "BGR")
     assert np.array_equal(turned, detection_utils.read_image(str(tmp_path / "turned.jpg"), "BGR"))
-
-
-def mean_of(dataset_dict):
-    return detection_utils.read_image(dataset_dict["file_name"], "BGR").mean()
-
-
-def test_a_mapper_reads_through_its_cache_and_nothing_else_does(tmp_path):
-    file = str(tmp_path / "a.png")
-    mapper = ReadingMapper(mean_of, (), ImageCache(10**6).read_image)
-    seen = []
-    for colour in (0, 255):
-        Image.new("RGB", (6, 4), (colour,) * 3).save(file)
-        seen.append((mapper({"file_name": file}), mean_of({"file_name": file})))
-    assert seen == [(0, 0), (0, 255)]
-
-
-def test_reading_is_as_before_after_a_mapper_that_failed():
-    before = detection_utils.read_image
-    with pytest.raises(UnreadableImage, match="no.png cannot be read as an image: No such file"):
-        ReadingMapper(mean_of, ())({"file_name": "no.png"})
-    assert detection_utils.read_image is before
-
-
-def test_a_mistake_in_a_mapper_is_no_damaged_image():
-    with pytest.raises(ZeroDivisionError):
-        ReadingMapper(lambda dataset_dict: 1 // 0, ())({"file_name": "a.png"})
 
 
 def test_the_first_batches_are_read_where_a_later_image_is_damaged(root, tmp_path):

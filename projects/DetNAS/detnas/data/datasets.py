@@ -24,7 +24,7 @@ from torchvision.datasets import ImageFolder
 from detnas.errors import UserError
 
 from .checks import coco_problems, read_coco_json, read_voc_xml
-from .standard import image_folder, register_standard
+from .standard import class_folder, register_standard
 from .voc import image_set_file, read_ids
 
 FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT, folder:ROOT or folder:ROOT:LIST.txt"
@@ -41,7 +41,7 @@ def register_dataset(name):
         UserError: if the name has another form, or the data is not there or not sound (file and id are named).
     """
     register_standard(name)
-    if name not in DatasetCatalog.list() and (standard := image_folder(name)):
+    if name not in DatasetCatalog.list() and (standard := class_folder(name)):
         _register_folder(name, *standard)
     elif name not in DatasetCatalog.list():
         form, *parts = parse_dataset_name(name)

@@ -3,11 +3,12 @@
 import copy
 
 import detectron2.data.transforms as T
+import numpy as np
 import torch
 from detectron2.data import DatasetMapper, detection_utils
 from torchvision.transforms import v2
 
-from .reading import ImageCache, ReadingMapper, read_image
+from .reading import ImageReader
 
 
 class ClassificationMapper:
@@ -16,7 +17,8 @@ class ClassificationMapper:
     for testing. The result has "image", (3, size, size) uint8 in the channel order ``image_format``, and "label".
     """
 
-    def __init__(self, is_train, size, image_format="BGR", crop_area=(0.08, 1.0), color_jitter=0.4):
+    def __init__(self, is_train, size, image_format="BGR", crop_area=(0.08, 1.0), color_jitter=0.4, read=None):
+        self.read = read or ImageReader()
         if is_train:
             transforms = [
                 v2.RandomResizedCrop(size, scale=crop_area, antialias=True),
@@ -30,15 +32,44 @@ class ClassificationMapper:
         self.channels = [2, 1, 0] if image_format == "BGR" else [0, 1, 2]
 
     @classmethod
-    def from_config(cls, cfg, is_train):
+    def from_config(cls, cfg, is_train, read):
         own = cfg.INPUT.CLASSIFIER
-        return cls(is_train, own.SIZE, cfg.INPUT.FORMAT, tuple(own.CROP_AREA), own.COLOR_JITTER)
+        return cls(is_train, own.SIZE, cfg.INPUT.FORMAT, tuple(own.CROP_AREA), own.COLOR_JITTER, read)
 
     def __call__(self, dataset_dict):
         dataset_dict = copy.copy(dataset_dict)
-        image = torch.from_numpy(detection_utils.read_image(dataset_dict["file_name"], "RGB").copy())  # (H, W, 3)
+        image = torch.from_numpy(self.read(dataset_dict, "RGB").copy())  # (H, W, 3)
         image = self.transform(image.permute(2, 0, 1))  # jitter expects RGB
         dataset_dict["image"] = image[self.channels].contiguous()
+        return dataset_dict
+
+
+class DetectionMapper(DatasetMapper):
+    """
+    Detectron2's mapper of boxes, masks and keypoints with another reader.
+
+    Args:
+        read: a :class:`detnas.data.reading.ImageReader`.
+        settings: of ``DatasetMapper``.
+    """
+
+    def __init__(self, read, **settings):
+        super().__init__(**settings)
+        self.read = read
+
+    def __call__(self, dataset_dict):
+        dataset_dict = copy.deepcopy(dataset_dict)
+        image = self.read(dataset_dict, self.image_format)
+        # Adds the size where there is none.
+        detection_utils.check_image_size(dataset_dict, image)
+        augmented = T.AugInput(image)
+        transforms = self.augmentations(augmented)
+        image = augmented.image
+        dataset_dict["image"] = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        if not self.is_train:
+            dataset_dict.pop("annotations", None)
+        elif "annotations" in dataset_dict:
+            self._transform_annotations(dataset_dict, transforms, image.shape[:2])
         return dataset_dict
 
 
@@ -47,37 +78,37 @@ def is_classifier(cfg):
     return cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
 
 
-def build_mapper(cfg, is_train, read=read_image):
-    """The mapper of a config: classification or Detectron2's own for detection; images are read by ``read``."""
+def build_mapper(cfg, is_train, budget=0):
+    """The mapper of a config, a classifier's or a detector's; it keeps ``budget`` bytes of decoded images."""
+    read = ImageReader(cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST, budget)
     if is_classifier(cfg):
-        mapper = ClassificationMapper.from_config(cfg, is_train)
-    elif is_train and cfg.INPUT.SCALE_JITTER.SIZE:
-        mapper = _jittered_mapper(cfg)
-    else:
-        mapper = DatasetMapper(cfg, is_train)
-    return ReadingMapper(mapper, cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST, read)
+        return ClassificationMapper.from_config(cfg, is_train, read)
+    settings = DatasetMapper.from_config(cfg, is_train)
+    if is_train and cfg.INPUT.SCALE_JITTER.SIZE:
+        settings["augmentations"] = _jitter(cfg, settings["augmentations"])
+        # Of an object that is cut, the mask's box is the tighter one.
+        settings["recompute_boxes"] = cfg.MODEL.MASK_ON
+    return DetectionMapper(read, **settings)
 
 
-def _jittered_mapper(cfg):
+def _jitter(cfg, augmentations):
     size, scales = tuple(cfg.INPUT.SCALE_JITTER.SIZE), cfg.INPUT.SCALE_JITTER.RANGE
     # As the model pads: with what is 0, or nearly, once the mean is taken off.
     mean = round(sum(cfg.MODEL.PIXEL_MEAN) / len(cfg.MODEL.PIXEL_MEAN))
     resize = [T.ResizeScale(*scales, *size), T.FixedSizeCrop(size, pad_value=mean)]
-    augmentations = []
-    for augmentation in DatasetMapper.from_config(cfg)["augmentations"]:
-        augmentations += resize if isinstance(augmentation, T.ResizeShortestEdge) else [augmentation]
-    # Of an object that is cut, the mask's box is the tighter one.
-    return DatasetMapper(cfg, is_train=True, augmentations=augmentations, recompute_boxes=cfg.MODEL.MASK_ON)
+    jittered = []
+    for augmentation in augmentations:
+        jittered += resize if isinstance(augmentation, T.ResizeShortestEdge) else [augmentation]
+    return jittered
 
 
 def build_recalibration_mapper(cfg):
     """Test-time geometry, no augmentation, with the labels that a forward pass in training mode needs."""
+    read = ImageReader(cfg.DATASETS.TRAIN)
     if is_classifier(cfg):
-        mapper = ClassificationMapper.from_config(cfg, is_train=False)
-    else:
-        resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        mapper = DatasetMapper(is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
-    return ReadingMapper(mapper, cfg.DATASETS.TRAIN)
+        return ClassificationMapper.from_config(cfg, False, read)
+    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    return DetectionMapper(read, is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
 
 
 def build_training_mapper(cfg):
@@ -86,4 +117,4 @@ def build_training_mapper(cfg):
     ``DATALOADER.NUM_WORKERS``: each has its share of ``DATALOADER.IMAGE_CACHE_GB``.
     """
     budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
-    return build_mapper(cfg, is_train=True, read=ImageCache(budget).read_image)
+    return build_mapper(cfg, is_train=True, budget=budget)

@@ -15,7 +15,6 @@ import os
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
-from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from detectron2.utils.file_io import PathManager
 
@@ -79,7 +78,7 @@ def require_standard(path, layout, wanted):
         )
 
 
-def image_folder(name):
+def class_folder(name):
     """
     Folder of a standard classification set, and the file that lists its images ("": all of them); None for other names.
 
@@ -109,7 +108,9 @@ def register_standard(name):
         _require(name, [images], "coco")
         _require_split(name, json_file, "coco")
         if name not in DatasetCatalog.list():
-            register_coco_instances(name, _get_builtin_metadata("coco"), json_file, images)
+            whole = MetadataCatalog.get("coco_2017_train")
+            keys = ("thing_classes", "thing_colors", "thing_dataset_id_to_contiguous_id")
+            register_coco_instances(name, {key: whole.get(key) for key in keys}, json_file, images)
     elif name in _VOC:
         folders, split = _VOC[name]
         _require_voc(name, [os.path.join(datasets_root(), folder) for folder in folders], split)
