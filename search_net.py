@@ -12,8 +12,9 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
-import spnas  # noqa: F401  it registers its networks, keys and method
-from detnas.command_line import argument_parser, check_command_line
+
+import spnas  # noqa: F401  it registers its keys and methods
+from detnas.command_line import argument_parser
 from detnas.commands.show import is_asked_for, show
 from detnas.errors import user_errors
 
@@ -22,7 +23,7 @@ def main(args):
     if is_asked_for(args):
         with user_errors():
             return show(args)
-    # Not above: a mistake, and a table, should not wait for torch.
+    # Not above: --help, and a table, should not wait for torch.
     from detnas.commands.search import search
 
     return search(args)
@@ -44,6 +45,4 @@ def parser():
 
 
 if __name__ == "__main__":
-    args = parser().parse_args()
-    check_command_line(args)
-    main(args)
+    main(parser().parse_args())

@@ -10,12 +10,12 @@ Steps 1, 2 and 4 of DetNAS; the config says which:
     python train_net.py --config-file CONFIG_OF_STEP_4 MODEL.DETNAS.ARCH FOLDER/best.yaml MODEL.WEIGHTS FOLDER/best.pth
 """
 
-import spnas  # noqa: F401  it registers its networks, keys and method
-from detnas.command_line import argument_parser, check_command_line
+import spnas  # noqa: F401  it registers its keys and methods
+from detnas.command_line import argument_parser
 
 
 def main(args):
-    # Not above: a mistake should not wait for torch.
+    # Not above: --help should not wait for torch.
     from detnas.commands.train import train
 
     return train(args)
@@ -23,7 +23,6 @@ def main(args):
 
 if __name__ == "__main__":
     args = argument_parser(__doc__).parse_args()
-    check_command_line(args)
     from detnas.launch.setup import launch
 
     launch(main, args)

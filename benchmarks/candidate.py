@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import detnas  # isort: skip  # first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from tables import need_real_images, parser, publish, table

@@ -13,7 +13,7 @@ import copy
 import statistics
 import time
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 import torch.distributed as dist
 from detectron2.modeling import build_model

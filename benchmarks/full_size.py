@@ -16,7 +16,7 @@ import itertools
 import os
 import tempfile
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from tables import now, publish, table, with_write

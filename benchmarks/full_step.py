@@ -15,7 +15,7 @@ import itertools
 import random
 import statistics
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances

@@ -9,7 +9,7 @@ The loader is no bottleneck as long as its figure is the larger one.
 
 import time
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.events import EventStorage
 

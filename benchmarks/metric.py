@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog

@@ -15,7 +15,7 @@ import io
 import random
 import statistics
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from tables import now, publish, table, with_write
 

@@ -11,7 +11,7 @@ images, with the weights of the supernet (MODEL.WEIGHTS, or what the config's tr
 import random
 import statistics
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from tables import now, publish, table, with_write
 

@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 
-import detnas  # isort: skip  # first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # first: it mends Detectron2 0.6
 from tables import parser, publish, table
 
 from detnas.config.load import load_config

@@ -24,8 +24,6 @@ ONE = ["SEARCH.POPULATION", "1", "SEARCH.NUM_MUTATE", "0", "SEARCH.NUM_CROSS", "
 ANSWERS = {
     "--help": ["search_net.py", "--help"],
     "--list": ["search_net.py", "--config-file", CONFIG, "--list", "OUTPUT_DIR", "LOG"],
-    "a key that is none": ["search_net.py", "--config-file", CONFIG, "SEARCH.POPULATIONS", "5"],
-    "a value that cannot be": ["train_net.py", "--config-file", CONFIG, "SOLVER.MAX_ITER", "0"],
 }
 
 

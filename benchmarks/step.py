@@ -12,7 +12,7 @@ that makes a new tensor, concatenate. Both have the same weights and loss; every
 import contextlib
 import random
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from tables import in_turns, parser, publish, table

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.utils.events import EventStorage
 

@@ -12,8 +12,8 @@ import argparse
 import json
 import os
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import spnas  # isort: skip  # noqa: F401  it registers its keys
 from detectron2.data.catalog import Metadata
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor

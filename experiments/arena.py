@@ -18,7 +18,7 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 from scipy.stats import kendalltau
 from shared import GROUND_TRUTH, read_networks

@@ -22,7 +22,7 @@ import re
 import statistics
 from typing import NamedTuple, Tuple
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from seed_runs import TEST_IMAGES, TRAINING, TimedRuns, box_results
 from shared import IN_ONE_PROCESS, ROOT
 from tabulate import tabulate

@@ -16,7 +16,7 @@ import os
 import random
 import statistics
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from scipy.stats import kendalltau
 from tabulate import tabulate

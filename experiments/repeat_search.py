@@ -14,7 +14,7 @@ import os
 import random
 import statistics
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from shared import GROUND_TRUTH, IN_ONE_PROCESS, read_networks, run_pool, silent_run, train, workers
 from tabulate import tabulate

@@ -10,8 +10,8 @@ import statistics
 import tempfile
 import time
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import spnas  # isort: skip  # noqa: F401  it registers its keys
 import torch
 from detectron2.engine import HookBase
 from detectron2.modeling import build_model

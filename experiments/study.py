@@ -20,7 +20,7 @@ import os
 import random
 import sys
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.utils.file_io import PathManager
 from shared import ROOT
 from study_tables import Network, write_study

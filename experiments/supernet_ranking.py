@@ -15,7 +15,7 @@ import json
 import os
 import statistics
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
 from scipy.stats import kendalltau

@@ -2,8 +2,8 @@ import os
 import sys
 from pathlib import Path
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
-import spnas  # isort: skip  # noqa: F401  it registers its networks, keys and method
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
+import spnas  # isort: skip  # noqa: F401  it registers its keys and methods
 import images
 import pytest
 from toy_runs import DEVICE, own_loggers

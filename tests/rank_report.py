@@ -1,6 +1,6 @@
 """What every rank of several processes does and sees; a module of its own, so that new processes can import it."""
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import contextlib
 import hashlib
 import io

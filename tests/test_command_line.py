@@ -1,6 +1,5 @@
-"""What the scripts can say without torch, and when the package tells Detectron2 of itself."""
+"""What the scripts can say without torch, and when Detectron2 knows the networks."""
 
-import json
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ from scripts import ROOT
 
 from detnas import get_space
 from detnas.command_line import argument_parser
-from detnas.config.load import load_config, quick_default
+from detnas.config.load import load_config, output_folder
 from detnas.config.settings import RULES, check_settings
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
@@ -18,14 +17,14 @@ from detnas.search.log import SearchLog
 QUICK = """
 import sys
 import search_net, train_net
-from detnas.command_line import check_command_line
-for words in (["--help"], ["--config-file", sys.argv[1], "SOLVER.MAXITER", "5"], ["--config-file", "", "SEED", "x"]):
+config = ["--config-file", sys.argv[1]]
+for words in (["--help"], ["--best", "1", "--config-file", "gone.yaml"], ["--list", *config, "SEED"]):
     try:
-        check_command_line(search_net.parser().parse_args(words))
+        search_net.main(search_net.parser().parse_args(words))
     except SystemExit as e:
         print("exit code", e.code)
-for flags in (["--list"], ["--best", "1"]):
-    search_net.main(search_net.parser().parse_args([*flags, "--config-file", sys.argv[1], "OUTPUT_DIR", sys.argv[2]]))
+for flags in (["--list"], ["--best", "1"], ["--front"], ["--list", "--csv", sys.argv[2] + "/all.csv"]):
+    search_net.main(search_net.parser().parse_args([*flags, *config, "OUTPUT_DIR", sys.argv[2]]))
 print("slow", sorted({"torch", "torchvision", "detectron2", "numpy", "matplotlib"} & set(sys.modules)))
 """
 #: what a project may import first, each in a fork of a process that has imported what takes long
@@ -33,20 +32,22 @@ FIRST = """
 import os
 import fvcore.nn, matplotlib, pycocotools.coco, torchvision
 for first in (
-    "import detectron2, detnas", "from detnas.modeling.weights import load_weights", "from detnas import CostTable"
+    "from detnas import add_detnas_config", "from detnas.modeling.weights import load_weights",
+    "from detnas import CostTable", "from spnas import add_spnas_config", "import detnas; detnas.DetNASNet",
 ):
     if not os.fork():
         exec(first)
         from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, build_model
         known = "build_detnas_fpn_backbone" in BACKBONE_REGISTRY and "ImageClassifier" in META_ARCH_REGISTRY
-        print(first, known, flush=True)
+        print(first, known and ("spnas" not in first or "build_spnas_fpn_backbone" in BACKBONE_REGISTRY), flush=True)
         os._exit(0)
     os.wait()
 """
 
 
-def test_help_a_log_and_a_wrong_setting_do_not_wait_for_torch(tmp_path):
-    log = SearchLog(str(tmp_path), get_space("tiny"), {"space": "tiny", "metric": "bbox/AP"})
+def test_help_and_the_views_of_a_log_do_not_wait_for_torch(tmp_path):
+    header = {"method": "detnas", "space": "tiny", "metric": "bbox/AP"}
+    log = SearchLog(str(tmp_path), get_space("tiny"), header)
     log.append(Candidate((0,) * 8, score=12.5, costs={"backbone_flops": 1e6}))
     log.close()
     config = "configs/demo/toy_2_train_supernet.yaml"
@@ -54,15 +55,20 @@ def test_help_a_log_and_a_wrong_setting_do_not_wait_for_torch(tmp_path):
     lines = run.stdout.splitlines()
     said = [line for line in lines if line.startswith(("exit", "slow"))]
     assert said == ["exit code 0", "exit code 2", "exit code 2", "slow []"]
-    assert sum("00-00-00-00" in line and "12.5" in line for line in lines) == 2
+    assert sum("00-00-00-00" in line and "12.5" in line for line in lines) == 4
     assert run.stderr.splitlines() == [
-        "error: SOLVER.MAXITER is no setting; did you mean SOLVER.MAX_ITER?",
-        "error: SEED x: a value such as -1 is expected",
+        "error: config file gone.yaml does not exist",
+        "error: config overrides come as KEY VALUE pairs; SEED is an odd number of words",
     ]
 
 
-def test_the_quick_default_is_detectron2s():
-    assert json.dumps(quick_default()) == json.dumps(get_cfg())
+def test_the_output_folder_is_that_of_the_config_its_base_or_the_command_line(tmp_path):
+    base, leaf = tmp_path / "base.yaml", tmp_path / "leaf.yaml"
+    base.write_text("OUTPUT_DIR: there")
+    leaf.write_text("_BASE_: base.yaml")
+    assert output_folder(str(leaf)) == load_config(str(leaf)).OUTPUT_DIR == "there"
+    assert output_folder(str(leaf), ["SEED", "1", "OUTPUT_DIR", "here"]) == "here"
+    assert output_folder(None) == get_cfg().OUTPUT_DIR
 
 
 def test_the_parser_has_detectron2s_options_and_defaults():
@@ -77,4 +83,4 @@ def test_every_setting_of_the_table_has_a_default_that_it_allows():
 
 def test_whatever_is_imported_first_detectron2_knows_the_networks():
     run = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
-    assert [line.split()[-1] for line in run.stdout.splitlines()] == ["True"] * 3, run.stderr
+    assert [line.split()[-1] for line in run.stdout.splitlines()] == ["True"] * 5, run.stderr

@@ -10,7 +10,7 @@ FIND_DETECTOR = ROOT / "projects" / "FindDetector" / "find_detector"
 
 #: Each layer may import from itself and from those before it.
 LAYERS = [
-    {"choices", "space", "zoo", "errors", "files", "compat", "registration"},
+    {"choices", "space", "zoo", "errors", "files", "compat"},
     {"config"},
     {"command_line"},
     {"modeling"},
@@ -94,6 +94,49 @@ def test_no_arrow_runs_back(path):
 @pytest.mark.parametrize("path", WITHOUT_TORCH)
 def test_the_pure_modules_import_no_framework(path):
     assert framework_imports((PACKAGE / path).read_text(), path) == []
+
+
+#: packages whose modules only compat.py may change
+FOREIGN = {*FRAMEWORK, "yaml", "yacs", "numpy", "PIL", "pycocotools"}
+
+
+def patches(source):
+    """What a file does to modules of others, to how Python imports, or with their source."""
+    tree, modules, found = ast.parse(source), set(), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] in FOREIGN:
+            modules |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
+            root = node
+            while isinstance(root, (ast.Attribute, ast.Subscript)):
+                root = root.value
+            found += [ast.unparse(node)] * (isinstance(root, ast.Name) and root.id in modules)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "exec":
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Attribute) and node.attr == "meta_path":
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_modules_of_others_are_changed_in_one_file_alone():
+    sources = {path: path.read_text() for path in (ROOT / "projects").rglob("*.py")}
+    assert [path.name for path, source in sources.items() if patches(source)] == ["compat.py"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys\nsys.meta_path.insert(0, finder)",
+        "exec(compile(source, file, 'exec'), names)",
+        "import yaml\nyaml.SafeLoader.yaml_constructors['date'] = None",
+        "from detectron2.data import detection_utils as utils\nold, utils.read_image = utils.read_image, read",
+    ],
+)
+def test_the_check_finds_a_patch(source):
+    assert len(patches(source)) == 1
 
 
 #: spnas, which stands on detnas; a file of it imports from itself and from those before it

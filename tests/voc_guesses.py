@@ -1,6 +1,6 @@
 """Detections on images in VOC form, for the tests of their evaluation; a module of its own, for new processes."""
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances

@@ -11,7 +11,7 @@ its space and its arch are read from the file and printed with the settings that
 import argparse
 import os
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager

@@ -9,7 +9,7 @@ train_net.py and search_net.py start:
 
 import argparse
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import spnas  # isort: skip  # the network
 import torch
 from detectron2.utils.file_io import PathManager

@@ -10,7 +10,7 @@ long the backbone takes here.
 import argparse
 
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
-import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+import spnas  # isort: skip  # noqa: F401  it registers its keys
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs, detector_costs, format_detector_costs

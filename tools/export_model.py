@@ -12,8 +12,8 @@ detnas; and TorchScript or ONNX files, each run and compared with the network.
 import argparse
 import os
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import spnas  # isort: skip  # noqa: F401  it registers its keys
 
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors

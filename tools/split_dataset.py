@@ -24,7 +24,7 @@ if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
     # tools/find_detector.py would be found in place of the package.
     sys.path.pop(0)
 
-import detnas  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 

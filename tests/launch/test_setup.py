@@ -46,7 +46,7 @@ def test_an_arch_of_digits_in_a_file_is_no_number(tmp_path):
 
 def test_an_arch_of_digits_without_quotes_is_an_error_that_asks_for_them(tmp_path):
     path = config_file(tmp_path, "MODEL: {DETNAS: {ARCH: 21301203}}")
-    assert message(path).startswith(f"{path}: MODEL.DETNAS.ARCH 21301203 is a number: put quotes around it")
+    assert message(path).startswith(f"{path}: MODEL.DETNAS.ARCH 21301203 is a number to yaml: put quotes around it")
 
 
 def test_later_overrides_win_over_the_file():
@@ -160,11 +160,18 @@ def test_a_search_that_has_not_run_is_named(overrides, tmp_path):
         toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
 
 
-@pytest.mark.parametrize("text", ["MODEL: {DETNAS: {SPACE: tiny}}", "- 1", "", "{", "MODEL: {DETNAS: 3}"])
-def test_a_file_without_an_arch_is_named(overrides, tmp_path, text):
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("MODEL: {DETNAS: {SPACE: tiny}}", " holds no MODEL.DETNAS.ARCH"),
+        *((text, ": not a yaml file of settings") for text in ("- 1", "", "{")),
+        ("MODEL: {DETNAS: 3}", ": MODEL.DETNAS 3: it holds settings"),
+    ],
+)
+def test_a_file_without_an_arch_is_named(overrides, tmp_path, text, words):
     path = tmp_path / "best.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=f"{path} holds no MODEL.DETNAS.ARCH"):
+    with pytest.raises(ValueError, match=f"{path}{words}"):
         toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
 
 

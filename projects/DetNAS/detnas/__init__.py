@@ -1,13 +1,21 @@
 """
 DetNAS: backbone search for object detection (Chen et al., NeurIPS 2019), on Detectron2.
 
-Importing the package registers its networks with Detectron2, at once or, where Detectron2 is not imported yet, as soon
-as it is. What is slow to import is imported when it is used.
+``from detnas import add_detnas_config``, or a network, also registers the networks with Detectron2. What is slow to
+import, Detectron2 above all, is imported when it is used.
 """
 
 import importlib
+import importlib.util
 
-from .registration import register_with_detectron2
+if importlib.util.find_spec("detectron2") is None:
+    raise ModuleNotFoundError(
+        "detnas needs Detectron2, which is not installed: either `make setup` or `uv pip install -e '.[detectron2]'` "
+        "in a clone of this project (Detectron2 0.6 from the package index, no compiler needed), or build the main "
+        "branch with `pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/"
+        "detectron2'`; docs/quickstart.md says more.",
+        name="detectron2",
+    )
 
 #: public name -> module that has it
 _MODULES = {
@@ -22,7 +30,7 @@ _MODULES = {
     "DetNASSupernet": "modeling.backbone",
     "SearchSpace": "space",
     "activate": "modeling.choices",
-    "add_detnas_config": "config.keys",
+    "add_detnas_config": "modeling",
     "build_published": "modeling.builders",
     "config_space": "config.keys",
     "from_released": "modeling.released",
@@ -43,8 +51,3 @@ def __getattr__(name):
 
 def __dir__():
     return [*globals(), *_MODULES]
-
-
-register_with_detectron2(
-    "detnas.compat", "detnas.modeling.builders", "detnas.modeling.classifier", "detnas.modeling.released_boxes"
-)

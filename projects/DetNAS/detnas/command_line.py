@@ -4,8 +4,6 @@ import argparse
 import os
 import sys
 
-from .errors import user_errors
-
 #: what runs when no config is named; found beside the scripts, wherever they are started
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
 
@@ -30,12 +28,3 @@ def argument_parser(description=None):
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over those of the config")
     return parser
-
-
-def check_command_line(args):
-    """End a script if config or overrides are wrong, before torch and Detectron2 are imported."""
-    with user_errors():
-        from detnas.config.load import load_config
-        from detnas.config.settings import check_settings
-
-        check_settings(load_config(args.config_file, args.opts, quick=True))

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog

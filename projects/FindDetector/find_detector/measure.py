@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.engine import HookBase
 

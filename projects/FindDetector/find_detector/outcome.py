@@ -3,6 +3,7 @@
 import glob
 import os
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.data.detection_utils import read_image
 from PIL import Image
 from tabulate import tabulate

@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
 

@@ -1,17 +1,16 @@
 """
 SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2.
 
-Importing the package registers its networks, its config keys and its methods of search, as ``detnas`` does with its
-own. What is slow to import is imported when it is used.
+Importing the package registers its config keys and its methods of search; its networks are registered for a config that
+uses them, or by ``add_spnas_config``. What is slow to import is imported when it is used.
 """
 
 import importlib
 
 from detnas.config.load import register_config
-from detnas.registration import register_with_detectron2
 from detnas.search.method import register_method
 
-from .config import add_spnas_config
+from . import config
 from .fit import fit_to_code, uses_spnas
 from .space import ParallelSpace, SerialSpace
 
@@ -21,11 +20,12 @@ _MODULES = {
     "ParallelCode": "code",
     "SPNet": "backbone",
     "SerialCode": "code",
+    "add_spnas_config": "builders",
     "build_published": "builders",
     "from_torchvision": "torchvision",
     "inherit": "inheritance",
 }
-__all__ = ["add_spnas_config", "fit_to_code", *_MODULES]
+__all__ = ["fit_to_code", *_MODULES]
 
 
 def __getattr__(name):
@@ -34,7 +34,6 @@ def __getattr__(name):
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-register_config(add_spnas_config, fit_to_code, uses_spnas)
+register_config(config.add_spnas_config, fit_to_code, uses_spnas, "spnas.builders")
 register_method("spnas_serial", SerialSpace.read, "spnas.serial_search:SerialSearch")
 register_method("spnas_parallel", ParallelSpace.read, "spnas.parallel_search:ParallelSearch")
-register_with_detectron2("spnas.builders")

@@ -3,6 +3,7 @@
 import re
 from typing import Dict, List, Sequence, Union
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 import torch.nn.functional as F
 from detectron2.config import configurable

@@ -3,6 +3,7 @@
 import os
 import zlib
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 
@@ -12,6 +13,7 @@ from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.search.evaluator import build_held_out_batches, collected_metrics
 from detnas.training.trainer import build_trainer
 
+from . import builders  # noqa: F401  in a worker, too, they are registered with Detectron2
 from .code import SerialCode
 from .fit import with_code
 from .inheritance import inherit

@@ -2,7 +2,7 @@
 
 import os
 
-from detnas.config.load import load_config
+from detnas.config.load import output_folder
 from detnas.errors import UserError
 from detnas.search.log import read_log
 from detnas.search.tables import candidate_table, first_cost, pareto_front, to_beat, write_csv
@@ -21,17 +21,17 @@ def show(args):
     if args.best is not None and args.best < 1:
         raise UserError(f"--best {args.best}: at least 1 candidate can be shown")
     # The folder is all that is taken from the config; the log says what was searched.
-    cfg = load_config(args.config_file, args.opts, quick=True)
-    log = read_log(cfg.OUTPUT_DIR)
+    folder = output_folder(args.config_file, args.opts)
+    log = read_log(folder)
     chosen = log.history()
     if args.report:
-        _write_report(cfg.OUTPUT_DIR, log)
+        _write_report(folder, log)
         if not (args.list or args.best or args.front or args.csv):
             return log
     if args.best:
         chosen = log.best(args.best)
     elif args.front:
-        chosen = _show_front(cfg, log)
+        chosen = _show_front(folder, log)
     print(candidate_table(log, chosen))
     if args.best and to_beat(log):
         print(f"\nTo beat: {to_beat(log)}")
@@ -49,9 +49,9 @@ def _write_report(folder, log):
     print(f"Report of {len(log)} candidates: {file}")
 
 
-def _show_front(cfg, log):
-    costs = cfg.SEARCH.OBJECTIVES or log.header.get("objectives") or first_cost(log)
-    chosen, file = pareto_front(log, costs), os.path.join(cfg.OUTPUT_DIR, "front.csv")
+def _show_front(folder, log):
+    costs = log.header.get("objectives") or first_cost(log)
+    chosen, file = pareto_front(log, costs), os.path.join(folder, "front.csv")
     write_csv(log, chosen, file)
     metric = log.header.get("metric", "score")
     print(f"Pareto front of {metric} and {', '.join(costs)}, also in {file}")

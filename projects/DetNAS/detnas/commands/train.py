@@ -2,6 +2,7 @@
 
 import os
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 

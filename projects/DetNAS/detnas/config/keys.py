@@ -162,18 +162,3 @@ def config_space(cfg):
         own.LAST_CHANNELS,
         tuple(own.OPS),
     )
-
-
-def quote_arch(settings):
-    """
-    Put quotes around an arch of digits alone in the settings of a yaml file; a config would take it for a number.
-
-    Raises:
-        UserError: if yaml has taken it for one.
-    """
-    detnas = (settings.get("MODEL") or {}).get("DETNAS") or {}
-    arch = detnas.get("ARCH")
-    if isinstance(arch, int):
-        raise UserError(f'MODEL.DETNAS.ARCH {arch} is a number: put quotes around it, or "-" between the stages')
-    if isinstance(arch, str) and arch.isdigit():
-        detnas["ARCH"] = repr(arch)

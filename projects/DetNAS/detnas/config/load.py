@@ -1,37 +1,48 @@
 """Loads the config of a file with overrides as it is written, not yet fitted to data and machine."""
 
-import contextlib
+import datetime
 import difflib
 import functools
-import importlib.util
+import importlib
 import operator
 import os
+from typing import Callable, NamedTuple
 
 import yaml
 
 from detnas.errors import UserError
 
-from .keys import add_detnas_config, quote_arch
-
-#: of other packages: functions that add keys to a config, fit it, and say whether it uses them
-_packages = []
+from .keys import add_detnas_config
 
 
-def register_config(add_keys, fit, uses):
+class ConfigExtension(NamedTuple):
     """
-    Let a package beside this one have config keys of its own.
+    What a package beside this one adds to configs.
 
     Args:
         add_keys: called with a config of Detectron2 to add its keys, in place.
         fit: called with a loaded config to set what follows from other settings, in place. Twice does no harm.
         uses: whether a config needs the package's keys.
+        builders: name of the module that registers the package's networks with Detectron2.
     """
-    _packages.append((add_keys, fit, uses))
+
+    add_keys: Callable
+    fit: Callable
+    uses: Callable
+    builders: str
+
+
+_extensions = []
+
+
+def register_config(*args):
+    """Let a package have config keys of its own; arguments as :class:`ConfigExtension`."""
+    _extensions.append(ConfigExtension(*args))
 
 
 def key_adders(cfg):
     """Package -> function that adds its keys: this one, and those that a config uses."""
-    adders = [add_detnas_config, *(add_keys for add_keys, _, uses in _packages if uses(cfg))]
+    adders = [add_detnas_config, *(extension.add_keys for extension in _extensions if extension.uses(cfg))]
     return {add_keys.__module__.partition(".")[0]: add_keys for add_keys in adders}
 
 
@@ -53,70 +64,44 @@ def _remove_unknown(node, known):
             _remove_unknown(node[key], known[key])
 
 
-def load_config(config_file, opts=(), quick=False):
+def load_config(config_file, opts=()):
     """
     Args:
         config_file: a file of PathManager; None or "" for the default values.
         opts: KEY VALUE overrides.
-        quick: for a look at a config, without waiting for Detectron2 where that can be, see :func:`quick_default`.
 
     Raises:
         UserError: naming what is wrong.
     """
-    # A file from elsewhere needs Detectron2's PathManager.
-    cfg = quick_default() if quick and "://" not in config_file else _detectron2_default()
+    cfg = _detectron2_default()
     add_detnas_config(cfg)
-    for add_keys, _, _ in _packages:
-        add_keys(cfg)
+    for extension in _extensions:
+        extension.add_keys(cfg)
     if config_file:
-        if "://" not in config_file and not os.path.isfile(config_file):
-            raise UserError(f"config file {config_file} does not exist")
+        settings = _read_yaml(type(cfg), config_file)
         try:
-            # Not merge_from_file: that falls back to loading yaml which can run code.
-            with _dates_as_text():
-                settings = cfg.load_yaml_with_base(config_file)
-            quote_arch(settings)
+            _quote_texts(settings, cfg)
             cfg.merge_from_other_cfg(type(cfg)(settings))
-        except yaml.YAMLError as e:
-            raise UserError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
         except (TypeError, AttributeError):
             raise UserError(f"{config_file}: not a yaml file of settings") from None
         except KeyError as e:
             # "Non-existent config key: KEY"
             raise UserError(f"{config_file}: {_no_setting(cfg, e.args[0].rpartition(' ')[2])}") from None
-        except (ValueError, AssertionError, OSError) as e:
+        except (ValueError, AssertionError) as e:
             raise UserError(f"{config_file}: {e}") from None
-    opts = list(opts)
-    for word in opts[::2]:
-        if word.startswith("--"):
-            raise UserError(f"{word} stands among the KEY VALUE overrides; options go before them")
-    if len(opts) % 2:
-        raise UserError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
-    for key, value in zip(opts[::2], opts[1::2]):
+    for key, value in _pairs(opts):
         now = _settings(cfg).get(key, cfg)
         if now is cfg:
             raise UserError(_no_setting(cfg, key))
-        # An arch of digits alone must not be read as a number.
-        value = repr(value) if key == "MODEL.DETNAS.ARCH" else value
         try:
-            cfg.merge_from_list([key, value])
+            cfg.merge_from_list([key, quoted(value) if isinstance(now, str) else value])
         except ValueError:
             raise UserError(f"{key} {value}: a value such as {now!r} is expected") from None
-    for _, fit, _ in _packages:
-        fit(cfg)
+    for extension in _extensions:
+        extension.fit(cfg)
+        if extension.uses(cfg):
+            importlib.import_module(extension.builders)
     return cfg
-
-
-@contextlib.contextmanager
-def _dates_as_text():
-    """To yaml, text such as 1112-11-21, which may be the code of a network, is a date; no setting is one."""
-    constructors, date = yaml.SafeLoader.yaml_constructors, "tag:yaml.org,2002:timestamp"
-    before = constructors[date]
-    constructors[date] = yaml.SafeLoader.construct_yaml_str
-    try:
-        yield
-    finally:
-        constructors[date] = before
 
 
 def apply_settings(cfg, settings):
@@ -125,6 +110,78 @@ def apply_settings(cfg, settings):
         *sections, name = key.split(".")
         # Not merge_from_list, which would read an arch of digits as a number.
         functools.reduce(operator.getitem, sections, cfg)[name] = value
+
+
+def output_folder(config_file, opts=()):
+    """
+    ``OUTPUT_DIR`` of a config, for a look at what lies there: nothing else is read, or checked, and Detectron2, which
+    takes seconds to import, is not needed.
+
+    Raises:
+        UserError: if there is no such file, or it is no yaml file of settings.
+    """
+    from fvcore.common.config import CfgNode
+
+    given = dict(_pairs(opts))
+    settings = _read_yaml(CfgNode, config_file) if config_file else {}
+    return given.get("OUTPUT_DIR") or settings.get("OUTPUT_DIR") or "./output"
+
+
+def _read_yaml(node, config_file):
+    """The settings of a file and its ``_BASE_`` as a dict; ``node`` is the class of configs that opens files."""
+    if "://" not in config_file and not os.path.isfile(config_file):
+        raise UserError(f"config file {config_file} does not exist")
+    try:
+        # Not merge_from_file: that falls back to loading yaml which can run code.
+        settings = node.load_yaml_with_base(config_file)
+    except yaml.YAMLError as e:
+        raise UserError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
+    except (TypeError, AttributeError):
+        settings = None
+    except (UnicodeDecodeError, AssertionError, OSError) as e:
+        raise UserError(f"{config_file}: {e}") from None
+    except ValueError as e:
+        # "month must be in 1..12"
+        hint = "what looks like a date, such as the code 1111-21-11, needs quotes"
+        raise UserError(f"{config_file}: {e}: {hint}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{config_file}: not a yaml file of settings")
+    return settings
+
+
+def _pairs(opts):
+    """[(KEY, VALUE)] of overrides."""
+    for word in opts[::2]:
+        if word.startswith("--"):
+            raise UserError(f"{word} stands among the KEY VALUE overrides; options go before them")
+    if len(opts) % 2:
+        raise UserError(f"config overrides come as KEY VALUE pairs; {' '.join(opts)} is an odd number of words")
+    return list(zip(opts[::2], opts[1::2]))
+
+
+def quoted(text):
+    """Text as a config must get it to leave it alone: it would take the arch 0000 for a number."""
+    return text if text.startswith(("'", '"')) else repr(text)
+
+
+def _quote_texts(settings, known, prefix=""):
+    """
+    Put quotes around what is text in a config, in place.
+
+    Raises:
+        UserError: if yaml has taken one for something else, as it does with the codes 1121 and 1112-11-21.
+    """
+    for key, value in settings.items():
+        default = known.get(key)
+        if isinstance(default, dict):
+            if not isinstance(value, dict):
+                raise UserError(f"{prefix}{key} {value}: it holds settings, and has no value")
+            _quote_texts(value, default, f"{prefix}{key}.")
+        elif isinstance(default, str) and isinstance(value, (int, float, datetime.date)):
+            kind = "date" if isinstance(value, datetime.date) else "number"
+            raise UserError(f"{prefix}{key} {value} is a {kind} to yaml: put quotes around it")
+        elif isinstance(default, str) and isinstance(value, str):
+            settings[key] = quoted(value)
 
 
 def _settings(node, prefix=""):
@@ -144,19 +201,3 @@ def _detectron2_default():
     from detectron2.config import get_cfg
 
     return get_cfg()
-
-
-def quick_default():
-    """
-    Detectron2's default values, read without importing Detectron2, whose package imports torch: that takes seconds.
-    For a look at a config; what builds something wants Detectron2's own type of config.
-    """
-    from fvcore.common.config import CfgNode
-
-    (folder,) = importlib.util.find_spec("detectron2").submodule_search_locations
-    file = os.path.join(folder, "config", "defaults.py")
-    with open(file) as f:
-        source = f.read().replace("from .config import CfgNode as CN", "")
-    names = {"CN": CfgNode}
-    exec(compile(source, file, "exec"), names)
-    return names["_C"]

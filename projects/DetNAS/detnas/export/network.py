@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
-from detnas.config.load import key_adders, load_config, without_unused
+from detnas.config.load import key_adders, load_config, quoted, without_unused
 from detnas.errors import UserError
 from detnas.launch.earlier_steps import read_arch, trained_weights
 from detnas.launch.machine import norm_nodes
@@ -124,8 +124,8 @@ def portable_config(cfg):
     portable.OUTPUT_DIR = default.OUTPUT_DIR
     portable.MODEL.WEIGHTS = WEIGHTS
     if cfg.MODEL.DETNAS.ARCH.isdigit():
-        # An arch of one stage; yaml and yacs would each take it for a number.
-        portable.MODEL.DETNAS.ARCH = repr(cfg.MODEL.DETNAS.ARCH)
+        # An arch of one stage, which Detectron2 reads, too.
+        portable.MODEL.DETNAS.ARCH = quoted(cfg.MODEL.DETNAS.ARCH)
     return without_unused(portable)
 
 
@@ -154,10 +154,10 @@ def write_network(folder, cfg, state_dict, about):
 
 
 def _reading(cfg):
-    """What another project needs to read a config, such as: `import detnas` and detnas.add_detnas_config(cfg)"""
-    adders = key_adders(cfg)
-    calls = ", ".join(f"{package}.{add_keys.__name__}(cfg)" for package, add_keys in adders.items())
-    return f"`import {', '.join(adders)}` and {calls}"
+    """What another project needs to read a config: `from detnas import add_detnas_config` and add_detnas_config(cfg)"""
+    adders = {package: add_keys.__name__ for package, add_keys in key_adders(cfg).items()}
+    imports = "; ".join(f"from {package} import {name}" for package, name in adders.items())
+    return f"`{imports}` and {', '.join(f'{name}(cfg)' for name in adders.values())}"
 
 
 def load_network(cfg, weights=None):

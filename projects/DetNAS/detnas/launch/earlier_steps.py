@@ -4,14 +4,12 @@ import hashlib
 import json
 import os
 
-import yaml
-from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import OWN_SPACE, config_space
 from detnas.config.load import load_config
 from detnas.errors import UserError
-from detnas.zoo import resolve_arch
+from detnas.zoo import SUPERNET, resolve_arch
 
 #: files that a search writes: the winner's config, and its whole network with the supernet's weights
 BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
@@ -76,20 +74,10 @@ def read_single_arch(path):
 def _arch_and_space(path):
     if not PathManager.isfile(path):
         raise UserError(f"{path} does not exist; search_net.py writes it")
-    try:
-        detnas, space = read_detnas(path)
-        # In an export, an arch of digits alone stands in quotes of its own.
-        return detnas["ARCH"].strip("'"), space
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} holds no MODEL.DETNAS.ARCH and SPACE") from None
-
-
-def read_detnas(path):
-    """MODEL.DETNAS of a yaml file without ``_BASE_``, and its space."""
-    with PathManager.open(path) as f:
-        detnas = yaml.safe_load(f)["MODEL"]["DETNAS"]
-    own = {**load_config(None).MODEL.DETNAS.OWN_SPACE, **detnas.get("OWN_SPACE", {})}
-    return detnas, config_space(CfgNode({"MODEL": {"DETNAS": {**detnas, "OWN_SPACE": own}}}))
+    cfg = load_config(path)
+    if cfg.MODEL.DETNAS.ARCH == SUPERNET:
+        raise UserError(f"{path} holds no MODEL.DETNAS.ARCH of a single network")
+    return cfg.MODEL.DETNAS.ARCH, config_space(cfg)
 
 
 def read_metrics(folder):

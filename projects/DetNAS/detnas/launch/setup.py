@@ -3,13 +3,12 @@
 import logging
 import os
 import sys
+import tempfile
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-import yaml
 from detectron2.engine import launch as launch_on_gpus
-from detectron2.engine.launch import _find_free_port
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager
@@ -21,7 +20,7 @@ from detnas.config.settings import check_settings
 from detnas.data.datasets import register_dataset
 from detnas.errors import UserError, user_errors
 
-from .earlier_steps import describe_space, read_arch, read_detnas
+from .earlier_steps import describe_space, read_arch
 from .machine import fit_to_device, fit_to_processes
 
 logger = logging.getLogger(__name__)
@@ -55,8 +54,9 @@ def launch(main, args):
         _check_machines(args)
     try:
         if args.cpu_processes > 1:
-            url = f"tcp://127.0.0.1:{_find_free_port()}"
-            mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
+            with tempfile.TemporaryDirectory() as folder:
+                url = f"file://{folder}/rendezvous"
+                mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
         else:
             launch_on_gpus(
                 main, args.num_gpus, args.num_machines, args.machine_rank, dist_url=args.dist_url, args=(args,)
@@ -68,7 +68,6 @@ def launch(main, args):
 def _cpu_process(rank, main, args, url):
     """Detectron2's ``launch`` asserts CUDA in 0.6, so processes without a GPU start here."""
     dist.init_process_group("gloo", init_method=url, world_size=args.cpu_processes, rank=rank)
-    comm._LOCAL_PROCESS_GROUP = dist.new_group(list(range(args.cpu_processes)))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.cpu_processes))
     try:
         main(args)
@@ -116,8 +115,9 @@ def _check_output_folder(cfg, space):
     if not PathManager.isfile(path):
         return
     try:
-        _, there = read_detnas(path)
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        there = config_space(load_config(path))
+    except UserError:
+        # Of something else, or of nothing.
         return
     if there != space:
         raise UserError(

@@ -1,2 +1,6 @@
-# First, so that what registers itself with Detectron2 is whole before any module here goes on.
-import detectron2  # noqa: F401
+"""The networks. Importing this, or anything of it, registers them with Detectron2."""
+
+from detnas import compat  # noqa: F401  before anything of Detectron2
+from detnas.config.keys import add_detnas_config  # noqa: F401  who adds the keys gets the networks
+
+from . import builders, classifier, released_boxes  # noqa: F401

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.data import get_detection_dataset_dicts
 from detectron2.modeling import build_model

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 

@@ -3,6 +3,7 @@
 import csv
 import os
 
+from iopath.common.file_io import g_pathmgr
 from tabulate import tabulate
 
 from detnas.config.constraint import METRICS, Constraint
@@ -122,13 +123,14 @@ def pareto_front(log, costs=()):
 
 def write_csv(log, candidates, file):
     """Everything about the candidates, a line each, into a file of PathManager, whose folder is made."""
-    # A table on the screen should not wait for Detectron2.
-    from detectron2.utils.file_io import PathManager
-
+    path_manager = g_pathmgr
+    if "://" in file:
+        # What Detectron2 knows besides; a table on this machine should not wait for it.
+        from detectron2.utils.file_io import PathManager as path_manager
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    PathManager.mkdirs(os.path.dirname(file) or ".")
-    with PathManager.open(file, "w") as f:
+    path_manager.mkdirs(os.path.dirname(file) or ".")
+    with path_manager.open(file, "w") as f:
         writer = csv.DictWriter(f, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

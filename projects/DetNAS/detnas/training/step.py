@@ -13,10 +13,9 @@ from detectron2.utils import comm
 from detnas.data.loader import seed_rngs
 from detnas.errors import UnreadableImage
 
-# Detectron2 logs the traceback of whatever ends a training; of a damaged image one sentence says enough.
-logging.getLogger(train_loop.__name__).addFilter(
-    lambda record: not (record.exc_info and isinstance(record.exc_info[1], UnreadableImage))
-)
+
+def _says_more(record):
+    return not (record.exc_info and isinstance(record.exc_info[1], UnreadableImage))
 
 
 def _raise(losses):
@@ -58,6 +57,15 @@ class StepTrainer(SimpleTrainer):
         if self.world > 1:
             for tensor in (*model.parameters(), *model.buffers()):
                 dist.broadcast(tensor.detach(), src=0)
+
+    def train(self, start_iter, max_iter):
+        # Detectron2 logs the traceback of whatever ends a training; of a damaged image one sentence says enough.
+        logger = logging.getLogger(train_loop.__name__)
+        logger.addFilter(_says_more)
+        try:
+            super().train(start_iter, max_iter)
+        finally:
+            logger.removeFilter(_says_more)
 
     def run_step(self):
         start = time.perf_counter()
