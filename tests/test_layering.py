@@ -156,8 +156,7 @@ def test_spnas_stands_on_detnas_and_has_no_circle():
 
 
 #: find_detector, in the order in which it works; a file of it imports from itself and from those before it
-FIND_DETECTOR_ORDER = """steps splits facts anchors sizes recipe measure limits parts configs schedule plan planning
-    words clock pace run outcome""".split()
+FIND_DETECTOR_ORDER = "steps splits data recipe plan configs measure decide run outcome __main__".split()
 
 
 def relative_imports(path):

@@ -6,13 +6,16 @@ import yaml
 
 from detnas.files import write_text
 
+from .plan import GENERATION, Plan, Task
+
 #: step -> its file; all of them stand upon BASE
 BASE = "base.yaml"
-FILES = {
-    "supernet": "2_supernet.yaml",
-    "search": "3_search.yaml",
-    "winner": "4_winner.yaml",
-    "plain": "5_plain.yaml",
+FILES = {"supernet": "2_supernet.yaml", "search": "3_search.yaml", "winner": "4_winner.yaml", "plain": "5_plain.yaml"}
+_ABOUT = {
+    "supernet": "Step 2, the supernet, from random weights.",
+    "search": "Step 3, the search in the supernet.",
+    "winner": "Step 4, the winner of the search, from the supernet's weights.",
+    "plain": "A network of one op in all blocks, which needs no search, from random weights.",
 }
 #: detectors of the search's front that are left ready to use
 FRONT_WINNERS = 3
@@ -21,133 +24,67 @@ _CHECKPOINTS = 20
 
 
 class ConfigWriter:
-    """
-    Args:
-        folder: where they lie.
-        root: of the project, with ``configs/``.
-        recipe: a :class:`find_detector.recipe.Recipe`.
-        parts: {"train", "search", "holdout", "test"}: names of data sets; "search" and "holdout" are "train" divided.
-        limits: constraints of the search; [] takes that of the recipe.
-    """
+    """Writes the configs of a plan into a folder; ``root`` of the project holds ``configs/``."""
 
-    def __init__(self, folder, root, recipe, parts, limits=()):
-        self.folder, self.root, self.recipe = folder, root, recipe
-        self.parts, self.limits = parts, list(limits) or [recipe.constraint]
+    def __init__(self, plan: Plan, folder: str, root: str):
+        self.plan, self.folder, self.root = plan, folder, root
+        self.limits = plan.request.limit or [plan.recipe.limit]
 
-    def path(self, step):
+    def path(self, step: str) -> str:
         """The file of a step."""
         return os.path.join(self.folder, FILES[step])
 
-    def output(self, step):
+    def output(self, step: str) -> str:
         """``OUTPUT_DIR`` of a step; the search writes beside the supernet."""
         return os.path.join(self.folder, "supernet" if step == "search" else step)
 
-    def base(self):
-        """What all steps share; left as it is where it is there, so that it can be changed by hand."""
-        file = os.path.join(self.folder, BASE)
+    def base(self) -> str:
+        """Write what all steps share, unless it is there: the user may have changed it."""
+        file, recipe = os.path.join(self.folder, BASE), self.plan.recipe
         if not os.path.isfile(file):
-            above = os.path.join(self.root, "configs", self.recipe.base)
-            self._write(BASE, "What all steps share. Changes in this file are kept.",
-                        os.path.relpath(above, self.folder), _shared(self.recipe))
+            above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
+            self._write(BASE, "What all steps share. Changes in this file are kept.", above, recipe.settings)
         return file
 
-    def supernet(self, iterations, evaluate):
-        """
-        Args:
-            iterations: of the training.
-            evaluate: whether to look twice how the supernet ranks some paths, see docs/training.md.
-        """
-        held_out = [self.parts["holdout"]] if evaluate else []
-        settings = self._training("supernet", iterations, self.parts["search"], held_out)
-        settings["TEST"] = {"EVAL_PERIOD": -(-iterations // 2)}
-        settings["SUPERNET"] = {"PATH_SAMPLING": "fair", "EVAL_IMAGES": 100}
-        self._write(FILES["supernet"], "Step 2, the supernet, from random weights.", BASE, settings)
-
-    def search(self, candidates, generation, racing):
-        """
-        Args:
-            candidates: a multiple of ``generation``.
-            racing: whether those that have no hope stop early.
-        """
-        half = generation // 2
-        search = {
-            "CONSTRAINTS": self.limits, "POPULATION": generation, "NUM_PARENTS": max(2, generation // 3),
-            "NUM_MUTATE": half, "NUM_CROSS": half, "GENERATIONS": candidates // generation, "RACING": racing,
-            "FRONT_WINNERS": FRONT_WINNERS,
-        }
-        settings = {"DATASETS": {"TEST": [self.parts["holdout"]]}, "SEARCH": search}
-        self._write(FILES["search"], "Step 3, the search in the supernet.", FILES["supernet"], settings)
-
-    def winner(self, iterations):
-        """Step 4, from the weights that the search left."""
-        found = self.output("search")
-        settings = self._training("winner", iterations, self.parts["train"], [self.parts["test"]])
-        settings["MODEL"] = {
-            "WEIGHTS": os.path.join(found, "best.pth"), "DETNAS": {"ARCH": os.path.join(found, "best.yaml")},
-        }
-        self._write(FILES["winner"], "Step 4, the winner of the search, from the supernet's weights.", BASE, settings)
-
-    def plain(self, iterations, arch):
-        """A network that needs no search."""
-        settings = self._training("plain", iterations, self.parts["train"], [self.parts["test"]])
-        settings["MODEL"] = {"WEIGHTS": "", "DETNAS": {"ARCH": arch}}
-        about = "A network of one op in all blocks, which needs no search, from random weights."
-        self._write(FILES["plain"], about, BASE, settings)
-
-    def measured(self, name, step="measure"):
-        """A supernet's config whose training and held-out images are those of one data set; returns the file."""
+    def measured(self) -> str:
+        """Write a supernet's config whose training and held-out images are those of "train"."""
         self.base()
-        settings = self._training(step, 100_000, name, [name])
-        self._write(f"{step}.yaml", "What was measured for the plan.", BASE, settings)
-        return os.path.join(self.folder, f"{step}.yaml")
+        train = self.plan.sets.train
+        self._write("measure.yaml", "What was measured for the plan.", BASE,
+                    self._training(Task("measure", 0, 100_000), train, [train]))
+        return os.path.join(self.folder, "measure.yaml")
 
-    def _training(self, step, iterations, train, test):
+    def write(self, task: Task) -> None:
+        """Write the config of a step."""
+        step, sets, base = task.step, self.plan.sets, BASE
+        if step == "supernet":
+            settings = {**self._training(task, sets.search, []), "SUPERNET": {"PATH_SAMPLING": "fair"}}
+        elif step == "search":
+            base = FILES["supernet"]
+            settings = {"DATASETS": {"TEST": [sets.holdout]}, "SEARCH": {
+                "CONSTRAINTS": self.limits, "POPULATION": GENERATION, "NUM_PARENTS": max(2, GENERATION // 3),
+                "NUM_MUTATE": GENERATION // 2, "NUM_CROSS": GENERATION // 2,
+                "GENERATIONS": task.candidates // GENERATION, "RACING": task.racing, "FRONT_WINNERS": FRONT_WINNERS,
+            }}
+        else:
+            found, settings = self.output("search"), self._training(task, sets.train, [sets.test])
+            weights, arch = os.path.join(found, "best.pth"), os.path.join(found, "best.yaml")
+            if step == "plain":
+                weights, arch = "", self.plan.plain[1]
+            settings["MODEL"] = {"WEIGHTS": weights, "DETNAS": {"ARCH": arch}}
+        self._write(FILES[step], _ABOUT[step], base, settings)
+
+    def _training(self, task, train, test):
         return {
             "DATASETS": {"TRAIN": [train], "TEST": test},
             "SOLVER": {
-                "MAX_ITER": iterations, "WARMUP_ITERS": min(50, iterations // 4),
-                "CHECKPOINT_PERIOD": max(10, iterations // _CHECKPOINTS),
+                "MAX_ITER": task.iterations, "WARMUP_ITERS": min(50, task.iterations // 4),
+                "CHECKPOINT_PERIOD": max(10, task.iterations // _CHECKPOINTS),
             },
             "TEST": {"EVAL_PERIOD": 0},
-            "OUTPUT_DIR": self.output(step),
+            "OUTPUT_DIR": self.output(task.step),
         }
 
     def _write(self, name, about, base, settings):
         text = yaml.safe_dump({"_BASE_": base, **settings}, default_flow_style=None, sort_keys=False, width=116)
         write_text(os.path.join(self.folder, name), f"# {about}\n{text}")
-
-
-def _shared(recipe):
-    before, before_test, after, after_test, regions = recipe.proposals
-    shorter, longer, crop = recipe.shorter, recipe.longer, {}
-    if recipe.piece:
-        shorter = longer = recipe.piece
-        crop = {"CROP": {"ENABLED": True, "TYPE": "absolute", "SIZE": [recipe.crop, recipe.crop]}}
-    return {
-        "MODEL": {
-            "DETNAS": {} if recipe.space == "small" else {"SPACE": recipe.space},
-            "ANCHOR_GENERATOR": {"SIZES": recipe.anchors, "ASPECT_RATIOS": [recipe.ratios]},
-            "RPN": {
-                "PRE_NMS_TOPK_TRAIN": before, "PRE_NMS_TOPK_TEST": before_test,
-                "POST_NMS_TOPK_TRAIN": after, "POST_NMS_TOPK_TEST": after_test,
-            },
-            "ROI_HEADS": {"BATCH_SIZE_PER_IMAGE": regions},
-        },
-        "INPUT": {
-            **crop, "MIN_SIZE_TRAIN": [shorter], "MAX_SIZE_TRAIN": longer,
-            "MIN_SIZE_TEST": recipe.shorter, "MAX_SIZE_TEST": recipe.longer,
-        },
-        "SOLVER": {
-            "REFERENCE_WORLD_SIZE": 0, "LR_SCHEDULER_NAME": "WarmupCosineLR", "IMS_PER_BATCH": recipe.batch,
-            "BASE_LR": recipe.rate, "STEPS": [], "AMP": {"ENABLED": recipe.gpu},
-            "CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0},
-        },
-        "DATALOADER": {"NUM_WORKERS": recipe.workers},
-        "TEST": {"DETECTIONS_PER_IMAGE": recipe.detections},
-        "SEARCH": {
-            "RECALIBRATION_IMAGES": recipe.recalibration, "RECALIBRATION_BATCH": recipe.test_batch,
-            "EVALUATION_BATCH": recipe.test_batch,
-            "DETECTOR_RESOLUTION": [recipe.shorter, recipe.longer],
-            **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if recipe.gpu else {}),
-        },
-    }

@@ -1,17 +1,8 @@
-"""
-Measures what a step of a training, a recalibration and an evaluation take on this machine, in seconds of the clock.
+"""Measures on this machine: seconds of a training step, a recalibration and an evaluation; costs that are limited."""
 
-    python -m find_detector.measure --config-file CONFIG --output FILE.json [--seconds 10] [KEY VALUE ...]
-
-CONFIG is a supernet's, or that of one network, of which no candidates are measured. Its OUTPUT_DIR stays as it is.
-"""
-
-import argparse
 import contextlib
 import itertools
-import json
 import os
-import sys
 import tempfile
 import time
 
@@ -19,30 +10,64 @@ from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectro
 import torch
 from detectron2.engine import HookBase
 
+from detnas.config.constraint import Constraint, format_cost
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.errors import user_errors
+from detnas.cost.limits import DETECTOR_LATENCY, Limits
 from detnas.evaluation.evaluators import only_warnings
-from detnas.files import write_text
-from detnas.launch.earlier_steps import read_arch
 from detnas.launch.machine import fit_to_device
 from detnas.launch.setup import register_datasets
 from detnas.search.evaluator import CandidateEvaluator
+from detnas.search.settings import supernet_limits
 from detnas.training.trainer import build_trainer
-from detnas.zoo import SUPERNET
 
-#: steps until the first images are read, and fewest and most that are measured
-_FIRST, _FEWEST, _MOST = 2, 2, 200
+from .plan import Measured
+
+#: steps until the first images are read, and fewest that are measured
+_FIRST, _FEWEST = 2, 2
 #: batches of a recalibration and of an evaluation, and most images of each
 _BATCHES, _IMAGES = 2, 8
+
+
+def measure(config_file: str, seconds: float, threads: int, started: float) -> Measured:
+    """
+    Measure in this process.
+
+    Args:
+        config_file: of a supernet; its OUTPUT_DIR stays as it is.
+        seconds: for the steps of each of two trainings.
+        threads: of torch.
+        started: seconds that this process took to start and to import everything.
+    """
+    cfg, before = _machine_config(config_file), torch.get_num_threads()
+    plain, space = cfg.clone(), config_space(cfg)
+    plain.MODEL.DETNAS.ARCH = space.format(next(iter(space.anchors().values())))
+    torch.set_num_threads(threads)
+    try:
+        with only_warnings("detectron2", "fvcore", "detnas"):
+            recalibration, evaluation = _candidate_seconds(cfg.clone())
+            supernet_step, start = _step_seconds(cfg, seconds)
+            plain_step, _ = _step_seconds(plain, seconds)
+    finally:
+        torch.set_num_threads(before)
+        # The steps of the run have processes of their own.
+        torch.cuda.empty_cache()
+    return Measured(started + start, supernet_step, plain_step, recalibration, evaluation)
+
+
+def _machine_config(config_file):
+    cfg = load_config(config_file)
+    register_datasets(cfg)
+    fit_to_device(cfg)
+    return cfg
 
 
 class _Enough(BaseException):
     """Ends a training that is measured; no Exception, since nothing went wrong."""
 
 
-class _Clock(HookBase):
-    """Notes when each step ends, and ends the training when there are enough."""
+class _StepTimes(HookBase):
+    """Notes when each step ends, and ends the training after so many seconds."""
 
     def __init__(self, seconds):
         self.seconds, self.times = seconds, []
@@ -52,44 +77,36 @@ class _Clock(HookBase):
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
         measured = self.times[_FIRST - 1:]
-        if len(measured) > _MOST or len(measured) > _FEWEST and measured[-1] - measured[0] > self.seconds:
+        if len(measured) > _FEWEST and measured[-1] - measured[0] > self.seconds:
             raise _Enough
 
 
-def step_seconds(cfg, seconds):
-    """
-    Seconds of a training step, reading included, and those until the end of the first.
-
-    Args:
-        cfg: changed in place; ``OUTPUT_DIR`` becomes a temporary folder.
-        seconds: for which it is measured, about.
-    """
+def _step_seconds(cfg, seconds):
+    """Seconds of a training step, reading included, and those until the end of the first; changes ``cfg``."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         cfg.OUTPUT_DIR, cfg.DATASETS.TEST = folder, ()
-        trainer, clock = build_trainer(cfg), _Clock(seconds)
+        trainer, clock = build_trainer(cfg), _StepTimes(seconds)
         trainer.register_hooks([clock])
         with contextlib.suppress(_Enough):
-            trainer.train(0, _FIRST + _MOST + 1)
+            trainer.train(0, cfg.SOLVER.MAX_ITER)
     measured = clock.times[_FIRST - 1:]
     return (measured[-1] - measured[0]) / (len(measured) - 1), clock.times[0] - start
 
 
-def candidate_seconds(cfg):
+def _candidate_seconds(cfg):
     """Seconds of an image of a recalibration and of an evaluation, over two batches each, on random weights."""
     for name in ("RECALIBRATION_BATCH", "EVALUATION_BATCH"):
         cfg.SEARCH[name] = min(cfg.SEARCH[name], _IMAGES)
     cfg.SEARCH.RECALIBRATION_IMAGES = _BATCHES * cfg.SEARCH.RECALIBRATION_BATCH
     evaluator = CandidateEvaluator(cfg, None)
     evaluator.activate((0,) * evaluator.space.num_blocks)
-    with only_warnings("detectron2", "fvcore", "detnas"):
-        # The first pass reads the images, which stay in memory.
-        evaluator.recalibrate()
-        recalibration = _time(evaluator.recalibrate) / sum(map(len, evaluator.recalibration.batches))
-        batches = list(itertools.islice(iter(evaluator.held_out), _BATCHES))
-        evaluator.metric.reset()
-        evaluation = _time(lambda: evaluator.collect(batches)) / sum(map(len, batches))
-    return recalibration, evaluation
+    # The first pass reads the images, which stay in memory.
+    evaluator.recalibrate()
+    recalibration = _time(evaluator.recalibrate) / sum(map(len, evaluator.recalibration.batches))
+    batches = list(itertools.islice(iter(evaluator.held_out), _BATCHES))
+    evaluator.metric.reset()
+    return recalibration, _time(lambda: evaluator.collect(batches)) / sum(map(len, batches))
 
 
 def _time(function):
@@ -98,69 +115,41 @@ def _time(function):
     return time.perf_counter() - start
 
 
-def measure(config_file, seconds, opts=()):
+def detector_limit(limit: str) -> str:
+    """A limit of the command line for a config, in which ``latency_ms`` is the latency of the backbone alone."""
+    latency = Constraint.parse(limit).metric == "latency_ms"
+    return limit.replace("latency_ms", DETECTOR_LATENCY) if latency else limit
+
+
+def measured_limits(writer, config_file: str) -> Limits:
     """
+    The limits of a run as its search sees them. Latencies of detectors are measured with as many threads as the steps
+    have, and kept where the search looks for them.
+
     Args:
-        config_file: of a supernet, or of one network.
-        seconds: for the steps of each training that is measured.
+        writer: a :class:`find_detector.configs.ConfigWriter`.
+        config_file: of any of its networks.
 
-    Returns:
-        dict of seconds: "start", "step"; of a supernet also "plain_step" (all 3x3), "recalibration", "evaluation".
+    Raises:
+        UserError: if no network of the space meets them.
     """
-    cfg = load_config(config_file, opts)
-    detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
-    if detnas.ARCH != SUPERNET:
-        # The winner's is named by the file that the search left.
-        detnas.ARCH = space.format(read_arch(detnas.ARCH, space))
-    register_datasets(cfg)
-    fit_to_device(cfg)
-    single = cfg.clone()
-    with only_warnings("detectron2", "fvcore", "detnas"):
-        supernet = detnas.ARCH == SUPERNET
-        candidate = candidate_seconds(cfg.clone()) if supernet else ()
-        step, start = step_seconds(cfg, seconds)
-        found = {"start": start, "step": step}
-        if supernet:
-            single.MODEL.DETNAS.ARCH = space.format(next(iter(space.anchors().values())))
-            found["plain_step"], _ = step_seconds(single, seconds)
-            found["recalibration"], found["evaluation"] = candidate
+    cfg = _machine_config(config_file)
+    cfg.SEARCH.CONSTRAINTS, cfg.OUTPUT_DIR = writer.limits, writer.output("search")
+    os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+    torch.set_num_threads(writer.plan.recipe.threads)
+    return supernet_limits(cfg)
+
+
+def plain_network(limits: Limits) -> list | None:
+    """Name and arch of the first network of one op that meets the limits, all 3x3 if it does; None if none does."""
+    space = limits.space
+    return next(([name, space.format(path)] for name, path in space.anchors().items() if limits(path)), None)
+
+
+def limited_costs(limits: Limits, path) -> dict:
+    """{metric: such as "12.3 ms"} of what is limited; the latency of a detector is measured, not predicted."""
+    found, (predictor,) = {}, limits.costs.parts_of(DETECTOR_LATENCY) or [None]
+    for metric in dict.fromkeys(constraint.metric for constraint in limits.constraints):
+        measured = metric == DETECTOR_LATENCY
+        found[metric] = format_cost(metric, predictor.meter([path])[0] if measured else limits.costs.cost(metric, path))
     return found
-
-
-def main(args):
-    began = time.perf_counter()
-    # Python and the imports took time before; a process's own clock counts it.
-    imported = _process_age() or 0.0
-    with user_errors():
-        found = measure(args.config_file, args.seconds, args.opts)
-    found["start"] += imported
-    found["took"] = imported + time.perf_counter() - began
-    write_text(args.output, json.dumps(found, indent=1))
-    return found
-
-
-def _process_age():
-    """Seconds since this process was started; None where it cannot be known."""
-    try:
-        with open("/proc/self/stat") as f:
-            ticks = int(f.read().rpartition(")")[2].split()[19])
-        with open("/proc/uptime") as f:
-            return float(f.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m find_detector.measure", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--output", required=True, metavar="FILE", help="json, of seconds")
-    parser.add_argument("--seconds", type=float, default=10, help="for the steps of each training that is measured")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over those of the config")
-    return parser
-
-
-if __name__ == "__main__":
-    main(parser().parse_args(sys.argv[1:]))

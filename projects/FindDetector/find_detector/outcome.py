@@ -1,6 +1,5 @@
 """What a run leaves at its end: results beside each other, drawings, and a page that says what lies where."""
 
-import glob
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
@@ -10,51 +9,42 @@ from tabulate import tabulate
 
 from detnas.files import write_text
 from detnas.launch.earlier_steps import BEST_CONFIG, read_arch, read_metrics
-from detnas.search.log import SearchLog
 from detnas.search.winner import FRONT
 
-from .facts import look
-from .limits import limited_costs, run_limits
-from .plan import SHEET_IMAGES
-from .words import duration
+from .data import look
+from .measure import limited_costs, measured_limits
+from .plan import PLAIN, SHEET_IMAGES, duration
+from .run import Run
 
 SHEET, PAGE = "sheet.png", "README.md"
 #: images in a row of the sheet, and the sides of the square of each, in pixels
 _ROW, _SIDE = 4, 480
-#: AP by which two trainings of one network differ easily (docs/results.md), and the share of the winner's time that the
-#: plain network must have had for a fair comparison
-_EQUAL, _SAME_TIME = 1.0, 0.8
+#: Two trainings of one network easily differ by so much AP (docs/results.md).
+_EQUAL = 1.0
+#: A comparison is fair if the plain network had at least this share of the winner's time.
+_SAME_TIME = 0.8
 
 
-def test_scores(folder):
+def test_scores(folder: str) -> dict:
     """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
     lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
     return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
 
 
-def finish(run):
-    """
-    Draw, report and sum up; what is done already is not done again.
-
-    Args:
-        run: a :class:`find_detector.run.Run` whose steps are done.
-
-    Returns:
-        the text of the page.
-    """
-    writer = run.writer
-    scores = {step: test_scores(writer.output(step)) for step in ("winner", "plain") if step in run.plan.steps}
+def finish(run: Run) -> str:
+    """Report, draw, export and sum up, for a run whose steps are done; returns the text of the page."""
+    writer, plan, drawn = run.writer, run.plan, os.path.join(run.folder, "drawn")
+    scores = {step: test_scores(writer.output(step)) for step in ("winner", PLAIN) if step in plan.steps}
     best = max(scores, key=lambda step: scores[step].get("AP") or 0.0)
-    if run.plan.search:
+    if plan.search:
         run.steps("report", *run.command("search"), "--report")
-    drawn = os.path.join(run.folder, "drawn")
-    files = sheet_images(look(run.plan.parts["test"]).files)
+    files = sheet_images(look(plan.sets.test).files)
     inputs = [word for file in files for word in ("--input", file)]
     script = os.path.join(run.root, "demo", "predict.py")
     run.steps("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
     write_sheet([os.path.join(drawn, os.path.basename(file)) for file in files], os.path.join(run.folder, SHEET))
     try:
-        for form in run.plan.arguments["format"]:
+        for form in plan.request.format:
             script = os.path.join(run.root, "tools", "export_model.py")
             run.steps(form, script, "--config-file", writer.path(best), "--format", form)
     finally:
@@ -65,16 +55,15 @@ def finish(run):
     return text
 
 
-def sheet_images(files, count=SHEET_IMAGES):
-    """At most so many files, spread evenly over them, no two of one name."""
+def sheet_images(files: list, count: int = SHEET_IMAGES) -> list:
+    """At most so many files, spread evenly over all, no two with the same name."""
     named = list({os.path.basename(file): file for file in files}.values())
-    if len(named) <= count:
-        return named
+    count = min(count, len(named))
     return [named[i * len(named) // count] for i in range(count)]
 
 
-def write_sheet(files, output):
-    """One picture of several, in rows; each keeps its shape."""
+def write_sheet(files: list, output: str) -> None:
+    """Write one picture of several, in rows; each keeps its shape."""
     row = min(_ROW, len(files))
     sheet = Image.new("RGB", (row * _SIDE, -(-len(files) // row) * _SIDE), "white")
     for number, file in enumerate(files):
@@ -84,74 +73,59 @@ def write_sheet(files, output):
     sheet.save(output)
 
 
-def page(run, scores, best):
-    """The page at the end, as text."""
-    plan, clock, writer = run.plan, run.clock, run.writer
-    searched = sum(clock.steps.get(step, 0.0) for step in ("supernet", "search", "winner"))
-    seconds = {"winner": searched, "plain": clock.steps.get("plain", 0.0)}
-    limits, rows = run_limits(writer, writer.path(best)), []
+def page(run: Run, scores: dict, best: str) -> str:
+    """The page at the end: {step: scores on the test images} as a table, and what lies where."""
+    plan, writer, found = run.plan, run.writer, run.writer.output("search")
+    searched = sum(run.clock.steps.get(step, 0.0) for step in ("supernet", "search", "winner"))
+    seconds = {"winner": searched, PLAIN: run.clock.steps.get(PLAIN, 0.0)}
+    limits, rows = measured_limits(writer, writer.path(best)), []
     for step, score in scores.items():
-        what = "winner of the search" if step == "winner" else f"plain network, {plan.plain[0]}"
-        arch = os.path.join(writer.output("search"), BEST_CONFIG) if step == "winner" else plan.plain[1]
+        what, arch = "winner of the search", os.path.join(found, BEST_CONFIG)
+        if step == PLAIN:
+            what, arch = f"plain network, {plan.plain[0]}", plan.plain[1]
         costs = limited_costs(limits, read_arch(arch, limits.space))
-        weights = os.path.join(writer.output(step), "model_final.pth")
-        rows.append([what, score.get("AP"), score.get("AP50"), *costs.values(), duration(seconds[step]),
-                     writer.path(step), weights])
-    headers = ["detector", "AP on the test images", "AP50", *costs, "time of all its steps", "config", "weights"]
-    commands = [f"    python {step['command']}" for step in run.steps.done.values()]
-    files = [
-        ("settings of all steps", writer.base()),
-        ("test images with boxes drawn", os.path.join(run.folder, SHEET)),
-        ("output of the commands", os.path.join(run.folder, "log")),
-    ]
-    if plan.search:
-        found = writer.output("search")
-        files.insert(1, ("everything of the search", os.path.join(found, "report.html")))
-    if plan.arguments["format"]:
-        files.append(("exported files", os.path.join(writer.output(best), "export")))
+        rows.append({"detector": what, "AP on the test images": score.get("AP"), "AP50": score.get("AP50"), **costs,
+                     "time of all its steps": duration(seconds[step]), "config": writer.path(step),
+                     "weights": os.path.join(writer.output(step), "model_final.pth")})
+    files = {
+        "settings of all steps": writer.base(),
+        **({
+            "everything of the search": os.path.join(found, "report.html"),
+            "several networks that it found, ready to use": os.path.join(found, FRONT),
+        } if plan.search else {}),
+        "test images with boxes drawn": os.path.join(run.folder, SHEET),
+        "output of the commands": os.path.join(run.folder, "log"),
+        **({"exported files": os.path.join(writer.output(best), "export")} if plan.request.format else {}),
+    }
     return "\n".join([
-        f"# A detector for {plan.arguments['train']}", "",
-        _verdict(plan, scores, best, seconds),
-        f"It took {duration(clock.spent)} of {duration(plan.budget)}.", "",
-        tabulate(rows, headers, tablefmt="github", floatfmt=".1f"), "",
-        *(_front(run, limits) if plan.search else []),
-        *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
-        tabulate(files, ["what", "where"], tablefmt="github"), "",
+        f"# A detector for {plan.request.train}", "",
+        verdict(plan, scores, seconds), f"It took {duration(run.clock.spent)} of {duration(plan.budget)}.", "",
+        _table(rows), "", *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
+        _table([{"what": what, "where": where} for what, where in files.items()]), "",
         "What it finds in images of yours:", "",
         f"    python demo/predict.py --config-file {writer.path(best)} --input FOLDER --output DRAWN", "",
-        "The commands that made it:", "", *commands,
+        "The commands that made it:", "", *(f"    python {step['command']}" for step in run.steps.done.values()),
     ])
 
 
-def _front(run, limits):
-    """Lines about the detectors that the search left ready to use, the best score first."""
-    folder, rows = run.writer.output("search"), []
-    log = SearchLog(folder, limits.space)
-    for file in glob.glob(os.path.join(glob.escape(folder), FRONT, "*.yaml")):
-        path = read_arch(file, limits.space)
-        costs = limited_costs(limits, path)
-        rows.append([file, log.get(path).score, *costs.values()])
-    if not rows:
-        return []
-    headers = ["config", "AP on the held-out images", *costs]
-    rows.sort(key=lambda row: -row[1])
-    return ["Of the search's front, with the supernet's weights, ready to use:", "",
-            tabulate(rows, headers, tablefmt="github", floatfmt=".1f"), ""]
+def _table(rows):
+    return tabulate(rows, headers="keys", tablefmt="github", floatfmt=".1f")
 
 
-def _verdict(plan, scores, best, seconds):
-    """Whether the search paid, in a sentence or two."""
-    if len(scores) == 2 and None not in (scores["winner"].get("AP"), scores["plain"].get("AP")):
-        gain = scores["winner"]["AP"] - scores["plain"]["AP"]
-        long = f"the winner took {duration(seconds['winner'])} in all, the plain network {duration(seconds['plain'])}"
-        by = f"{abs(gain):.1f} AP {'above' if gain > 0 else 'below'} the plain network"
-        if seconds["plain"] < _SAME_TIME * seconds["winner"] and gain > 0:
-            return f"Whether the search paid is open: its winner is {by}, which was trained for less time ({long})."
-        if abs(gain) < _EQUAL:
-            return f"The search made no difference: its winner is {by}, and seeds differ by more ({long})."
-        if gain > 0:
-            return f"The search paid: its winner is {gain:.1f} AP better than the plain network ({long})."
-        return f"The search did not pay: the plain network is {-gain:.1f} AP better than its winner ({long})."
-    if best == "winner":
+def verdict(plan, scores: dict, seconds: dict) -> str:
+    """Whether the search paid, in a sentence: by {step: scores} and the seconds of the winner and the plain network."""
+    if "winner" not in scores:
+        return f"A plain network was trained for the whole time: {plan.why}."
+    winner, plain = (scores.get(step, {}).get("AP") for step in ("winner", PLAIN))
+    if winner is None or plain is None:
         return "The winner of the search was not compared with a plain network."
-    return f"A plain network was trained for the whole time: {plan.why}."
+    gain, less_time = winner - plain, seconds[PLAIN] < _SAME_TIME * seconds["winner"]
+    by = f"its winner is {abs(gain):.1f} AP {'better' if gain > 0 else 'worse'} than the plain network"
+    if gain > 0 and less_time:
+        said = f"Whether the search paid is open: {by}, which was trained for less time"
+    elif abs(gain) < _EQUAL:
+        said = f"The search made no difference: {by}, and seeds differ by more"
+    else:
+        said = f"The search {'paid' if gain > 0 else 'did not pay'}: {by}"
+    took = {step: duration(time) for step, time in seconds.items()}
+    return f"{said} (the winner took {took['winner']} in all, the plain network {took[PLAIN]})."

@@ -1,176 +1,215 @@
-"""The plan of a run, kept in its folder: what was decided, and what a step does in the time it has."""
+"""The plan of a run, kept in its folder: what was decided, and what each step does in the time that it gets."""
 
-import dataclasses
+import datetime
 import json
 import os
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 
 from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
-from . import schedule
-from .configs import ConfigWriter
 from .recipe import Recipe
 
 PLAN_FILE = "plan.json"
+#: Shares of the time of the search's steps. The winner gets most: a search pays where its winner is trained about as
+#: long as the plain network would be (docs/results.md).
+SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
+PLAIN = "plain"
+#: step -> what it is called
+NAMES = {"supernet": "supernet", "search": "search", "winner": "winner", PLAIN: "plain network"}
+#: fewest iterations of a training; fewest and most candidates of a search, and how many make a generation
+LEAST_ITERATIONS, LEAST_CANDIDATES, MOST_CANDIDATES, GENERATION = 50, 16, 240, 16
+#: held-out images and candidates from which on candidates race, and the share of the time that is left then
+RACING_IMAGES, RACING_CANDIDATES, RACING_RATIO = 1000, 128, 0.36
 #: test images that are drawn at the end
 SHEET_IMAGES = 12
-#: paths that are evaluated when a supernet is looked at (five ops, twelve random ones), images each of them sees, and
-#: the share of the supernet's time that this may take
-_LOOK_PATHS, LOOK_IMAGES, _LOOK_SHARE = 17, 100, 0.2
 
 
-@dataclasses.dataclass
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for, by the names of its options."""
+
+    train: str
+    test: str | None
+    hours: float
+    limit: list
+    format: list
+    compare: str
+    search: str
+
+
+@dataclass
+class Sets:
+    """Data sets as in a config, or their numbers of images. "search" and "holdout" are parts of "train"."""
+
+    train: str | int
+    test: str | int
+    search: str | int = 0
+    holdout: str | int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """
+    What was measured on this machine, in seconds of the clock.
+
+    Args:
+        start: from the start of a command to its first step.
+        supernet_step, plain_step: an iteration of the supernet (mean over its paths), of the network of 3x3 blocks.
+        recalibration, evaluation: an image of a candidate's recalibration, and of an evaluation.
+    """
+
+    start: float
+    supernet_step: float
+    plain_step: float
+    recalibration: float
+    evaluation: float
+
+    def scaled(self, factor: float):
+        """The same where everything but a start takes so many times as long."""
+        return replace(self, **{name: value * factor for name, value in asdict(self).items() if name != "start"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    What a step does in about so many seconds: iterations of a training, or candidates of a search. Candidates that race
+    stop early if they have no hope.
+    """
+
+    step: str
+    seconds: float
+    iterations: int = 0
+    candidates: int = 0
+    racing: bool = False
+
+    def __str__(self):
+        if self.step == "search":
+            return f"{self.candidates} candidates" + ", racing" * self.racing
+        return f"{self.iterations} iterations"
+
+
+@dataclass
 class Plan:
     """
     What was decided once and holds for a run, however often it is interrupted.
 
     Args:
-        arguments: of the command line.
-        facts, machine: see :mod:`find_detector.facts`, as numbers.
-        recipe: see :class:`find_detector.recipe.Recipe`.
-        parts: {"train", "search", "holdout", "test"}: data sets as in a config; "search" and "holdout" without a
-            search, too.
-        images: the same names, and how many images they have.
-        measured: see :class:`find_detector.schedule.Measured`.
+        sets, images: names of the data sets, and how many images they have.
         search, why: whether to search, and the reason.
-        plain: (name, arch) of the network that needs no search; None where none meets the limits.
+        plain: name and arch of the network that needs no search; None where none meets the limits.
+        latency: where the latency is limited, how it was measured and how well others are predicted.
+        decisions: in words, a line for each.
         spent: seconds that the planning took.
-        latency: where that of the detector is limited, how it was measured and how well it is predicted.
     """
 
-    arguments: dict
-    facts: dict
-    machine: dict
-    recipe: dict
-    parts: dict
-    images: dict
-    measured: dict
-    search: bool
-    why: str
-    plain: list
-    spent: float
+    request: Request
+    sets: Sets
+    images: Sets
+    recipe: Recipe = None
+    measured: Measured = None
+    search: bool = False
+    why: str = ""
+    plain: list | None = None
     latency: str = ""
+    decisions: list = field(default_factory=list)
+    spent: float = 0.0
 
     @property
-    def times(self):
-        return schedule.Measured(**self.measured)
-
-    @property
-    def budget(self):
+    def budget(self) -> float:
         """Seconds of all."""
-        return self.arguments["hours"] * 3600
+        return self.request.hours * 3600
 
     @property
-    def closing(self):
+    def closing(self) -> float:
         """Seconds that report, drawings and exported files take at the end."""
-        starts = (4 if self.search else 2.5) + 2 * len(self.arguments["format"])
-        return starts * self.measured["start"] + SHEET_IMAGES * self.measured["evaluation"]
+        starts = (4 if self.search else 2.5) + 2 * len(self.request.format)
+        return starts * self.measured.start + SHEET_IMAGES * self.measured.evaluation
 
     @property
-    def steps(self):
-        """Names of the trainings and the search, in their order."""
-        searched = list(schedule.SHARES) if self.search else []
-        return searched + ([schedule.PLAIN] if self.plain and (self.arguments["compare"] or not self.search) else [])
+    def steps(self) -> list:
+        """The trainings and the search, in their order."""
+        plain = self.plain and (self.request.compare == "on" or not self.search)
+        return [*(SHARES if self.search else ()), *([PLAIN] if plain else ())]
 
-    def writer(self, folder, root):
-        return ConfigWriter(folder, root, Recipe(**self.recipe), self.parts, self.arguments["limit"])
-
-    def settings(self, step, seconds, times=None):
-        """
-        What a step does in the seconds that it has.
-
-        Args:
-            times: a :class:`find_detector.schedule.Measured` newer than that of the plan.
-
-        Returns:
-            dict for the method of :class:`find_detector.configs.ConfigWriter` of this name, and the seconds expected.
-        """
-        times, images = times or self.times, self.images
-        one = times.candidate(min(self.recipe["recalibration"], images["search"]), images["holdout"])
+    def task(self, step: str, seconds: float, factor: float = 1.0) -> Task:
+        """What a step does in the seconds that it has; all but starts takes ``factor`` times as long as measured."""
+        times, images = self.measured.scaled(factor), self.images
         if step == "search":
+            recalibrated = min(self.recipe.settings["SEARCH"]["RECALIBRATION_IMAGES"], images.search)
+            one = times.recalibration * recalibrated + times.evaluation * images.holdout
             # Afterwards the winner is recalibrated once more, and pictures are drawn.
             beside = times.start + one
-            number, racing = schedule.candidates(seconds, beside, one, images["holdout"])
-            each = one * (schedule.RACING_RATIO if racing else 1)
-            settings = {"candidates": number, "generation": schedule.GENERATION, "racing": racing}
-            return settings, beside + number * each
-        if step == "supernet":
-            look = 2 * self._look(times)
-            evaluate = look <= _LOOK_SHARE * seconds
-            beside, each = times.start + look * evaluate, times.supernet_step
-            number = schedule.iterations(seconds, beside, each)
-            return {"iterations": number, "evaluate": evaluate}, beside + number * each
-        # The winner's blocks are mixed, as those of the supernet are on average.
-        each = times.supernet_step if step == "winner" else times.plain_step
-        beside = times.start + times.evaluation * images["test"]
-        number = schedule.iterations(seconds, beside, each)
-        settings = {"iterations": number, **({"arch": self.plain[1]} if step == schedule.PLAIN else {})}
-        return settings, beside + number * each
+            racing = images.holdout >= RACING_IMAGES and (
+                _candidates(seconds - beside, one * RACING_RATIO) >= RACING_CANDIDATES)
+            one *= RACING_RATIO if racing else 1
+            number = _candidates(seconds - beside, one)
+            return Task(step, beside + number * one, candidates=number, racing=racing)
+        beside = times.start + (times.evaluation * images.test if step != "supernet" else 0)
+        each = times.plain_step if step == PLAIN else times.supernet_step
+        number = max(LEAST_ITERATIONS, int((seconds - beside) / each))
+        return Task(step, beside + number * each, number)
 
-    def _look(self, times):
-        """Seconds of a look at how the supernet ranks some paths."""
-        search = min(self.recipe["recalibration"], self.images["search"])
-        return _LOOK_PATHS * times.candidate(search, min(LOOK_IMAGES, self.images["holdout"]))
-
-    def pauses(self, step, settings):
-        """[(iteration, seconds)] of the evaluations of a training; none of a search."""
-        if step == "search":
-            return []
-        last = settings["iterations"]
-        if step != "supernet":
-            return [(last, self.times.evaluation * self.images["test"])]
-        return [(-(-last // 2), self._look(self.times)), (last, self._look(self.times))] if settings["evaluate"] else []
-
-    def save(self, folder):
-        write_text(os.path.join(folder, PLAN_FILE), json.dumps(dataclasses.asdict(self), indent=1))
+    def save(self, folder: str) -> None:
+        write_text(os.path.join(folder, PLAN_FILE), json.dumps(asdict(self), indent=1))
 
     @classmethod
-    def read(cls, folder, arguments):
+    def read(cls, folder: str, request: Request):
         """
         The plan in a folder; None if there is none.
 
         Raises:
-            UserError: if it was made for other arguments.
+            UserError: if it was made for another request.
         """
         there = read_json(os.path.join(folder, PLAN_FILE), {})
         if not there:
             return None
-        for name, value in there["arguments"].items():
+        for name, value in there["request"].items():
+            now = getattr(request, name)
             # Other files can be asked for at any time.
-            if name != "format" and arguments[name] != value:
-                before, now = _shown(value), _shown(arguments[name])
+            if name != "format" and now != value:
+                before, now = ((" and ".join(v) if isinstance(v, list) else v) or "none" for v in (value, now))
                 raise UserError(f"{folder} holds a run with --{name} {before}, not {now}: give another --output, or "
                                 "remove it")
-        return cls(**{**there, "arguments": arguments})
+        parts = {f.name: f.type(**there[f.name]) for f in fields(cls) if is_dataclass(f.type)}
+        return cls(**{**there, **parts, "request": request})
 
 
-def _shown(value):
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return (" and ".join(value) if isinstance(value, list) else value) or "none"
+def _candidates(seconds, each):
+    number = int(seconds / each) // GENERATION * GENERATION
+    return min(max(number, LEAST_CANDIDATES), MOST_CANDIDATES)
 
 
-def forecast(plan, rest=None, left=None, spent=0.0):
+def divide(rest: float, steps: list, spent: float = 0.0) -> dict:
     """
+    Seconds of each step that is left. The plain network gets as long as supernet, search and winner together, so that
+    both can be compared.
+
     Args:
-        rest: seconds until report and drawings; None: those of a run that begins.
-        left: the steps that are not done; None: all.
-        spent: seconds of the search's steps that are done.
-
-    Returns:
-        [(step, its settings, seconds expected)], each in the time it has by now.
+        rest: seconds.
+        steps: the steps left, out of ``SHARES`` and ``PLAIN``.
+        spent: seconds that the search's steps have taken that are done.
     """
-    rest = plan.budget - plan.spent - plan.closing if rest is None else rest
-    shares = schedule.divide(rest, plan.steps if left is None else left, spent)
-    return [(step, *plan.settings(step, seconds)) for step, seconds in shares.items()]
+    rest, searched = max(rest, 0.0), [step for step in steps if step != PLAIN]
+    if not searched:
+        # Alone it gets everything; after a search no more than the search had.
+        return {step: min(rest, spent) if spent else rest for step in steps}
+    # Half of all; if the steps before took more than that, still a part of what is left.
+    time = max((rest + spent) / 2 - spent, rest / 8) if PLAIN in steps else rest
+    whole = sum(SHARES[step] for step in searched)
+    return {step: time * SHARES[step] / whole if step != PLAIN else rest - time for step in steps}
 
 
-def check_time(plan):
-    """
-    Raises:
-        UserError: if the steps, made as short as they may be, take longer than there is.
-    """
-    needed = plan.spent + plan.closing + sum(seconds for _, _, seconds in forecast(plan))
-    if needed > 1.5 * plan.budget:
-        raise UserError(f"--hours {plan.arguments['hours']:g} are too few: the shortest run on this machine takes "
-                        f"about {needed / 3600:.2f} hours")
+def clock_time(seconds_from_now: float) -> str:
+    """Such as 17:40, or Fri 02:15 if that is not today."""
+    now = datetime.datetime.now()
+    then = now + datetime.timedelta(seconds=seconds_from_now)
+    return then.strftime("%H:%M" if then.date() == now.date() else "%a %H:%M")
+
+
+def duration(seconds: float) -> str:
+    """Such as 40 s, 12 min or 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

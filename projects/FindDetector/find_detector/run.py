@@ -1,150 +1,125 @@
 """Runs the steps of a plan as command lines, each in the time that is left for it; goes on where it was stopped."""
 
 import dataclasses
+import json
 import os
 import statistics
+import time
 
+from detnas.files import read_json, write_text
 from detnas.launch.earlier_steps import read_metrics
 
-from . import schedule
-from .clock import Clock
-from .pace import OffPace, Pace
-from .plan import forecast
+from .configs import ConfigWriter
+from .plan import NAMES, Plan, Task, clock_time, divide, duration
 from .steps import Steps, run_step
-from .words import NAMES, clock_time, duration, step_words
 
-#: seconds of a training from which on its step is measured once more just before
-_MEASURED_FROM = 600
-#: for so many seconds
-_MEASURED_SECONDS = 8
+CLOCK_FILE = "clock.json"
+#: seconds after which the file is written again
+_EVERY = 2.0
+
+
+class Clock:
+    """
+    The seconds in which a run was running, kept in its folder; pauses between two starts do not count.
+
+    Args:
+        spent: seconds before, of a run that begins.
+    """
+
+    def __init__(self, folder: str, spent: float = 0.0):
+        self.file = os.path.join(folder, CLOCK_FILE)
+        there = read_json(self.file, {"spent": spent, "steps": {}, "tasks": {}})
+        #: step -> seconds; step -> its task, of those that were begun
+        self.steps = there["steps"]
+        self.tasks = {step: Task(**task) for step, task in there["tasks"].items()}
+        self._spent, self._since, self._written, self._step = there["spent"], time.monotonic(), 0.0, None
+
+    @property
+    def spent(self) -> float:
+        """Seconds of all."""
+        return self._spent + time.monotonic() - self._since
+
+    def tick(self, force: bool = False) -> None:
+        """Note the time that has passed, for the step that runs."""
+        now = time.monotonic()
+        if force or now - self._written > _EVERY:
+            passed, self._since, self._written = now - self._since, now, now
+            self._spent += passed
+            if self._step:
+                self.steps[self._step] = self.steps.get(self._step, 0.0) + passed
+            tasks = {step: dataclasses.asdict(task) for step, task in self.tasks.items()}
+            write_text(self.file, json.dumps({"spent": self._spent, "steps": self.steps, "tasks": tasks}, indent=1))
+
+    def switch(self, step: str | None) -> None:
+        """From now on it is the time of this step."""
+        self.tick(force=True)
+        self._step = step
+        self.tick(force=True)
 
 
 class Run:
     """
     Args:
-        plan: a :class:`find_detector.plan.Plan`.
         folder: of the plan.
         root: of the project, with ``train_net.py`` and ``search_net.py``.
-        measure: see :func:`find_detector.plan.make_plan`.
         run: what runs a command line, see :class:`find_detector.steps.Steps`.
 
     Raises:
         UserError: if another run uses the folder.
     """
 
-    def __init__(self, plan, folder, root, measure, run=run_step):
-        self.plan, self.folder, self.root, self.measure = plan, folder, root, measure
-        self.writer = plan.writer(folder, root)
-        self.run_one, threads = run, plan.recipe["threads"]
-        self.steps = Steps(folder, threads, self._run, root, what="run", otherwise="give another --output")
+    def __init__(self, plan: Plan, folder: str, root: str, run=run_step):
+        self.plan, self.folder, self.root, self.run_one = plan, folder, root, run
+        self.writer = ConfigWriter(plan, folder, root)
+        self.steps = Steps(folder, plan.recipe.threads, self._run, root, what="run", otherwise="give another --output")
         self.clock = Clock(folder, plan.spent)
 
     def _run(self, arguments, log, say, *more):
-        # Pictures and reports have no pace.
-        step, pace = self.clock.step, None
-        if step:
-            settings = self.clock.begun[step]
-            left = settings["seconds"] - self.clock.steps.get(step, 0.0)
-            start, multiple = self.plan.times.start, settings.get("generation", 1)
-            # Earlier ones leave their time to those that come after them.
-            pace = Pace(left, self.plan.pauses(step, settings), start, multiple, longer=step in ("winner", "plain"))
-
         def tell(progress):
             self.clock.tick()
             say(progress)
-            if pace:
-                pace.check(progress)
 
-        seconds = self.run_one(arguments, log, tell, *more)
-        if not step:
-            return seconds
-        # Those before it was interrupted, or had another number of iterations, too.
-        self.clock.tick(force=True)
-        return self.clock.steps[step]
+        return self.run_one(arguments, log, tell, *more)
 
-    def command(self, step):
+    def command(self, step: str) -> list:
         """The words behind ``python`` of a step."""
-        script = os.path.join(self.root, "search_net.py" if step == "search" else "train_net.py")
-        resume = [] if step == "search" else ["--resume"]
-        return [script, "--config-file", self.writer.path(step), *resume]
+        search = step == "search"
+        script = os.path.join(self.root, "search_net.py" if search else "train_net.py")
+        return [script, "--config-file", self.writer.path(step), *([] if search else ["--resume"])]
 
-    def all(self):
+    def all(self) -> None:
         """Run what is not done yet."""
-        for step in self.plan.steps:
-            name = NAMES[step]
-            if name not in self.steps.done:
-                if step not in self.clock.begun:
-                    self._begin(step)
-                # One that was interrupted goes on as it was begun.
-                self.clock.begin(step)
-            self._until_done(step)
-            self.clock.end()
+        for number, step in enumerate(self.plan.steps, 1):
+            if NAMES[step] not in self.steps.done:
+                if step not in self.clock.tasks:
+                    task = self.forecast()[0]
+                    self.writer.write(task)
+                    self.clock.tasks[step] = task
+                    end = clock_time(self._left() + self.plan.closing)
+                    print(f"\n[{clock_time(0)}] step {number} of {len(self.plan.steps)}, {NAMES[step]}: {task}, "
+                          f"{duration(task.seconds)}, done at about {clock_time(task.seconds)}; all done at about "
+                          f"{end}", flush=True)
+                # A step that was interrupted goes on as it was begun.
+                self.clock.switch(step)
+            self.steps(NAMES[step], *self.command(step))
+            self.clock.switch(None)
 
-    def _until_done(self, step):
-        """Run a step; one that would not end in time is stopped, gets as many iterations as fit, and goes on."""
-        while True:
-            try:
-                return self.steps(NAMES[step], *self.command(step))
-            except OffPace as e:
-                settings = self.clock.begun[step]
-                what = "candidates" if step == "search" else "iterations"
-                pace = "slower" if e.number < settings[what] else "faster"
-                print(f"\n[{clock_time(0)}] {NAMES[step]}: {pace} than measured, so it ends after {e.number} {what} in "
-                      f"place of {settings[what]}", flush=True)
-                settings[what] = e.number
-                self._write(step, settings)
-                self.clock.tick(force=True)
-
-    def _write(self, step, settings):
-        getattr(self.writer, step)(**{name: value for name, value in settings.items() if name != "seconds"})
-
-    def left(self):
-        """Seconds left, without those for what comes at the end."""
+    def _left(self):
+        """Seconds left, without those for report and drawings."""
         return self.plan.budget - self.clock.spent - self.plan.closing
 
-    def forecast(self):
-        """[(step, its settings, seconds)] of the steps that are not done, see :func:`find_detector.plan.forecast`."""
-        left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
-        spent = sum(self.clock.steps.get(step, 0.0) for step in self.plan.steps if step not in left)
-        found = forecast(self.plan, self.left(), left, spent)
-        # One that was interrupted goes on as it was begun.
-        return [(step, self.clock.begun.get(step, settings), seconds) for step, settings, seconds in found]
+    def forecast(self) -> list:
+        """The :class:`find_detector.plan.Task` of each step that is not done, in the time that is left for it."""
+        done = [step for step in self.plan.steps if NAMES[step] in self.steps.done]
+        left = [step for step in self.plan.steps if step not in done]
+        shares = divide(self._left(), left, sum(self.clock.steps.get(step, 0.0) for step in done))
+        tasks = [self.plan.task(step, seconds, self._factor()) for step, seconds in shares.items()]
+        return [self.clock.tasks.get(task.step, task) for task in tasks]
 
-    def _seconds(self, step):
-        """Those that a step has which is the next one."""
-        names = self.plan.steps
-        spent = sum(self.clock.steps.get(done, 0.0) for done in names[:names.index(step)])
-        return schedule.divide(self.left(), names[names.index(step):], spent)[step]
-
-    def _begin(self, step):
-        """Divide the rest of the time anew, and write the config of a step for its part of it."""
-        names = self.plan.steps
-        times = self._times(step, self._seconds(step))
-        # Measuring has taken some of it.
-        settings, expected = self.plan.settings(step, self._seconds(step), times)
-        self._write(step, settings)
-        end = clock_time(self.left() + self.plan.closing)
-        print(f"\n[{clock_time(0)}] step {names.index(step) + 1} of {len(names)}, {NAMES[step]}: "
-              f"{step_words(settings)}, {duration(expected)}, done at about {clock_time(expected)}; all done at about "
-              f"{end}", flush=True)
-        self.clock.begun[step] = {**settings, "seconds": expected}
-
-    def _times(self, step, seconds):
-        """What was measured, corrected by what the supernet took, and by another measurement where there is time."""
-        times = self.plan.times
-        took = self._supernet_seconds()
-        factor = took / times.supernet_step if took else 1.0
-        slower = {name: value * factor for name, value in dataclasses.asdict(times).items() if name != "start"}
-        times = dataclasses.replace(times, **slower)
-        if step == "supernet" or step == "search" or seconds < _MEASURED_FROM:
-            return times
-        self._write(step, self.plan.settings(step, seconds, times)[0])
-        found = self.measure(self.writer.path(step), _MEASURED_SECONDS, self.plan.recipe["threads"])
-        self.clock.tick(force=True)
-        return dataclasses.replace(times, **{"supernet_step" if step == "winner" else "plain_step": found["step"]})
-
-    def _supernet_seconds(self):
-        """Seconds of an iteration of the supernet's training, once it has run; None before, and if it says none."""
-        lines = read_metrics(self.writer.output("supernet")) if self.plan.search else []
-        seconds = [line["time"] for line in lines if "time" in line]
-        return statistics.median(seconds) if seconds else None
+    def _factor(self):
+        """How many times as long as measured an iteration takes, by the training that was done last."""
+        for step in ("winner", "supernet"):
+            seconds = [line["time"] for line in read_metrics(self.writer.output(step)) if "time" in line]
+            if seconds and NAMES[step] in self.steps.done:
+                return statistics.median(seconds) / self.plan.measured.supernet_step
+        return 1.0

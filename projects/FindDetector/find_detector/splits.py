@@ -9,10 +9,11 @@ and seed give equal files, byte for byte.
 import hashlib
 import itertools
 import json
+import operator
 import os
 import random
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.data import DatasetCatalog
@@ -28,8 +29,7 @@ from detnas.files import write_atomically
 PARTS = ("search", "holdout")
 
 
-@dataclass(frozen=True)
-class SplitFile:
+class SplitFile(NamedTuple):
     """A file to be written: which of ``PARTS`` it belongs to, its text, its images and its boxes by class name."""
 
     part: str
@@ -40,12 +40,7 @@ class SplitFile:
 
 
 def draw(ids, count: int, seed: int, source: str) -> set:
-    """
-    Draw ``count`` of the ids, which may be given in any order.
-
-    Raises:
-        UserError: naming ``source``, if an id occurs twice or nothing is left on one side.
-    """
+    """Draw ``count`` of the ids of ``source``, in whatever order they are given."""
     ids = sorted(ids)
     twice = next((a for a, b in zip(ids, ids[1:]) if a == b), None)
     if twice is not None:
@@ -58,10 +53,8 @@ def draw(ids, count: int, seed: int, source: str) -> set:
 
 def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
     """
-    Split a COCO annotation file: COCO's own train2017, or another one, which is checked against its image folder.
-
-    Returns:
-        list of :class:`SplitFile`, to be written by :func:`write_split`.
+    Split a COCO annotation file, COCO's own train2017 or another one, into two :class:`SplitFile`, to be written by
+    :func:`write_split`.
 
     Raises:
         UserError: if the data is not there or not sound, or ``count`` images cannot be held out.
@@ -86,10 +79,10 @@ def _coco_part(data, held_out, part, path):
     def belongs(image_id):
         return (image_id in held_out) == (part == "holdout")
 
-    images = sorted((i for i in data["images"] if belongs(i["id"])), key=lambda image: image["id"])
-    anns = sorted((a for a in data["annotations"] if belongs(a["image_id"])), key=lambda ann: ann["id"])
-    categories = sorted(data["categories"], key=lambda category: category["id"])
-    numbers = Counter(ann["category_id"] for ann in anns)
+    by_id = operator.itemgetter("id")
+    images = sorted((image for image in data["images"] if belongs(image["id"])), key=by_id)
+    anns = sorted((ann for ann in data["annotations"] if belongs(ann["image_id"])), key=by_id)
+    categories, numbers = sorted(data["categories"], key=by_id), Counter(ann["category_id"] for ann in anns)
     # All in one string: json.dump into a file does without the fast encoder, and train2017 has 450 MB.
     text = json.dumps({**data, "images": images, "annotations": anns, "categories": categories}, sort_keys=True)
     boxes = Counter({category["name"]: numbers[category["id"]] for category in categories})
@@ -122,10 +115,8 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
 def _voc_part(folder, split, part, ids):
     path = image_set_file(folder, f"{split}_{part}")
     if len(ids) < 2:
-        raise UserError(
-            f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "
-            f"hold out {'more' if part == 'holdout' else 'fewer'} images"
-        )
+        raise UserError(f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "
+                        f"hold out {'more' if part == 'holdout' else 'fewer'} images")
     return SplitFile(part, path, "".join(f"{image_id}\n" for image_id in ids), len(ids), count_boxes(folder, ids))
 
 
@@ -146,8 +137,7 @@ def write_split(files, overwrite=False):
     return equal
 
 
-@dataclass(frozen=True)
-class Leak:
+class Leak(NamedTuple):
     """An image that is in two data sets: what is equal ("file", "image id" or "content"), and its file in each."""
 
     kind: str
@@ -157,23 +147,16 @@ class Leak:
 
 def find_leaks(a_dicts, b_dicts, same_source=False):
     """
-    Find images of one data set in another: by file, and by content, whatever the files' names.
-
-    Args:
-        a_dicts, b_dicts: lists of dataset dicts with "file_name" and "image_id".
-        same_source: whether equal image ids mean equal images, as in COCO's own sets; own data often counts from 1 in
-            every set.
-
-    Returns:
-        list of :class:`Leak`, at most one for each image of ``a_dicts``.
+    Find images of one data set, a list of dataset dicts, in another: by file, by content, whatever the files' names,
+    and by "image_id" if both come from the ``same_source``. Own data often counts from 1 in every set.
     """
     b_ids = {d["image_id"]: d["file_name"] for d in b_dicts} if same_source else {}
-    b_files = {_place(d["file_name"]): d["file_name"] for d in b_dicts}
+    b_files = {os.path.realpath(d["file_name"]): d["file_name"] for d in b_dicts}
     leaks, others = [], []
     for d in a_dicts:
         file = d["file_name"]
-        if _place(file) in b_files:
-            leaks.append(Leak("file", file, b_files[_place(file)]))
+        if os.path.realpath(file) in b_files:
+            leaks.append(Leak("file", file, b_files[os.path.realpath(file)]))
         elif d["image_id"] in b_ids:
             leaks.append(Leak("image id", file, b_ids[d["image_id"]]))
         else:
@@ -188,12 +171,7 @@ def find_leaks(a_dicts, b_dicts, same_source=False):
 
 
 def check_leaks(names):
-    """
-    :func:`find_leaks` between any two of the named data sets: {(name, name): leaks}.
-
-    Raises:
-        UserError: if a data set is not there or not sound, or fewer than two are named.
-    """
+    """The leaks between any two of the named data sets: {(name, name): list of :class:`Leak`}."""
     if len(set(names)) < max(2, len(names)):
         raise UserError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
     for name in names:
@@ -203,10 +181,6 @@ def check_leaks(names):
         (a, b): find_leaks(dicts[a], dicts[b], same_source=a.startswith("coco_20") and b.startswith("coco_20"))
         for a, b in itertools.combinations(names, 2)
     }
-
-
-def _place(file):
-    return file if "://" in file else os.path.realpath(file)
 
 
 def _size(file):

@@ -1,4 +1,4 @@
-"""Runs command lines; and each only once, for a demo or a study, which go on where they were stopped."""
+"""Runs command lines, each only once, for whoever goes on where he was stopped: a demo, a study, a run."""
 
 import contextlib
 import json
@@ -28,22 +28,18 @@ def goes_on_later():
         sys.exit("\nStopped. Start again to go on.")
 
 
-def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
+def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
     """
-    Run ``python ARGUMENTS``.
+    Run ``python ARGUMENTS``, and return its seconds.
 
     Args:
         arguments: list of words.
         log: file to which the command and all its output are appended.
-        say: called with the part of each line that tells how far a training or a search is. If it raises an error, the
-            process is told to end, and the error is raised when it has ended.
+        say: called with the part of each line that tells how far a training or a search is.
         threads: of torch, unless OMP_NUM_THREADS says otherwise.
         pass_fds: open files that the process inherits.
         cpu: whether to count the seconds of a core, which other work on the machine changes less, and not those of the
-            clock: user and system time of the process and of those that it waited for. Not on Windows.
-
-    Returns:
-        its seconds.
+            clock: of the process and of those that it waited for. Not on Windows.
 
     Raises:
         StepFailed: if it ends with an error; names the log.
@@ -53,12 +49,8 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
         file.write(f"\n$ python {' '.join(arguments)}\n")
         file.flush()
         process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={"OMP_NUM_THREADS": str(threads), **os.environ},
-            pass_fds=pass_fds,
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ}, pass_fds=pass_fds,
         )
         try:
             for line in process.stdout:
@@ -68,7 +60,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False):
                 if progress:
                     say(progress[1])
         except (Exception, SystemExit):
-            # Whoever listens has had enough; a training saves a checkpoint first.
+            # This process is told to end; a training saves a checkpoint first.
             process.terminate()
             file.writelines(process.stdout)
             process.wait()
@@ -91,16 +83,14 @@ class Steps:
         threads: of torch for each step.
         run: a function like :func:`run_step`.
         root: folder of the scripts and configs; where it lies does not make another command line.
-        what: "study" or "demo", for messages.
-        otherwise: what to do where the folder holds another one, for messages.
+        what, otherwise: "study" or "demo", and what to do where the folder holds another one, for messages.
 
     Raises:
         UserError: if the folder is in use.
     """
 
     def __init__(self, folder, threads, run=run_step, root="", what="study", otherwise="give another --output"):
-        self.folder, self.threads, self.run_one = folder, threads, run
-        self.root = os.path.join(root, "")
+        self.folder, self.threads, self.run_one, self.root = folder, threads, run, os.path.join(root, "")
         self.what, self.otherwise = what, otherwise
         os.makedirs(os.path.join(folder, "log"), exist_ok=True)
         try:
@@ -109,6 +99,7 @@ class Steps:
         except UserError:
             raise UserError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
         self.file = os.path.join(folder, "steps.json")
+        #: name -> {"command", "seconds"} of the steps that are done
         self.done = read_json(self.file, {})
         self.mutex, self.ended = threading.Lock(), None
 

@@ -1,0 +1,99 @@
+"""
+From annotated images to a detector, in the time there is.
+
+    python tools/find_detector.py --train coco:train.json:images --test coco:test.json:images --hours 2
+    python tools/find_detector.py --train voc:ROOT:trainval --hours 2 --plan      show the plan, and stop
+    python tools/find_detector.py ... --limit "latency_ms <= 20"     only detectors as fast as that, on this machine
+    python tools/find_detector.py ... --format onnx                  the detector as an ONNX file, too
+    python tools/find_detector.py ... --search always                search even where it will hardly pay
+
+It looks at images, boxes and machine, measures a step of a training and a candidate of a search, prints a plan, and
+runs it: supernet, search, the winner's training, and a plain network trained for as long in all, to see whether the
+search paid; where that is known not to pay, the plain network alone. All is in the output folder: configs, weights,
+README.md with the results, sheet.png with boxes drawn. Stopped or killed, the same command goes on.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+
+from detnas.errors import UserError, user_errors
+
+from .steps import goes_on_later, run_step
+
+
+def main(argv=None, root=".", measure=None, run=run_step):
+    """
+    Args:
+        root: of the project, with ``configs/``, ``train_net.py`` and ``search_net.py``.
+        measure, run: what measures a step, and what runs a command line; others for a test.
+    """
+    start = time.monotonic()
+    args = parser().parse_args(argv)
+    with user_errors():
+        if not args.hours > 0:
+            raise UserError(f"--hours {args.hours:g}: it must be more than 0")
+        # Slow to import: a mistake above should not wait for torch.
+        from detnas.export.traced import require_format
+
+        from . import decide
+        from . import measure as here
+        from . import outcome
+        from .plan import Plan, Request
+        from .run import Run
+
+        for form in args.format:
+            require_format(form)
+        request = Request(args.train, args.test, args.hours, list(map(here.detector_limit, args.limit)),
+                          list(dict.fromkeys(args.format)), args.compare, args.search)
+        plan = Plan.read(args.output, request)
+        if plan is None:
+            print("Looking at the images and measuring; a minute or a few.", flush=True)
+            plan = decide.make_plan(request, args.output, root, measure or here.measure,
+                                    lambda: time.monotonic() - start)
+        else:
+            print(f"The plan is that of {args.output}; it goes on.", flush=True)
+        going = Run(plan, args.output, root, run)
+        with contextlib.closing(going.steps):
+            print("\n".join([*plan.decisions, *decide.task_lines(plan, going.forecast())]))
+            if args.plan:
+                print("\nThe steps, each with a config of its own:")
+                print("\n".join(f"    python {' '.join(going.command(step))}" for step in plan.steps))
+                return
+            going.all()
+            print(f"\n{outcome.finish(going)}")
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--train", required=True, metavar="DATA", help="coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
+    add("--test", metavar="DATA", help="images for the final figures; by default held out of --train")
+    add("--hours", type=float, required=True, help="of all, such as 2 or 0.5")
+    add("--output", default=os.path.join("output", "found"), metavar="FOLDER")
+    add("--plan", action="store_true", help="stop after the plan")
+    add("--search", choices=("auto", "always", "never"), default="auto",
+        help="auto: where it can pay by what was measured in docs/results.md")
+    add("--compare", choices=("on", "off"), default="on",
+        help="off: no plain network beside the winner, which then has twice the time")
+    add("--limit", action="append", default=[], metavar="LIMIT",
+        help='on the cost of a network, such as "backbone_flops <= 20e6", or "latency_ms <= 20" of the exported '
+             "detector on this machine; may be given several times")
+    add("--format", action="append", default=[], choices=("onnx", "torchscript"),
+        help="write the detector as such a file, too; may be given twice")
+    return parser
+
+
+def run_script(root):
+    """The command as a script."""
+    # The step that runs is told, too, and saves a checkpoint.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped. Start again to go on."))
+    with goes_on_later():
+        main(root=root)
+
+
+if __name__ == "__main__":
+    run_script(os.getcwd())

@@ -1,0 +1,218 @@
+"""Makes the plan of a run: looks at data and machine, measures, decides, and says why."""
+
+import os
+from dataclasses import replace
+
+from detnas.errors import UserError
+
+from . import plan as planned
+from .configs import BASE, ConfigWriter
+from .data import Facts, check_sets, hold_out, look
+from .measure import measured_limits, plain_network
+from .plan import NAMES, Plan, Request, Sets, clock_time, divide, duration
+from .recipe import make_recipe, spaces, this_machine
+from .splits import check_leaks
+
+#: most seconds for which the steps of a training are measured, and most as a share of all time
+_MEASURED_SECONDS, _MEASURED_SHARE = 30, 0.02
+#: A smaller space is taken if a supernet, or a plain network, would get fewer iterations (experiments/RESULTS.md).
+NEEDED_ITERATIONS = 2000
+#: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
+#: without and with a GPU, training images.
+SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
+#: side in pixels below which an object is hardly found
+_HARD_TO_FIND = 8
+
+
+def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
+    """
+    Look, measure and decide; writes all configs, the divided data and the plan into the folder.
+
+    Args:
+        root: of the project.
+        measure: a function like :func:`find_detector.measure.measure`.
+        clock: function that gives the seconds since the start.
+
+    Raises:
+        UserError: naming what is wrong with data or request.
+    """
+    started, data, in_both = clock(), os.path.join(folder, "data"), 0
+    train, test = look(request.train), look(request.test, "--test") if request.test else None
+    check_sets(train, test)
+    os.makedirs(data, exist_ok=True)
+    sets = Sets(request.train, request.test)
+    if test:
+        in_both = sum(map(len, check_leaks([sets.train, sets.test]).values()))
+    else:
+        sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000), data, "train", "test")
+        train, test = look(sets.train), look(sets.test)
+    sets.search = sets.holdout = sets.train
+    images = Sets(train.images, test.images, train.images, train.images)
+    plan = choose(Plan(request, sets, images), train, folder, root, lambda *words: measure(*words, started))
+    if plan.search:
+        seconds = divide(plan.budget - clock() - plan.closing, plan.steps)["search"]
+        images.holdout = held_out_images(train.images, seconds, plan.measured.evaluation)
+        images.search -= images.holdout
+        sets.search, sets.holdout = hold_out(sets.train, images.holdout, data, "search", "holdout")
+    plan.decisions = [*_data_lines(plan, train, in_both), *plan.decisions]
+    plan.spent = clock()
+    shares = divide(plan.budget - plan.spent - plan.closing, plan.steps)
+    tasks = [plan.task(step, seconds) for step, seconds in shares.items()]
+    needed = plan.spent + plan.closing + sum(task.seconds for task in tasks)
+    if needed > 1.5 * plan.budget:
+        raise UserError(f"--hours {request.hours:g} are too few: the shortest run on this machine takes about "
+                        f"{needed / 3600:.2f} hours")
+    writer = ConfigWriter(plan, folder, root)
+    writer.base()
+    for task in tasks:
+        writer.write(task)
+    plan.save(folder)
+    return plan
+
+
+def fifth(images: int, most: int) -> int:
+    """How many of the images to hold out: a fifth, and no more than ``most``."""
+    return min(most, max(2, images // 5))
+
+
+def held_out_images(images: int, seconds: float, one_image: float) -> int:
+    """
+    How many training images to hold out for the search: a fifth, 1500 at most, and so few that four generations fit
+    into its seconds, but 30 if there are as many.
+    """
+    affordable = int(seconds / (4 * planned.GENERATION) / one_image)
+    return min(fifth(images, 1500), max(affordable, 30))
+
+
+def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
+    """The plan with the largest space whose supernet, or plain network, gets enough iterations, or the smallest one."""
+    request, machine, problem, chosen = plan.request, this_machine(), None, None
+    tried = {search: spaces(request.hours, machine.gpu, train.images, search) for search in (True, False)}
+    # A network alone has time for larger spaces.
+    for space in tried[request.search == "always"]:
+        plan = replace(plan, recipe=make_recipe(space, train, machine, root))
+        if os.path.isfile(base := os.path.join(folder, BASE)):
+            # Of a space that was tried before, with its sizes and anchors.
+            os.remove(base)
+        writer = ConfigWriter(plan, folder, root)
+        file = writer.measured()
+        try:
+            limits = measured_limits(writer, file)
+            plan.plain, plan.latency = plain_network(limits), limits.costs.header().get("detector_latency", "")
+            plan.search, plan.why = should_search(request, train.images, machine.gpu, plan.plain)
+        except UserError as e:
+            # A smaller space may have a network within the limits.
+            problem = e
+            continue
+        if space not in tried[plan.search]:
+            continue
+        seconds = min(_MEASURED_SECONDS, _MEASURED_SHARE * plan.budget)
+        chosen, plan.measured = plan, measure(file, seconds, plan.recipe.threads)
+        plan.decisions = _decision_lines(plan, machine, train.small_box())
+        each = plan.measured.supernet_step if plan.search else plan.measured.plain_step
+        if divide(plan.budget, plan.steps)[plan.steps[0]] / each >= NEEDED_ITERATIONS:
+            break
+    if chosen is None:
+        raise problem
+    # Of the space that was tried last.
+    os.remove(os.path.join(folder, BASE))
+    return chosen
+
+
+def should_search(request: Request, images: int, gpu: str, plain: list | None) -> tuple:
+    """
+    Whether a search is worth its time, and why.
+
+    Raises:
+        UserError: if a search was forbidden and only a search finds a network within the limits.
+    """
+    page = "docs/results.md, When a search pays"
+    least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
+    if request.search == "never":
+        if plain is None:
+            raise UserError("--search never: no network of one op meets the limits, so one has to be searched for")
+        return False, "--search never"
+    if plain is None or plain[0] != "all 3x3":
+        return True, f"all 3x3 does not meet the limits, so a mixture has to be found ({page})"
+    if request.hours < least:
+        where = f"less than {least * 60:g} minutes " + ("with a GPU" if gpu else "on a CPU")
+        why = f"in {where} the plain network was mostly better where both were measured ({page})"
+    elif images < SEARCH_IMAGES:
+        why = (f"with {images} training images, fewer than {SEARCH_IMAGES}, the held-out ones cannot tell networks "
+               f"apart: on blood cells the plain network was better ({page})")
+    else:
+        return True, f"{request.hours:g} hours and {images} training images: enough for a search to pay ({page})"
+    if request.search == "always":
+        return True, f"--search always; without it the plain network would be trained alone: {why}"
+    return False, why
+
+
+def _line(what, value, why=""):
+    return f"{what}: {value}" + (f"  ({why})" if why else "")
+
+
+def _data_lines(plan, train, in_both):
+    """What the user may not know of the data."""
+    images, lines = plan.images, []
+    low, high = ("x".join(f"{side:.0f}" for side in sides[::-1]) for sides in (train.sizes.min(0), train.sizes.max(0)))
+    classes = f"{len(train.classes)} class" + "es" * (len(train.classes) > 1)
+    lines.append(_line("data", f"{images.train} training images of {low if low == high else f'{low} to {high}'} "
+                               f"pixels, {len(train.boxes)} boxes, {classes}; {images.test} test images"))
+    if in_both:
+        lines.append(_line("images in both --train and --test", in_both, "figures on the test will be too good"))
+    if without := train.images - len(train.files):
+        lines.append(_line("training images without boxes", without, "a training leaves them out, a test does not"))
+    if rare := [f"{name} {count}" for name, count in train.rare().items()]:
+        named = ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5)
+        lines.append(_line("classes with few boxes", named, "their AP says little, and no search can go by it"))
+    if not plan.request.test:
+        lines.append(_line("test images", images.test, "no --test was given, so these were held out of all steps"))
+    if plan.search:
+        lines.append(_line("held out for the search", f"{images.holdout} of {images.train} training images",
+                           "candidates are compared on them; winner and plain network train on all"))
+    return lines
+
+
+def _decision_lines(plan, machine, small_box):
+    """Machine, search and detector."""
+    recipe, measured, limit = plan.recipe, plan.measured, plan.request.limit
+    model, inputs, solver = (recipe.settings[name] for name in ("MODEL", "INPUT", "SOLVER"))
+    anchors, (ratios,) = model["ANCHOR_GENERATOR"]["SIZES"], model["ANCHOR_GENERATOR"]["ASPECT_RATIOS"]
+    small = small_box * recipe.scale
+    hard = ", which is hard to find; more --hours or a GPU allow larger images" if small < _HARD_TO_FIND else ""
+    used = f"; one of the {machine.gpus} GPUs is used" if machine.gpus > 1 else ""
+    lines = [
+        _line("machine", f"{machine.cores} core{'s' * (machine.cores > 1)}, {machine.gpu or 'no GPU'}",
+              f"torch gets {recipe.threads} of them{used}"),
+        _line("search", "yes" if plan.search else "no, a plain network for the whole time", plan.why),
+        _line("space", recipe.space, f"a step of its supernet takes {measured.supernet_step:.2f} s, of all 3x3 "
+                                     f"{measured.plain_step:.2f} s"),
+        _line("image size", f"{inputs['MIN_SIZE_TEST']}, longer side up to {inputs['MAX_SIZE_TEST']} pixels",
+              f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
+              f"less{hard}"),
+        _line("anchors", f"{'; '.join(' '.join(map(str, level)) for level in anchors)} pixels, height to width "
+                         f"{' '.join(map(str, ratios))}", "from sizes and shapes of the boxes after resizing"),
+        _line("batch", f"{solver['IMS_PER_BATCH']} images, learning rate {solver['BASE_LR']:g}",
+              f"for configs/{recipe.base}"),
+    ]
+    if "CROP" in inputs:
+        lines.append(_line("trained on", f"squares of {inputs['MAX_SIZE_TRAIN']} pixels, cut out at random",
+                           "whole images are too large to train on; tests see them whole"))
+    if not plan.plain:
+        lines.append(_line("plain network", "none", "no network of one op meets the limits"))
+    if plan.search or limit:
+        lines.append(_line("limits", ", ".join(limit) or recipe.limit, "--limit" if limit else "that of the space"))
+    if plan.latency:
+        lines.append(_line("latency", "of the whole detector as an ONNX file", plan.latency))
+    return lines
+
+
+def task_lines(plan: Plan, tasks: list) -> list:
+    """A line for each :class:`find_detector.plan.Task` that is left: what it does, and when it will be done."""
+    lines, passed = [], 0.0
+    for task in tasks:
+        passed += task.seconds
+        lines.append(_line(NAMES[task.step], f"{task}, done at {clock_time(passed)}", duration(task.seconds)))
+    last = [*(["report"] if plan.search else []), "drawings", *plan.request.format]
+    end = clock_time(passed + plan.closing)
+    return [*lines, _line(", ".join(last), f"done at {end}", duration(plan.closing))]
