@@ -24,7 +24,7 @@ from tables import now, parser, publish, table
 
 from detnas.config.load import load_config
 from detnas.data.loader import pack, unpack
-from detnas.launch.machine import fit_to_device
+from detnas.launch.setup import fit_to_device
 from detnas.modeling.backbone import find_supernet
 from detnas.space import single_op_paths
 from detnas.training.solver import build_optimizer

@@ -21,7 +21,7 @@ from detnas.cost.detector import detector_costs
 from detnas.data.fixed_batches import in_batches
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import only_warnings
-from detnas.launch.earlier_steps import trained_weights
+from detnas.launch.outputs import trained_weights
 from detnas.launch.setup import setup
 from detnas.search.evaluator import CandidateEvaluator
 

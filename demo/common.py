@@ -5,7 +5,7 @@ import os
 
 from tabulate import tabulate
 
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 
 IMAGES = "datasets/outlines"
 TEST_SET = f"DATASETS.TEST ('coco:{IMAGES}/test.json:{IMAGES}/test',)"

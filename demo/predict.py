@@ -27,7 +27,7 @@ from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import only_warnings
 from detnas.export.network import load_network_config, network_weights
-from detnas.launch.machine import fit_to_device
+from detnas.launch.setup import fit_to_device
 from detnas.modeling.weights import load_weights
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

@@ -10,7 +10,7 @@ from common import TEST_SET, as_text, generate_images, run_side_by_side, test_ap
 
 import spnas  # noqa: F401  it registers its spaces
 from detnas.config.load import load_config
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 from detnas.search.log import read_log
 
 OUTPUT = "output/demo_spnas"

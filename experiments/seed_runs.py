@@ -21,8 +21,7 @@ from detnas.config.load import load_config
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import evaluate, only_warnings
 from detnas.files import read_json, write_text
-from detnas.launch.machine import fit_to_device
-from detnas.launch.setup import register_datasets
+from detnas.launch.setup import fit_to_device, register_datasets
 from detnas.modeling.weights import load_weights
 from detnas.training.trainer import build_trainer
 from find_detector.steps import Steps, run_step

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from detnas.command_line import argument_parser
 from detnas.files import read_json
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)

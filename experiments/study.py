@@ -31,7 +31,7 @@ from detnas.cost.table import CostTable
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 from detnas.search.log import SearchLog
 from detnas.search.settings import supernet_limits
 from find_detector.steps import StepFailed, Steps, run_step

@@ -87,7 +87,9 @@ def test_a_missing_data_folder_says_what_is_missing_and_make_demo(fails, run, sc
     assert "datasets/toy/" in words and "does not exist" in words and "`make demo`" in words
 
 
-@pytest.mark.parametrize("arch, reason", [("2120", "4 blocks"), ("00000009", "op 9"), ("DetNAS", "not an arch")])
+@pytest.mark.parametrize(
+    "arch, reason", [("2120", "4 blocks"), ("00000009", "9 at stage4.1"), ("DetNAS", "not an arch")]
+)
 def test_an_arch_that_does_not_fit_is_explained_in_evaluation(fails, run, toy_root, supernet, arch, reason):
     overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
     words = fails(search_net, DETECTOR, overrides, "--arch", arch, leaves=["log.txt"])

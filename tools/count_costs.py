@@ -16,7 +16,7 @@ from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs, detector_costs, format_detector_costs
 from detnas.cost.latency import LatencyMeter
 from detnas.errors import UserError, user_errors
-from detnas.launch.earlier_steps import read_arch
+from detnas.launch.outputs import read_arch
 
 
 def main(args):

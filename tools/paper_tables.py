@@ -25,7 +25,7 @@ from detnas.config.load import load_config
 from detnas.cost.detector import detector_costs
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 from detnas.report.searches import search_labels
 from detnas.search.log import read_log
 from detnas.zoo import PUBLISHED, SUPERNET, resolve_arch

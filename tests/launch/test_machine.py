@@ -1,7 +1,7 @@
 import pytest
 
 from detnas.config.load import load_config
-from detnas.launch.machine import fit_to_device, fit_to_processes
+from detnas.launch.setup import fit_to_device, fit_to_processes
 
 
 def solver(*overrides):

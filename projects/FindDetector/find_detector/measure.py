@@ -15,8 +15,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import DETECTOR_LATENCY, Limits
 from detnas.evaluation.evaluators import only_warnings
-from detnas.launch.machine import fit_to_device
-from detnas.launch.setup import register_datasets
+from detnas.launch.setup import fit_to_device, register_datasets
 from detnas.search.evaluator import CandidateEvaluator
 from detnas.search.settings import supernet_limits
 from detnas.training.trainer import build_trainer

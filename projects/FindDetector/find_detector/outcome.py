@@ -8,7 +8,7 @@ from PIL import Image
 from tabulate import tabulate
 
 from detnas.files import write_text
-from detnas.launch.earlier_steps import BEST_CONFIG, read_arch, read_metrics
+from detnas.launch.outputs import BEST_CONFIG, read_arch, read_metrics
 from detnas.search.winner import FRONT
 
 from .data import look

@@ -7,7 +7,7 @@ import statistics
 import time
 
 from detnas.files import read_json, write_text
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 
 from .configs import ConfigWriter
 from .plan import NAMES, Plan, Task, clock_time, divide, duration

@@ -6,7 +6,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.errors import UserError
-from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS
+from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS
 
 from .code import ParallelCode
 from .fit import with_code

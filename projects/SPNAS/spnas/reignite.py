@@ -9,8 +9,7 @@ from detnas.config.settings import check_settings
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import evaluate, only_warnings
-from detnas.launch.machine import fit_to_device, fit_to_processes
-from detnas.launch.setup import register_datasets
+from detnas.launch.setup import fit_to_device, fit_to_processes, register_datasets
 from detnas.modeling.weights import BODY
 from detnas.search.evaluator import flatten
 

@@ -11,7 +11,7 @@ from detnas.config.load import apply_settings, load_config
 from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 from detnas.files import absolute
-from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, weights_id
+from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS, weights_id
 from detnas.search.log import SearchLog
 from detnas.search.method import Method
 from detnas.search.pareto import front_of

@@ -15,7 +15,7 @@ from .constraint import Constraint
 class Rule:
     """A test of a value, and its description, which follows "it must be"."""
 
-    words: str
+    description: str
     test: Callable
 
     def holds(self, value):
@@ -31,8 +31,8 @@ def at_least(low):
 
 
 def one_of(*values):
-    words = ", ".join(f'"{value}"' for value in values[:-1])
-    return Rule(f'{words} or "{values[-1]}"', lambda value: value in values)
+    allowed = ", ".join(f'"{value}"' for value in values[:-1])
+    return Rule(f'{allowed} or "{values[-1]}"', lambda value: value in values)
 
 
 FRACTION = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
@@ -44,7 +44,7 @@ RANGE = Rule("two shares above 0 and up to 1, the smaller one first",
 SCALES = Rule("two factors above 0, the smaller one first", lambda v: len(v) == 2 and 0 < v[0] <= v[1])
 FLOPS_RANGE = Rule("empty, or two numbers of multiply-adds, the smaller one first",
                    lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1])
-NO_RESOLUTION = Rule(f"empty, or {RESOLUTION.words}", lambda v: not v or RESOLUTION.test(v))
+NO_RESOLUTION = Rule(f"empty, or {RESOLUTION.description}", lambda v: not v or RESOLUTION.test(v))
 DEVICE = Rule('"cuda", "cuda:NUMBER", "cpu" or another device of torch',
               lambda v: re.fullmatch(r"(cpu|cuda|mps|xpu|meta)(:\d+)?", v))
 #: a learning rate above is one in which a digit too many was typed
@@ -101,7 +101,7 @@ def check_settings(cfg):
         value = functools.reduce(operator.getitem, key.split("."), cfg)
         if not rule.holds(value):
             shown = f'"{value}"' if isinstance(value, str) else value
-            raise UserError(f"{key} is {shown}; it must be {rule.words}")
+            raise UserError(f"{key} is {shown}; it must be {rule.description}")
     search = cfg.SEARCH
     if search.NUM_MUTATE + search.NUM_CROSS > search.POPULATION:
         raise UserError(

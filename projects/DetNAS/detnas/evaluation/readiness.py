@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 
-from detnas.launch.earlier_steps import read_metrics
+from detnas.launch.outputs import read_metrics
 
 #: names of the mean and of the rank agreement in metrics.json, beside the results of each path
 MEAN, AGREEMENT = "supernet/mean", "supernet/agreement"

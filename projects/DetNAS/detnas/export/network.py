@@ -11,9 +11,8 @@ from detectron2.utils.file_io import PathManager
 from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, quoted, without_unused
 from detnas.errors import UserError
-from detnas.launch.earlier_steps import read_arch, trained_weights
-from detnas.launch.machine import norm_nodes
-from detnas.launch.setup import register_datasets, set_number_of_classes
+from detnas.launch.outputs import read_arch, trained_weights
+from detnas.launch.setup import norm_nodes, register_datasets, set_number_of_classes
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 

@@ -8,6 +8,7 @@ import tempfile
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from detectron2.engine import DefaultTrainer
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
@@ -20,8 +21,7 @@ from detnas.config.settings import check_settings
 from detnas.data.datasets import register_dataset
 from detnas.errors import UserError, user_errors
 
-from .earlier_steps import describe_space, read_arch
-from .machine import fit_to_device, fit_to_processes
+from .outputs import describe_space, read_arch
 
 logger = logging.getLogger(__name__)
 
@@ -167,3 +167,63 @@ def register_datasets(cfg):
 def set_number_of_classes(cfg, count):
     """Set the number of classes of every head."""
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count
+
+
+def fit_to_processes(cfg):
+    """
+    Batch, learning rate and iterations for the processes that there are, by Detectron2's rule: what the config says
+    holds for ``SOLVER.REFERENCE_WORLD_SIZE`` GPUs. A process that takes n micro-batches counts as n GPUs.
+
+    Returns:
+        the config, or a scaled copy.
+
+    Raises:
+        UserError: if the batch cannot be divided.
+    """
+    solver, world = cfg.SOLVER, comm.get_world_size()
+    if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH {solver.IMS_PER_BATCH} cannot be divided by SOLVER.REFERENCE_WORLD_SIZE "
+            f"{solver.REFERENCE_WORLD_SIZE}; 0 there takes the batch as it is"
+        )
+    cfg = DefaultTrainer.auto_scale_workers(cfg, world * solver.ACCUMULATE)
+    if cfg.SOLVER.IMS_PER_BATCH % (world * solver.ACCUMULATE):
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} cannot be divided by {world} process(es) times "
+            f"SOLVER.ACCUMULATE {solver.ACCUMULATE}"
+        )
+    return cfg
+
+
+def norm_nodes(cfg):
+    """The parts of a config whose NORM can be SyncBN; RetinaNet, which treats it in a way of its own, is not one."""
+    nodes = {name: node for name, node in cfg.MODEL.items() if isinstance(node, dict) and "NORM" in node}
+    return [node for name, node in nodes.items() if name != "RETINANET"]
+
+
+def fit_to_device(cfg):
+    """
+    Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place.
+
+    Raises:
+        UserError: if there is no such norm, or no such GPU.
+    """
+    kind, _, number = cfg.MODEL.DEVICE.partition(":")
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: this machine has {torch.cuda.device_count()} GPUs")
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        logger.info("No GPU: running on the CPU.")
+        cfg.MODEL.DEVICE = "cpu"
+    cpu = cfg.MODEL.DEVICE == "cpu"
+    if cfg.SOLVER.AMP.ENABLED:
+        logger.info(f"Mixed precision: {'bf16' if cpu else 'fp16 with loss scaling'}.")
+    norm = "BN" if comm.get_world_size() == 1 else "naiveSyncBN" if cpu else "SyncBN"
+    if norm == "naiveSyncBN" and cfg.MODEL.RETINANET.NORM == "SyncBN":
+        raise UserError(
+            "MODEL.RETINANET.NORM SyncBN, one for each level, does not exist for several CPU processes: use GN, or none"
+        )
+    synced = [node for node in (*norm_nodes(cfg), cfg.MODEL.RETINANET) if node.NORM == "SyncBN"]
+    for node in synced:
+        node.NORM = norm
+    if synced and norm != "SyncBN":
+        logger.info(f"{comm.get_world_size()} process(es) on {cfg.MODEL.DEVICE}: {norm} in place of SyncBN.")

@@ -8,7 +8,7 @@ import itertools
 from matplotlib.patches import Patch, Rectangle
 
 from detnas.errors import UserError
-from detnas.launch.earlier_steps import read_single_arch
+from detnas.launch.outputs import read_single_arch
 from detnas.space import OP_COLOURS, SPACES, SearchSpace, get_space
 from detnas.zoo import PUBLISHED
 

@@ -16,7 +16,7 @@ from detnas.data.mapper import is_classifier
 from detnas.errors import UserError
 from detnas.evaluation.readiness import readiness_warning
 from detnas.files import absolute
-from detnas.launch.earlier_steps import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights, weights_id
+from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights, weights_id
 from detnas.modeling.weights import load_weights
 from detnas.space import write_space
 from detnas.zoo import SUPERNET

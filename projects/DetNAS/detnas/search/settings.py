@@ -12,7 +12,7 @@ from detnas.data.standard import TEST_SETS
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import reported_metrics
 from detnas.export.latency_predictor import build_latency_predictor
-from detnas.launch.earlier_steps import read_arch
+from detnas.launch.outputs import read_arch
 
 from .evolution import Searcher
 from .pareto import pareto_order

@@ -10,7 +10,7 @@ from detnas.config.constraint import format_cost
 from detnas.config.load import without_unused
 from detnas.errors import UserError
 from detnas.files import write_atomically
-from detnas.launch.earlier_steps import BEST_WEIGHTS
+from detnas.launch.outputs import BEST_WEIGHTS
 from detnas.launch.setup import register_datasets
 
 #: folder of the winners of a front, in that of the search

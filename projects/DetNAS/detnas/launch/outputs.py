@@ -1,4 +1,4 @@
-"""Reads what earlier steps wrote: trained weights, the arch that a search found, the metrics of a training."""
+"""What a run leaves in its folder: trained weights, the arch that a search found, the metrics of a training."""
 
 import hashlib
 import json
