@@ -23,9 +23,8 @@ test: $(STAMP)
 bench: $(STAMP)
 ifdef DETNAS_DATA
 	$(BIN)/python benchmarks/candidate.py --paths 1 --write
-	$(BIN)/python benchmarks/start.py --write
 else
-	@echo "DETNAS_DATA is not set: no benchmark on real images (candidate.py, start.py)."
+	@echo "DETNAS_DATA is not set: no benchmark on real images (candidate.py)."
 endif
 	$(BIN)/python benchmarks/step.py --rounds 5 --write
 	$(BIN)/python benchmarks/metric.py --write

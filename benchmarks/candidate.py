@@ -3,58 +3,156 @@
 What a candidate of the search costs on real images (blood cells, $DETNAS_DATA), FPN and RetinaNet, side by side in one
 run with the same weights, paths and images:
 
-    python benchmarks/candidate.py [--paths 2] [--images 50] [--opts KEY VALUE ...] [--write]
+    python benchmarks/candidate.py [--paths 2] [--images 50] [--write]
 
 - the reference protocol, put down from its description: a process builds the detector, loads the supernet, runs the
   recalibration images in training mode with losses and writes a checkpoint; a second process loads it and evaluates,
   image by image, with pycocotools;
-- our evaluator, in a process that stays;
-- the bare forward passes of ours, and Detectron2's plain inference (one image at a time, fp32, nothing folded).
+- our evaluator, in a process that stays.
 
 The supernets are those of configs/demo/bccd_2_scratch*.yaml, if they were trained here, else random weights: scores are
 then meaningless, times hardly differ.
 """
 
+import contextlib
+import io
 import json
 import os
 import random
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-import detnas.compat  # isort: skip  # first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
+from detectron2.data import MapDataset, build_detection_test_loader
+from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling import build_model
-from tables import need_real_images, parser, publish, table
+from detectron2.utils.events import EventStorage
+from tables import now, parser, publish, table
+from torch.utils.data import DataLoader
 
+from detnas.batch_norm.recalibration import build_recalibration_batches
+from detnas.command_line import argument_parser
+from detnas.config.keys import config_space
 from detnas.config.load import load_config
+from detnas.data.mapper import build_mapper, build_recalibration_mapper
+from detnas.launch.setup import setup
+from detnas.modeling.choices import activate
+from detnas.modeling.weights import load_weights
+from detnas.search.evaluator import CandidateEvaluator, flatten
 
-PARTS = Path(__file__).with_name("candidate_parts.py")
-CONFIGS = {
-    "FPN": "configs/demo/bccd_2_scratch.yaml",
-    "RetinaNet": "configs/demo/bccd_2_scratch_retinanet.yaml",
-}
+CONFIGS = {"FPN": "configs/demo/bccd_2_scratch.yaml", "RetinaNet": "configs/demo/bccd_2_scratch_retinanet.yaml"}
 BCCD = "$DETNAS_DATA/bccd_voc"
 COCO = f"coco:{BCCD}/coco/annotations/instances_{{}}.json:{BCCD}/VOCdevkit/VOC2007/JPEGImages"
 #: Both read the images in COCO form; three classes.
-DATA = ["DATASETS.TRAIN", str((COCO.format("train"),)), "DATASETS.TEST", str((COCO.format("val"),))]
-CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.RETINANET.NUM_CLASSES", "3"]
+DATA = ["DATASETS.TRAIN", str((COCO.format("train"),)), "DATASETS.TEST", str((COCO.format("val"),)),
+        "MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.RETINANET.NUM_CLASSES", "3"]
 
 
-def run(part, config, settings):
-    """(what the process says, seconds from its start to its end)"""
+class Phases(dict):
+    """``with phases("name"):`` adds the seconds of the block."""
+
+    @contextlib.contextmanager
+    def __call__(self, name):
+        start = now()
+        yield
+        self[name] = self.get(name, 0.0) + now() - start
+
+
+def build(cfg, settings, file, phases):
+    with phases("build, load, loaders, checkpoint"):
+        model = build_model(cfg)
+        activate(model, config_space(cfg), settings["paths"][0])
+        load_weights(model, file)
+    return model
+
+
+def recalibrate(cfg, settings, phases):
+    """First process of the reference: statistics from passes in training mode with all losses; writes a checkpoint."""
+    model = build(cfg, settings, settings["weights"], phases)
+    with phases("build, load, loaders, checkpoint"):
+        dicts = [x for batch in build_recalibration_batches(cfg).batches for x in batch]
+        dicts = (dicts * (settings["images"] // len(dicts) + 1))[: settings["images"]]
+        data, batch = MapDataset(dicts, build_recalibration_mapper(cfg)), cfg.SEARCH.RECALIBRATION_BATCH
+        loader = DataLoader(data, batch, collate_fn=list, num_workers=1)
+    with phases("recalibration"):
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                # As an average over all batches: the moving one forgets, and with few batches keeps the old state.
+                module.momentum = None
+                module.reset_running_stats()
+        torch.manual_seed(0)
+        with torch.no_grad(), EventStorage():
+            for images in loader:
+                sum(model(images).values())
+    with phases("build, load, loaders, checkpoint"):
+        torch.save({"model": model.state_dict()}, settings["checkpoint"])
+
+
+def evaluate(cfg, settings, phases):
+    """Second process of the reference: Detectron2's plain inference, image by image, and pycocotools."""
+    model, name = build(cfg, settings, settings["checkpoint"], phases), cfg.DATASETS.TEST[0]
+    with phases("build, load, loaders, checkpoint"):
+        loader = build_detection_test_loader(cfg, name, mapper=build_mapper(cfg, is_train=False), num_workers=1)
+        metric = COCOEvaluator(name, ("bbox",), distributed=False, use_fast_impl=False)
+        metric.reset()
+    with phases("evaluation"), torch.no_grad():
+        model.eval()
+        for images in loader:
+            metric.process(images, model(images))
+    with phases("metric"):
+        return flatten(metric.evaluate())["bbox/AP"]
+
+
+def ours(cfg, settings, phases):
+    """Our evaluator over all paths."""
+    with phases("build and load"):
+        evaluator = CandidateEvaluator(cfg, settings["weights"])
+    evaluator(settings["paths"][0])  # decodes the images, warms up
+    scores = []
+    for path in settings["paths"]:
+        evaluator.activate(path)
+        with phases("recalibration"):
+            evaluator.recalibrate()
+        with phases("evaluation"):
+            evaluator.predict()
+        with phases("metric"):
+            scores.append(evaluator.score()["bbox/AP"])
+    for name in phases.keys() - {"build and load"}:
+        phases[name] /= len(scores)
+    return scores, *(sum(map(len, batches)) for batches in (evaluator.recalibration, evaluator.held_out))
+
+
+def process(name, config, settings):
+    """A process of the benchmark; its last line is JSON."""
+    settings, phases = json.loads(settings), Phases()
+    with contextlib.redirect_stdout(io.StringIO()):
+        opts = ["OUTPUT_DIR", settings["output"], "MODEL.WEIGHTS", "", *settings["opts"]]
+        cfg = setup(argument_parser("").parse_args(["--config-file", config, *map(str, opts)]))
+        torch.manual_seed(0)
+        found = {"recalibrate": recalibrate, "evaluate": evaluate, "ours": ours}[name](cfg, settings, phases)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(json.dumps({"phases": phases, "memory": memory, "found": found}))
+
+
+def run(name, config, settings):
+    """What the process says, and its seconds beside those of the phases as phase "start, imports, set-up"."""
     start = time.perf_counter()
-    command = [sys.executable, str(PARTS), part, config, json.dumps(settings)]
+    command = [sys.executable, __file__, "--process", name, config, json.dumps(settings)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    took = time.perf_counter() - start
-    return json.loads(done.stdout.splitlines()[-1]), took
+    said, took = json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - start
+    said["phases"]["start, imports, set-up"] = took - sum(said["phases"].values())
+    return said
 
 
-def supernet(config, opts, folder):
+def supernet(config, folder):
     """(file, whether it was trained)"""
-    cfg = load_config(config, [*DATA, *CLASSES, *opts])
+    cfg = load_config(config, DATA)
     trained = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     if os.path.isfile(trained):
         return trained, True
@@ -65,22 +163,43 @@ def supernet(config, opts, folder):
     return os.path.join(folder, "random.pth"), False
 
 
-def reference(config, settings, folder):
-    """Per candidate: (AP, seconds, phases), and the larger one of the two processes' peak memory."""
-    rows, memory = [], 0.0
-    settings = {**settings, "checkpoint": os.path.join(folder, "recalibrated.pth")}
-    for path in settings["paths"]:
-        phases, took = {}, 0.0
-        for part in ("recalibrate", "evaluate"):
-            said, seconds = run(part, config, {**settings, "paths": [path]})
-            took += seconds
-            memory = max(memory, said["memory_gb"])
-            for name, value in said["phases"].items():
-                phases[name] = phases.get(name, 0.0) + value
-        del phases["imports"], phases["set-up"]
-        phases["start, imports, set-up"] = took - sum(phases.values())
-        rows.append((said["found"][0], took, phases))
-    return rows, memory
+def compare(name, config, args, folder):
+    """The table of phases, and the sentences below it."""
+    weights, trained = supernet(config, folder)
+    space = config_space(load_config(config))
+    settings = {
+        "paths": [space.random(random.Random(i)) for i in range(args.paths)],
+        "weights": weights,
+        "output": folder,
+        "checkpoint": os.path.join(folder, "recalibrated.pth"),
+        "opts": [*DATA, "SEARCH.RECALIBRATION_IMAGES", min(args.images, 205)],
+        "images": args.images,
+    }
+    said = run("ours", config, settings)
+    mine, (scores, recalibration_images, held_out) = said["phases"], said["found"]
+    pairs = [[run(half, config, {**settings, "paths": [path]}) for half in ("recalibrate", "evaluate")]
+             for path in settings["paths"]]
+    theirs = {key: statistics.mean(sum(half["phases"].get(key, 0) for half in pair) for pair in pairs)
+              for key in {**pairs[0][0]["phases"], **pairs[0][1]["phases"]}}
+    before = "start, imports, set-up", "build, load, loaders, checkpoint"
+    steps = "recalibration", "evaluation", "metric"
+    total, total_theirs = sum(mine[step] for step in steps), sum(theirs.values())
+    rows = [[step, f"{theirs[step]:.2f}", "0"] for step in before]
+    rows += [[step, f"{theirs[step]:.2f}", f"{mine[step]:.2f}"] for step in steps]
+    most = max(half["memory"] for pair in pairs for half in pair)
+    rows += [
+        ["**a candidate**", f"**{total_theirs:.2f}**", f"**{total:.2f}**"],
+        ["peak memory, GB", f"{most:.2f}", f"{said['memory']:.2f}"],
+        ["AP of the paths", shown(evaluated["found"] for _, evaluated in pairs), shown(scores)],
+    ]
+    text = (
+        f"### {name}, {recalibration_images} + {held_out} images{'' if trained else ', random weights'}\n\n"
+        + table(rows, ["seconds a candidate", f"reference, {args.images} images", "ours"])
+        + f"\n\nOurs / reference: **{total / total_theirs:.3f}**. The process that stays needs "
+        f"{mine['build and load']:.1f} s to build and load, once."
+    )
+    print(text, flush=True)
+    return text
 
 
 def shown(scores):
@@ -88,71 +207,21 @@ def shown(scores):
     return ", ".join("none" if ap is None else f"{ap:.2f}" for ap in scores)
 
 
-def mean(values):
-    values = list(values)
-    return sum(values) / len(values)
-
-
-def compare(name, config, args, folder):
-    """Rows of the table of phases, and the sentences below it."""
-    weights, trained = supernet(config, args.opts, folder)
-    space = detnas.get_space("300M")
-    settings = {
-        "paths": [space.random_path(random.Random(i)) for i in range(args.paths)],
-        "weights": weights,
-        "output": folder,
-        "opts": [*DATA, "SEARCH.RECALIBRATION_IMAGES", min(args.images, 205), *args.opts],
-        "images": args.images,
-        "workers": 1,
-    }
-    said, _ = run("ours", config, settings)
-    scores, ours, counts = said["found"]
-    theirs, memory = reference(config, settings, folder)
-    in_all = sum(ours[key] for key in ("recalibration", "evaluation", "metric"))
-    in_all_theirs = mean(took for _, took, _ in theirs)
-    passes = ours["passes: recalibration"] + ours["passes: evaluation"]
-    plain = ours["plain inference"] / counts["held-out images"]
-    all_plain = plain * (counts["held-out images"] + counts["recalibration images"])
-    phase = {key: mean(p[key] for _, _, p in theirs) for key in theirs[0][2]}
-    other = sum(phase[key] for key in ("build", "load", "loaders", "write"))
-    rows = [
-        ["start, imports, set-up", f"{phase['start, imports, set-up']:.2f}", "0"],
-        ["build, load, loaders, checkpoint", f"{other:.2f}", "0"],
-        ["recalibration", f"{phase['recalibration']:.2f}", f"{ours['recalibration']:.2f}"],
-        ["evaluation", f"{phase['evaluation']:.2f}", f"{ours['evaluation']:.2f}"],
-        ["metric", f"{phase['metric']:.2f}", f"{ours['metric']:.2f}"],
-        ["**a candidate**", f"**{in_all_theirs:.2f}**", f"**{in_all:.2f}**"],
-        ["peak memory, GB", f"{memory:.2f}", f"{said['memory_gb']:.2f}"],
-        ["AP of the paths", shown(ap for ap, _, _ in theirs), shown(scores)],
-    ]
-    text = (
-        f"### {name}, {counts['recalibration images']} + {counts['held-out images']} images"
-        f"{'' if trained else ', random weights'}\n\n"
-        + table(rows, ["seconds a candidate", f"reference, {args.images} images", "ours"])
-        + f"\n\nOurs / reference: **{in_all / in_all_theirs:.3f}**. "
-        f"Ours / bare passes ({passes:.2f} s): **{in_all / passes:.2f}**. Bare passes / plain inference: "
-        f"**{passes / all_plain:.2f}** over all images ({1000 * plain:.1f} ms each), "
-        f"{ours['passes: evaluation'] / ours['plain inference']:.2f} over the held-out ones. The process that stays "
-        f"needs {ours['build and load'] * args.paths:.1f} s to build and load, once."
-    )
-    print(text, flush=True)
-    return text
-
-
 def main(args):
-    need_real_images()
+    if not os.environ.get("DETNAS_DATA"):
+        sys.exit("error: set DETNAS_DATA to the folder that holds bccd_voc/")
     with tempfile.TemporaryDirectory() as folder:
-        parts = [compare(name, CONFIGS[name], args, folder) for name in args.detectors]
+        texts = [compare(name, CONFIGS[name], args, folder) for name in args.detectors]
     flags = f"--paths {args.paths} --images {args.images} --detectors {' '.join(args.detectors)}"
-    opts = f" --opts {' '.join(args.opts)}" if args.opts else ""
-    publish(args.section, f"    python benchmarks/candidate.py {flags}{opts}\n\n" + "\n\n".join(parts), args.write)
+    publish("candidate", f"    python benchmarks/candidate.py {flags}\n\n" + "\n\n".join(texts), args.write)
 
 
 if __name__ == "__main__":
-    arguments = parser(__doc__)
-    arguments.add_argument("--paths", type=int, default=2, help="candidates")
-    arguments.add_argument("--images", type=int, default=50, help="for recalibration; ours: at most 205")
-    arguments.add_argument("--detectors", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
-    arguments.add_argument("--opts", nargs="*", default=[], help="settings of both")
-    arguments.add_argument("--section", default="candidate", help="of docs/benchmarks.md")
-    main(arguments.parse_args())
+    if sys.argv[1:2] == ["--process"]:
+        process(*sys.argv[2:])
+    else:
+        arguments = parser(__doc__)
+        arguments.add_argument("--paths", type=int, default=2, help="candidates")
+        arguments.add_argument("--images", type=int, default=50, help="for recalibration; ours: at most 205")
+        arguments.add_argument("--detectors", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
+        main(arguments.parse_args())

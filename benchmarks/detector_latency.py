@@ -34,14 +34,8 @@ def measure(name, size):
     middle = statistics.mean(measured.values())
     spread = [abs(middle - time) / time for time in measured.values()]
     tau = kendall_tau(list(map(predictor.predict, measured)), list(measured.values()))
-    return [
-        name,
-        f"{min(measured.values()):.1f} to {max(measured.values()):.1f}",
-        f"{predictor.mean_error:.1%}",
-        f"{statistics.mean(spread):.1%}",
-        f"{tau:.2f}",
-        f"{took:.0f}",
-    ]
+    times = f"{min(measured.values()):.1f} to {max(measured.values()):.1f}"
+    return [name, times, f"{predictor.mean_error:.1%}", f"{statistics.mean(spread):.1%}", f"{tau:.2f}", f"{took:.0f}"]
 
 
 def main(args):

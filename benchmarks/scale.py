@@ -17,17 +17,17 @@ import statistics
 import tempfile
 import time
 
-import detnas.compat  # isort: skip  # first: it mends Detectron2 0.6
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from tables import parser, publish, table
 
 from detnas.config.load import load_config
-from detnas.cost.limits import Limits
+from detnas.cost.costs import all_costs
 from detnas.search.candidate import Candidate
 from detnas.search.executor import run_all
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import RayExecutor
-from detnas.search.settings import build_searcher
+from detnas.search.settings import build_searcher, supernet_limits
 
 SECONDS, SPREAD, FAILURES = 60.0, 3.0, 0.01
 
@@ -90,13 +90,13 @@ def search(cfg, limits, executor, candidates, asynchronous, population):
     cfg = cfg.clone()
     cfg.SEARCH.POPULATION = population
     cfg.SEARCH.NUM_MUTATE = cfg.SEARCH.NUM_CROSS = population // 2
-    searcher = build_searcher(cfg, limits)
+    searcher, costs = build_searcher(cfg, limits), functools.partial(all_costs, limits.costs)
     with tempfile.TemporaryDirectory() as folder:
         log = SearchLog(folder, limits.space, {"space": limits.space.name})
         if asynchronous:
-            run_asynchronous(searcher, executor, log, candidates, limits.costs)
+            run_asynchronous(searcher, executor, log, candidates, costs)
         else:
-            run_search(searcher, executor, log, max(1, candidates // population), limits.costs)
+            run_search(searcher, executor, log, max(1, candidates // population), costs)
         log.close()
         return len(log)
 
@@ -111,20 +111,11 @@ def simulate(cfg, limits, most):
             executor = Simulated(workers)
             done = search(cfg, limits, executor, candidates, asynchronous, population)
             milliseconds = [1000 * seconds for seconds in executor.overheads]
-            part = max(1, len(milliseconds) // 10)
-            steady, whole = executor.idle()
-            rows.append(
-                [
-                    workers,
-                    "asynchronous" if asynchronous else f"generations of {population}",
-                    done,
-                    f"{statistics.mean(milliseconds):.2f}",
-                    f"{statistics.mean(milliseconds[:part]):.2f}",
-                    f"{statistics.mean(milliseconds[-part:]):.2f}",
-                    f"{steady:.1%}",
-                    f"{whole:.1%}",
-                ]
-            )
+            tenth = max(1, len(milliseconds) // 10)
+            mode = "asynchronous" if asynchronous else f"generations of {population}"
+            means = (statistics.mean(some) for some in (milliseconds, milliseconds[:tenth], milliseconds[-tenth:]))
+            shares = (f"{share:.1%}" for share in executor.idle())
+            rows.append([workers, mode, done, *(f"{mean:.2f}" for mean in means), *shares])
             print(rows[-1], flush=True)
     return table(rows, ["workers", "mode", "candidates", "ms each", "first tenth", "last tenth", "idle", "with end"])
 
@@ -143,7 +134,7 @@ def with_ray(cfg, limits, candidates=60, seconds=0.2):
     start = time.perf_counter()
     executor = RayExecutor(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
     try:
-        list(run_all(executor, {limits.space.random_path(random.Random(-i)): () for i in (1, 2)}))
+        list(run_all(executor, {limits.space.random(random.Random(-i)): () for i in (1, 2)}))
         started = time.perf_counter() - start
         start = time.perf_counter()
         done = search(cfg, limits, executor, candidates, True, 50)
@@ -160,7 +151,7 @@ def with_ray(cfg, limits, candidates=60, seconds=0.2):
 def main(args):
     logging.getLogger("detnas").setLevel(logging.ERROR)
     cfg = load_config("configs/COCO/supernet_fpn_300M.yaml", ["MODEL.DEVICE", "cpu"])
-    limits = Limits(cfg, detnas.get_space("300M"))
+    limits = supernet_limits(cfg)
     simulated = simulate(cfg, limits, args.candidates)
     text = (
         f"    python benchmarks/scale.py --candidates {args.candidates}\n\n"

@@ -1,35 +1,50 @@
 #!/usr/bin/env python
 """
-A training step of a path (forward, backward, update) with our blocks and with plain ones, in turns, and the memory of a
-supernet against that of the single network:
+A training step of a path of a supernet. Random pixels; what is compared runs in turns:
 
-    python benchmarks/step.py [--rounds 9] [--write]
+    python benchmarks/step.py [--rounds 9] [--write]    our blocks, and plain ones with the same weights
+    python benchmarks/step.py --full [--rounds 9]       the paper's size, for a GPU: precisions and layouts
 
-The plain block is the paper's text put down literally: shuffle the channels, halve them, run the main branch, a ReLU
-that makes a new tensor, concatenate. Both have the same weights and loss; everything else is the training's own.
+A plain block is the paper's text put down literally: shuffle the channels, halve them, run the main branch, a ReLU that
+makes a new tensor, concatenate.
 """
 
-import contextlib
+import itertools
 import random
+import statistics
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
-from tables import in_turns, parser, publish, table
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from tables import in_turns, now, parser, publish, table
 from torch import nn
 
+from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.modeling.backbone import find_supernet
-from detnas.modeling.blocks import ShuffleUnit
+from detnas.launch.setup import fit_to_device
+from detnas.modeling.choices import activate, choice_modules
 from detnas.training.solver import build_optimizer
+from detnas.training.step import StepTrainer
 
-#: images at once, their side
+DETECTOR, CLASSIFIER = "configs/COCO/supernet_fpn_300M.yaml", "configs/ImageNet/supernet_300M.yaml"
+#: images, their side
 SIZES = ((8, 224), (4, 320), (16, 128))
 PATHS = 3
+#: config, images, height, width
+FULL_SIZES = ((DETECTOR, 16, 800, 1333), (CLASSIFIER, 256, 224, 224), (CLASSIFIER, 1024, 224, 224))
+#: whether in mixed precision, layout
+KINDS = {
+    "fp32, NCHW": (False, torch.contiguous_format),
+    "mixed, NCHW": (True, torch.contiguous_format),
+    "mixed, channels_last": (True, torch.channels_last),
+}
+BOXES = 7
 
 
 class PlainUnit(nn.Module):
-    """A :class:`ShuffleUnit` without any care for speed; shares the weights of one."""
+    """A :class:`detnas.modeling.blocks.ShuffleUnit` without any care for speed; shares the weights of one."""
 
     def __init__(self, unit):
         super().__init__()
@@ -48,28 +63,40 @@ def plain(branch):
     return branch and nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in branch))
 
 
-def build(layout, use_plain_blocks):
-    cfg = load_config("configs/ImageNet/supernet_300M.yaml", ["MODEL.DEVICE", "cpu", "MODEL.DETNAS.NORM", "BN"])
+def build(config=CLASSIFIER, layout=torch.contiguous_format, plain_blocks=False, device="cpu"):
+    """(model, optimizer, space)"""
+    norm = ["MODEL.DETNAS.NORM", "BN"] if device == "cpu" else []
+    cfg = load_config(config, ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", *norm])
+    fit_to_device(cfg)
     torch.manual_seed(0)
     model = build_model(cfg).train()
-    if use_plain_blocks:
-        for block in find_supernet(model).choice_blocks():
-            for i, unit in enumerate(block):
-                assert isinstance(unit, ShuffleUnit)
-                block[i] = PlainUnit(unit)
+    for block in choice_modules(model).values() if plain_blocks else ():
+        for index, unit in enumerate(block):
+            block[index] = PlainUnit(unit)
     model.to(memory_format=layout)
-    return model, build_optimizer(cfg, model)
+    return model, build_optimizer(cfg, model), config_space(cfg)
 
 
-def batch_of(images, side):
+def batch_of(images, height, width, boxes=0):
+    """Random images as the data loader gives them, with a label or with boxes."""
     generator = torch.Generator().manual_seed(0)
-    draw = torch.randint(0, 256, (images, 3, side, side), generator=generator, dtype=torch.uint8)
-    return [{"image": image, "label": i} for i, image in enumerate(draw)]
+    pixels = torch.randint(0, 256, (images, 3, height, width), generator=generator, dtype=torch.uint8)
+    if not boxes:
+        return [{"image": image, "label": i % 1000} for i, image in enumerate(pixels)]
+    batch = []
+    for image in pixels:
+        corner = torch.rand(boxes, 2, generator=generator) * 0.6
+        side = torch.rand(boxes, 2, generator=generator) * 0.3 + 0.1
+        found = Instances((height, width))
+        found.gt_boxes = Boxes(torch.cat([corner, corner + side], dim=1) * torch.tensor([width, height] * 2))
+        found.gt_classes = torch.randint(0, 80, (boxes,), generator=generator)
+        batch.append({"image": image, "instances": found})
+    return batch
 
 
-def step(model, optimizer, batch, paths):
+def step(model, optimizer, space, batch, paths):
     for path in paths:
-        find_supernet(model).path = path
+        activate(model, space, path)
         optimizer.zero_grad()
         # Dropout is the same for both.
         torch.manual_seed(0)
@@ -80,74 +107,74 @@ def step(model, optimizer, batch, paths):
 
 
 def times(rounds):
+    """The table of our blocks and plain ones."""
     rows = []
     for images, side in SIZES:
-        parts = {
-            "ours": build(torch.channels_last, False),
-            "our blocks in NCHW": build(torch.contiguous_format, False),
-            "plain": build(torch.contiguous_format, True),
+        built = {
+            "ours": build(layout=torch.channels_last),
+            "our blocks in NCHW": build(),
+            "plain": build(plain_blocks=True),
         }
-        space = find_supernet(parts["ours"][0]).space
-        paths = [space.random_path(random.Random(i)) for i in range(PATHS)]
-        batch = batch_of(images, side)
-        losses = [step(*part, batch, paths[:1]) for part in parts.values()]
+        paths = [built["ours"][-1].random(random.Random(i)) for i in range(PATHS)]
+        batch = batch_of(images, side, side)
+        losses = [step(*one, batch, paths[:1]) for one in built.values()]
         assert max(losses) - min(losses) < 1e-3, losses
-        seconds = in_turns({name: lambda part=part: step(*part, batch, paths) for name, part in parts.items()}, rounds)
-        per_step = {name: 1000 * value / PATHS for name, value in seconds.items()}
-        ratios = [f"{per_step[name] / per_step['plain']:.2f}" for name in ("ours", "our blocks in NCHW")]
-        rows.append([f"{images} of {side}x{side}", *(f"{value:.0f}" for value in per_step.values()), *ratios])
+        seconds = in_turns({name: lambda one=one: step(*one, batch, paths) for name, one in built.items()}, rounds)
+        ms = {name: 1000 * value / PATHS for name, value in seconds.items()}
+        ratios = [f"{ms[name] / ms['plain']:.2f}" for name in ("ours", "our blocks in NCHW")]
+        rows.append([f"{images} of {side}x{side}", *(f"{value:.0f}" for value in ms.values()), *ratios])
         print(rows[-1], flush=True)
-    headers = ["images", "ours ms", "ours in NCHW ms", "plain ms", "ours / plain", "in NCHW / plain"]
-    return table(rows, headers)
+    return table(rows, ["images", "ours ms", "ours in NCHW ms", "plain ms", "ours / plain", "in NCHW / plain"])
 
 
-@contextlib.contextmanager
-def kept_for_backward():
-    """The bytes of all tensors that the forward pass keeps, each storage counted once."""
-    storages = {}
-
-    def note(tensor):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        yield storages
-
-
-def memory():
-    """MB of a step of the supernet and of its path alone."""
-    rows = []
-    for name in ("supernet, one path", "single network"):
-        model, _ = build(torch.channels_last, False)
-        supernet = find_supernet(model)
-        supernet.path = supernet.space.random_path(random.Random(0))
-        if name == "single network":
-            for block in supernet.choice_blocks():
-                for i in range(len(block)):
-                    block[i] = block[i] if i == block.choice else nn.Identity()
-        parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
-        with kept_for_backward() as storages:
-            loss = sum(model(batch_of(8, 224)).values())
-        loss.backward()
-        kept = sum(size for pointer, size in storages.items() if pointer not in parameters)
-        weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        gradients = sum(p.grad.numel() * p.grad.element_size() for p in model.parameters() if p.grad is not None)
-        rows.append([name, *(f"{value / 1e6:.1f}" for value in (weights, gradients, kept))])
-    return table(rows, ["8 of 224x224", "weights MB", "gradients MB", "kept for the backward pass MB"])
-
-
-def main(args):
+def blocks(args):
     text = (
         f"    python benchmarks/step.py --rounds {args.rounds}\n\n"
         'Supernet "300M" as a classifier, forward, backward and update of three paths in turns, medians. On a CPU the '
-        f"training uses channels_last.\n\n{times(args.rounds)}\n\n"
-        "The ops that a path leaves out cost memory for their weights (and, once they were trained, momentum), nothing "
-        f"else: they have no gradients, and update, clipping and zeroing pass them over.\n\n{memory()}"
+        f"training uses channels_last.\n\n{times(args.rounds)}"
     )
     publish("step", text, args.write)
 
 
+def measure(config, batch, amp, layout, steps, device):
+    """(median seconds of a step, GB of GPU memory at most, seconds of the steps before those that count)"""
+    model, optimizer, space = build(config, layout, device=device)
+    rng = random.Random(0)
+    # cuDNN prepares what it has not run before, which can take seconds.
+    first = list(space.anchors().values())
+    trainer = StepTrainer(model, lambda start: itertools.repeat(batch), optimizer, amp=amp)
+    gpu, seconds = device != "cpu", []
+    with EventStorage() as trainer.storage:
+        for trainer.iter, path in enumerate([*first, *(space.random(rng) for _ in range(steps))]):
+            if gpu and trainer.iter == len(first):
+                torch.cuda.reset_peak_memory_stats()
+            start = now()
+            activate(model, space, path)
+            trainer.run_step()
+            seconds.append(now() - start)
+    memory = torch.cuda.max_memory_allocated() / 1e9 if gpu else float("nan")
+    return statistics.median(seconds[len(first):]), memory, sum(seconds[:len(first)])
+
+
+def full(args):
+    rows = []
+    for config, *shape in FULL_SIZES:
+        images, height, width = (value // args.fraction for value in shape)
+        batch = batch_of(images, height, width, BOXES if config == DETECTOR else 0)
+        what = f"{'detector' if config == DETECTOR else 'classifier'}, {images} of {height}x{width}"
+        for kind, (amp, layout) in KINDS.items():
+            seconds, memory, first = measure(config, batch, amp, layout, args.rounds, args.device)
+            figures = (1000 * seconds, images / seconds, memory, first)
+            rows.append([what, kind, *(f"{figure:.1f}" for figure in figures)])
+            print(*rows[-1], sep=" | ", flush=True)
+    print(table(rows, ["images", "kind", "ms", "images a second", "GPU memory, GB", "first steps s"]))
+
+
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=9, help="turns")
-    main(arguments.parse_args())
+    arguments.add_argument("--full", action="store_true", help="the paper's size")
+    arguments.add_argument("--rounds", type=int, default=9, help="turns, or steps")
+    arguments.add_argument("--device", default="cuda", help="of --full")
+    arguments.add_argument("--fraction", type=int, default=1, help="of --full's images and sides, to try it")
+    args = arguments.parse_args()
+    (full if args.full else blocks)(args)

@@ -5,7 +5,6 @@ import os
 import platform
 import re
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -53,12 +52,6 @@ def with_write(parser):
     """``--write`` for a command line that has settings already, such as a config's."""
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     return parser
-
-
-def need_real_images():
-    """End with one sentence where the real images are not to be found."""
-    if not os.environ.get("DETNAS_DATA"):
-        sys.exit("error: set DETNAS_DATA to the folder that holds bccd_voc/")
 
 
 def table(rows, headers):

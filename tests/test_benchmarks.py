@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import detnas
-from detnas.cost.limits import Limits
 from detnas.modeling.choices import activate
 from detnas.search.executor import run_all
 
@@ -17,8 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import detector_latency  # noqa: E402
-import full_size  # noqa: E402
-import full_step  # noqa: E402
 import metric  # noqa: E402
 import scale  # noqa: E402
 import step  # noqa: E402
@@ -48,8 +45,7 @@ def test_a_page_without_the_section_is_an_error(page):
 
 def test_the_page_has_a_place_for_every_benchmark():
     text = tables.DOC.read_text()
-    names = "candidate released options parts start step training metric scale".split()
-    for name in [*names, "detector latency", "full size", "full step"]:
+    for name in ("candidate", "options", "modules", "step", "metric", "scale", "detector latency"):
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
 
 
@@ -60,9 +56,9 @@ def test_functions_are_timed_in_turns_after_a_warm_up():
 
 
 def test_plain_blocks_compute_what_ours_do():
-    ours, _ = step.build(torch.contiguous_format, False)
-    plain, _ = step.build(torch.contiguous_format, True)
-    batch = step.batch_of(2, 64)
+    ours, _, space = step.build()
+    plain, _, _ = step.build(plain_blocks=True)
+    batch = step.batch_of(2, 64, 64)
     for number in range(3):
         path = detnas.get_space("300M").random(random.Random(number))
         losses = []
@@ -81,9 +77,8 @@ def test_plain_blocks_compute_what_ours_do():
 
 
 def test_the_metrics_figures_are_compared(capsys):
-    metric.main(argparse.Namespace(images=[20], voc_images=20, rounds=1, write=False))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("|")[2].strip() for line in lines if line.startswith(("| COCO", "| VOC"))] == ["20", "20"]
+    metric.main(argparse.Namespace(images=[20], rounds=1, write=False))
+    assert "\n| 20 " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("workers", [1, 7])
@@ -103,7 +98,7 @@ def test_simulated_workers_are_busy_as_long_as_there_is_work(workers):
 
 
 def test_a_simulated_search_runs_in_both_ways(toy_cfg):
-    limits = Limits(toy_cfg, detnas.get_space("tiny"))
+    limits = scale.supernet_limits(toy_cfg)
     for asynchronous in (False, True):
         assert scale.search(toy_cfg, limits, scale.Simulated(4), 20, asynchronous, 10) == 20
 
@@ -113,27 +108,17 @@ def toy_cfg():
     return scale.load_config("configs/demo/toy_2_train_supernet.yaml", ["MODEL.DEVICE", "cpu"])
 
 
-def test_only_whole_batches_are_evaluated():
-    batches = [[0, 1], [2, 3], [4]]
-    assert full_size.first_images(batches, 4) == full_size.first_images(batches, 4.5) == batches[:2]
-    assert full_size.first_images(batches, 100) == batches
-
-
 def test_random_images_of_a_detector_have_boxes_inside():
-    batch = full_step.batch_of(full_step.DETECTOR, 2, 30, 50, torch.Generator().manual_seed(0))
-    for x in batch:
+    for x in step.batch_of(2, 30, 50, step.BOXES):
         assert x["image"].shape == (3, 30, 50) and x["image"].dtype == torch.uint8
         boxes = x["instances"].gt_boxes
-        assert len(boxes) == full_step.BOXES and boxes.nonempty().all()
+        assert len(boxes) == step.BOXES and boxes.nonempty().all()
         assert boxes.tensor.min() >= 0 and (boxes.tensor[:, 2:] <= torch.tensor([50, 30])).all()
 
 
-def test_a_full_step_trains_one_path_after_the_other(monkeypatch):
+def test_a_full_step_trains_one_path_after_the_other():
     config = str(ROOT / "configs" / "demo" / "toy_1_pretrain_supernet.yaml")
-    monkeypatch.setattr(full_step, "CLASSIFIER", config)
-    batch = full_step.batch_of(config, 4, 32, 32, torch.Generator().manual_seed(0))
-    assert [x["label"] for x in batch] == [0, 1, 2, 3]
-    seconds, _, first = full_step.measure(config, batch, False, torch.channels_last, 2, "cpu")
+    seconds, _, first = step.measure(config, step.batch_of(4, 32, 32), False, torch.channels_last, 2, "cpu")
     assert 0 < seconds < 60 and first > 0
 
 

@@ -29,7 +29,7 @@ class StepTrainer(SimpleTrainer):
     - A batch is split into ``accumulate`` parts, whose gradients add up to one update. A process that takes n parts
       does what n processes do with one part each: the same images, the same random numbers.
     - Over several processes only the gradients that exist are averaged: those of the path, not of the whole supernet.
-      DistributedDataParallel would reduce all of them (benchmarks/distributed.py measures both).
+      DistributedDataParallel would reduce all of them (docs/benchmarks.md).
     - Mixed precision also without a GPU.
 
     Args:
