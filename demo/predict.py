@@ -13,6 +13,7 @@ import json
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
 from detectron2.data.catalog import Metadata
 from detectron2.data.detection_utils import read_image

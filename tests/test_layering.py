@@ -27,7 +27,8 @@ LAYERS = [
 ]
 #: Stand above the package: nothing in it imports them.
 SCRIPTS = {
-    *("spnas", "find_detector", "train_net", "search_net", "tools", "benchmarks", "demo", "experiments", "tests"),
+    *("spnas", "released", "find_detector", "train_net", "search_net"),
+    *("tools", "benchmarks", "demo", "experiments", "tests"),
 }
 #: Pure Python, so that they are read, run and tested without the framework.
 WITHOUT_TORCH = [

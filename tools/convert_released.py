@@ -18,8 +18,8 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
-from detnas.modeling.released import from_released
 from detnas.modeling.weights import check_weights, read_checkpoint
+from released.convert import from_released
 
 CONFIGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
 BASES = {

@@ -13,6 +13,7 @@ import argparse
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
 
 from detnas.data.mapper import is_classifier

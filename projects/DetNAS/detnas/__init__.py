@@ -33,7 +33,6 @@ _MODULES = {
     "add_detnas_config": "modeling",
     "build_published": "modeling.builders",
     "config_space": "config.keys",
-    "from_released": "modeling.released",
     "get_space": "space",
     "load_weights": "modeling.weights",
     "recalibrate_bn": "batch_norm.recalibration",

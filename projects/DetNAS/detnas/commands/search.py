@@ -10,7 +10,7 @@ import detectron2
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from detnas.config.load import load_config
+from detnas.config.load import builders, load_config
 from detnas.cost.costs import all_costs
 from detnas.errors import UserError, user_errors
 from detnas.launch.setup import check_processes, setup
@@ -121,4 +121,5 @@ def build_executor(cfg, method, workers=1):
     workers = workers if workers > 1 else search.WORKERS
     logger.info(f"Starting {workers} Ray workers.")
     gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0
-    return RayExecutor(method.evaluator(), workers=workers, gpus=gpus, address=search.RAY_ADDRESS, **settings)
+    settings.update(workers=workers, gpus=gpus, address=search.RAY_ADDRESS, modules=builders(cfg))
+    return RayExecutor(method.evaluator(), **settings)

@@ -99,9 +99,14 @@ def load_config(config_file, opts=()):
             raise UserError(f"{key} {value}: a value such as {now!r} is expected") from None
     for extension in _extensions:
         extension.fit(cfg)
-        if extension.uses(cfg):
-            importlib.import_module(extension.builders)
+    for module in builders(cfg):
+        importlib.import_module(module)
     return cfg
+
+
+def builders(cfg):
+    """Names of the modules of other packages whose import registers what a config needs."""
+    return [extension.builders for extension in _extensions if extension.uses(cfg)]
 
 
 def apply_settings(cfg, settings):

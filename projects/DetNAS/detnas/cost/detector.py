@@ -1,7 +1,7 @@
 """Multiply-adds and parameters of a whole detector, part by part, beside those of its backbone."""
 
 import torch
-from detectron2.modeling import build_backbone, build_model
+from detectron2.modeling import RetinaNet, build_backbone, build_model
 from tabulate import tabulate
 
 from detnas.errors import UserError
@@ -79,7 +79,7 @@ def _run_heads(cfg, model, features):
     if arch == "ImageClassifier":
         model.linear(features["last"].mean(dim=(2, 3)))
         yield "linear layer", [model.linear]
-    elif arch in ("RetinaNet", "ReleasedRetinaNet"):
+    elif isinstance(model, RetinaNet):
         model.head([features[name] for name in model.head_in_features])
         yield "head", [model.head]
     elif arch in ("GeneralizedRCNN", "PanopticFPN"):

@@ -10,6 +10,7 @@ import warnings
 
 import torch
 from detectron2.export import TracingAdapter
+from detectron2.modeling import META_ARCH_REGISTRY, RetinaNet
 from detectron2.structures import ImageList
 from detectron2.utils.file_io import PathManager
 
@@ -68,7 +69,7 @@ def whole_part(cfg):
     arch = cfg.MODEL.META_ARCHITECTURE
     if arch == "ImageClassifier":
         return CLASSIFIER, None
-    if arch not in ("GeneralizedRCNN", "RetinaNet", "ReleasedRetinaNet"):
+    if arch != "GeneralizedRCNN" and not issubclass(META_ARCH_REGISTRY.get(arch), RetinaNet):
         return None, f"a {arch} gives more than boxes"
     for key in ("MASK_ON", "KEYPOINT_ON"):
         if arch == "GeneralizedRCNN" and cfg.MODEL[key]:

@@ -3,4 +3,4 @@
 from detnas import compat  # noqa: F401  before anything of Detectron2
 from detnas.config.keys import add_detnas_config  # noqa: F401  who adds the keys gets the networks
 
-from . import builders, classifier, released_boxes  # noqa: F401
+from . import builders, classifier  # noqa: F401

@@ -11,7 +11,6 @@ from detectron2.utils.file_io import PathManager
 from detnas.errors import UserError
 
 from .backbone import SHUFFLE_KEY
-from .released_boxes import RELEASED_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +81,6 @@ def load_weights(model, path, new_heads=False):
             weights are for another channel split.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
-    if any(key.endswith(RELEASED_KEY) for key in loaded) and not any(key.endswith(RELEASED_KEY) for key in own):
-        message = (
-            f"weights {path} are of a detector of the released code, whose boxes this model would misplace: add the "
-            "settings that tools/convert_released.py printed, with MODEL.ANCHOR_GENERATOR.NAME ReleasedAnchorGenerator"
-        )
-        if not new_heads:
-            raise UserError(message)
-        logger.warning(message)
     if new_heads:
         _complete(loaded, model)
     missing, unexpected, shapes = _compare(loaded, own)
@@ -138,7 +129,7 @@ def _compare(loaded, own):
     """Names that are missing in the loaded weights, unknown to the model, and of another shape."""
     # Old files do not say their split. Frozen batch norm counts no batches. Detectron2 writes the pixel statistics into
     # some checkpoints; the config's count.
-    optional = (f".{SHUFFLE_KEY}", f".{RELEASED_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
+    optional = (f".{SHUFFLE_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
     missing = [key for key in own if key not in loaded and not key.endswith(optional)]
     unexpected = [key for key in loaded if key not in own and not key.endswith(optional)]
     shapes = [key for key in own if key in loaded and own[key].shape != loaded[key].shape]

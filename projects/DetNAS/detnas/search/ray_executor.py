@@ -1,6 +1,7 @@
 """Evaluation on several workers, of this machine or of a Ray cluster; no broker and no fixed ports."""
 
 import collections
+import importlib
 import logging
 import os
 import socket
@@ -30,17 +31,18 @@ class RayExecutor:
         gpus: GPUs of each worker.
         address: of a Ray cluster; "" starts one on this machine for this search alone.
         tries, timeout: as for :class:`detnas.search.executor.LocalExecutor`.
+        modules: names of those that a worker imports first.
 
     Raises:
         UserError: if Ray is not installed, the cluster cannot be reached, or has no room for one worker.
     """
 
-    def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0):
+    def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0, modules=()):
         self.ray = _start(address, workers, workers * gpus)
         self.metric, self.workers, self.tries, self.timeout = metric, workers, tries, timeout
         self.actor = self.ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus)
         self.evaluator = build  # called by those who need one in this process
-        self.build = self.ray.put(build)
+        self.build, self.modules = self.ray.put(build), modules
         self.waiting = collections.deque()
         self.failures = collections.defaultdict(list)  # path -> errors so far
         self.running = {}  # reference of a result -> (worker, what was submitted, when it began)
@@ -78,7 +80,7 @@ class RayExecutor:
 
     def _start_worker(self):
         # Building takes long; a worker gets its first path, whose time counts, when it is done.
-        worker = self.actor.remote(self.build)
+        worker = self.actor.remote(self.build, self.modules)
         self.starting[worker.ready.remote()] = worker
 
     def _began(self, reference):
@@ -146,7 +148,9 @@ class RayExecutor:
 class _Worker:
     """A Ray actor; what it builds stays in its process."""
 
-    def __init__(self, build):
+    def __init__(self, build, modules):
+        for module in modules:
+            importlib.import_module(module)
         self.evaluator = build()
 
     def ready(self):

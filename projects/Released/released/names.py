@@ -3,10 +3,9 @@
 import re
 
 from detnas.errors import UserError
+from detnas.modeling.weights import BODY
 from detnas.space import SPACES
 from detnas.zoo import SUPERNET
-
-from .weights import BODY
 
 #: released layer of a block -> our index inside its ``main`` or ``proj``; its norm comes next
 _LAYERS = {

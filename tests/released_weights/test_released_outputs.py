@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
 from scripts import ROOT, script
-from supernet_runs import find_supernet
 
 import detnas
 from detnas.config.load import load_config
+from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
-from detnas.modeling.released import from_released
+from released.convert import from_released
 
 TINY = (0, 1, 2, 3, 3, 2, 1, 0)
 tool = script("tools", "convert_released")
@@ -45,8 +45,7 @@ def paths(path):
 
 
 def set_path(model, path):
-    supernet = find_supernet(model)
-    if supernet is not None:
+    for supernet in (module for module in model.modules() if isinstance(module, DetNASSupernet)):
         activate(supernet, supernet.space, path)
 
 

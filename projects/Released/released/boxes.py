@@ -5,6 +5,7 @@ last pixel, so that their right and lower edges are one less than ours.
 
 import math
 
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.layers import ROIAlign
 from detectron2.modeling import ANCHOR_GENERATOR_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY, RetinaNet
@@ -14,8 +15,11 @@ from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_p
 from detectron2.modeling.roi_heads import StandardROIHeads
 from torch import nn
 
-#: name of the buffer that tells a model with these anchors, and weights that want them
-RELEASED_KEY = "of_released_code"
+from .config import add_released_config  # noqa: F401  who adds the keys gets the detectors
+
+#: Name of a buffer of such a model and its weights. A model without it, which would misplace boxes, refuses the weights
+#: and names this buffer.
+RELEASED_KEY = "needs_the_settings_that_convert_released_prints"
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()

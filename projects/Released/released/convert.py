@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import torch
 
 from detnas.errors import UserError
+from detnas.modeling.backbone import SHUFFLE_KEY
+from detnas.modeling.blocks import SHUFFLES
+from detnas.modeling.weights import BODY
 from detnas.zoo import SUPERNET
 
-from .backbone import SHUFFLE_KEY
-from .blocks import SHUFFLES
-from .released_boxes import RELEASED_KEY
-from .released_names import HEAD_RENAMES, RENAMES, block_name, identify_network, read_names, rename
-from .weights import BODY
+from .boxes import RELEASED_KEY
+from .names import HEAD_RENAMES, RENAMES, block_name, identify_network, read_names, rename
 
 #: what the released RetinaNet multiplies the offsets of a box by: x, y, width, height
 _BOX_CODE = (10.0, 10.0, 5.0, 5.0)
