@@ -35,6 +35,7 @@ from detnas.command_line import argument_parser
 from detnas.config.keys import add_detnas_config
 from detnas.config.load import load_config
 from detnas.report.command import parser as report_parser
+from find_detector.__main__ import parser as find_detector_parser
 
 # The modules that a command runs have been imported before.
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules after import:RuntimeWarning")
@@ -152,6 +153,8 @@ def _parser(script):
         return argument_parser()
     if script.startswith("benchmarks/"):
         return None
+    if script == "tools/find_detector.py":
+        return find_detector_parser()
     make = runpy.run_path(str(ROOT / script), run_name="read").get("parser")
     return make() if make else None
 
