@@ -8,14 +8,8 @@ from spnas.serial_search import SerialSearch
 R50 = "111-2111-211111-211"
 
 
-def config(*opts):
-    return load_config("configs/SPNAS/Base-FPN.yaml", ["MODEL.DEVICE", "cpu", *opts])
-
-
 def limits_of(*opts):
-    cfg = config(*opts)
-    _, limits, _ = SerialSearch.read(cfg)
-    return limits
+    return SerialSearch.read(load_config("configs/SPNAS/Base-FPN.yaml", ["MODEL.DEVICE", "cpu", *opts]))[1]
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,7 @@ from .zoo import get_published
 
 
 def build_published(name: str, **kwargs) -> SPNet:
-    """
-    A published network by name, with random weights. Keyword arguments go to :class:`spnas.SPNet`.
-
-    Raises:
-        UserError: if there is no such network.
-    """
+    """A published network by name, with random weights. Keyword arguments go to :class:`spnas.SPNet`."""
     return SPNet(**{**get_published(name).settings, **kwargs})
 
 

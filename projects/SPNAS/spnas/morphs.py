@@ -54,12 +54,12 @@ def expand(code: SerialCode, stage: int, position: int) -> SerialCode:
     assert 0 < position <= len(digits)
     stages[stage] = f"{digits[:position]}1{digits[position:]}"
     before = sum(code.depths[:stage]) + position
-    return SerialCode(tuple(stages), (*code.ids[:before], _new_id(code), *code.ids[before:]))
+    return SerialCode(tuple(stages), (*code.ids[:before], max(code.ids) + 1, *code.ids[before:]))
 
 
 def new_stage(code: SerialCode) -> SerialCode:
     """Append a stage of one block that keeps the width."""
-    return SerialCode((*code.stages, "1"), (*code.ids, _new_id(code)))
+    return SerialCode((*code.stages, "1"), (*code.ids, max(code.ids) + 1))
 
 
 def mutate(code: SerialCode, weights: Mapping[str, float], rng: random.Random) -> Optional[SerialCode]:
@@ -119,7 +119,3 @@ def _new_stages(code):
 
 
 _DRAWS = {"swap": _swaps, "swap_doubling": _doubling_swaps, "expand": _expansions, "new_stage": _new_stages}
-
-
-def _new_id(code):
-    return max(code.ids) + 1
