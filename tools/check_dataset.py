@@ -32,9 +32,6 @@ def look_at(name):
 
     Returns:
         problems, a list of sentences; and its images as arguments of ``image_problem``.
-
-    Raises:
-        UserError: if nothing can be said of it image by image.
     """
     if name in DatasetCatalog or class_folder(name):
         form = "registered"

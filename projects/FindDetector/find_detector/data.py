@@ -58,12 +58,7 @@ class Facts:
 
 
 def look(name: str, option: str = "--train") -> Facts:
-    """
-    Read a data set named as in a config, ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``.
-
-    Raises:
-        UserError: if it is not there or not sound, or holds no boxes; with file and id.
-    """
+    """Read a data set named as in a config, ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``."""
     form, *_ = parse_dataset_name(name)
     if form not in ("coco", "voc"):
         raise UserError(f"{option} {name}: a detector needs boxes: coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
@@ -106,9 +101,6 @@ def hold_out(name: str, count: int, folder: str, rest: str, held_out: str) -> tu
 
     Returns:
         the names of both data sets.
-
-    Raises:
-        UserError: if the images cannot be held out, or the files cannot be written.
     """
     form, *places = parse_dataset_name(name)
     called = {"search": rest, "holdout": held_out}

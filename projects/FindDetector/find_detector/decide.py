@@ -32,9 +32,6 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
         root: of the project.
         measure: a function like :func:`find_detector.measure.measure`.
         clock: function that gives the seconds since the start.
-
-    Raises:
-        UserError: naming what is wrong with data or request.
     """
     started, data, in_both = clock(), os.path.join(folder, "data"), 0
     train, test = look(request.train), look(request.test, "--test") if request.test else None
@@ -120,12 +117,7 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
 
 
 def should_search(request: Request, images: int, gpu: str, plain: list | None) -> tuple:
-    """
-    Whether a search is worth its time, and why.
-
-    Raises:
-        UserError: if a search was forbidden and only a search finds a network within the limits.
-    """
+    """Whether a search is worth its time, and why."""
     page = "docs/results.md, When a search pays"
     least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
     if request.search == "never":

@@ -128,9 +128,6 @@ def measured_limits(writer, config_file: str) -> Limits:
     Args:
         writer: a :class:`find_detector.configs.ConfigWriter`.
         config_file: of any of its networks.
-
-    Raises:
-        UserError: if no network of the space meets them.
     """
     cfg = _machine_config(config_file)
     cfg.SEARCH.CONSTRAINTS, cfg.OUTPUT_DIR = writer.limits, writer.output("search")

@@ -155,12 +155,7 @@ class Plan:
 
     @classmethod
     def read(cls, folder: str, request: Request):
-        """
-        The plan in a folder; None if there is none.
-
-        Raises:
-            UserError: if it was made for another request.
-        """
+        """The plan in a folder; None if there is none."""
         there = read_json(os.path.join(folder, PLAN_FILE), {})
         if not there:
             return None

@@ -63,9 +63,6 @@ class Run:
         folder: of the plan.
         root: of the project, with ``train_net.py`` and ``search_net.py``.
         run: what runs a command line, see :class:`find_detector.steps.Steps`.
-
-    Raises:
-        UserError: if another run uses the folder.
     """
 
     def __init__(self, plan: Plan, folder: str, root: str, run=run_step):

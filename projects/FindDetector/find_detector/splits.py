@@ -55,9 +55,6 @@ def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
     """
     Split a COCO annotation file, COCO's own train2017 or another one, into two :class:`SplitFile`, to be written by
     :func:`write_split`.
-
-    Raises:
-        UserError: if the data is not there or not sound, or ``count`` images cannot be held out.
     """
     if json_file is None:
         json_file = os.path.join(datasets_root(), "coco", "annotations", "instances_train2017.json")
@@ -121,12 +118,7 @@ def _voc_part(folder, split, part, ids):
 
 
 def write_split(files, overwrite=False):
-    """
-    Write the files of a split; returns the set of paths that were there already with the same content.
-
-    Raises:
-        UserError: before anything is written, if a file is there with other content and ``overwrite`` is not set.
-    """
+    """Write the files of a split; returns the set of paths that were there already with the same content."""
     there = {file.path for file in files if PathManager.isfile(file.path)}
     equal = {file.path for file in files if file.path in there and _read(file.path) == file.text.encode()}
     if there - equal and not overwrite:

@@ -84,9 +84,6 @@ class Steps:
         run: a function like :func:`run_step`.
         root: folder of the scripts and configs; where it lies does not make another command line.
         what, otherwise: "study" or "demo", and what to do where the folder holds another one, for messages.
-
-    Raises:
-        UserError: if the folder is in use.
     """
 
     def __init__(self, folder, threads, run=run_step, root="", what="study", otherwise="give another --output"):

@@ -62,12 +62,7 @@ HEAD_RENAMES = {
 
 
 def read_names(released):
-    """
-    Split the names into those of blocks, with their match, and the others, without the body's prefix.
-
-    Raises:
-        UserError: if they are not those of the released code.
-    """
+    """Split the names into those of blocks, with their match, and the others, without the body's prefix."""
     blocks, others = {}, {}
     for key in released:
         short = re.sub(r"^backbone\.(body\.)?(?=first_conv|features|last_conv|fc\.)", "", key)
@@ -84,12 +79,7 @@ def read_names(released):
 
 
 def identify_network(released, blocks):
-    """
-    The space, by depths and widths, and the arch of a file.
-
-    Raises:
-        UserError: if its blocks form no known space, or neither a supernet nor a single network.
-    """
+    """The space, by depths and widths, and the arch of a file."""
     supernet = {match["choice"] is not None for match in blocks.values()}
     if len(supernet) == 2:
         raise UserError("some blocks are of a supernet (features.0.0.*), some of a single network (features.0.conv.*)")

@@ -22,9 +22,6 @@ def fit_to_code(cfg: CfgNode) -> None:
 
     The name of a published network in ``MODEL.SPNAS.CODE`` is replaced by its code, and ``BLOCK``, ``STEM`` and
     ``SHORTCUT`` become those of the network, so that a config that is saved is whole.
-
-    Raises:
-        UserError: if the code is none, nor a name.
     """
     if not uses_spnas(cfg):
         return

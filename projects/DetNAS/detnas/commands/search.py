@@ -81,10 +81,6 @@ def prepare(cfg, args, method):
 
 
 def check_workers(cfg, args):
-    """
-    Raises:
-        UserError: if the machine has not got the workers that are asked for; a Ray cluster says so itself.
-    """
     if args.num_machines > 1:
         raise UserError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
     if not cfg.SEARCH.RAY_ADDRESS:
@@ -108,9 +104,6 @@ def build_executor(cfg, method, workers=1):
         cfg: the config of the search.
         method: a :class:`detnas.search.method.Method`.
         workers: how many the command line asks for.
-
-    Raises:
-        UserError: if its evaluator cannot be built, or there is no room for workers.
     """
     search = cfg.SEARCH
     settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}

@@ -14,10 +14,6 @@ def is_asked_for(args):
 
 
 def show(args):
-    """
-    Raises:
-        UserError: if there is no log, or it is damaged.
-    """
     if args.best is not None and args.best < 1:
         raise UserError(f"--best {args.best}: at least 1 candidate can be shown")
     # The folder is all that is taken from the config; the log says what was searched.

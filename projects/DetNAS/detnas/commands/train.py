@@ -48,10 +48,6 @@ def evaluate_only(cfg, args):
 
 
 def refuse_winner(cfg, file):
-    """
-    Raises:
-        UserError: if the config is a search's best.yaml.
-    """
     if cfg.SEARCH.WINNER:
         weights = os.path.join(os.path.dirname(file), cfg.MODEL.WEIGHTS)
         raise UserError(

@@ -121,9 +121,6 @@ def output_folder(config_file, opts=()):
     """
     ``OUTPUT_DIR`` of a config, for a look at what lies there: nothing else is read, or checked, and Detectron2, which
     takes seconds to import, is not needed.
-
-    Raises:
-        UserError: if there is no such file, or it is no yaml file of settings.
     """
     from fvcore.common.config import CfgNode
 
@@ -170,12 +167,7 @@ def quoted(text):
 
 
 def _quote_texts(settings, known, prefix=""):
-    """
-    Put quotes around what is text in a config, in place.
-
-    Raises:
-        UserError: if yaml has taken one for something else, as it does with the codes 1121 and 1112-11-21.
-    """
+    """Put quotes around what is text in a config, in place."""
     for key, value in settings.items():
         default = known.get(key)
         if isinstance(default, dict):

@@ -85,9 +85,6 @@ def read_cache(file):
 
     Args:
         file: of PathManager; {} for None and for one that is not there.
-
-    Raises:
-        UserError: if it cannot be read.
     """
     if not (file and PathManager.isfile(file)):
         return {}

@@ -105,10 +105,6 @@ class Limits:
 
 
 def check_costs(names, costs, key):
-    """
-    Raises:
-        UserError: naming ``key``, the setting, if one of the names is no known cost.
-    """
     for name in names:
         if name not in costs.metrics:
             raise UserError(f'{key}: unknown cost "{name}"; there are: {", ".join(costs.metrics)}')

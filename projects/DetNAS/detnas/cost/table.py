@@ -97,9 +97,6 @@ def with_detector(table, cfg, resolution):
     """
     A :class:`CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector costs what its
     backbone costs at the size of its images, and a constant.
-
-    Raises:
-        UserError: if the meta-architecture is none that :func:`detnas.cost.detector.detector_costs` knows.
     """
     costs = detector_costs(cfg, resolution)
     at_size = CostTable.measure(table.space, resolution)

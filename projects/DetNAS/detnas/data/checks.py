@@ -88,9 +88,6 @@ def read_voc_xml(file):
     """
     Returns:
         class names of the objects, (width, height), and a sentence for each box that is not sound.
-
-    Raises:
-        UserError: naming the file, if it is no annotation file.
     """
     try:
         tree = ET.parse(file)

@@ -51,12 +51,7 @@ def register_dataset(name):
 
 
 def parse_dataset_name(name):
-    """
-    The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT].
-
-    Raises:
-        UserError: if it has none, or a variable in it is not set.
-    """
+    """The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT]."""
     # "://" belongs to a path of PathManager, not to the form.
     form, *parts = re.split(r":(?!//)", name)
     if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
@@ -96,9 +91,6 @@ def check_coco_json(json_file, image_root):
 
     Returns:
         list of class names in the order of their category ids.
-
-    Raises:
-        UserError: naming the file and the id of the first image or annotation that is not sound.
     """
     data = read_coco_json(json_file)
     for problem in coco_problems(data, json_file, image_root):
@@ -174,9 +166,6 @@ def read_image_folder(root, source):
     """
     Returns:
         torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images.
-
-    Raises:
-        UserError: naming ``source``, if it has no such form.
     """
     try:
         local = PathManager.get_local_path(root)

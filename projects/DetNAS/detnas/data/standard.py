@@ -67,9 +67,6 @@ def require_standard(path, layout, wanted):
     Args:
         layout: name in ``LAYOUTS``.
         wanted: who needs it; the message begins with it.
-
-    Raises:
-        UserError: saying which layout is expected where.
     """
     if not PathManager.exists(path):
         raise UserError(
@@ -81,9 +78,6 @@ def require_standard(path, layout, wanted):
 def class_folder(name):
     """
     Folder of a standard classification set, and the file that lists its images ("": all of them); None for other names.
-
-    Raises:
-        UserError: if it is not there.
     """
     if name not in _FOLDERS:
         return None
@@ -99,9 +93,6 @@ def register_standard(name):
     Register a standard detection set, and check that it is there; names that are none are left alone.
 
     The images are not checked one by one, as those of own data are: it takes minutes, and they are known to be sound.
-
-    Raises:
-        UserError: if it is not there, saying what makes it or where it is expected.
     """
     if name in _COCO:
         json_file, images = (os.path.join(datasets_root(), "coco", path) for path in _COCO[name])

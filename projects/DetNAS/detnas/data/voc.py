@@ -22,12 +22,7 @@ def read_ids(folder, split):
 
 
 def require_split(folder, split):
-    """
-    Check that a folder in VOC form has a split.
-
-    Raises:
-        UserError: naming the splits that it has.
-    """
+    """Check that a folder in VOC form has a split."""
     lists = os.path.dirname(image_set_file(folder, split))
     if not PathManager.exists(lists):
         raise UserError(f"{lists} does not exist")
@@ -37,12 +32,7 @@ def require_split(folder, split):
 
 
 def count_boxes(folder, ids):
-    """
-    Boxes of the images by class name, a Counter in the order of the names.
-
-    Raises:
-        UserError: naming the annotation file that is not there or no XML file.
-    """
+    """Boxes of the images by class name, a Counter in the order of the names."""
     boxes = Counter()
     for file in (os.path.join(folder, "Annotations", f"{image_id}.xml") for image_id in ids):
         if not PathManager.isfile(file):

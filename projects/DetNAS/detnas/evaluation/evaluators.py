@@ -87,12 +87,7 @@ class BoxEvaluator(COCOEvaluator):
 
 
 def build_evaluator(dataset_name, output_dir=None, distributed=True):
-    """
-    The evaluator of a data set, or of those of its images that it is given.
-
-    Raises:
-        UserError: if its form has none here.
-    """
+    """The evaluator of a data set, or of those of its images that it is given."""
     form = _form(dataset_name)
     if form == "classification":
         return ClassificationEvaluator()
@@ -111,9 +106,6 @@ def _form(dataset_name):
 def reported_metrics(dataset_name):
     """
     Names of what the evaluator of a registered data set reports, as "task/metric". Those of single classes come last.
-
-    Raises:
-        UserError: if its form has none here.
     """
     form = _form(dataset_name)
     classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()

@@ -56,9 +56,6 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         Returns:
             {"bbox": {"AP", "AP50", "AP75", "AP50-CLASS" of each class that has objects}} in percent; {} on all
             processes but the main one.
-
-        Raises:
-            UserError: if no image of the data set has an object that counts.
         """
         mine = self._seen, self._predictions
         gathered = comm.gather(mine) if self._distributed else [mine]

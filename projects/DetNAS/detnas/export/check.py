@@ -34,9 +34,6 @@ def check_images(cfg, files=()):
 
     Returns:
         list of (name, (3, H, W) float32).
-
-    Raises:
-        UserError: if a file is no image.
     """
     mapper, images = build_mapper(cfg, is_train=False), []
     for file in files or _images_of_test_set(cfg):
@@ -140,9 +137,6 @@ def check_file(path, part, model, images):
     Returns:
         path of the file, now under its own name, and a list of dicts, one for each image: "image", "size" (H, W),
         "differences", and for a detector "detections" and "alone".
-
-    Raises:
-        UserError: if the file differs; it keeps its name.
     """
     file, results = open_file(path), []
     for name, image in images:

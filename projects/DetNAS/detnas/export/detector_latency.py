@@ -37,9 +37,6 @@ class DetectorMeter:
         resolution: height and width of the image in pixels, as the network gets it.
         cache: file of PathManager with what was measured before, on the same machine with the same settings; None
             keeps it in memory only.
-
-    Raises:
-        UserError: if packages are missing, or the network gives more than boxes.
     """
 
     def __init__(self, cfg, space, resolution, cache=None):
@@ -68,9 +65,6 @@ class DetectorMeter:
         """
         Returns:
             list of milliseconds, one for each path.
-
-        Raises:
-            UserError: if a detector cannot be written as an ONNX file.
         """
         names = [self.space.format(path) for path in paths]
         missing = {name: path for name, path in zip(names, paths) if name not in self.measured}

@@ -108,9 +108,6 @@ def build_latency_predictor(cfg, space):
     Args:
         cfg: of a supernet; ``SEARCH.DETECTOR_RESOLUTION`` is the size of the image.
         space: of its paths.
-
-    Raises:
-        UserError: see :class:`DetectorMeter`.
     """
     cache = os.path.join(cfg.OUTPUT_DIR, "latency.json")
     meter = DetectorMeter(cfg, space, cfg.SEARCH.DETECTOR_RESOLUTION, cache)

@@ -30,9 +30,6 @@ def load_network_config(config_file, opts=()):
     Args:
         config_file: of a training or an export. ``MODEL.DETNAS.ARCH`` may be a search's best.yaml.
         opts: KEY VALUE overrides.
-
-    Raises:
-        UserError: saying what is wrong; also for a supernet, which is not one network.
     """
     cfg = load_config(config_file, opts)
     detnas = cfg.MODEL.DETNAS

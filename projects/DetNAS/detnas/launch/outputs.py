@@ -19,9 +19,6 @@ def trained_weights(cfg, opts):
     """
     The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
     the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
-
-    Raises:
-        UserError: if it is not there.
     """
     given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
     path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
@@ -61,12 +58,7 @@ def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
 
 
 def read_single_arch(path):
-    """
-    The space and the path of a config of one network, such as a search's best.yaml.
-
-    Raises:
-        UserError: naming the file.
-    """
+    """The space and the path of a config of one network, such as a search's best.yaml."""
     arch, space = _arch_and_space(path)
     return space, resolve_arch(arch, space, f"{path}: MODEL.DETNAS.ARCH")
 

@@ -76,12 +76,7 @@ def _cpu_process(rank, main, args, url):
 
 
 def setup(args):
-    """
-    The config of a run, fitted to machine and data and frozen; logger and seeds set.
-
-    Raises:
-        UserError: for :func:`user_errors`.
-    """
+    """The config of a run, fitted to machine and data and frozen; logger and seeds set."""
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
     detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
@@ -176,9 +171,6 @@ def fit_to_processes(cfg):
 
     Returns:
         the config, or a scaled copy.
-
-    Raises:
-        UserError: if the batch cannot be divided.
     """
     solver, world = cfg.SOLVER, comm.get_world_size()
     if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
@@ -202,12 +194,7 @@ def norm_nodes(cfg):
 
 
 def fit_to_device(cfg):
-    """
-    Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place.
-
-    Raises:
-        UserError: if there is no such norm, or no such GPU.
-    """
+    """Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place."""
     kind, _, number = cfg.MODEL.DEVICE.partition(":")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: this machine has {torch.cuda.device_count()} GPUs")

@@ -83,9 +83,6 @@ class DetNASNet(Backbone):
     def freeze(self, freeze_at):
         """
         Freeze weights and batch-norm statistics: of nothing (0), the stem (1), the stem and the first k - 1 stages (k).
-
-        Raises:
-            UserError: if there are not as many stages.
         """
         parts = ["stem", *self._out_feature_strides]
         if not 0 <= freeze_at <= len(parts):

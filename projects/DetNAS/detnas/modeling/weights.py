@@ -114,12 +114,7 @@ def _complete(loaded, model):
 
 
 def check_weights(path, state_dict, own):
-    """
-    Compare weights with ``own``, the state dict of the model that they are for.
-
-    Raises:
-        UserError: naming ``path``, where they come from, and the first names that do not match.
-    """
+    """Compare weights with ``own``, the state dict of the model that they are for."""
     missing, unexpected, shapes = _compare(state_dict, own)
     if missing or unexpected or shapes:
         raise UserError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")

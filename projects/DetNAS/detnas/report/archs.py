@@ -31,9 +31,6 @@ def named_archs(words, space=None):
 
     Returns:
         list of (label, :class:`detnas.SearchSpace`, path).
-
-    Raises:
-        UserError: if a file is not there, or a word is none of these or fits no space.
     """
     return [_named_arch(word, space) for word in words]
 

@@ -48,9 +48,6 @@ def write_page(logs, file):
     Args:
         logs: label -> :class:`detnas.search.log.SearchLog`.
         file: the page, of PathManager.
-
-    Raises:
-        UserError: if there is no log, or the file does not end in .html.
     """
     stem, ending = os.path.splitext(file)
     if ending.lower() not in (".html", ".htm"):

@@ -41,9 +41,6 @@ def figure(files, width=7.0, height=4.0, **subplots):
     """
     A matplotlib figure and its axes in our style, sizes in inches; written into files in the end, in the format of
     their ending.
-
-    Raises:
-        UserError: if an ending is not one of :data:`FORMATS`.
     """
     forms = [picture_format(file) for file in files]
     with plt.rc_context(STYLE):
@@ -60,10 +57,6 @@ def figure(files, width=7.0, height=4.0, **subplots):
 
 
 def picture_format(file):
-    """
-    Raises:
-        UserError: if the ending of a file is not one of :data:`FORMATS`.
-    """
     form = os.path.splitext(file)[1][1:].lower()
     if form not in FORMATS:
         raise UserError(f"{file}: a picture must end in {', '.join('.' + name for name in FORMATS)}")

@@ -40,9 +40,6 @@ class CandidateEvaluator:
             from ``DATASETS.TRAIN``.
         weights: checkpoint of the supernet; all names must match. None for random weights, by the seed.
         recalibrate: False leaves the statistics of the checkpoint, to see what recalibration is good for.
-
-    Raises:
-        UserError: if the config is no supernet's or the weights do not match.
     """
 
     def __init__(self, cfg, weights, recalibrate=True):

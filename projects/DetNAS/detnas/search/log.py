@@ -206,12 +206,7 @@ class SearchLog:
 
 
 def read_log(folder):
-    """
-    The log of a search, with the space that its header names; also while the search runs.
-
-    Raises:
-        UserError: if there is none, or it is damaged.
-    """
+    """The log of a search, with the space that its header names; also while the search runs."""
     path = os.path.join(folder, "search.jsonl")
     if not g_pathmgr.isfile(path):
         raise UserError(f"{path} does not exist; search_net.py writes it")

@@ -20,9 +20,6 @@ class Method:
         cfg: the config of the search, fitted to this machine.
         args: the command line of ``search_net.py``.
 
-    Raises:
-        UserError: whatever can be known to be wrong before the first candidate is evaluated.
-
     Attributes:
         space: a :class:`detnas.choices.Space` of the candidates.
         costs: a :class:`detnas.cost.costs.Costs` of them, kept in the log.
@@ -37,12 +34,7 @@ class Method:
 
     @classmethod
     def check_before_training(cls, cfg):
-        """
-        Called before ``train_net.py`` trains what the config describes, hours before its search.
-
-        Raises:
-            UserError: if ``search_net.py`` will refuse the config.
-        """
+        """Called before ``train_net.py`` trains what the config describes, hours before its search."""
 
     def header(self):
         """The settings that make two searches the same one, as JSON; with the method's and the space's name."""
@@ -57,12 +49,7 @@ class Method:
         raise NotImplementedError
 
     def check_evaluator(self):
-        """
-        Called before workers are started, which would all fail.
-
-        Raises:
-            UserError: if they cannot build an evaluator.
-        """
+        """Called before workers are started, which would all fail."""
 
     def before_generation(self, log, generation):
         """
@@ -114,12 +101,7 @@ def register_method(name, read_space, method):
 
 
 def read_space(header):
-    """
-    The space of a log's candidates.
-
-    Raises:
-        UserError: if the header names none that is known.
-    """
+    """The space of a log's candidates."""
     return _find(header["method"])[0](header)
 
 

@@ -51,12 +51,7 @@ class Race:
 
 
 def build_race(cfg):
-    """
-    The :class:`Race` of a config; None without ``SEARCH.RACING``.
-
-    Raises:
-        UserError: if ``SEARCH.RACING_SHARE`` is none.
-    """
+    """The :class:`Race` of a config; None without ``SEARCH.RACING``."""
     search = cfg.SEARCH
     if not search.RACING:
         return None
@@ -66,12 +61,7 @@ def build_race(cfg):
 
 
 def rung_sizes(total, parts):
-    """
-    Numbers of images after which a candidate is looked at, and all of them.
-
-    Raises:
-        UserError: if the parts do not rise, or are so small that they hold no image more.
-    """
+    """Numbers of images after which a candidate is looked at, and all of them."""
     sizes = [0, *(round(part * total) for part in parts), total]
     if any(a >= b for a, b in zip(sizes, sizes[1:])):
         raise UserError(f"SEARCH.RACING_PARTS {tuple(parts)} of {total} held-out images: each part must hold more "

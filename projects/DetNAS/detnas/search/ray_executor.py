@@ -32,9 +32,6 @@ class RayExecutor:
         address: of a Ray cluster; "" starts one on this machine for this search alone.
         tries, timeout: as for :class:`detnas.search.executor.LocalExecutor`.
         modules: names of those that a worker imports first.
-
-    Raises:
-        UserError: if Ray is not installed, the cluster cannot be reached, or has no room for one worker.
     """
 
     def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0, modules=()):

@@ -37,12 +37,7 @@ def read_settings(cfg):
 
 
 def check_metric(cfg):
-    """
-    Also warns of a search on test images.
-
-    Raises:
-        UserError: if the held-out set has no ``SEARCH.METRIC``, before a candidate is evaluated.
-    """
+    """Check that the held-out set reports ``SEARCH.METRIC``; warn of a search on test images."""
     for name in cfg.DATASETS.TEST:
         reported = reported_metrics(name)
         if cfg.SEARCH.METRIC not in reported:
@@ -62,9 +57,6 @@ def initial_paths(cfg, limits):
 
     Returns:
         dict: name -> path, no path twice; an arch is its own name.
-
-    Raises:
-        UserError: if one is no network of the space.
     """
     space, found = limits.space, {}
     for word in cfg.SEARCH.INITIAL:
@@ -88,9 +80,6 @@ def supernet_costs(cfg, space):
     What the paths of a supernet cost: multiply-adds and parameters of the backbone and, where they can be counted, of
     the detector; latencies where the config asks for them, kept in ``OUTPUT_DIR/latency.json``, so that a search that
     is taken up again decides the same.
-
-    Raises:
-        UserError: if a cost that the config asks for cannot be had.
     """
     search, asked = cfg.SEARCH, asked_costs(cfg.SEARCH)
     table = CostTable.measure(space, search.FLOPS_RESOLUTION)
@@ -121,9 +110,6 @@ def build_searcher(cfg, limits, initial=None):
         cfg: a supernet's config.
         limits: a :class:`detnas.cost.limits.Limits` of a :class:`detnas.choices.ChoiceSpace`.
         initial: of :func:`initial_paths`; none: the first generation is random.
-
-    Raises:
-        UserError: if an objective is no known cost, the searcher takes none, or the numbers do not fit.
     """
     search = cfg.SEARCH
     if search.OBJECTIVES and search.SEARCHER == "surrogate":

@@ -108,9 +108,6 @@ def pareto_front(log, costs=()):
     Args:
         log: a :class:`detnas.search.log.SearchLog`.
         costs: names of costs; none: the first one that the log has.
-
-    Raises:
-        UserError: if candidates lack a cost.
     """
     scored = [c for c in log.history() if c.score is not None]
     costs = list(costs) or first_cost(log)

@@ -60,9 +60,6 @@ def write_weights(log, candidate, file, state_of):
 
     Returns:
         whether it was written.
-
-    Raises:
-        UserError: if it cannot be written; the log is as it was, and so is a file from before.
     """
     about = {
         "arch": log.space.format(candidate.path),

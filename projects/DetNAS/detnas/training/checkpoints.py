@@ -36,9 +36,6 @@ class SafeCheckpointer(DetectionCheckpointer):
 
         Returns:
             a file; "" if there is none yet.
-
-        Raises:
-            UserError: if there are checkpoints and none is whole.
         """
         if not self.has_checkpoint():
             return ""

@@ -33,9 +33,6 @@ class BalancedSampler:
         flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn; empty: those of all random
             paths but the cheapest and the dearest thousandth.
         bins: number of bins of equal width.
-
-    Raises:
-        UserError: if a bin holds less than a thousandth of all paths.
     """
 
     def __init__(self, space, seed, flops=(), bins=7):

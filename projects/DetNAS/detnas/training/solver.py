@@ -13,9 +13,6 @@ def build_optimizer(cfg, model):
     """
     Detectron2's optimizer, which clips gradients to the same values, but in one pass: Detectron2 makes several calls
     for each parameter, also for those of ops outside the path, and cannot clip these by value.
-
-    Raises:
-        UserError: if there is no ``CLIP_TYPE`` of that name.
     """
     clip, cfg = cfg.SOLVER.CLIP_GRADIENTS, cfg.clone()
     cfg.defrost()

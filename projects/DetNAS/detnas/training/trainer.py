@@ -33,9 +33,6 @@ def build_trainer(cfg, resume=False):
     decay moves them. With ``resume``, the last checkpoint of ``OUTPUT_DIR`` is continued where there is one, with the
     paths, images and random numbers that an uninterrupted run would have; otherwise training starts from
     ``MODEL.WEIGHTS``.
-
-    Raises:
-        UserError: if weights do not match or are not there, or no checkpoint is whole.
     """
     model = build_model(cfg)
     if cfg.MODEL.DEVICE == "cpu":
@@ -90,9 +87,6 @@ def lock_output_folder(folder):
     """
     Keep other trainings and searches out of an output folder within the block. The main process holds the lock; all
     processes raise.
-
-    Raises:
-        UserError: if one runs there already, naming it.
     """
     lock = problem = None
     if comm.is_main_process():
