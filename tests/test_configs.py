@@ -6,11 +6,11 @@ import pytest
 import torch
 import yaml
 from detectron2.modeling import build_model
-from supernet_runs import find_supernet
 
 from detnas import Constraint, CostTable, config_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
+from detnas.modeling.choices import is_supernet
 from spnas.serial_search import SerialSearch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -52,7 +52,7 @@ def test_every_leaf_builds_its_model(name):
         model = build_model(cfg)
     assert type(model).__name__ == cfg.MODEL.META_ARCHITECTURE
     if "detnas" in cfg.MODEL.BACKBONE.NAME:
-        assert (find_supernet(model) is not None) == (cfg.MODEL.DETNAS.ARCH == "supernet")
+        assert is_supernet(model) == (cfg.MODEL.DETNAS.ARCH == "supernet")
 
 
 @pytest.mark.parametrize("name", FILES)

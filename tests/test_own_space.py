@@ -36,8 +36,8 @@ def test_a_network_and_a_supernet_of_ones_own_space_are_built():
     net = build_model(cfg).backbone.bottom_up
     cfg.MODEL.DETNAS.ARCH = "supernet"
     supernet = build_model(cfg).backbone.bottom_up
-    state, path = supernet.state_dict(), (0, 1, 1)
-    net.load_state_dict(detnas.select_path(state, supernet.space, path))
+    path = (0, 1, 1)
+    net.load_state_dict(detnas.state_of(supernet, supernet.space, path))
     activate(supernet, supernet.space, path)
     image = torch.rand(1, 3, 32, 48)
     assert torch.equal(net.eval()(image)["stage2"], supernet.eval()(image)["stage2"])
