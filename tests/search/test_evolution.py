@@ -164,11 +164,6 @@ def test_another_order_chooses_other_parents():
     assert all(set(path) <= {0, 3} for path in worst_first.lineage(history, 1))
 
 
-def test_more_children_than_places_are_an_error_that_names_the_keys():
-    with pytest.raises(ValueError, match="5 children by mutation and 4 by crossover .* population of 8 .*NUM_MUTATE"):
-        searcher(num_mutate=5, num_cross=4)
-
-
 def test_mutation_draws_each_op_anew_with_its_probability():
     rng = random.Random(0)
     path = (0, 1, 2, 3) * 5

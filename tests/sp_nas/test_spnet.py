@@ -84,7 +84,7 @@ def test_settings_that_do_not_fit_are_refused(settings, words):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("first", ["import spnas; spnas.SPNet", "from spnas.backbone import SPNet"])
+@pytest.mark.parametrize("first", ["import spnas; spnas.SPNet", "from spnas import add_spnas_config"])
 def test_it_can_be_the_first_that_imports_detectron2(first):
     registered = "from detectron2.modeling import BACKBONE_REGISTRY as found; found.get('build_spnas_fpn_backbone')"
     subprocess.run([sys.executable, "-c", f"{first}; {registered}"], check=True)

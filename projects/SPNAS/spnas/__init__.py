@@ -2,7 +2,7 @@
 SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2.
 
 Importing the package registers its config keys and its methods of search; its networks are registered for a config that
-uses them, or by ``add_spnas_config``. What is slow to import is imported when it is used.
+uses them, by ``add_spnas_config`` or ``SPNet``. What is slow to import is imported when it is used.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from .space import ParallelSpace, SerialSpace
 _MODULES = {
     "PUBLISHED": "zoo",
     "ParallelCode": "code",
-    "SPNet": "backbone",
+    "SPNet": "builders",
     "SerialCode": "code",
     "add_spnas_config": "builders",
     "build_published": "builders",

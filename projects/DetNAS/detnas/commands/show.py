@@ -2,6 +2,8 @@
 
 import os
 
+import yaml
+
 from detnas.config.load import output_folder
 from detnas.errors import UserError
 from detnas.search.log import read_log
@@ -27,7 +29,7 @@ def show(args):
     if args.best:
         chosen = log.best(args.best)
     elif args.front:
-        chosen = _show_front(folder, log)
+        chosen = _show_front(folder, log, dict(zip(args.opts, args.opts[1:])).get("SEARCH.OBJECTIVES"))
     print(candidate_table(log, chosen))
     if args.best and to_beat(log):
         print(f"\nTo beat: {to_beat(log)}")
@@ -45,8 +47,8 @@ def _write_report(folder, log):
     print(f"Report of {len(log)} candidates: {file}")
 
 
-def _show_front(folder, log):
-    costs = log.header.get("objectives") or first_cost(log)
+def _show_front(folder, log, objectives):
+    costs = (yaml.safe_load(objectives) if objectives else log.header.get("objectives")) or first_cost(log)
     chosen, file = pareto_front(log, costs), os.path.join(folder, "front.csv")
     write_csv(log, chosen, file)
     metric = log.header.get("metric", "score")
