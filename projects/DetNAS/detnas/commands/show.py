@@ -29,7 +29,7 @@ def show(args):
     if args.best:
         chosen = log.best(args.best)
     elif args.front:
-        chosen = _show_front(folder, log, dict(zip(args.opts, args.opts[1:])).get("SEARCH.OBJECTIVES"))
+        chosen = _show_front(folder, log, dict(zip(args.opts[::2], args.opts[1::2])).get("SEARCH.OBJECTIVES"))
     print(candidate_table(log, chosen))
     if args.best and to_beat(log):
         print(f"\nTo beat: {to_beat(log)}")
