@@ -36,12 +36,12 @@ def found():
     ones; one arch can have two names.
     """
     candidates = [c for c in read_lines("supernet", "search.jsonl")[1:] if c["score"] is not None]
-    plain = [c for c in candidates if len(set(c["path"].replace("-", ""))) == 1]
+    plain = [c for c in candidates if len(set(c["network"].replace("-", ""))) == 1]
     others = [c for c in candidates if c["generation"] == 0 and c not in plain]
-    winner, *_ = sorted(candidates, key=lambda c: (-c["score"], c["path"]))
+    winner, *_ = sorted(candidates, key=lambda c: (-c["score"], c["network"]))
     chosen = {"the winner": winner, "the best of one op": max(plain, key=lambda c: c["score"])}
     chosen.update({f"random {number}": c for number, c in enumerate(others[:RANDOM], 1)})
-    return {name: (c["path"], c["score"]) for name, c in chosen.items()}
+    return {name: (c["network"], c["score"]) for name, c in chosen.items()}
 
 
 def run_all(steps):

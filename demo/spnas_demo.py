@@ -61,7 +61,7 @@ class Times:
 def codes():
     """Start network, serial winner, parallel winner."""
     serial, parallel = read_log(SERIAL), read_log(PARALLEL)
-    return serial.history()[0].path, serial.best()[0].path, parallel.best()[0].path
+    return serial.history()[0].network, serial.best()[0].network, parallel.best()[0].network
 
 
 def run_all(steps):
@@ -90,7 +90,7 @@ def run_all(steps):
 def results(seconds):
     """The table at the end, as text."""
     times, (start, serial, parallel) = Times(), codes()
-    scores, others = ({c.path: c for c in read_log(folder).history()} for folder in (SERIAL, PARALLEL))
+    scores, others = ({c.network: c for c in read_log(folder).history()} for folder in (SERIAL, PARALLEL))
     total = times.iterations * times.step + times.first + times.second + times.training()
     rows = [
         [f"{name}, {code}", candidate.costs["backbone_flops"] / 1e6, candidate.score, test_ap(f"{OUTPUT}/{folder}")]

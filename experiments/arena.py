@@ -128,7 +128,7 @@ def replay(arena, searcher):
     best, lines = None, []
     for candidate in log.history():
         best = min((c for c in (best, candidate) if c), key=by_score)
-        lines.append((*arena.scores[best.path], best.path == arena.winner))
+        lines.append((*arena.scores[best.network], best.network == arena.winner))
     lines += lines[-1:] * (arena.population * arena.generations - len(lines))
     return dict(zip(("held out", "test", "winner"), np.transpose(lines)))
 

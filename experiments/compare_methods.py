@@ -59,7 +59,7 @@ class Seed(TimedRuns):
     def best(self, search):
         """The winner of a search as text."""
         log = read_log(self.path(search))
-        return log.space.format(log.best()[0].path)
+        return log.space.format(log.best()[0].network)
 
     def detnas_rows(self):
         """Yield the rows of DetNAS."""

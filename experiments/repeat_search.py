@@ -43,14 +43,14 @@ def search(config_file, alone, seed, folder):
         search_net.main(search_net.parser().parse_args(words))
     log = SearchLog(folder, config_space(load_config(config_file)))
     best, first = log.best()[0], [c.score for c in log.history() if c.generation == 0]
-    winner, fresh = log.space.format(best.path), os.path.join(folder, "fresh")
+    winner, fresh = log.space.format(best.network), os.path.join(folder, "fresh")
     weights = ["MODEL.WEIGHTS", os.path.join(folder, "model_final.pth"), "OUTPUT_DIR", fresh]
     images = ["DATASETS.TEST", str(load_config(alone).DATASETS.TEST)]
     with silent_run():
         search_net.main(search_net.parser().parse_args(["--arch", winner, *words, *weights, *images]))
     on_fresh_images = read_json(os.path.join(fresh, "evaluation.json"))["metrics"][log.header["metric"]]
     known = log.known
-    drawn = next(c.path for c in log.history() if c.path not in known)
+    drawn = next(c.network for c in log.history() if c.network not in known)
     return {"winner": winner, "random": log.space.format(drawn), "score": best.score, "candidates": len(log),
             "on fresh images": on_fresh_images,
             "first generation": statistics.mean(score for score in first if score is not None)}

@@ -57,9 +57,9 @@ class Seed(SeedRuns):
         self.seconds = read_json(file, {})
         for log in map(read_log, (self.path("search"), self.path("random"))):
             for c in log.history():
-                if str(c.path) not in self.seconds:
-                    seconds = step_seconds(self.args.config_file, ["MODEL.SPNAS.CODE", str(c.path)])
-                    self.seconds[str(c.path)] = statistics.median(seconds)
+                if str(c.network) not in self.seconds:
+                    seconds = step_seconds(self.args.config_file, ["MODEL.SPNAS.CODE", str(c.network)])
+                    self.seconds[str(c.network)] = statistics.median(seconds)
                     write_text(file, json.dumps(self.seconds, indent=1))
 
     def controls(self):
@@ -71,12 +71,12 @@ class Seed(SeedRuns):
         """
         log, sequence = read_log(self.path("search")), read_log(self.path("random"))
         start, winner, last, top = (
-            str(c.path) for c in (log.history()[0], log.best()[0], sequence.history()[-1], sequence.best()[0])
+            str(c.network) for c in (log.history()[0], log.best()[0], sequence.history()[-1], sequence.best()[0])
         )
         cfg = load_config(os.path.join(ROOT, self.args.config_file))
         before = cfg.SOLVER.MAX_ITER * self.seconds[start]
         searched, morphed = (
-            cfg.SEARCH.CANDIDATE_ITERS * sum(self.seconds[str(c.path)] for c in found.history())
+            cfg.SEARCH.CANDIDATE_ITERS * sum(self.seconds[str(c.network)] for c in found.history())
             for found in (log, sequence)
         )
         self.run("trained_on", "train_net.py", *self.start(), "SOLVER.MAX_ITER",
@@ -103,12 +103,12 @@ def test(args, code, weights):
 def search_table(log):
     """Each candidate beside its parent: what it inherits, and what it makes of that."""
     metric = log.header["metric"]
-    scores = {c.path: c.score for c in log.history()}
+    scores = {c.network: c.score for c in log.history()}
     rows = []
     best = best_so_far(log)
     for number, c in enumerate(log.history(), 1):
         parent = c.parents[0] if c.parents else None
-        rows.append([c.generation + 1, log.space.format(c.path), str(parent or ""), scores.get(parent),
+        rows.append([c.generation + 1, log.space.format(c.network), str(parent or ""), scores.get(parent),
                      c.metrics.get(INHERITED + metric), c.score, best.get(number), c.costs["backbone_flops"] / 1e6])
     headers = ["generation", "code", "parent", "its AP", "just inherited", "AP", "best so far", "multiply-adds (M)"]
     return tabulate(rows, headers, tablefmt="github", floatfmt=".1f")

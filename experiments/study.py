@@ -95,7 +95,7 @@ class Study:
         folder = os.path.join(self.folder, f"{what}_search")
         command = [SEARCH, "--config-file", config, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", folder, *opts]
         self.steps(f"{what} search", *command)
-        return SearchLog(folder, self.space).best()[0].path
+        return SearchLog(folder, self.space).best()[0].network
 
     def fitness(self, name, path, kind):
         """Score of a path in the supernet: ``kind`` is recalibrated, plain, or tested (on the images of the test)."""

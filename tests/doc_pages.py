@@ -145,7 +145,7 @@ def run_snippets(page):
 
 
 def write_yaml(page, folder):
-    """Write the yaml snippets of a page that begin with their file name, as in ``# own_space.yaml``."""
+    """Write the yaml snippets of a page that begin with their file name, as in ``# custom_space.yaml``."""
     for text in snippets(page, "yaml"):
         name = re.match(r"# (\S+\.yaml)\n", text)
         if name:

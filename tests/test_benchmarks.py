@@ -86,7 +86,7 @@ def test_simulated_workers_are_busy_as_long_as_there_is_work(workers):
     executor = scale.Simulated(workers, seconds=50, spread=3, failures=0.2)
     paths = [(i % 4, i // 4 % 4, i // 16) for i in range(60)]
     found = list(run_all(executor, dict.fromkeys(paths, ())))
-    assert sorted(c.path for c in found) == sorted(paths)
+    assert sorted(c.network for c in found) == sorted(paths)
     assert any(c.error for c in found) and any(c.score for c in found)
     lengths = [end - begin for begin, end in executor.evaluations]
     assert 25 <= min(lengths) < 35 and 65 < max(lengths) <= 75

@@ -55,7 +55,7 @@ def search(*args, **overrides):
 def outcome(folder):
     """Header and candidates of a search, without the times."""
     log = SearchLog(str(folder), TINY)
-    return log.header, [(c.path, c.generation, c.score, c.metrics, c.costs, c.error) for c in log.history()]
+    return log.header, [(c.network, c.generation, c.score, c.metrics, c.costs, c.error) for c in log.history()]
 
 
 def last_metrics(folder):
@@ -117,9 +117,9 @@ def test_evaluating_the_best_again_gives_the_logged_metrics(supernet, searched, 
     capsys.readouterr()
     metrics = search(supernet, toy_root, searched, "--eval-only")
     assert metrics == pytest.approx(best.metrics, abs=1e-6)
-    assert TINY.format(best.path) in capsys.readouterr().out
+    assert TINY.format(best.network) in capsys.readouterr().out
     written = json.loads((searched / "evaluation.json").read_text())
-    assert written["metrics"] == metrics and written["path"] == TINY.format(best.path)
+    assert written["metrics"] == metrics and written["network"] == TINY.format(best.network)
 
 
 def test_evaluating_without_recalibration_gives_something_else(supernet, searched, toy_root):
@@ -155,7 +155,7 @@ def test_a_search_killed_in_the_middle_ends_as_one_that_was_not(supernet, search
     # What was finished is kept as it was, times included: nothing of it was evaluated again.
     assert log.read_bytes().startswith(finished)
     assert outcome(tmp_path) == outcome(searched)
-    paths = [json.loads(line)["path"] for line in log.read_text().splitlines()[1:]]
+    paths = [json.loads(line)["network"] for line in log.read_text().splitlines()[1:]]
     assert len(paths) == len(set(paths)) == 18
 
 
@@ -171,7 +171,7 @@ def test_step_4_trains_the_best_network_from_its_own_pretraining(searched, toy_r
     assert last_metrics(retrained)["bbox/AP50"] > 0.5
     best = SearchLog(str(searched), TINY).best()[0]
     saved = yaml.safe_load((retrained / "config.yaml").read_text())["MODEL"]["DETNAS"]
-    assert saved["ARCH"] == TINY.format(best.path)
+    assert saved["ARCH"] == TINY.format(best.network)
 
     overrides = {**data, **arch, "OUTPUT_DIR": retrained, "MODEL.WEIGHTS": ""}
     with own_loggers():

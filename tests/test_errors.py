@@ -98,7 +98,7 @@ def test_an_arch_that_does_not_fit_is_explained_in_evaluation(fails, run, toy_ro
 
 def test_an_unknown_space_lists_the_spaces(fails, run, toy_root):
     overrides = {**classification(toy_root), "OUTPUT_DIR": run, "MODEL.DETNAS.SPACE": "300G"}
-    sentence = 'unknown space "300G"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny, own'
+    sentence = 'unknown space "300G"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny, custom'
     assert fails(train_net, "toy_1_pretrain_supernet", overrides) == sentence
 
 

@@ -88,7 +88,7 @@ def test_the_config_names_the_classes_and_nothing_of_this_machine(exported, sear
     cfg = yaml.safe_load(text)
     best = SearchLog(str(searched_supernet), TINY).best()[0]
     assert cfg["MODEL"]["DETNAS"]["CLASSES"] == ["disk", "square", "triangle", "cross"]
-    assert cfg["MODEL"]["DETNAS"]["ARCH"] == TINY.format(best.path)
+    assert cfg["MODEL"]["DETNAS"]["ARCH"] == TINY.format(best.network)
     assert cfg["MODEL"]["WEIGHTS"] == "model.pth" and cfg["MODEL"]["DEVICE"] == "cpu"
     assert {cfg["MODEL"][part]["NORM"] for part in ("DETNAS", "FPN", "ROI_BOX_HEAD")} == {"BN"}
 
@@ -183,7 +183,7 @@ def test_a_space_of_one_stage_is_exported_although_its_arch_is_a_number(tmp_path
     model = {
         "META_ARCHITECTURE": "ImageClassifier",
         "BACKBONE": {"NAME": "build_detnas_classifier_backbone"},
-        "DETNAS": {"SPACE": "own", "OWN_SPACE": own},
+        "DETNAS": {"SPACE": "custom", "CUSTOM_SPACE": own},
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({"MODEL": model, "DATASETS": {"TRAIN": [], "TEST": []}}))
     overrides = {"MODEL.DETNAS.ARCH": "2130"}

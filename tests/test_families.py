@@ -101,4 +101,4 @@ def test_clsnasnet_is_found_on_images_held_out_of_imagenets_training_set_and_tra
     for name in ("ImageNet/clsnas_300M", "COCO/clsnas_fpn_300M_1x"):
         assert run(root, name)["total_loss"] > 0
         made = yaml.safe_load((root / "output" / name / "config.yaml").read_text())["MODEL"]["DETNAS"]["ARCH"]
-        assert made == log.space.format(log.best()[0].path)
+        assert made == log.space.format(log.best()[0].network)

@@ -15,7 +15,7 @@ TINY = get_space("tiny")
 
 def write_log(folder, scores, space=TINY, generation=None, **header):
     """A log with these scores, None for a failure, ``generation`` candidates a generation."""
-    own = {"own_space": dataclasses.asdict(space)} if space.name == "own" else {}
+    own = {"custom_space": dataclasses.asdict(space)} if space.name == "custom" else {}
     log = SearchLog(str(folder), space, {"method": "detnas", "space": space.name, "metric": "bbox/AP", **own, **header})
     for number, score in enumerate(scores):
         path = tuple(number // 4**i % 4 for i in range(space.num_blocks))
@@ -85,7 +85,7 @@ def test_a_choice_of_picture_that_would_choose_nothing_is_refused(flags, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-OWN = SearchSpace("own", 4, (8, 16), (2, 1), ops=("shufflenet_3x3", "xception_3x3"))
+OWN = SearchSpace("custom", 4, (8, 16), (2, 1), ops=("shufflenet_3x3", "xception_3x3"))
 
 
 @pytest.mark.parametrize("space", [TINY, OWN])

@@ -74,7 +74,7 @@ def written(folder):
 
 def test_a_finished_search_leaves_the_winners_network_and_says_where(toy_root, tmp_path, capsys):
     log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
-    arch = TINY.format(log.best()[0].path)
+    arch = TINY.format(log.best()[0].network)
     lines = capsys.readouterr().out.splitlines()[-4:]
     assert written(tmp_path)[1] == arch and arch in lines[0] and f"{log.best()[0].score:.2f}" in lines[0]
     assert all(str(tmp_path / name) in lines[1] for name in ("best.yaml", "best.pth", "search.png"))
@@ -98,8 +98,8 @@ def test_a_search_started_again_leaves_the_network_of_its_winner(searched, toy_r
     objectives = '["backbone_flops"]'
     data = detection(toy_root)
     log = run(folder, data, "--random-weights", SEARCH__OBJECTIVES=objectives, SEARCH__GENERATIONS=generations)
-    assert len(log) == 4 * generations and written(folder)[1] == TINY.format(log.best()[0].path)
-    same = change == "none" and log.best()[0].path == SearchLog(str(searched), TINY).best()[0].path
+    assert len(log) == 4 * generations and written(folder)[1] == TINY.format(log.best()[0].network)
+    same = change == "none" and log.best()[0].network == SearchLog(str(searched), TINY).best()[0].network
     assert (written(folder) == before) == same
     # A finished search is not searched again.
     logs = [(folder / "search.jsonl").read_bytes() for folder in (searched, folder)]
@@ -136,7 +136,7 @@ def test_a_search_begins_with_the_networks_of_a_single_op_within_the_limits(sear
     legal = {"all 3x3": "00-00-00-00", "all 5x5": "11-11-11-11", "all Xception 3x3": "33-33-33-33"}
     header, *lines = map(json.loads, (searched / "search.jsonl").read_text().splitlines())
     assert header["initial"].items() <= {**legal, "all 7x7": "22-22-22-22"}.items() and len(header["initial"]) > 1
-    assert [line["path"] for line in lines[: len(header["initial"])]] == list(header["initial"].values())
+    assert [line["network"] for line in lines[: len(header["initial"])]] == list(header["initial"].values())
     run(searched, {}, "--best", "3")
     assert re.search(r"^To beat: all .* \d+\.\d\d, all ", capsys.readouterr().out, re.M)
 
@@ -203,7 +203,7 @@ def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags,
         table = list(csv.DictReader(f))
     log = SearchLog(str(searched), TINY)
     chosen = log.history() if rows == 8 else log.best(3)
-    assert [row["arch"] for row in table] == [TINY.format(c.path) for c in chosen]
+    assert [row["arch"] for row in table] == [TINY.format(c.network) for c in chosen]
     assert [float(row["backbone_flops"]) for row in table] == [c.costs["backbone_flops"] for c in chosen]
     assert [float(row["bbox/AP50"]) for row in table] == pytest.approx([c.score for c in chosen])
 
@@ -224,11 +224,11 @@ def test_the_front_is_printed_and_written(searched, capsys):
 
 def test_a_best_yaml_and_an_arch_are_evaluated_to_the_logged_metrics(searched, toy_root, tmp_path):
     best = SearchLog(str(searched), TINY).best()[0]
-    for number, arch in enumerate((str(searched / "best.yaml"), TINY.format(best.path))):
+    for number, arch in enumerate((str(searched / "best.yaml"), TINY.format(best.network))):
         folder = tmp_path / str(number)
         metrics = run(folder, detection(toy_root), "--random-weights", "--eval-only", "--arch", arch)
         assert metrics == best.metrics
-        assert json.loads((folder / "evaluation.json").read_text())["path"] == TINY.format(best.path)
+        assert json.loads((folder / "evaluation.json").read_text())["network"] == TINY.format(best.network)
 
 
 def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):
@@ -269,7 +269,7 @@ def test_an_asynchronous_search_ends_and_goes_on(toy_root, tmp_path):
     assert len(log.history()) == 4
     log = run(tmp_path, data, "--random-weights", SEARCH__ASYNCHRONOUS=True)
     assert len(log.history()) == 8 and [c.generation for c in log.history()] == [0] * 4 + [1] * 4
-    assert written(tmp_path)[1] == TINY.format(log.best()[0].path)
+    assert written(tmp_path)[1] == TINY.format(log.best()[0].network)
 
 
 def test_a_candidate_that_fails_every_time_is_named_at_the_end(toy_root, tmp_path):
@@ -314,8 +314,8 @@ def test_a_ray_worker_gives_the_scores_of_this_process(toy_root, tmp_path, searc
     ray = {"SEARCH__EXECUTOR": "ray", "SEARCH__WORKERS": 1, "SEARCH__OBJECTIVES": '["backbone_flops"]'}
     log = run(tmp_path, data, "--random-weights", **ray, SEARCH__GENERATIONS=1)
     here = [c for c in SearchLog(str(searched), TINY).history() if c.generation == 0]
-    assert {c.path: c.score for c in log.history()} == pytest.approx({c.path: c.score for c in here}, abs=1e-3)
-    assert written(tmp_path)[1] == TINY.format(log.best()[0].path)
+    assert {c.network: c.score for c in log.history()} == pytest.approx({c.network: c.score for c in here}, abs=1e-3)
+    assert written(tmp_path)[1] == TINY.format(log.best()[0].network)
 
 
 def front_files(folder):
@@ -334,7 +334,7 @@ def with_front(searched, toy_root, tmp_path_factory):
 
 def test_detectors_of_the_front_are_evaluated_and_draw_as_the_best_does(with_front, toy_root, tmp_path, refused):
     log = SearchLog(str(with_front), TINY)
-    front = {TINY.format(c.path): c for c in front_of(log.history(), ["backbone_flops"])}
+    front = {TINY.format(c.network): c for c in front_of(log.history(), ["backbone_flops"])}
     names = {path.stem for path in (with_front / "front").iterdir()}
     assert names <= front.keys() and len(names) == min(3, len({c.costs["backbone_flops"] for c in front.values()})) > 1
     for arch in names:
@@ -380,7 +380,7 @@ def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(t
     files = [path.name for path in (tmp_path / "front").glob("*.yaml")]
     assert len(files) == len(re.findall(r"/front/.*: bbox/AP50 .*, detector_latency_ms .* ms$", said, re.M))
     archs = re.findall(r"^Detector (\S+) in ONNX Runtime: \S+ ms predicted, \S+ ms measured$", said, re.M)
-    assert {TINY.format(log.best()[0].path), *(name.removesuffix(".yaml") for name in files)} == set(archs)
+    assert {TINY.format(log.best()[0].network), *(name.removesuffix(".yaml") for name in files)} == set(archs)
     # The same again evaluates and measures nothing.
     monkeypatch.setattr("detnas.export.detector_latency.median_times", None)
     run(tmp_path, detection(toy_root), "--random-weights", **settings)

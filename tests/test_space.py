@@ -117,5 +117,5 @@ def test_the_networks_of_a_single_op_are_named_by_it():
     paths = get_space("tiny").anchors()
     assert list(paths) == ["all 3x3", "all 5x5", "all 7x7", "all Xception 3x3"]
     assert list(paths.values()) == [(op,) * 8 for op in range(4)]
-    own = SearchSpace("own", 16, (64,), (2,), ops=("xception_3x3", "shufflenet_5x5"))
+    own = SearchSpace("custom", 16, (64,), (2,), ops=("xception_3x3", "shufflenet_5x5"))
     assert own.anchors() == {"all Xception 3x3": (0, 0), "all 5x5": (1, 1)}

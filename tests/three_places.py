@@ -48,7 +48,7 @@ class PlacesSearch(Method):
         return functools.partial(functools.partial, evaluate, 2)
 
     def finish(self, log, evaluator):
-        return [f"Best: {self.space.format(log.best()[0].path)}"]
+        return [f"Best: {self.space.format(log.best()[0].network)}"]
 
 
 register_method("places", lambda header: SPACE, PlacesSearch)

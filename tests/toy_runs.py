@@ -51,7 +51,7 @@ def detection(root, test="val"):
 
 def result(log):
     """What of a log must be the same in every search with the same settings."""
-    return [(str(c.path), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
+    return [(str(c.network), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
 
 
 #: the two kinds of supernets: config of the demo and its overrides

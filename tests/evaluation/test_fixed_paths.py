@@ -57,7 +57,7 @@ def test_the_fixed_paths_are_those_of_each_op_and_random_ones_by_the_seed():
 
 
 def test_a_space_without_an_op_has_no_network_of_it_and_no_path_comes_twice():
-    space = SearchSpace("own", 16, (64, 160), (1, 1), ops=("shufflenet_5x5", "xception_3x3"))
+    space = SearchSpace("custom", 16, (64, 160), (1, 1), ops=("shufflenet_5x5", "xception_3x3"))
     paths = fixed_paths(space, 0, 12)
     assert list(paths) == ["all_5x5", "all_xception_3x3", "random_1", "random_2"]
     assert sorted(paths.values()) == [(0, 0), (0, 1), (1, 0), (1, 1)]

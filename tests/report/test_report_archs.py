@@ -49,7 +49,7 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words, refused):
 def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path, refused):
     own = "{STEM_CHANNELS: 16, STAGE_CHANNELS: [48, 96], STAGE_DEPTHS: [2, 2], OPS: [shufflenet_3x3, xception_3x3]}"
     file = tmp_path / "best.yaml"
-    file.write_text(f"MODEL: {{DETNAS: {{SPACE: own, ARCH: 01-10, OWN_SPACE: {own}}}}}")
+    file.write_text(f"MODEL: {{DETNAS: {{SPACE: custom, ARCH: 01-10, CUSTOM_SPACE: {own}}}}}")
     ((label, space, path),) = archs.named_archs([str(file)])
     assert (space.stage_depths, path) == ((2, 2), (0, 1, 1, 0)) and label == f"{file}\n01-10"
     report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])

@@ -49,7 +49,7 @@ def rows(table):
 
 def by(log, key, reverse=False):
     scored = [c for c in log.history() if c.score is not None]
-    return [TINY.format(c.path) for c in sorted(scored, key=key, reverse=reverse)]
+    return [TINY.format(c.network) for c in sorted(scored, key=key, reverse=reverse)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_table_has_every_candidate_the_best_first_and_no_empty_column(log):
 def test_the_front_in_the_table_is_that_of_the_log(tmp_path, costs):
     log = write_log(tmp_path, objectives=costs)
     front = [row["candidate"] for row in rows(report_page.candidates({"run": log})) if row["front"]]
-    assert front == [TINY.format(c.path) for c in pareto_front(log, costs)]
+    assert front == [TINY.format(c.network) for c in pareto_front(log, costs)]
 
 
 def test_the_page_names_the_networks_that_were_known_and_the_search_of_several(tmp_path):
@@ -176,9 +176,9 @@ def test_a_click_sorts_the_table_and_the_next_one_turns_it_round(log, page, tmp_
         browser.click(head % 2 + " button")
         worst = browser.run(shown)
         orders = browser.run("[...document.querySelectorAll('#candidates thead th')].map((th) => th.ariaSort)")
-    failed = [c for c in (TINY.format(c.path) for c in log.history()) if c not in by(log, lambda c: c.score)]
+    failed = [c for c in (TINY.format(c.network) for c in log.history()) if c not in by(log, lambda c: c.score)]
     assert first == by(log, lambda c: c.score, reverse=True) + failed
-    flops = {TINY.format(c.path): c.costs["backbone_flops"] for c in log.history()}
+    flops = {TINY.format(c.network): c.costs["backbone_flops"] for c in log.history()}
     assert by_flops == sorted(first, key=flops.get, reverse=True)
     # What has no value stays last.
     assert worst == by(log, lambda c: c.score) + failed

@@ -49,7 +49,7 @@ def test_a_constraint_that_nothing_meets_gives_no_path_in_bounded_time():
 def test_a_generation_depends_on_earlier_ones_alone(generation):
     history = search(searcher(), 5)
     earlier = [c for c in history if c.generation < generation]
-    expected = [c.path for c in history if c.generation == generation]
+    expected = [c.network for c in history if c.generation == generation]
     for finished in range(len(history) - len(earlier) + 1):
         assert list(searcher().lineage(earlier + history[len(earlier) :][:finished], generation)) == expected
 
@@ -71,7 +71,7 @@ def test_proposing_changes_no_history_and_no_global_random_state():
 
 
 def test_another_seed_is_another_search():
-    first, second = ({c.path for c in search(searcher(get_space("tiny"), seed=seed), 3)} for seed in (0, 1))
+    first, second = ({c.network for c in search(searcher(get_space("tiny"), seed=seed), 3)} for seed in (0, 1))
     assert len(first & second) <= 1
 
 
@@ -90,7 +90,7 @@ def test_the_first_generation_begins_with_what_is_known_and_the_rest_is_the_same
     lineage = known.lineage([], 0)
     assert list(lineage) == [*INITIAL, *list(searcher().lineage([], 0))[:6]] and set(lineage.values()) == {()}
     history = search(known, 4)
-    assert len({c.path for c in history}) == len(history) == 32
+    assert len({c.network for c in history}) == len(history) == 32
     assert list(known.lineage(history[:5], 0)) == list(lineage)
 
 
@@ -116,7 +116,7 @@ def test_the_first_generation_is_uniform_over_the_space():
 
 def test_without_children_it_is_random_search():
     history = search(searcher(num_mutate=0, num_cross=0), 3)
-    better = [Candidate(c.path, generation=c.generation, score=-c.score) for c in history]
+    better = [Candidate(c.network, generation=c.generation, score=-c.score) for c in history]
     alone = searcher(num_mutate=0, num_cross=0)
     assert list(alone.lineage(history, 3)) == list(alone.lineage(better, 3))
 
@@ -145,18 +145,18 @@ def test_a_single_parent_cannot_cross_and_the_generation_is_still_full():
 
 def test_failed_candidates_are_no_parents_and_do_not_come_again():
     history = search(searcher(), 6, fails=lambda path: path[0] == 1)
-    failed = [c.path for c in history if c.error]
-    assert failed and len({c.path for c in history}) == len(history)
+    failed = [c.network for c in history if c.error]
+    assert failed and len({c.network for c in history}) == len(history)
     only_failures = [Candidate((0, 0, 0, i), error="it failed") for i in range(4)]
     paths = list(searcher().lineage(only_failures, 1))
-    assert len(paths) == 8 and not set(paths) & {c.path for c in only_failures}
+    assert len(paths) == 8 and not set(paths) & {c.network for c in only_failures}
 
 
 def test_another_order_chooses_other_parents():
     tiny = get_space("tiny")
 
     def order(candidates, count):
-        return sorted(candidates, key=lambda c: (c.score, c.path))[:count]
+        return sorted(candidates, key=lambda c: (c.score, c.network))[:count]
 
     worst_first = searcher(tiny, num_parents=2, num_mutate=0, num_cross=8, order=order)
     a, b = (0,) * 8, (3,) * 8

@@ -63,8 +63,8 @@ def evolution_and_random(fitness, seeds, **settings):
 def test_twenty_generations_of_fifty_end_with_a_thousand_different_legal_paths(fitness):
     is_legal = limited(CostTable.measure(SPACE))
     history = search(fitness, is_legal=is_legal)
-    assert len(history) == len({c.path for c in history}) == 1000
-    assert all(is_legal(c.path) for c in history)
+    assert len(history) == len({c.network for c in history}) == 1000
+    assert all(is_legal(c.network) for c in history)
 
 
 def test_evolution_beats_random_search_on_the_smooth_fitness():
@@ -129,7 +129,7 @@ def test_a_lineage_names_the_paths_that_a_child_was_made_from():
     history = search(smooth, generations=3)
     searcher = Searcher(SPACE, lambda path: True)
     assert set(searcher.lineage([], 0).values()) == {()}
-    parents = {c.path for c in sorted(history, key=lambda c: (-c.score, c.path))[:10]}
+    parents = {c.network for c in sorted(history, key=lambda c: (-c.score, c.network))[:10]}
     lineage = searcher.lineage(history, 3)
     assert [len(made_from) for made_from in lineage.values()] == [1] * 25 + [2] * 25
     assert all(set(made_from) <= parents for made_from in lineage.values())

@@ -46,7 +46,7 @@ def test_what_is_appended_is_read_again(log, tmp_path):
 def test_a_line_is_one_candidate_with_its_arch_after_the_header(file):
     header, *lines = map(json.loads, file.read_text().splitlines())
     assert header == json.loads(json.dumps(HEADER))
-    assert [line["path"] for line in lines] == ["01-23", "33-33", "11-11"]
+    assert [line["network"] for line in lines] == ["01-23", "33-33", "11-11"]
     assert lines[0]["score"] == 21.5 and lines[1]["error"] == "RuntimeError: it failed"
 
 
@@ -79,7 +79,7 @@ def test_a_torn_header_starts_the_log_anew(file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ['{"path": "01', "none", "3", "[1]", '{"score": 2.0}', '{"path": "0123", "sorce": 1.0}', '{"path": "01"}']
+    "line", ['{"network": "01', "none", "3", "[1]", '{"score": 2.0}', '{"network": "0123", "sorce": 1.0}', '{"network": "01"}']
 )
 def test_a_damaged_line_is_an_error_that_names_the_file(file, tmp_path, line):
     lines = file.read_text().splitlines()
@@ -140,8 +140,8 @@ def test_a_path_that_does_not_fit_the_space_does_not_get_into_the_log(log, file)
 
 
 def test_the_best_come_first_and_failures_not_at_all(log):
-    assert [c.path for c in log.best(5)] == [(1, 1, 1, 1), (0, 1, 2, 3)]
-    assert [c.path for c in log.best()] == [(1, 1, 1, 1)]
+    assert [c.network for c in log.best(5)] == [(1, 1, 1, 1), (0, 1, 2, 3)]
+    assert [c.network for c in log.best()] == [(1, 1, 1, 1)]
 
 
 def test_paths_break_ties_whatever_the_order_of_the_lines():
@@ -149,7 +149,7 @@ def test_paths_break_ties_whatever_the_order_of_the_lines():
     expected = [(0, 0, 0, 1), (0, 0, 0, 0), (1, 0, 0, 0), (2, 0, 0, 0), (3, 0, 0, 0)]
     for seed in range(10):
         shuffled = random.Random(seed).sample(tied, len(tied))
-        assert [c.path for c in sorted(shuffled, key=by_score)] == expected
+        assert [c.network for c in sorted(shuffled, key=by_score)] == expected
 
 
 def test_two_searches_cannot_write_into_one_folder(tmp_path):

@@ -45,7 +45,7 @@ def stopping_after(count, calls):
 
 
 def result(log):
-    return [(c.path, c.generation, c.score, c.error) for c in log.history()]
+    return [(c.network, c.generation, c.score, c.error) for c in log.history()]
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_a_search_has_all_its_generations(uninterrupted):
 def test_the_log_holds_metrics_and_costs(tmp_path):
     log = search(tmp_path / "a", costs=lambda path: {"backbone_flops": sum(path)})
     for candidate in log.history():
-        assert candidate.metrics == metrics_of(candidate.path)
+        assert candidate.metrics == metrics_of(candidate.network)
         assert candidate.score == candidate.metrics["bbox/AP"]
-        assert candidate.costs == {"backbone_flops": sum(candidate.path)}
+        assert candidate.costs == {"backbone_flops": sum(candidate.network)}
         assert candidate.seconds >= 0
 
 
@@ -111,7 +111,7 @@ def test_a_failing_candidate_is_logged_with_its_error_and_not_tried_again(tmp_pa
         return metrics_of(path)
 
     log = search(tmp_path / "a", evaluate=fails_at_times)
-    failed = [c for c in log.history() if c.path[0] == 1]
+    failed = [c for c in log.history() if c.network[0] == 1]
     assert failed and len(log.history()) == TOTAL
     assert {(c.error, c.score) for c in failed} == {("RuntimeError: no memory", None)}
     assert all(c.error is None for c in log.history() if c not in failed)
@@ -163,7 +163,7 @@ def test_the_best_so_far_is_announced_once_each_time_it_changes(tmp_path):
     log = search(tmp_path / "a", on_candidate=note)
     expected, best = [], None
     for candidate in log.history():
-        if best is None or (-candidate.score, candidate.path) < (-best.score, best.path):
+        if best is None or (-candidate.score, candidate.network) < (-best.score, best.network):
             best = candidate
             expected.append(candidate)
     assert announced == expected and announced[-1] == log.best()[0]

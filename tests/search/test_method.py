@@ -27,7 +27,7 @@ def searched(tmp_path):
 def test_it_is_searched_and_its_log_is_its_own(searched, capsys):
     header, *lines = map(json.loads, (searched / "search.jsonl").read_text().splitlines())
     assert {"method": "places", "space": "places", "metric": "value"}.items() <= header.items() and "versions" in header
-    candidates = [three_places.SPACE.parse(line["path"]) for line in lines]
+    candidates = [three_places.SPACE.parse(line["network"]) for line in lines]
     assert len(lines) == len(set(candidates)) == 12
     assert all(line["score"] == 2 * (c[0] + c[1] + 3 + (2, 0, 1)[c[2]]) for c, line in zip(candidates, lines))
     work = [160 * (size + 1) * (depth + 2) for size, depth, _ in candidates]
@@ -39,7 +39,7 @@ def test_it_is_searched_and_its_log_is_its_own(searched, capsys):
 def test_a_search_goes_on_where_it_stopped(searched, tmp_path):
     run(tmp_path / "again", generations=1)
     run(tmp_path / "again")
-    paths = [[c.path for c in read_log(str(folder)).history()] for folder in (searched, tmp_path / "again")]
+    paths = [[c.network for c in read_log(str(folder)).history()] for folder in (searched, tmp_path / "again")]
     assert paths[0] == paths[1]
 
 
@@ -48,17 +48,17 @@ def test_asynchronously_and_on_ray_workers_it_is_the_same_search(searched, tmp_p
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("PYTHONPATH", str(Path(three_places.__file__).parent))
     log = run(tmp_path / "ray", "--cpu-processes", "2")
-    assert {c.path: c.score for c in log.history()} == {c.path: c.score for c in read_log(str(searched)).history()}
+    assert {c.network: c.score for c in log.history()} == {c.network: c.score for c in read_log(str(searched)).history()}
 
 
 def test_tables_and_report_show_it(searched, capsys):
     best = read_log(str(searched)).best()[0]
     for flag in ("--list", "--best=2", "--front", "--report"):
         run(searched, flag)
-        assert flag == "--report" or three_places.SPACE.format(best.path) in capsys.readouterr().out
+        assert flag == "--report" or three_places.SPACE.format(best.network) in capsys.readouterr().out
     assert (searched / "front.csv").read_text().startswith("arch,generation,score,backbone_flops,value,seconds")
     page = (searched / "report.html").read_text()
-    assert three_places.SPACE.format(best.path) in page and 'alt="frequencies"' not in page
+    assert three_places.SPACE.format(best.network) in page and 'alt="frequencies"' not in page
 
 
 def test_an_evaluation_of_one_candidate_is_refused_in_one_sentence(searched, refused):

@@ -30,7 +30,7 @@ def test_each_front_holds_what_no_other_one_of_those_left_dominates(costs, seed)
     left = candidates(seed)
     for front in fronts(list(left), costs):
         expected = [c for c in left if not any(beats(other, c, costs) for other in left)]
-        assert sorted(c.path for c in front) == sorted(c.path for c in expected)
+        assert sorted(c.network for c in front) == sorted(c.network for c in expected)
         assert [c.score for c in front] == sorted((c.score for c in front), reverse=True)
         left = [c for c in left if c not in front]
     assert left == []
@@ -51,7 +51,7 @@ def test_the_order_does_not_depend_on_that_of_the_history():
         assert order(random.Random(seed).sample(candidates(), 60), 60) == expected
     assert all(order(candidates(), count) == expected[:count] for count in (1, 7, 30, 100))
     first = next(fronts(candidates(), ["a"]))
-    assert {c.path for c in expected[: len(first)]} == {c.path for c in first}
+    assert {c.network for c in expected[: len(first)]} == {c.network for c in first}
 
 
 def test_without_costs_the_order_is_that_of_the_score():

@@ -35,7 +35,7 @@ def search(folder, evaluate=raced, executor=LocalExecutor, race=RACE, asynchrono
 
 
 def result(log):
-    return [(c.path, c.generation, c.score, c.looks) for c in log.history()]
+    return [(c.network, c.generation, c.score, c.looks) for c in log.history()]
 
 
 def parents_of(log):
@@ -48,7 +48,7 @@ def test_stopped_candidates_become_neither_parents_nor_best_nor_failures(tmp_pat
     stopped = [c for c in log.history() if c.stopped]
     assert 5 < len(stopped) < 25 and not log.failures
     assert all(c.score is None and c.stopped["images"] in (10, 20) and c.metrics == {} for c in stopped)
-    assert not parents_of(log) & {c.path for c in stopped} and log.best()[0].score == max(
+    assert not parents_of(log) & {c.network for c in stopped} and log.best()[0].score == max(
         c.score for c in log.history() if c.score is not None
     )
     # What was read again says the same.
@@ -75,7 +75,7 @@ def test_a_race_stopped_after_any_candidate_goes_on_to_the_same_end(tmp_path, as
 def test_the_order_in_which_workers_finish_does_not_matter(tmp_path):
     there = search(tmp_path / "shuffled", executor=Shuffled)
     assert sorted(result(there), key=str) == sorted(result(search(tmp_path / "here")), key=str)
-    assert [c.path for c in there.history()] != [c.path for c in search(tmp_path / "here").history()]
+    assert [c.network for c in there.history()] != [c.network for c in search(tmp_path / "here").history()]
 
 
 def test_without_a_race_lines_are_as_they_were(tmp_path):

@@ -58,11 +58,11 @@ def test_two_workers_find_what_this_process_finds_and_both_work(executor, tmp_pa
     here = search(tmp_path / "here", LocalExecutor(Fake(tmp_path / "here_calls"), "AP"))
 
     def result(log):
-        return sorted((c.path, c.generation, c.score, c.parents) for c in log.history())
+        return sorted((c.network, c.generation, c.score, c.parents) for c in log.history())
 
     assert result(there) == result(here) and len(here.history()) == 18
     assert len({c.worker for c in there.history()}) == 2
-    assert len(asynchronous.history()) == 10 and all(c.score == sum(c.path) for c in asynchronous.history())
+    assert len(asynchronous.history()) == 10 and all(c.score == sum(c.network) for c in asynchronous.history())
 
 
 def test_a_race_is_the_same_one_on_two_workers(executor, tmp_path):
@@ -70,14 +70,14 @@ def test_a_race_is_the_same_one_on_two_workers(executor, tmp_path):
     here = search(tmp_path / "here", LocalExecutor(raced, "AP"), count=5, race=RACE)
 
     def result(log):
-        return sorted((c.path, c.generation, str(c.score), c.looks, c.parents) for c in log.history())
+        return sorted((c.network, c.generation, str(c.score), c.looks, c.parents) for c in log.history())
 
     assert str(result(there)) == str(result(here)) and any(c.stopped for c in here.history())
 
 
 def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(executor, caplog):
     paths = [(first, *rest) for first in (0, 1, 2, 3) for rest in ((0,) * 7, (1,) * 7)] + [(3,) * 8]
-    found = {c.path: c for c in run_all(executor, dict.fromkeys(paths, ()))}
+    found = {c.network: c for c in run_all(executor, dict.fromkeys(paths, ()))}
     assert set(found) == set(paths)
     for path, c in found.items():
         if path[0] == 2:

@@ -66,8 +66,8 @@ def test_the_children_that_are_kept_are_better_than_those_of_evolution():
 def test_paths_are_new_legal_and_different_and_say_what_they_were_made_from():
     legal = searcher(is_legal=lambda path: sum(path) % 3 > 0)
     history = search(legal, 5)
-    assert len({c.path for c in history}) == len(history) == 40 and all(sum(c.path) % 3 for c in history)
-    paths = {c.path for c in history}
+    assert len({c.network for c in history}) == len(history) == 40 and all(sum(c.network) % 3 for c in history)
+    paths = {c.network for c in history}
     lineage = legal.lineage(history, 5)
     assert any(lineage.values()) and all(parent in paths for parents in lineage.values() for parent in parents)
 
@@ -84,7 +84,7 @@ def test_the_first_generation_is_that_of_evolution():
 def test_a_generation_depends_on_earlier_ones_alone_in_any_order(generation):
     history = search(searcher(), 5)
     earlier = [c for c in history if c.generation < generation]
-    expected = [c.path for c in history if c.generation == generation]
+    expected = [c.network for c in history if c.generation == generation]
     for finished in range(9):
         seen = earlier + history[len(earlier) :][:finished]
         assert list(searcher().lineage(random.Random(finished).sample(seen, len(seen)), generation)) == expected
@@ -92,8 +92,8 @@ def test_a_generation_depends_on_earlier_ones_alone_in_any_order(generation):
 
 def test_candidates_without_a_score_do_not_come_again_and_nothing_is_made_from_them():
     history = search(searcher(), 5, has_score=lambda path: path[0] != 1)
-    without = {c.path for c in history if c.score is None}
-    assert without and len({c.path for c in history}) == len(history)
+    without = {c.network for c in history if c.score is None}
+    assert without and len({c.network for c in history}) == len(history)
     lineage = searcher().lineage(history, 5)
     assert not without & {parent for parents in lineage.values() for parent in parents}
     assert len(searcher().lineage([Candidate((0, 0, 0, i)) for i in range(4)], 1)) == 8

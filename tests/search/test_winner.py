@@ -34,4 +34,4 @@ def test_no_front_and_no_number_give_none(candidates, count):
 def test_costs_of_any_size_count_alike():
     rows = [(1.0, 1e9), (0.0, 1e9), (1.0, 0.0), (0.4, 0.6e9)]
     candidates = [Candidate((n,), score=-float(n), costs=dict(zip("ab", row))) for n, row in enumerate(rows)]
-    assert [c.path for c in choose_winners(candidates, ["a", "b"], 3)] == [(0,), (1,), (2,)]
+    assert [c.network for c in choose_winners(candidates, ["a", "b"], 3)] == [(0,), (1,), (2,)]

@@ -35,7 +35,7 @@ def check_winner():
     def check(folder, search):
         best = read_log(str(folder)).best()[0]
         found = torch.load(folder / "best.pth", weights_only=True)["found"]
-        assert (found["arch"], found["metrics"]) == (str(best.path), best.metrics)
+        assert (found["arch"], found["metrics"]) == (str(best.network), best.metrics)
         assert search(folder, "--eval-only")["bbox/AP"] == best.score
         args = argument_parser().parse_args(["--config-file", str(folder / "best.yaml"), "--eval-only"])
         assert train_net.main(args)["bbox"]["AP"] == pytest.approx(best.score, abs=1e-4)

@@ -36,15 +36,15 @@ def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys, c
     log, folder = parallel(tmp_path / "run"), tmp_path / "run"
     serial = read_log(str(serial)).best()[0]
     header = json.loads((folder / "search.jsonl").read_text().splitlines()[0])
-    assert (header["method"], header["serial"]) == ("spnas_parallel", str(serial.path))
+    assert (header["method"], header["serial"]) == ("spnas_parallel", str(serial.network))
     first, *others = log.history()
-    assert str(first.path) == str(serial.path) and len(others) == 2
-    assert all(str(c.path).startswith(f"{serial.path}_") and c.parents == (first.path,) for c in others)
+    assert str(first.network) == str(serial.network) and len(others) == 2
+    assert all(str(c.network).startswith(f"{serial.network}_") and c.parents == (first.network,) for c in others)
     assert all(c.costs["backbone_flops"] > first.costs["backbone_flops"] for c in others)
-    assert f"the start network, {serial.path}, had {first.score:.2f}" in capsys.readouterr().out
+    assert f"the start network, {serial.network}, had {first.score:.2f}" in capsys.readouterr().out
     check_winner(folder, parallel)
     parallel(folder, "--report")
-    assert f'<th scope="row">{log.best()[0].path}</th>' in (folder / "report.html").read_text()
+    assert f'<th scope="row">{log.best()[0].network}</th>' in (folder / "report.html").read_text()
 
 
 def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, mon
     monkeypatch.setattr(evaluator, "train", train)
     log = parallel(tmp_path / "run")
     winner = torch.load(serial / "best.pth", weights_only=True)["model"]
-    assert [code for code, _ in found] == [str(c.path) for c in log.history()]
+    assert [code for code, _ in found] == [str(c.network) for c in log.history()]
     for code, state in found:
         assert all(torch.equal(state[name], value) for name, value in winner.items())
         assert any(".rows." in name for name in state) == ("_" in code)
@@ -99,7 +99,7 @@ def test_what_cannot_be_searched_is_one_sentence(search, tmp_path, settings, wor
 
 def test_a_search_without_a_serial_one_starts_from_the_weights_of_the_config(search, tmp_path):
     log = search(tmp_path / "run", SEARCH__METHOD="spnas_parallel", SEARCH__GENERATIONS=2, MODEL__SPNAS__CODE="1-2-1-1")
-    assert str(log.history()[0].path) == "1-2-1-1" and len(log) == 3
+    assert str(log.history()[0].network) == "1-2-1-1" and len(log) == 3
 
 
 def test_copies_add_up_to_the_counted_multiply_adds(monkeypatch, pytestconfig):

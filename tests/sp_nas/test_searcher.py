@@ -55,22 +55,22 @@ def run(searcher, generations, score=score):
 
 def test_the_start_network_comes_first_and_then_new_legal_children_of_the_front():
     history = run(searcher(), 8)
-    assert history[0].path == START and [c.generation for c in history].count(0) == 1
-    assert len({c.path for c in history}) == len(history) == 1 + 7 * 4
+    assert history[0].network == START and [c.generation for c in history].count(0) == 1
+    assert len({c.network for c in history}) == len(history) == 1 + 7 * 4
     for c in history[1:]:
-        earlier = {d.path: d for d in history if d.generation < c.generation}
+        earlier = {d.network: d for d in history if d.generation < c.generation}
         (parent,) = c.parents
-        assert len(c.path) <= 12 and c.path.doublings == START.doublings
+        assert len(c.network) <= 12 and c.network.doublings == START.doublings
         # No other one was both better and cheaper.
         parent = earlier[parent]
-        assert not any(d.score > parent.score and len(d.path) < len(parent.path) for d in earlier.values())
+        assert not any(d.score > parent.score and len(d.network) < len(parent.network) for d in earlier.values())
 
 
 @pytest.mark.parametrize("build", [searcher, counts])
 def test_a_generation_is_a_function_of_those_before_it(build):
     history = run(build(), 5)
-    expected = [c.path for c in history if c.generation == 4]
-    half = [c for c in history if c.generation < 4 or c.path in expected[:2]]
+    expected = [c.network for c in history if c.generation == 4]
+    half = [c for c in history if c.generation < 4 or c.network in expected[:2]]
     for known in (half, random.Random(1).sample(history, len(history))):
         assert list(build().lineage(known, 4)) == expected
     assert list(build(seed=1).lineage(history, 4)) != expected
@@ -78,7 +78,7 @@ def test_a_generation_is_a_function_of_those_before_it(build):
 
 def test_a_log_read_from_text_gives_the_same_children():
     history = run(searcher(), 4)
-    read = [Candidate(SerialCode.parse(str(c.path)), c.generation, c.score, costs=c.costs) for c in history]
+    read = [Candidate(SerialCode.parse(str(c.network)), c.generation, c.score, costs=c.costs) for c in history]
     again, first = searcher().lineage(read, 4), searcher().lineage(history, 4)
     assert list(again.items()) == list(first.items())
     for ours, theirs in zip(first, again):
@@ -114,12 +114,12 @@ def test_what_is_finished_of_a_generation_reignites_nothing_before_it():
     history = run(stuck, 6, never_better)
     for generation in range(6):
         earlier = [c for c in history if c.generation < generation]
-        assert list(stuck.lineage(earlier, generation)) == [c.path for c in history if c.generation == generation]
+        assert list(stuck.lineage(earlier, generation)) == [c.network for c in history if c.generation == generation]
 
 
 def test_without_selection_it_is_a_sequence_of_morphs():
     history = run(searcher(select=False, children=1), 8)
-    assert [c.parents for c in history] == [(), *((c.path,) for c in history[:-1])]
+    assert [c.parents for c in history] == [(), *((c.network,) for c in history[:-1])]
 
 
 def test_asynchronously_nothing_is_proposed_while_the_start_network_runs():
@@ -137,13 +137,13 @@ def test_the_first_generation_is_one_network(build):
 
 
 def test_copies_are_added_to_the_serial_network_and_none_comes_twice():
-    found = [c.path for c in run(counts(children=5), 4)]
+    found = [c.network for c in run(counts(children=5), 4)]
     assert found[0] == SERIAL and len(found) == len(set(found)) == 16
     assert all(code.serial == SERIAL.serial for code in found)
 
 
 def test_all_copies_are_proposed_within_the_limits_and_then_no_more():
-    found = {c.path for c in run(counts(lambda code: sum(code.counts) <= 2), 6)}
+    found = {c.network for c in run(counts(lambda code: sum(code.counts) <= 2), 6)}
     assert found == {code for code in COPIES if sum(code.counts) <= 2}
     assert counts(lambda code: code == SERIAL).lineage([Candidate(SERIAL, 0, 1.0)], 1) == {}
 

@@ -33,20 +33,20 @@ def searched(search, tmp_path):
 def test_a_search_leaves_a_log_a_winner_and_the_weights_of_the_front_alone(searched, search, check_winner):
     header, *candidates = lines(searched)
     assert (header["method"], header["space"], header["start"]) == ("spnas_serial", "serial", "1-2-1")
-    assert [c["generation"] for c in candidates] == [0, 1, 1, 2, 2] and candidates[0]["path"] == "1-2-1"
+    assert [c["generation"] for c in candidates] == [0, 1, 1, 2, 2] and candidates[0]["network"] == "1-2-1"
     assert [len(c["parents"]) for c in candidates] == [0, 1, 1, 1, 1]
     assert all(c["score"] == c["metrics"][AP] and c["costs"]["detector_flops"] > 0 for c in candidates)
     assert [f"inherited/{AP}" in c["metrics"] for c in candidates] == [False, True, True, True, True]
     log = read_log(str(searched))
     best = log.best()[0]
     kept = {path.stem for path in (searched / "candidates").glob("*.pth")}
-    assert str(best.path) in kept and not [path for path in (searched / "candidates").iterdir() if path.is_dir()]
+    assert str(best.network) in kept and not [path for path in (searched / "candidates").iterdir() if path.is_dir()]
     for c in log.history():
         dominated = any(
             d.score >= c.score and d.costs["backbone_flops"] <= c.costs["backbone_flops"] and d != c
             for d in log.history()
         )
-        assert dominated or str(c.path) in kept
+        assert dominated or str(c.network) in kept
     check_winner(searched, search)
     for flag in ("--list", "--front", "--report"):
         search(searched, flag)
@@ -128,7 +128,7 @@ def test_asynchronously_on_two_workers_it_is_said_that_the_result_depends_on_the
         log = search(tmp_path / "run", "--cpu-processes", "2", SEARCH__ASYNCHRONOUS=True)
         logging.getLogger("detnas.search.loop").removeHandler(caplog.handler)
     assert len(log) == 5 and "the result depends on the order in which candidates finish" in caplog.text
-    assert str(log.history()[0].path) == "1-2-1" and all(len(c.parents) == 1 for c in log.history()[1:])
+    assert str(log.history()[0].network) == "1-2-1" and all(len(c.parents) == 1 for c in log.history()[1:])
     # On a busy machine one worker may be done before the other has started.
     assert not log.failures
 
@@ -155,10 +155,10 @@ def test_a_search_that_is_stuck_is_reignited_once_and_not_again_when_it_is_taken
     settings = {**reignition, "SEARCH__GENERATIONS": 5}
     log = search(tmp_path / "run", **settings)
     (event,) = log.events()
-    assert (event["event"], event["path"]) == ("reignition", str(log.history()[0].path))
+    assert (event["event"], event["network"]) == ("reignition", str(log.history()[0].network))
     assert "classification/top1" in event["metrics"] and not list((tmp_path / "run").glob("reignition_*"))
     reignited = [c for c in log.history() if c.generation == event["generation"]]
-    assert [list(map(str, c.parents)) for c in reignited] == [[event["path"]]]
+    assert [list(map(str, c.parents)) for c in reignited] == [[event["network"]]]
     before = (tmp_path / "run" / "search.jsonl").read_text()
     search(tmp_path / "run", **settings)
     assert (tmp_path / "run" / "search.jsonl").read_text() == before

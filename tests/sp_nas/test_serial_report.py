@@ -31,7 +31,7 @@ def log(tmp_path):
         parents = (SerialCode.parse(parent),) if parent else ()
         costs = {"backbone_flops": 1e6 * len(text)}
         log.append(Candidate(SerialCode.parse(text), generation, score, costs=costs, parents=parents))
-    log.append_event({"event": "reignition", "generation": 2, "path": "111-21-21"})
+    log.append_event({"event": "reignition", "generation": 2, "network": "111-21-21"})
     yield log
     log.close()
 
@@ -47,7 +47,7 @@ def test_blocks_are_told_by_kind_and_width():
 
 
 def test_the_line_of_descent_leads_from_the_start_to_the_winner(log):
-    assert [str(c.path) for c in descent(log)] == ["11-21-21", "11-21-21-1", "112-1-21-1"]
+    assert [str(c.network) for c in descent(log)] == ["11-21-21", "11-21-21-1", "112-1-21-1"]
 
 
 def test_there_is_no_line_where_several_have_no_parent(log):

@@ -162,7 +162,7 @@ SPACES = {
 
 
 #: name of the space that a config describes itself
-OWN_SPACE = "own"
+CUSTOM_SPACE = "custom"
 
 
 def get_space(name: str) -> SearchSpace:
@@ -174,13 +174,13 @@ def get_space(name: str) -> SearchSpace:
 
 def write_space(space: SearchSpace) -> Dict:
     """The part of a log's header that says in which space a search is."""
-    own = {"own_space": dataclasses.asdict(space)} if space.name == OWN_SPACE else {}
+    own = {"custom_space": dataclasses.asdict(space)} if space.name == CUSTOM_SPACE else {}
     return {"space": space.name, **own}
 
 
 def read_space(header: Dict) -> SearchSpace:
     """The reverse of :func:`write_space`."""
-    if header["space"] != OWN_SPACE:
+    if header["space"] != CUSTOM_SPACE:
         return get_space(header["space"])
-    own = header["own_space"]
+    own = header["custom_space"]
     return SearchSpace(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})

@@ -50,7 +50,7 @@ class CodeSearcher:
         if generation == 0:
             return {self.start: ()}
         earlier = [c for c in history if c.generation < generation]
-        found = Proposals(self.is_legal, {c.path for c in earlier}.__contains__)
+        found = Proposals(self.is_legal, {c.network for c in earlier}.__contains__)
         self.propose(found, self.children, earlier, generation, self._rng(generation))
         return found.paths
 
@@ -124,16 +124,16 @@ class MorphSearcher(CodeSearcher):
             since = 0 if now != best else since + 1
             best = now
             if best is not None and since >= self.stuck and len(found) < self.reignitions:
-                found[generation + 1], since = best.path, 0
+                found[generation + 1], since = best.network, 0
         return found
 
     def _parents(self, history):
         """Codes to draw parents from, best first; and, for when all their children are known, those of all others."""
         scored = sorted((c for c in history if c.score is not None), key=by_score)
         if not self.select:
-            return [[c.path for c in sorted(scored, key=lambda c: (c.generation, c.path))[-1:]]]
+            return [[c.network for c in sorted(scored, key=lambda c: (c.generation, c.network))[-1:]]]
         front = front_of(scored, self.costs) if self.costs else scored[:1]
-        return [[c.path for c in front], [c.path for c in scored]]
+        return [[c.network for c in front], [c.network for c in scored]]
 
 
 @dataclass(frozen=True, kw_only=True)

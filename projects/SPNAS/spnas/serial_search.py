@@ -71,7 +71,7 @@ class SerialSearch(TrainedSearch):
             start = time.perf_counter()
             results = reignite(self.cfg, code, folder)
             seconds = round(time.perf_counter() - start, 3)
-            event = {"event": "reignition", "generation": generation, "path": self.space.format(code)}
+            event = {"event": "reignition", "generation": generation, "network": self.space.format(code)}
             log.append_event({**event, "metrics": results, "seconds": seconds})
         shutil.rmtree(folder, ignore_errors=True)
 

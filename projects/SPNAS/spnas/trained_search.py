@@ -117,7 +117,7 @@ class TrainedSearch(Method):
 
     def on_best(self, candidate):
         cfg = self.written.clone()
-        apply_settings(cfg, self.space.settings(candidate.path))
+        apply_settings(cfg, self.space.settings(candidate.network))
         about = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": BEST_WEIGHTS}
         write_best_config(cfg, self.cfg.OUTPUT_DIR, _ABOUT_BEST.format(code=cfg.MODEL.SPNAS.CODE, **about))
 
@@ -128,7 +128,7 @@ class TrainedSearch(Method):
     def on_candidate(self, log, needed):
         """Remove the weights that nobody needs any more."""
         kept = self.kept([c for c in log.history() if c.score is not None])
-        self.weights.keep({c.path for c in kept + log.best()}.union(needed()))
+        self.weights.keep({c.network for c in kept + log.best()}.union(needed()))
 
     def finish(self, log, evaluator):
         return self._result(log) if write_best_weights(log, self.weights.read) else []
@@ -137,8 +137,8 @@ class TrainedSearch(Method):
         """Where the winner is, and what can be done with it."""
         cfg, best = self.cfg, log.best()[0]
         config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
-        code = self.space.format(best.path)
-        scores = {c.path: f"{c.score:.2f}" for c in log.best(None)}
+        code = self.space.format(best.network)
+        scores = {c.network: f"{c.score:.2f}" for c in log.best(None)}
         start = f"the start network, {self.searcher.start}, had {scores.get(self.searcher.start, 'no score')}"
         yield f"\nBest: {code}, {cfg.SEARCH.METRIC} {best.score:.2f}; {start}"
         yield f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}"
@@ -151,10 +151,10 @@ class TrainedSearch(Method):
         space, _ = cls.read_space(cfg)
         log = SearchLog(cfg.OUTPUT_DIR, space)
         code = space.parse(args.arch) if args.arch else None
-        found = [c for c in log.best(None) if code in (None, c.path)]
+        found = [c for c in log.best(None) if code in (None, c.network)]
         if not found:
             raise UserError(f"{log.path} holds no {f'score of {code}' if code else 'finished candidate yet'}")
-        code, weights = found[0].path, CandidateWeights(cfg.OUTPUT_DIR)
+        code, weights = found[0].network, CandidateWeights(cfg.OUTPUT_DIR)
         if not PathManager.isfile(weights.file(code)):
             raise UserError(
                 f"{weights.file(code)} does not exist: weights are kept of the best and of the front alone; "
@@ -164,7 +164,7 @@ class TrainedSearch(Method):
         print(f"code {code}, {cfg.DATASETS.TEST[0]}")
         print(metrics_table(metrics, found[0].metrics))
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "evaluation.json"), "w") as f:
-            json.dump({"path": str(code), "metrics": metrics}, f, indent=2)
+            json.dump({"network": str(code), "metrics": metrics}, f, indent=2)
         return metrics
 
 

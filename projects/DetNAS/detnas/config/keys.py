@@ -1,22 +1,22 @@
 """Every config key that DetNAS adds to Detectron2's, with its default."""
 
 from detnas.errors import UserError
-from detnas.space import OWN_SPACE, PAPER_OPS, SPACES, SearchSpace
+from detnas.space import CUSTOM_SPACE, PAPER_OPS, SPACES, SearchSpace
 
 
 def add_detnas_config(cfg):
     """Add the keys of DetNAS to a Detectron2 config, in place."""
     CN = type(cfg)
     cfg.MODEL.DETNAS = CN()
-    # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened), "tiny" (demo) or "own".
+    # Search space: "300M" (the paper's small one), "1.3G" (large), "3.8G" (widened), "tiny" (demo) or "custom".
     cfg.MODEL.DETNAS.SPACE = "300M"
-    # The space "own". OPS is a choice out of detnas.OPS; the digits of its archs are indices into this list.
-    cfg.MODEL.DETNAS.OWN_SPACE = CN()
-    cfg.MODEL.DETNAS.OWN_SPACE.STEM_CHANNELS = 16
-    cfg.MODEL.DETNAS.OWN_SPACE.STAGE_CHANNELS = (64, 160, 320, 640)
-    cfg.MODEL.DETNAS.OWN_SPACE.STAGE_DEPTHS = (4, 4, 8, 4)
-    cfg.MODEL.DETNAS.OWN_SPACE.LAST_CHANNELS = 1024
-    cfg.MODEL.DETNAS.OWN_SPACE.OPS = PAPER_OPS
+    # The space "custom". OPS is a choice out of detnas.OPS; the digits of its archs are indices into this list.
+    cfg.MODEL.DETNAS.CUSTOM_SPACE = CN()
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.STEM_CHANNELS = 16
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.STAGE_CHANNELS = (64, 160, 320, 640)
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.STAGE_DEPTHS = (4, 4, 8, 4)
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.LAST_CHANNELS = 1024
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.OPS = PAPER_OPS
     # "supernet", an arch such as 2120-2112-33130031-3132, the name of a published network, or a search's best.yaml.
     cfg.MODEL.DETNAS.ARCH = "supernet"
     # Norm of the blocks. SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
@@ -147,12 +147,12 @@ def config_space(cfg):
     The :class:`detnas.space.SearchSpace` of ``MODEL.DETNAS.SPACE``.
 
     Raises:
-        UserError: if there is no space of that name, or ``MODEL.DETNAS.OWN_SPACE`` does not describe one.
+        UserError: if there is no space of that name, or ``MODEL.DETNAS.CUSTOM_SPACE`` does not describe one.
     """
-    name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.OWN_SPACE
-    if name != OWN_SPACE:
+    name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.CUSTOM_SPACE
+    if name != CUSTOM_SPACE:
         if name not in SPACES:
-            raise UserError(f'unknown space "{name}"; there are: {", ".join((*SPACES, OWN_SPACE))}')
+            raise UserError(f'unknown space "{name}"; there are: {", ".join((*SPACES, CUSTOM_SPACE))}')
         return SPACES[name]
     return SearchSpace(
         name,

@@ -6,7 +6,7 @@ import os
 
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.keys import OWN_SPACE, config_space
+from detnas.config.keys import CUSTOM_SPACE, config_space
 from detnas.config.load import load_config
 from detnas.errors import UserError
 from detnas.zoo import SUPERNET, resolve_arch
@@ -90,8 +90,8 @@ def _parse(line):
 
 
 def describe_space(space):
-    """A space in words; for "own" with its depths, channels and ops."""
-    if space.name != OWN_SPACE:
+    """A space in words; for "custom" with its depths, channels and ops."""
+    if space.name != CUSTOM_SPACE:
         return f'space "{space.name}"'
     depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)
-    return f'space "own" ({depths} blocks, {space.stage_channels} channels, {ops})'
+    return f'space "custom" ({depths} blocks, {space.stage_channels} channels, {ops})'

@@ -24,7 +24,7 @@ def plot_search(log, *files):
             label = "mean of a generation" if index == 0 else None
             ax.plot([numbers[0], numbers[-1]], [mean, mean], color="#2c3e50", linewidth=2, label=label)
         known = log.known
-        _draw_known(ax, [(c.score, known[c.path]) for _, c in scored if c.path in known])
+        _draw_known(ax, [(c.score, known[c.network]) for _, c in scored if c.network in known])
         _finish(fig, ax, "candidates", metric_name(log), f'Search in space "{log.space.name}"', whole=True)
 
 

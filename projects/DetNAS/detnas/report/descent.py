@@ -16,7 +16,7 @@ def descent(log):
     history = log.history()
     if not log.best() or not has_one_start(log):
         return []
-    of_path, line = {c.path: c for c in history}, log.best()
+    of_path, line = {c.network: c for c in history}, log.best()
     while line[0].parents:
         line.insert(0, of_path[line[0].parents[0]])
     return line
@@ -29,7 +29,7 @@ def has_one_start(log):
 
 def plot_descent(log, *files):
     """Draw the line of descent, a row for each candidate, with its generation, score and first cost, into files."""
-    plot_archs([(_label(c), log.space, c.path) for c in descent(log)], *files)
+    plot_archs([(_label(c), log.space, c.network) for c in descent(log)], *files)
 
 
 def _label(candidate):

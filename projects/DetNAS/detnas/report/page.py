@@ -107,7 +107,7 @@ def _top(group):
     found = sorted((c for log in logs for c in log.best(TOP * len(logs))), key=by_score)
     best = {}
     for candidate in found:
-        best.setdefault(candidate.path, candidate.score)
+        best.setdefault(candidate.network, candidate.score)
     return logs[0].space, list(best.items())[:TOP]
 
 
@@ -124,7 +124,7 @@ def summary(logs):
         "failed": sum(c.error is not None for c in everything),
     }
     events = [
-        f"before generation {event['generation'] + 1} of {label} {event['event']} of {event['path']}"
+        f"before generation {event['generation'] + 1} of {label} {event['event']} of {event['network']}"
         for label, log in logs.items()
         for event in log.events()
     ]
@@ -156,16 +156,16 @@ def candidates(logs):
 def _front(log):
     """Candidates of the Pareto front."""
     costs = front_costs(log, next(iter(shown_costs(log)), None))
-    return {c.path for c in front_of(log.history(), costs)} if shown_costs(log) else set()
+    return {c.network for c in front_of(log.history(), costs)} if shown_costs(log) else set()
 
 
 def _columns(label, log, candidate, front):
     metric = metric_name(log)
     return {
-        "candidate": log.space.format(candidate.path),
+        "candidate": log.space.format(candidate.network),
         metric: candidate.score,
-        "front": "yes" if candidate.path in front else "",
-        "name": log.known.get(candidate.path),
+        "front": "yes" if candidate.network in front else "",
+        "name": log.known.get(candidate.network),
         "search": label,
         **candidate.costs,
         **{name: value for name, value in candidate.metrics.items() if name != metric},

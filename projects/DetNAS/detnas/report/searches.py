@@ -137,4 +137,4 @@ def shown_costs(log):
 def drawn_at_random(log):
     """The candidates with a score that were made from no others and were not known before."""
     known = log.known
-    return [c for c in log.history() if c.score is not None and not c.parents and c.path not in known]
+    return [c for c in log.history() if c.score is not None and not c.parents and c.network not in known]

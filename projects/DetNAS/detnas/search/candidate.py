@@ -1,16 +1,16 @@
-"""A path with its results."""
+"""A candidate of a search with its results."""
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """
-    A path with its results.
+    A candidate with its results.
 
     Args:
-        path: op indices.
+        network: what the space of the search parses and formats, such as a tuple of op indices, or a code.
         generation: in which it was proposed, from 0.
         score: the fitness, higher is better, AP in 0..100; None if the evaluation failed, or was stopped by a race.
         metrics: all results by name, None for those that could not be computed.
@@ -19,11 +19,11 @@ class Candidate:
         worker: who evaluated it.
         tries: how often that was tried.
         error: what went wrong in the last try, or None.
-        parents: paths that it was made from; none if it was drawn at random.
+        parents: networks that it was made from; none if it was drawn at random.
         looks: in a race, {"images": how many it had seen, "score": on these} for each rung that it came to.
     """
 
-    path: Tuple[int, ...]
+    network: Any
     generation: int = 0
     score: Optional[float] = None
     metrics: dict = dataclasses.field(default_factory=dict)
@@ -32,7 +32,7 @@ class Candidate:
     worker: str = ""
     tries: int = 1
     error: Optional[str] = None
-    parents: Tuple[Tuple[int, ...], ...] = ()
+    parents: Tuple[Any, ...] = ()
     looks: Tuple[dict, ...] = ()
 
     @property
@@ -50,5 +50,5 @@ class Candidate:
 
 
 def by_score(candidate):
-    """Sort key, best first; paths break ties, so that the order in which workers finish does not matter."""
-    return (-candidate.score, candidate.path)
+    """Sort key, best first; networks break ties, so that the order in which workers finish does not matter."""
+    return (-candidate.score, candidate.network)

@@ -40,7 +40,7 @@ class Searcher(PathProposer):
             found.draw(1, lambda: self._crossed(parents, rng))
 
     def _parents(self, scored):
-        return [c.path for c in self.order(scored, self.num_parents)]
+        return [c.network for c in self.order(scored, self.num_parents)]
 
     def _mutant(self, parents, rng):
         parent = rng.choice(parents)

@@ -78,17 +78,17 @@ class SearchLog:
                 raise UserError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
 
     def _add(self, candidate):
-        before = self._candidates.get(candidate.path)
+        before = self._candidates.get(candidate.network)
         if before is not None and before.score is not None:
             self._ranked.remove(before)
-        self._candidates[candidate.path] = candidate
+        self._candidates[candidate.network] = candidate
         if candidate.score is not None:
             bisect.insort(self._ranked, candidate, key=by_score)
 
     def _read_candidate(self, line):
         parents = tuple(self.space.parse(arch) for arch in line.get("parents", ()))
         looks = tuple(line.get("looks", ()))
-        return Candidate(**{**line, "path": self.space.parse(line["path"]), "parents": parents, "looks": looks})
+        return Candidate(**{**line, "network": self.space.parse(line["network"]), "parents": parents, "looks": looks})
 
     def _read_lines(self, mend):
         if not g_pathmgr.isfile(self.path):
@@ -150,7 +150,7 @@ class SearchLog:
             LogWriteError: if the disk does not take it.
         """
         arch = self.space.format
-        archs = {"path": arch(candidate.path), "parents": [arch(parent) for parent in candidate.parents]}
+        archs = {"network": arch(candidate.network), "parents": [arch(parent) for parent in candidate.parents]}
         record = {**dataclasses.asdict(candidate), **archs}
         if not candidate.looks:
             del record["looks"]

@@ -47,7 +47,7 @@ def run_search(
         if len(paths) < searcher.size(generation):
             logger.warning(f"Only {len(paths)} new paths meet the constraints in generation {generation + 1}.")
         for candidate in _evaluate(paths, executor, log, costs, race):
-            known = {"generation": generation, "parents": paths[candidate.path], "costs": costs(candidate.path)}
+            known = {"generation": generation, "parents": paths[candidate.network], "costs": costs(candidate.network)}
             done = dataclasses.replace(candidate, **known)
             _record(done, log, on_candidate, lambda: set().union(*(p for path, p in paths.items() if path not in log)))
             progress.report(candidate, f"generation {generation + 1}/{generations}")
@@ -61,7 +61,7 @@ def _evaluate(paths, executor, log, costs, race):
     logs each before it takes the next one. In a race each waits for those that come long enough before it and is
     compared with no others, so that neither the order in which they finish nor an interruption matters.
     """
-    earlier = [c for c in log.history() if c.path not in paths]
+    earlier = [c for c in log.history() if c.network not in paths]
     order, running, number = list(paths), 0, 0
     while running or number < len(order):
         while number < len(order):
@@ -111,8 +111,8 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
         if not flying:
             break
         candidate = executor.next()
-        proposed, parents = flying.pop(candidate.path)
-        known = {"generation": searcher.generation_of(proposed), "parents": parents, "costs": costs(candidate.path)}
+        proposed, parents = flying.pop(candidate.network)
+        known = {"generation": searcher.generation_of(proposed), "parents": parents, "costs": costs(candidate.network)}
         done = dataclasses.replace(candidate, **known)
         _record(done, log, on_candidate, lambda: set().union(*(parents for _, parents in flying.values())))
         progress.report(candidate, f"{len(flying)} running")
@@ -122,7 +122,7 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
 def _repeat_best(log, on_candidate):
     # A search that was killed may have logged its best candidate and not said so yet.
     for candidate in log.best():
-        on_candidate(candidate, True, lambda: {c.path for c in log.history()})
+        on_candidate(candidate, True, lambda: {c.network for c in log.history()})
 
 
 def _record(candidate, log, on_candidate, needed):
@@ -145,7 +145,7 @@ class Progress:
         minutes, seconds = divmod(round(max(remaining, 0)), 60)
         best, failed = self.log.best(), self.log.failures
         logger.info(
-            f"{where}  candidate {done}/{self.total}  {self.log.space.format(candidate.path)}  {candidate.result}"
+            f"{where}  candidate {done}/{self.total}  {self.log.space.format(candidate.network)}  {candidate.result}"
             + (f" (best {best[0].score:.2f})" if best else "")
             + f"  {candidate.seconds:.1f} s  eta {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
             + (f"  {len(failed)} failed" if failed else "")
@@ -168,5 +168,5 @@ class Progress:
         """Name what failed in every try."""
         failed = self.log.failures
         if failed:
-            archs = "; ".join(f"{self.log.space.format(c.path)} ({c.tries} tries): {c.error}" for c in failed)
+            archs = "; ".join(f"{self.log.space.format(c.network)} ({c.tries} tries): {c.error}" for c in failed)
             logger.warning(f"{len(failed)} candidates failed and have no score: {archs}")

@@ -15,7 +15,7 @@ def fronts(candidates, costs):
         list of candidates that no other one of those left dominates (nowhere worse, somewhere better), best score
         first.
     """
-    left = sorted(((_point(c, costs), c) for c in candidates), key=lambda pair: (pair[0], pair[1].path))
+    left = sorted(((_point(c, costs), c) for c in candidates), key=lambda pair: (pair[0], pair[1].network))
     while left:
         front, rest = [], []
         # In this order, whatever dominates a point comes before it.

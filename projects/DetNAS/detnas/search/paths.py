@@ -97,7 +97,7 @@ class PathSearch(Method):
 
     def _write_config(self, candidate, folder, name):
         cfg = load_config(self.args.config_file, self.args.opts)
-        apply_settings(cfg, self.space.settings(candidate.path))
+        apply_settings(cfg, self.space.settings(candidate.network))
         about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=f"{name}.pth")
         write_best_config(cfg, folder, about, name)
 
@@ -115,14 +115,14 @@ class PathSearch(Method):
         files = write_front_winners(log, winners, self._write_config, state_of) if winners else []
         lines = [*self._result(log), *describe_winners(winners, files, self.cfg.SEARCH.METRIC, costs)]
         for predictor in self.costs.parts_of(DETECTOR_LATENCY):
-            lines += predictor.describe(dict.fromkeys(c.path for c in [log.best()[0], *winners]))
+            lines += predictor.describe(dict.fromkeys(c.network for c in [log.best()[0], *winners]))
         return lines
 
     def _result(self, log):
         """Where the winner is, and what can be done with it."""
         cfg, best = self.cfg, log.best()[0]
         config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
-        arch, metric = self.space.format(best.path), cfg.SEARCH.METRIC
+        arch, metric = self.space.format(best.network), cfg.SEARCH.METRIC
         yield f"\nBest: {arch}, {metric} {best.score:.2f}, with the supernet's weights"
         yield f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}"
         if not is_classifier(cfg):
@@ -141,13 +141,13 @@ class PathSearch(Method):
             log = SearchLog(cfg.OUTPUT_DIR, space)
             if not log.best():
                 raise UserError(f"{log.path} holds no finished candidate yet")
-            logged, path = log.best()[0].metrics, log.best()[0].path
+            logged, path = log.best()[0].metrics, log.best()[0].network
         evaluator = build_candidate_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
         metrics = evaluator(path)
         print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
         print(metrics_table(metrics, logged))
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "evaluation.json"), "w") as f:
-            result = {"path": space.format(path), "recalibrated": not args.no_recalibration, "metrics": metrics}
+            result = {"network": space.format(path), "recalibrated": not args.no_recalibration, "metrics": metrics}
             json.dump(result, f, indent=2)
         return metrics
 

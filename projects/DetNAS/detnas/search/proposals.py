@@ -68,7 +68,7 @@ class PathProposer:
         """
         rng = random.Random(f"search {self.seed} {generation}")
         earlier = [c for c in history if c.generation < generation]
-        found = Proposals(self.is_legal, {c.path for c in earlier}.__contains__)
+        found = Proposals(self.is_legal, {c.network for c in earlier}.__contains__)
         if generation == 0:
             for path in self.initial[: self.population]:
                 found.add(path, ())

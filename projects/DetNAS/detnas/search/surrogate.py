@@ -42,8 +42,8 @@ class SurrogateSearcher(Searcher):
         if not pool.paths:
             return
         # Sums must not depend on the order in which candidates finished.
-        known, paths = sorted(scored, key=lambda c: c.path), sorted(pool.paths)
-        promise = self.promise([c.path for c in known], [c.score for c in known], paths)
+        known, paths = sorted(scored, key=lambda c: c.network), sorted(pool.paths)
+        promise = self.promise([c.network for c in known], [c.score for c in known], paths)
         for _, path in sorted(zip(-promise, paths))[:count]:
             found.add(path, pool.paths[path])
 

@@ -47,9 +47,9 @@ def _looks(candidate):
 def _names(log, candidates):
     """Arch and name of each candidate; no names where none has one."""
     known = log.known
-    with_names = any(c.path in known for c in candidates)
+    with_names = any(c.network in known for c in candidates)
     return [
-        {"arch": log.space.format(c.path), **({"name": known.get(c.path, "")} if with_names else {})}
+        {"arch": log.space.format(c.network), **({"name": known.get(c.network, "")} if with_names else {})}
         for c in candidates
     ]
 
@@ -87,7 +87,7 @@ def metrics_table(metrics, logged=None):
 
 def to_beat(log):
     """The scores of the known networks that the first generation began with, in one line; empty without any."""
-    named = [(log.known[c.path], c.score) for c in log.best(None) if c.path in log.known]
+    named = [(log.known[c.network], c.score) for c in log.best(None) if c.network in log.known]
     return ", ".join(f"{name} {score:.2f}" for name, score in named)
 
 

@@ -62,14 +62,14 @@ def write_weights(log, candidate, file, state_of):
         whether it was written.
     """
     about = {
-        "arch": log.space.format(candidate.path),
+        "arch": log.space.format(candidate.network),
         "metrics": candidate.metrics,
         "weights_sha256": log.header.get("weights_sha256"),
     }
     if _found_as(file) == about:
         return False
     try:
-        state = {name: value.cpu() for name, value in state_of(candidate.path).items()}
+        state = {name: value.cpu() for name, value in state_of(candidate.network).items()}
         write_atomically(PathManager, file, functools.partial(torch.save, {"model": state, "found": about}))
     except (OSError, RuntimeError) as e:
         reason = (str(e) or type(e).__name__).splitlines()[0]
@@ -135,7 +135,7 @@ def write_front_winners(log, winners, write_config, state_of):
     folder, files = os.path.join(os.path.dirname(log.path), FRONT), []
     PathManager.mkdirs(folder)
     for candidate in winners:
-        name = log.space.format(candidate.path)
+        name = log.space.format(candidate.network)
         weights, config = (os.path.join(folder, name + ending) for ending in (".pth", ".yaml"))
         if write_weights(log, candidate, weights, state_of) or not PathManager.isfile(config):
             write_config(candidate, folder, name)

@@ -8,11 +8,11 @@ from detnas.errors import UserError
 from detnas.modeling.choices import activate
 from detnas.space import PAPER_OPS, SearchSpace
 
-SOUND = dict(name="own", stem_channels=16, stage_channels=(48, 96), stage_depths=(2, 1), last_channels=128)
+SOUND = dict(name="custom", stem_channels=16, stage_channels=(48, 96), stage_depths=(2, 1), last_channels=128)
 
 
 def config(**own):
-    return bare_config({"MODEL.DETNAS.SPACE": "own", **{f"MODEL.DETNAS.OWN_SPACE.{k}": v for k, v in own.items()}})
+    return bare_config({"MODEL.DETNAS.SPACE": "custom", **{f"MODEL.DETNAS.CUSTOM_SPACE.{k}": v for k, v in own.items()}})
 
 
 SMALL = dict(STAGE_CHANNELS=[48, 96], STAGE_DEPTHS=[2, 1], LAST_CHANNELS=128, OPS=["xception_3x3", "shufflenet_7x7"])
@@ -20,16 +20,16 @@ SMALL = dict(STAGE_CHANNELS=[48, 96], STAGE_DEPTHS=[2, 1], LAST_CHANNELS=128, OP
 
 def test_a_space_of_ones_own_is_read_from_the_config():
     space = detnas.config_space(config(**SMALL))
-    assert space == SearchSpace("own", 16, (48, 96), (2, 1), 128, ("xception_3x3", "shufflenet_7x7"))
+    assert space == SearchSpace("custom", 16, (48, 96), (2, 1), 128, ("xception_3x3", "shufflenet_7x7"))
     assert space.format((0, 1, 1)) == "01-1"
 
 
-def test_by_default_ones_own_space_is_the_small_one_of_the_paper():
+def test_by_default_a_custom_space_is_the_small_one_of_the_paper():
     own, small = detnas.config_space(config()), detnas.get_space("300M")
     assert list(own.blocks()) == list(small.blocks()) and own.ops == small.ops == PAPER_OPS
 
 
-def test_a_network_and_a_supernet_of_ones_own_space_are_built():
+def test_a_network_and_a_supernet_of_a_custom_space_are_built():
     cfg = config(**SMALL)
     cfg.merge_from_list(["MODEL.META_ARCHITECTURE", "ImageClassifier", "MODEL.DETNAS.ARCH", "011"])
     cfg.merge_from_list(["MODEL.BACKBONE.NAME", "build_detnas_classifier_backbone"])
@@ -76,7 +76,7 @@ def test_the_digits_of_an_arch_are_indices_into_the_ops_of_the_space():
     ],
 )
 def test_a_space_of_which_no_network_can_be_built_is_an_error(wrong, message):
-    with pytest.raises(ValueError, match=f'space "own": {message}'):
+    with pytest.raises(ValueError, match=f'space "custom": {message}'):
         SearchSpace(**{**SOUND, **wrong})
 
 
