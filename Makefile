@@ -17,6 +17,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m flake8
 	$(BIN)/python -m isort --check-only --quiet .
+	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Puts its figures into docs/benchmarks.md; under ten minutes on two cores.
@@ -43,8 +44,7 @@ $(STAMP): $(FILES)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-# Locks the extras for every platform and Python; names no download
-# address.
+# Pins every package of the extras, for all platforms and Pythons, and names no download address.
 lock: $(STAMP)
 	$(UV) pip compile pyproject.toml $(addprefix --extra ,detectron2 ray experiments onnx dev) --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock.txt

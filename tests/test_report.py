@@ -68,7 +68,7 @@ def test_kinds_of_search_have_a_colour_each_and_seeds_their_mean(tmp_path, monke
 def test_the_command_draws_the_picture_that_is_asked_for(tmp_path, monkeypatch):
     write_log(tmp_path, [1.0, 2.0])
     titles = {}
-    for name in ("best", "top", "generations", "cost", "random"):
+    for name in ("best", "top", "generations", "cost"):
         with drawn_axes(monkeypatch, curves) as axes:
             report.main([str(tmp_path), "--figure", name, "--out", str(tmp_path / f"{name}.pdf")])
         titles[name] = axes[0].get_title(loc="left")
@@ -135,13 +135,12 @@ def test_known_networks_have_their_name_in_the_tables_and_a_line_of_scores(tmp_p
     assert tables.to_beat(other) == "" and "name" not in tables.candidate_rows(other, other.history())[0]
 
 
-def test_known_networks_are_named_lines_in_the_picture_and_no_random_ones(tmp_path):
+def test_known_networks_are_named_lines_in_the_picture(tmp_path):
     log = write_log(tmp_path, [1.0, 1.01, None, 3.0], initial=KNOWN)
     report.plot_search(log, str(tmp_path / "search.svg"), str(tmp_path / "search.png"))
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     drawn = re.findall(r"<!-- (.*?) -->", (tmp_path / "search.svg").read_text())
     assert [text for text in drawn if text.startswith(tuple(KNOWN))] == ["all 3x3 1.00", "mine 1.01"]
-    assert [c.score for c in searches.drawn_at_random(log)] == [3.0]
 
 
 def test_names_of_known_networks_do_not_stand_upon_each_other():

@@ -21,7 +21,7 @@ from detnas.errors import UserError, user_errors
 from detnas.export.check import check_file, check_images
 from detnas.export.network import (CONFIG, exported_as, has_weights_beside, is_export, load_network,
                                    load_network_config, network_weights, write_network)
-from detnas.export.traced import FORMATS, backbone_part, require_format, whole_part, write_part
+from detnas.export.traced import FORMATS, backbone_part, require_onnx, whole_part, write_part
 
 
 def read_network(args):
@@ -88,8 +88,8 @@ def describe_interface(cfg, parts):
 
 def main(args):
     with user_errors():
-        for form in args.format:
-            require_format(form)
+        if "onnx" in args.format:
+            require_onnx("--format onnx")
         cfg, state, about = read_network(args)
         beside = os.path.dirname(args.config_file) or "."
         folder = args.output or (beside if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export"))

@@ -97,10 +97,10 @@ def test_a_latency_is_measured_once_and_kept_for_the_next_process(tiny, tmp_path
 def test_latency_is_measured_only_of_paths_that_meet_the_other_limits(tiny):
     both = tiny("latency_ms <= 1e4", "backbone_flops <= 25e6")
     table, meter = both.costs.parts
-    before = len(meter.measured)
+    before = len(meter.times.known)
     dear = [p for p in random_paths(50, get_space("tiny")) if table.flops(p) > 25e6]
     assert dear and not any(both(path) for path in dear)
-    assert len(meter.measured) == before
+    assert len(meter.times.known) == before
 
 
 def test_a_latency_out_of_reach_is_an_error_with_the_fastest_that_was_measured(tiny):

@@ -44,15 +44,15 @@ def test_a_detector_of_another_config_is_measured_anew(cfg, word, tmp_path):
     cache = str(tmp_path / "latency.json")
     DetectorMeter(cfg, TINY, (64, 64), cache)([PATH])
     cfg.MODEL.WEIGHTS = "other.pth"
-    assert DetectorMeter(cfg, TINY, (64, 64), cache).measured
+    assert DetectorMeter(cfg, TINY, (64, 64), cache).times.known
     cfg.merge_from_list(word)
-    assert not DetectorMeter(cfg, TINY, (64, 64), cache).measured
+    assert not DetectorMeter(cfg, TINY, (64, 64), cache).times.known
 
 
 def test_keys_that_another_package_adds_change_no_time(cfg):
-    key = DetectorMeter(cfg, TINY, (64, 64)).key
+    key = DetectorMeter(cfg, TINY, (64, 64)).times.settings
     cfg.MODEL.ANOTHER = CfgNode({"SETTING": 1})
-    assert DetectorMeter(cfg, TINY, (64, 64)).key == key
+    assert DetectorMeter(cfg, TINY, (64, 64)).times.settings == key
 
 
 def test_a_detector_has_all_the_proposals_it_can_have_and_keeps_none(cfg):

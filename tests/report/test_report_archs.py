@@ -77,14 +77,14 @@ def test_every_op_has_a_colour():
     assert set(OP_COLOURS) == set(OPS)
 
 
-def test_curves_fronts_and_random_networks_are_drawn_for_logs_of_any_length(tmp_path):
+def test_curves_and_fronts_are_drawn_for_logs_of_any_length(tmp_path):
     logs = {}
     for name, scores in (("some", [1.0, None, 3.0]), ("none", [])):
         log = logs[name] = SearchLog(str(tmp_path / name), get_space("tiny"), {"space": "tiny", "name": name})
         for op, score in enumerate(scores):
             log.append(Candidate((op,) * 8, score=score, costs={"latency_ms": 1.0 + op}))
         log.close()
-    for draw in (report.plot_searches, report.plot_generations, report.plot_costs, report.plot_random):
+    for draw in (report.plot_searches, report.plot_generations, report.plot_costs):
         file = tmp_path / f"{draw.__name__}.png"
         draw(logs, str(file))
         assert file.stat().st_size > 5000

@@ -8,7 +8,7 @@ form, one digit a block with an optional ``-`` (or space) between stages: ``2120
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from detnas.errors import UserError
 
@@ -101,7 +101,7 @@ class SearchSpace(ChoiceSpace):
                 index, channels = index + 1, width
 
     @functools.cached_property
-    def choices(self) -> Tuple[Choice, ...]:
+    def choices(self) -> Tuple[Choice, ...]:  # type: ignore[override]  # a field there, made from the fields here
         """One of all ops a block, by the name that the block has in a network: "stage1.0"."""
         return tuple(Choice(f"stage{block.stage}.{block.position}", self.ops) for block in self.blocks())
 
@@ -182,5 +182,5 @@ def read_space(header: Dict) -> SearchSpace:
     """The reverse of :func:`write_space`."""
     if header["space"] != CUSTOM_SPACE:
         return get_space(header["space"])
-    own = header["custom_space"]
-    return SearchSpace(**{key: tuple(value) if isinstance(value, list) else value for key, value in own.items()})
+    own: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in header["custom_space"].items()}
+    return SearchSpace(**own)

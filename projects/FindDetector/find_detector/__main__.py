@@ -37,7 +37,7 @@ def main(argv=None, root=".", measure=None, run=run_step):
         if not args.hours > 0:
             raise UserError(f"--hours {args.hours:g}: it must be more than 0")
         # Slow to import: a mistake above should not wait for torch.
-        from detnas.export.traced import require_format
+        from detnas.export.traced import require_onnx
 
         from . import decide
         from . import measure as here
@@ -45,8 +45,8 @@ def main(argv=None, root=".", measure=None, run=run_step):
         from .plan import Plan, Request
         from .run import Run
 
-        for form in args.format:
-            require_format(form)
+        if "onnx" in args.format:
+            require_onnx("--format onnx")
         request = Request(args.train, args.test, args.hours, list(map(here.detector_limit, args.limit)),
                           list(dict.fromkeys(args.format)), args.compare, args.search)
         plan = Plan.read(args.output, request)

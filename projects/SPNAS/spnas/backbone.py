@@ -78,9 +78,9 @@ class SPNet(ResNet):
         self._out_features = [name for name in names if name in out_features]
         self.code = code
         counts = (*code.counts[: last + 1], 0)
-        channels = [self.stem.out_channels, *(stage[-1].out_channels for stage in self.stages)]
+        widths = [self.stem.out_channels, *(stage[-1].out_channels for stage in self.stages)]
         self.parallel = nn.ModuleList(
-            ParallelStage(stage, channels[i : i + 2], counts[i], counts[i + 1], tied, norm)
+            ParallelStage(stage, widths[i : i + 2], counts[i], counts[i + 1], tied, norm)
             for i, stage in enumerate(self.stages)
         )
         for stage in self.parallel[: max(freeze_at - 1, 0)]:

@@ -32,10 +32,9 @@ def inherit(parent: SerialCode, parent_state: State, child: SerialCode, child_st
     in_block = _check(child, child_state)
     state = {}
     for name, value in child_state.items():
-        source, block = name, in_block.match(name)
-        if block:
-            before = origin[block[1]]
-            source = before and f"{name[:block.start(1)]}{before}{name[block.end(1):]}"
+        block = in_block.match(name)
+        before = origin[block[1]] if block else None
+        source = name if not block else before and f"{name[:block.start(1)]}{before}{name[block.end(1):]}"
         if source in parent_state and parent_state[source].shape == value.shape:
             value = parent_state[source]
         elif source is None and _is_last_norm(child_state, name, name[: block.end(1)]):

@@ -19,9 +19,7 @@ Code = Union[SerialCode, ParallelCode]
 class CodeSearcher:
     """
     Proposes codes; its only state is the history it is given. Generation 0 is the start network, each later one has
-    ``children`` others. A subclass makes them: ``propose(found, count, history, generation, rng)`` adds up to ``count``
-    codes to ``found``; history are the finished candidates of earlier generations, generation is None in a search
-    without any.
+    ``children`` others, which a subclass makes.
 
     Args:
         start: the start network.
@@ -35,8 +33,15 @@ class CodeSearcher:
     children: int = 4
     seed: int = 0
 
-    #: :meth:`propose_one` takes all finished candidates
-    pool_size = None
+    def propose(self, found, count, history, generation, rng):
+        """
+        Add up to ``count`` codes to ``found``, a :class:`detnas.search.proposals.Proposals`.
+
+        Args:
+            history: finished candidates of earlier generations.
+            generation: None in a search without any.
+        """
+        raise NotImplementedError
 
     def lineage(self, history: Iterable[Candidate], generation: int) -> Dict[Code, Tuple[Code, ...]]:
         """
@@ -150,7 +155,6 @@ class CountSearcher(CodeSearcher):
     added: Callable[[ParallelCode], float]
 
     phase = "parallel"
-    pool_size = 0
 
     def propose(self, found, count, history, generation, rng):
         counts = itertools.product(range(MAX_COPIES + 1), repeat=len(self.start.counts))

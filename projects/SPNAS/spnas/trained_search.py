@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+from typing import Tuple
 
 from detectron2.utils.file_io import PathManager
 
@@ -47,7 +48,7 @@ class TrainedSearch(Method):
     """
 
     #: names of more settings, as in ``_SETTINGS``
-    settings = ()
+    settings: Tuple[str, ...] = ()
 
     def __init__(self, cfg, args):
         if "://" in cfg.OUTPUT_DIR:

@@ -32,7 +32,7 @@ class LatencyMeter:
     def __init__(
         self, space, resolution=(224, 224), batch=1, device="cpu", repeats=20, warmup=5, cache=None, network=None
     ):
-        self.space, self.repeats, self.warmup, self.cache = space, repeats, warmup, cache
+        self.space, self.repeats, self.warmup = space, repeats, warmup
         self.device = torch.device(device)
         self.network = network or _networks_of_paths(space)
         self.images = torch.randn(batch, 3, *resolution, device=self.device)
@@ -42,8 +42,7 @@ class LatencyMeter:
             f"{self.device.type}, {f'{gpu} on {platform.node()}' if gpu else processor()}, {torch.get_num_threads()} "
             f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {repeats} runs"
         )
-        self.key = f"{space}; {self.settings}"
-        self.measured = read_cache(cache).get(self.key, {})
+        self.times = MeasuredTimes(f"{space}; {self.settings}", cache)
 
     metrics = ("latency_ms",)
 
@@ -57,51 +56,63 @@ class LatencyMeter:
         return {"latency": self.settings}
 
     def __call__(self, candidate):
-        name = self.space.format(candidate)
-        if name not in self.measured:
-            self.measured[name] = self._measure(self.network(candidate).eval().to(self.device))
-            update_cache(self.cache, self.key, self.measured)
-        return self.measured[name]
+        return self.times.of({self.space.format(candidate): candidate}, self._measure)[0]
 
     @torch.no_grad()
-    def _measure(self, network):
-        times = []
+    def _measure(self, candidates):
+        (candidate,) = candidates
+        network, times = self.network(candidate).eval().to(self.device), []
         for _ in range(self.warmup + self.repeats):
             self._synchronize()
             start = time.perf_counter()
             network(self.images)
             self._synchronize()
             times.append(1e3 * (time.perf_counter() - start))
-        return statistics.median(times[self.warmup :])
+        return [statistics.median(times[self.warmup :])]
 
     def _synchronize(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
-def read_cache(file):
+class MeasuredTimes:
     """
-    What was measured before: {settings: {name: milliseconds}}.
+    Milliseconds by name, each measured once.
 
     Args:
-        file: of PathManager; {} for None and for one that is not there.
+        settings: what they depend on beside the name, in words.
+        file: of PathManager, that holds those measured before on the same settings; None keeps them in memory only.
     """
-    if not (file and PathManager.isfile(file)):
-        return {}
-    with PathManager.open(file) as f:
-        try:
-            return json.load(f)
-        except json.JSONDecodeError as e:
-            raise UserError(f"latency cache {file} is damaged: {e}; remove it") from None
 
+    def __init__(self, settings, file=None):
+        self.settings, self.file = settings, file
+        self.known = self._read().get(settings, {})
 
-def update_cache(file, key, measured):
-    """Add {name: milliseconds} to what the file has for these settings; nothing where the file is None."""
-    if file:
-        everything = read_cache(file)
-        everything.setdefault(key, {}).update(measured)
-        content = json.dumps(everything, indent=1).encode()
-        write_atomically(PathManager, file, lambda f: f.write(content))
+    def of(self, subjects, measure):
+        """
+        Args:
+            subjects: name -> what is measured.
+            measure: list of subjects -> list of their milliseconds; called with those not known.
+
+        Returns:
+            list of milliseconds, one for each name.
+        """
+        missing = [name for name in subjects if name not in self.known]
+        if missing:
+            self.known.update(zip(missing, measure([subjects[name] for name in missing])))
+            if self.file:
+                content = json.dumps({**self._read(), self.settings: self.known}, indent=1).encode()
+                write_atomically(PathManager, self.file, lambda f: f.write(content))
+        return [self.known[name] for name in subjects]
+
+    def _read(self):
+        if not (self.file and PathManager.isfile(self.file)):
+            return {}
+        with PathManager.open(self.file) as f:
+            try:
+                return json.load(f)
+            except json.JSONDecodeError as e:
+                raise UserError(f"latency cache {self.file} is damaged: {e}; remove it") from None
 
 
 def processor():

@@ -1,7 +1,6 @@
 """How long whole detectors take in ONNX Runtime on this machine."""
 
 import hashlib
-import importlib.util
 import statistics
 import time
 
@@ -11,15 +10,14 @@ from detectron2.modeling import build_model
 
 from detnas.batch_norm.recalibration import reset_cycle_norms
 from detnas.config.load import apply_settings, without_unused
-from detnas.cost.latency import processor, read_cache, update_cache
+from detnas.cost.latency import MeasuredTimes, processor
 from detnas.errors import UserError
 
 from .network import use_plain_norms
-from .traced import to_onnx, whole_part
+from .traced import require_onnx, to_onnx, whole_part
 
 #: runs before those that count, then as many as fit into so many seconds for all networks together, within these bounds
 WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
-_NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
 class DetectorMeter:
@@ -40,12 +38,10 @@ class DetectorMeter:
     """
 
     def __init__(self, cfg, space, resolution, cache=None):
-        missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
-        if missing:
-            raise UserError(f"detector_latency_ms needs {' and '.join(missing)}: pip install {' '.join(_NEEDS)}")
+        require_onnx("detector_latency_ms")
         import onnxruntime
 
-        self.runtime, self.space, self.resolution, self.cache = onnxruntime, space, tuple(resolution), cache
+        self.runtime, self.space, self.resolution = onnxruntime, space, tuple(resolution)
         self.cfg = _for_timing(cfg)
         self.part, reason = whole_part(self.cfg)
         if self.part is None:
@@ -58,24 +54,17 @@ class DetectorMeter:
         )
         # Whoever measured may have had other packages' keys in the config.
         model = hashlib.sha256(without_unused(self.cfg).MODEL.dump().encode()).hexdigest()[:16]
-        self.key = f"detectors of {space}, config {model}; {self.settings}"
-        self.measured = read_cache(cache).get(self.key, {})
+        self.times = MeasuredTimes(f"detectors of {space}, config {model}; {self.settings}", cache)
 
     def __call__(self, paths):
         """
         Returns:
             list of milliseconds, one for each path.
         """
-        names = [self.space.format(path) for path in paths]
-        missing = {name: path for name, path in zip(names, paths) if name not in self.measured}
-        if missing:
-            image, runs = None, []
-            for path in missing.values():
-                data, image = self._export(path)
-                runs.append(self.run_of(data, image))
-            self.measured.update(zip(missing, median_times(runs)))
-            update_cache(self.cache, self.key, {name: self.measured[name] for name in missing})
-        return [self.measured[name] for name in names]
+        return self.times.of({self.space.format(path): path for path in paths}, self._measure)
+
+    def _measure(self, paths):
+        return median_times([self.run_of(*self._export(path)) for path in paths])
 
     def run_of(self, data, image):
         """A function that runs an ONNX file, given as bytes, on an input of torch."""

@@ -9,7 +9,7 @@ import statistics
 import torch
 from detectron2.modeling import build_backbone
 
-from detnas.cost.latency import read_cache, update_cache
+from detnas.cost.latency import MeasuredTimes
 from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.evaluation.readiness import kendall_tau
 from detnas.modeling.choices import choice_modules
@@ -116,7 +116,7 @@ def build_latency_predictor(cfg, space):
     for _ in range(100):  # a small space may have fewer
         if len(paths) < fitted + HELD_OUT:
             paths[space.random(rng)] = None
-    if not all(space.format(path) in meter.measured for path in paths):
+    if not all(space.format(path) in meter.times.known for path in paths):
         logger.info(f"Measuring {len(paths)} exported detectors in ONNX Runtime ...")
     times = list(zip(paths, meter(list(paths))))
     predictor = LatencyPredictor.fit(_block_times(meter), dict(times[:fitted]), meter, times[fitted:])
@@ -135,17 +135,14 @@ def _block_times(meter):
     for number, (ops, size) in enumerate(zip(*_blocks(meter))):
         names.append([first.setdefault((str(op), size), f"block {number} op {i}") for i, op in enumerate(ops)])
         ops_of.update({name: (op, size) for name, op in zip(names[-1], ops)})
-    key = f"blocks of {meter.key}"
-    known = read_cache(meter.cache).get(key, {})
-    missing = [name for name in ops_of if name not in known]
-    if missing:
-        runs = []
-        for op, size in map(ops_of.get, missing):
-            image = torch.rand(size, generator=torch.Generator().manual_seed(0))
-            runs.append(meter.run_of(module_to_onnx(op, image), image))
-        known.update(zip(missing, median_times(runs, SECONDS, RUNS)))
-        update_cache(meter.cache, key, known)
-    return [[known[name] for name in row] for row in names]
+    times = MeasuredTimes(f"blocks of {meter.times.settings}", meter.times.file)
+    times.of(ops_of, lambda missing: median_times([_run(meter, *op) for op in missing], SECONDS, RUNS))
+    return [[times.known[name] for name in row] for row in names]
+
+
+def _run(meter, op, size):
+    image = torch.rand(size, generator=torch.Generator().manual_seed(0))
+    return meter.run_of(module_to_onnx(op, image), image)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import inspect
 import io
 import os
 import warnings
+from typing import Callable, Tuple
 
 import torch
 from detectron2.export import TracingAdapter
@@ -20,6 +21,7 @@ from detnas.errors import UserError
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
 #: in the name of a file that is not compared with its network yet, or differs from it
 IN_DOUBT = ".in_doubt"
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _ONNX_OPSET = 17  # from 16 on, RoiAlign is Detectron2's
 
 
@@ -36,8 +38,8 @@ class Part:
     """
 
     name: str
-    outputs: tuple
-    run: callable
+    outputs: Tuple[str, ...]
+    run: Callable
 
 
 def _boxes(model, inputs):
@@ -77,11 +79,11 @@ def whole_part(cfg):
     return DETECTOR, None
 
 
-def require_format(form):
-    """Raise a UserError if a package for a format is missing."""
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if form == "onnx" and missing:
-        raise UserError(f"--format onnx needs {' and '.join(missing)}: pip install onnx onnxruntime")
+def require_onnx(asker):
+    """Raise a UserError if a package for ONNX files is missing; ``asker`` is what needs them."""
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{asker} needs {' and '.join(missing)}: pip install {' '.join(ONNX_PACKAGES)}")
 
 
 def write_part(model, part, form, folder, image):

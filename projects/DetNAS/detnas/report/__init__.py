@@ -2,7 +2,7 @@
 
 from .archs import plot_archs, plot_frequencies
 from .command import main
-from .curves import plot_costs, plot_generations, plot_random, plot_search, plot_searches, plot_top
+from .curves import plot_costs, plot_generations, plot_search, plot_searches, plot_top
 from .descent import plot_descent
 from .page import write_page
 
@@ -13,7 +13,6 @@ __all__ = [
     "plot_descent",
     "plot_frequencies",
     "plot_generations",
-    "plot_random",
     "plot_search",
     "plot_searches",
     "plot_top",

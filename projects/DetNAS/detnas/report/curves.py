@@ -1,11 +1,11 @@
-"""Pictures of scores in the supernet: over candidates, generations, costs; random candidates beside the winner."""
+"""Pictures of scores in the supernet: over candidates, generations and costs."""
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from detnas.search.pareto import front_of
 
-from .searches import (band, best_so_far, drawn_at_random, generation_means, group_searches, metric_name, shown_costs,
-                       top_count, top_means, top_so_far)
+from .searches import (band, best_so_far, generation_means, group_searches, metric_name, shown_costs, top_count,
+                       top_means, top_so_far)
 from .style import figure, readable, search_colour
 
 
@@ -136,31 +136,12 @@ def _draw_cost(ax, log, cost, colour, label):
     ax.plot(*_columns(front), color=colour, label=label, **style)
 
 
-def plot_random(logs, *files):
-    """
-    Draw random candidates, and the winner of each kind of search as a horizontal line, into files: scores in the
-    supernet, where the paper's Fig. 3 has trained networks (``experiments/study.py``).
-    """
-    with figure(files) as (fig, ax):
-        for index, group in enumerate(group_searches(logs)):
-            colour, random = search_colour(index), [drawn_at_random(log) for log in group.logs.values()]
-            points = [(number, c.score) for drawn in random for number, c in enumerate(drawn, 1)]
-            ax.scatter(*_columns(points), s=16, color=colour, alpha=0.45, linewidth=0, label=f"{group.label}, random")
-            best = [log.best()[0].score for log in group.logs.values() if log.best()]
-            if best:
-                label = f"{group.label}, winner {max(best):.2f}"
-                ax.axhline(max(best), color=colour, linewidth=1.8, linestyle=["-", "--", ":"][index % 3], label=label)
-        title = "Random candidates and the winner, in the supernet"
-        _finish(fig, ax, "random candidate", _metrics(logs), title, whole=True)
-
-
 #: names of the pictures of several searches, as the command line and the page have them
 FIGURES = {
     "best": plot_searches,
     "top": plot_top,
     "generations": plot_generations,
     "cost": plot_costs,
-    "random": plot_random,
 }
 
 

@@ -14,17 +14,12 @@ def descent(log):
         log: a :class:`detnas.search.log.SearchLog`.
     """
     history = log.history()
-    if not log.best() or not has_one_start(log):
+    if not log.best() or sorted(len(c.parents) for c in history) != [0] + [1] * (len(log) - 1):
         return []
     of_path, line = {c.network: c for c in history}, log.best()
     while line[0].parents:
         line.insert(0, of_path[line[0].parents[0]])
     return line
-
-
-def has_one_start(log):
-    """Whether all candidates but one have one parent, and that one none."""
-    return sorted(len(c.parents) for c in log.history()) == [0] + [1] * (len(log) - 1)
 
 
 def plot_descent(log, *files):

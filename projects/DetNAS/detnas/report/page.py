@@ -15,12 +15,13 @@ from detnas.errors import UserError
 from detnas.search.candidate import by_score
 from detnas.search.log import VERSIONS
 from detnas.search.pareto import front_of
+from detnas.search.tables import candidate_rows
 from detnas.space import SearchSpace
 from detnas.zoo import PUBLISHED
 
 from .archs import named_archs, plot_archs, plot_frequencies
 from .curves import FIGURES, default_cost, front_costs, plot_search
-from .descent import descent, has_one_start, plot_descent
+from .descent import descent, plot_descent
 from .searches import group_searches, metric_name, shown_costs
 from .style import readable
 
@@ -33,7 +34,6 @@ CAPTIONS = {
     "top": "The mean of the best candidates found up to each generation." + _SEEDS,
     "generations": "The mean of each generation; the last one may be unfinished." + _SEEDS,
     "cost": "No other candidate has a better score at a lower cost than those of a Pareto front.",
-    "random": "Candidates drawn at random, and the best one found.",
     "archs": "A box is a block, its number the choice; the best of each search, then published networks of its space.",
     "frequencies": "How often each op stands in each block, among the best.",
     "descent": "From the start network to the winner.",
@@ -87,9 +87,6 @@ def write_figures(logs, folder):
         draw["best"] = partial(plot_search, *logs.values())
     if default_cost(logs) is None:
         del draw["cost"]
-    if all(map(has_one_start, logs.values())):
-        # Nothing was drawn at random but children.
-        del draw["random"]
     if archs or published:
         draw["archs"] = partial(plot_archs, archs + published)
     if ranked:
@@ -144,35 +141,30 @@ def candidates(logs):
     Returns:
         names of its columns, without those that are empty, and its rows, each a list of numbers and texts.
     """
-    found = [(c, _columns(label, log, c, front)) for label, log in logs.items() for front in [_front(log)]
-             for c in log.history()]
-    found.sort(key=lambda row: (row[0].score is None, -(row[0].score or 0)))
-    names = dict.fromkeys(name for _, row in found for name, value in row.items() if value not in (None, ""))
+    rows = [
+        {
+            # These columns come first.
+            **dict.fromkeys(["arch", "score"]),
+            "front": "yes" if c.network in front else "",
+            "search": label,
+            **{name: value for name, value in row.items() if name != metric_name(log)},
+            "generation": c.generation + 1,
+        }
+        for label, log in logs.items()
+        for front in [_front(log)]
+        for c, row in zip(log.history(), candidate_rows(log, log.history()))
+    ]
+    rows.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0)))
+    names = dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, ""))
     if len(logs) == 1:
         names.pop("search", None)
-    return list(names), [[row.get(name) for name in names] for _, row in found]
+    return list(names), [[row.get(name) for name in names] for row in rows]
 
 
 def _front(log):
-    """Candidates of the Pareto front."""
+    """Networks of the Pareto front."""
     costs = front_costs(log, next(iter(shown_costs(log)), None))
     return {c.network for c in front_of(log.history(), costs)} if shown_costs(log) else set()
-
-
-def _columns(label, log, candidate, front):
-    metric = metric_name(log)
-    return {
-        "candidate": log.space.format(candidate.network),
-        metric: candidate.score,
-        "front": "yes" if candidate.network in front else "",
-        "name": log.known.get(candidate.network),
-        "search": label,
-        **candidate.costs,
-        **{name: value for name, value in candidate.metrics.items() if name != metric},
-        "generation": candidate.generation + 1,
-        "seconds": candidate.seconds,
-        "without a score": "" if candidate.score is not None else candidate.error or candidate.result,
-    }
 
 
 def settings(logs):

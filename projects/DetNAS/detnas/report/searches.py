@@ -132,9 +132,3 @@ def shown_costs(log):
     names = dict.fromkeys(name for c in log.history() for name in c.costs)
     first = [*log.header.get("objectives", ()), "backbone_flops"]
     return list(dict.fromkeys([name for name in first if name in names] + list(names)))
-
-
-def drawn_at_random(log):
-    """The candidates with a score that were made from no others and were not known before."""
-    known = log.known
-    return [c for c in log.history() if c.score is not None and not c.parents and c.network not in known]

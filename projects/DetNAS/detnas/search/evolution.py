@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .proposals import PathProposer, best_first
+from .proposals import PathProposer
 
 
 @dataclass(frozen=True)
@@ -21,23 +21,15 @@ class Searcher(PathProposer):
     num_cross: int = 25
     mutate_prob: float = 0.1
 
-    def propose(self, found, scored, rng):
-        parents = self._parents(scored)
-        found.draw(self.num_mutate, lambda: self._mutant(parents, rng))
+    def propose(self, found, count, scored, rng):
+        parents, mutants, crossed = self._parents(scored), self.num_mutate, self.num_cross
+        if count < self.population:
+            # One by one, each kind comes as often as in a generation.
+            kind = rng.randrange(self.population)
+            mutants, crossed = int(kind < mutants), int(mutants <= kind < mutants + crossed)
+        found.draw(mutants, lambda: self._mutant(parents, rng))
         if len(parents) > 1:
-            found.draw(self.num_cross, lambda: self._crossed(parents, rng))
-
-    @property
-    def pool_size(self):
-        return self.num_parents if self.order is best_first else None
-
-    def propose_next(self, found, scored, rng):
-        parents = self._parents(scored)
-        kind = rng.randrange(self.population)
-        if parents and kind < self.num_mutate:
-            found.draw(1, lambda: self._mutant(parents, rng))
-        elif len(parents) > 1 and kind < self.num_mutate + self.num_cross:
-            found.draw(1, lambda: self._crossed(parents, rng))
+            found.draw(crossed, lambda: self._crossed(parents, rng))
 
     def _parents(self, scored):
         return [c.network for c in self.order(scored, self.num_parents)]

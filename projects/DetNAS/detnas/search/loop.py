@@ -96,8 +96,7 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
     number, used_up = len(log), False
     while True:
         while not used_up and number < total and len(flying) < executor.workers:
-            pool = log.best(searcher.pool_size)
-            proposal = searcher.propose_one(pool, number, lambda path: path in flying or path in log)
+            proposal = searcher.propose_one(log.best(None), number, lambda path: path in flying or path in log)
             if proposal is None and flying:
                 # Its parents may be among those that run.
                 break

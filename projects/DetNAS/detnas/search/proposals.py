@@ -23,8 +23,8 @@ def best_first(candidates, count):
 @dataclass(frozen=True)
 class PathProposer:
     """
-    Proposes paths; its only state is the history it is given. A subclass says in :meth:`propose` and
-    :meth:`propose_next` how paths are made from candidates; what these do not find is drawn at random.
+    Proposes paths; its only state is the history it is given. A subclass says in :meth:`propose` how
+    paths are made from candidates; what that does not find is drawn at random.
 
     Args:
         space: a :class:`detnas.choices.ChoiceSpace`.
@@ -44,17 +44,14 @@ class PathProposer:
     order: Callable = best_first
     repair: Optional[Callable] = None
 
-    def propose(self, found, scored, rng):
+    def propose(self, found, count, scored, rng):
         """
-        Add paths of a generation to ``found``, a :class:`Proposals`.
+        Add up to ``count`` paths to ``found``, a :class:`Proposals`.
 
         Args:
-            scored: candidates of earlier generations that have a score, at least one.
+            count: ``population``, or 1 in a search without generations.
+            scored: finished candidates that have a score, at least one.
         """
-        raise NotImplementedError
-
-    def propose_next(self, found, scored, rng):
-        """The same for one path or none, in a search without generations; ``scored`` is empty in the first one."""
         raise NotImplementedError
 
     def lineage(self, history, generation):
@@ -75,7 +72,7 @@ class PathProposer:
         # What has no score failed, or was stopped early: it is known, and nothing is made from it.
         scored = [c for c in earlier if c.score is not None]
         if scored:
-            self.propose(found, scored, rng)
+            self.propose(found, self.population, scored, rng)
         self._fill_at_random(found, self.population, rng)
         return found.paths
 
@@ -86,11 +83,6 @@ class PathProposer:
     def generation_of(self, number):
         """Of the proposal of that number, from 0, in a search without generations."""
         return number // self.population
-
-    @property
-    def pool_size(self):
-        """How many of the best by score :meth:`propose_one` must see; None for all."""
-        return None
 
     def propose_one(self, pool, number, is_known):
         """
@@ -109,8 +101,8 @@ class PathProposer:
         for path in self.initial[: self.population]:
             if found.add(path, ()):
                 return path, ()
-        scored = [c for c in pool if c.score is not None] if number >= self.population else []
-        self.propose_next(found, scored, rng)
+        if pool and number >= self.population:
+            self.propose(found, 1, pool, rng)
         self._fill_at_random(found, 1, rng)
         return next(iter(found.paths.items()), None)
 

@@ -20,22 +20,11 @@ class SurrogateSearcher(Searcher):
 
     surplus: int = 10
 
-    def propose(self, found, scored, rng):
-        self._add_promising(found, scored, self.population, rng)
-
-    @property
-    def pool_size(self):
-        return None
-
-    def propose_next(self, found, scored, rng):
-        if scored:
-            self._add_promising(found, scored, 1, rng)
-
-    def _add_promising(self, found, scored, count, rng):
+    def propose(self, found, count, scored, rng):
         pool = Proposals(self.is_legal, found.is_known)
         for _ in range(self.surplus):
             before = len(pool.paths)
-            super().propose(pool, scored, rng)
+            super().propose(pool, self.population, scored, rng)
             pool.draw(self.population // 4, lambda: (self.space.random(rng), ()))
             if len(pool.paths) == before:
                 break
