@@ -1,8 +1,9 @@
-"""What a run leaves in its folder: trained weights, the arch that a search found, the metrics of a training."""
+"""What a run leaves in its folder: weights, the arch that a search found, the metrics of a training."""
 
 import hashlib
 import json
 import os
+from typing import Sequence
 
 from detectron2.utils.file_io import PathManager
 
@@ -13,17 +14,35 @@ from detnas.zoo import SUPERNET, resolve_arch
 
 #: files that a search writes: the winner's config, and its whole network with the supernet's weights
 BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
+#: files of an exported network
+EXPORTED_CONFIG, EXPORTED_WEIGHTS = "model.yaml", "model.pth"
 
 
-def trained_weights(cfg, opts):
+def has_weights_beside(cfg, opts):
+    """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
+    return (cfg.SEARCH.WINNER or cfg.MODEL.WEIGHTS == EXPORTED_WEIGHTS) and "MODEL.WEIGHTS" not in opts
+
+
+def network_weights(config_file: str, cfg, opts: Sequence[str]) -> str:
     """
-    The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
-    the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
+    The weights of the network that a config describes: those beside an exported config or a search's best.yaml, else
+    ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in the output folder. In the config of a
+    training, ``MODEL.WEIGHTS`` is what it starts from.
+
+    Raises:
+        UserError: if they are not there.
     """
-    given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
-    path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    if has_weights_beside(cfg, opts):
+        path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
+        written = "search_net.py writes it when the search has ended"
+        hint = written if cfg.SEARCH.WINNER else "the weights of an exported config lie beside it"
+        problem = f"{path} does not exist; {hint}"
+    else:
+        given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
+        path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+        problem = f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS"
     if not PathManager.isfile(path):
-        raise UserError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
+        raise UserError(problem)
     return path
 
 
