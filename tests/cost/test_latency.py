@@ -10,11 +10,11 @@ PATH = SPACE.parse("01-23-01-23")
 
 
 def meter(**kwargs):
-    return LatencyMeter(SPACE, (64, 64), repeats=3, warmup=1, **kwargs)
+    return LatencyMeter(SPACE, (64, 64), **kwargs)
 
 
 def test_a_larger_image_takes_longer():
-    assert 0 < meter()(PATH) < LatencyMeter(SPACE, (512, 512), repeats=3, warmup=1)(PATH)
+    assert 0 < meter()(PATH) < LatencyMeter(SPACE, (512, 512))(PATH)
 
 
 def test_other_settings_are_measured_anew_and_kept_beside_the_others(tmp_path):

@@ -73,13 +73,7 @@ class ChoiceSpace:
         return math.prod(len(choice.values) for choice in self.choices)
 
     def check(self, candidate) -> Candidate:
-        """
-        Returns:
-            the candidate as a tuple of ints.
-
-        Raises:
-            UserError: if its length or one of its ints does not fit the space.
-        """
+        """The candidate as a tuple of ints; UserError if its length or one of its ints does not fit the space."""
         candidate = tuple(operator.index(index) for index in candidate)
         if len(candidate) != len(self.choices):
             raise UserError(f'{len(candidate)} places; space "{self.name}" has {len(self.choices)}')
@@ -90,10 +84,6 @@ class ChoiceSpace:
         return candidate
 
     def parse(self, text: str) -> Candidate:
-        """
-        Raises:
-            UserError: if the text is no candidate of this space.
-        """
         try:
             return self.check(map(int, text.split("-")))
         except ValueError as e:

@@ -63,10 +63,7 @@ def lock_folder(folder, what):
         what: "training" or "search", for the message to those who come later.
 
     Returns:
-        the open file; None where there are no locks.
-
-    Raises:
-        UserError: if another process, or another file of this one, has the lock.
+        the open file; None where there are no locks. UserError if another process, or another file of this one, has it.
     """
     try:
         import fcntl

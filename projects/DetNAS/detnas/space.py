@@ -54,9 +54,6 @@ class SearchSpace(ChoiceSpace):
         stage_depths: number of blocks of each stage.
         last_channels: width of the classifier's last 1x1 conv.
         ops: names of the choices, different ones out of :data:`OPS`; an arch's digits are indices into this tuple.
-
-    Raises:
-        UserError: if no network can be built from these, and why.
     """
 
     name: str
@@ -113,12 +110,7 @@ class SearchSpace(ChoiceSpace):
         return super().check(path)
 
     def parse(self, arch: str) -> Candidate:
-        """
-        Path of an arch string; ``-``, ``_`` and spaces between digits are ignored.
-
-        Raises:
-            UserError: if the string is not an arch of this space.
-        """
+        """Path of an arch string of this space; ``-``, ``_`` and spaces between digits are ignored."""
         digits = "".join(c for c in arch if c not in "-_ ")
         if not (digits.isascii() and digits.isdigit()):
             example = self.format((0,) * self.num_blocks)

@@ -12,7 +12,7 @@ from detnas.modeling.choices import inactive_modules
 
 
 @contextlib.contextmanager
-def folded_batch_norms(model, memory_format=torch.contiguous_format):
+def folded_batch_norms(model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format):
     """
     Within the block, batch norms are part of the convs before them; afterwards the model is as it was, bit by bit.
 

@@ -19,12 +19,9 @@ class ForwardToLastNorm(nn.Module):
     """
     Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
     never runs the head. The first pass finds out which norm is the last one.
-
-    Args:
-        model: a detector or classifier.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
         self._last = []  # a list, so that the module is not registered twice

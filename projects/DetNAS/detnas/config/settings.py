@@ -1,8 +1,7 @@
-"""The values that settings may have: the keys of this project, and those of Detectron2 that are most often changed."""
+"""The values that settings may have: the keys of this project, and the few of Detectron2 that are changed for a run."""
 
 import functools
 import operator
-import re
 from dataclasses import dataclass
 from typing import Callable
 
@@ -45,8 +44,6 @@ SCALES = Rule("two factors above 0, the smaller one first", lambda v: len(v) == 
 FLOPS_RANGE = Rule("empty, or two numbers of multiply-adds, the smaller one first",
                    lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1])
 NO_RESOLUTION = Rule(f"empty, or {RESOLUTION.description}", lambda v: not v or RESOLUTION.test(v))
-DEVICE = Rule('"cuda", "cuda:NUMBER", "cpu" or another device of torch',
-              lambda v: re.fullmatch(r"(cpu|cuda|mps|xpu|meta)(:\d+)?", v))
 #: a learning rate above is one in which a digit too many was typed
 LEARNING_RATE = Rule("from 0 to 100", lambda value: 0 <= value <= 100)
 
@@ -59,11 +56,7 @@ def _keys(*lines):
 
 #: KEY -> its rule
 RULES = {
-    "SEED": Rule("a whole number below 2 ** 31, negative for another one each time", lambda value: value < 2**31),
-    "MODEL.DEVICE": DEVICE,
     "MODEL.DETNAS.SHUFFLE": one_of("even_odd", "interleave"),
-    "INPUT.FORMAT": one_of("BGR", "RGB", "YUV-BT.601"),
-    "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
     "INPUT.CLASSIFIER.CROP_AREA": RANGE,
     "INPUT.SCALE_JITTER.SIZE": NO_RESOLUTION,
     "INPUT.SCALE_JITTER.RANGE": SCALES,
@@ -86,7 +79,6 @@ RULES = {
     **dict.fromkeys(_keys(
         "MODEL.DETNAS FREEZE_AT",
         "DATALOADER NUM_WORKERS IMAGE_CACHE_GB",
-        "SOLVER REFERENCE_WORLD_SIZE",
         "SUPERNET EVAL_RANDOM_PATHS EVAL_IMAGES",
         "SEARCH NUM_MUTATE NUM_CROSS TIMEOUT IMAGE_CACHE_GB FRONT_WINNERS",
     ), NON_NEGATIVE),

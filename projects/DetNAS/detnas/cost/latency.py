@@ -4,6 +4,7 @@ import json
 import platform
 import statistics
 import time
+from typing import Callable, Dict, Optional, Tuple
 
 import torch
 from detectron2.utils.file_io import PathManager
@@ -12,6 +13,9 @@ from detnas.errors import UserError
 from detnas.files import write_atomically
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
+
+#: runs before those that count, and runs that count
+WARMUP, REPEATS = 5, 20
 
 
 class LatencyMeter:
@@ -24,15 +28,13 @@ class LatencyMeter:
         network: function that gives the backbone of a candidate. By default that of a path in a supernet.
         resolution: height and width of the image in pixels.
         batch: images at once.
-        repeats, warmup: runs that count, and runs before them.
         cache: file (of PathManager) with what was measured before, on the same machine with the same settings; None
             keeps it in memory only.
     """
 
-    def __init__(
-        self, space, resolution=(224, 224), batch=1, device="cpu", repeats=20, warmup=5, cache=None, network=None
-    ):
-        self.space, self.repeats, self.warmup, self.cache = space, repeats, warmup, cache
+    def __init__(self, space, resolution: Tuple[int, int] = (224, 224), batch: int = 1, device: str = "cpu",
+                 cache: Optional[str] = None, network: Optional[Callable] = None):
+        self.space, self.cache = space, cache
         self.device = torch.device(device)
         self.network = network or _networks_of_paths(space)
         self.images = torch.randn(batch, 3, *resolution, device=self.device)
@@ -40,7 +42,7 @@ class LatencyMeter:
         #: what the time depends on, beside the candidate
         self.settings = (
             f"{self.device.type}, {f'{gpu} on {platform.node()}' if gpu else processor()}, {torch.get_num_threads()} "
-            f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {repeats} runs"
+            f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {REPEATS} runs"
         )
         self.key = f"{space}; {self.settings}"
         self.measured = read_cache(cache).get(self.key, {})
@@ -66,26 +68,21 @@ class LatencyMeter:
     @torch.no_grad()
     def _measure(self, network):
         times = []
-        for _ in range(self.warmup + self.repeats):
+        for _ in range(WARMUP + REPEATS):
             self._synchronize()
             start = time.perf_counter()
             network(self.images)
             self._synchronize()
             times.append(1e3 * (time.perf_counter() - start))
-        return statistics.median(times[self.warmup :])
+        return statistics.median(times[WARMUP:])
 
     def _synchronize(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
-def read_cache(file):
-    """
-    What was measured before: {settings: {name: milliseconds}}.
-
-    Args:
-        file: of PathManager; {} for None and for one that is not there.
-    """
+def read_cache(file: Optional[str]) -> Dict[str, Dict[str, float]]:
+    """What a file, None or of PathManager, holds of what was measured before: {settings: {name: milliseconds}}."""
     if not (file and PathManager.isfile(file)):
         return {}
     with PathManager.open(file) as f:
@@ -95,7 +92,7 @@ def read_cache(file):
             raise UserError(f"latency cache {file} is damaged: {e}; remove it") from None
 
 
-def update_cache(file, key, measured):
+def update_cache(file: Optional[str], key: str, measured: Dict[str, float]) -> None:
     """Add {name: milliseconds} to what the file has for these settings; nothing where the file is None."""
     if file:
         everything = read_cache(file)
@@ -104,7 +101,7 @@ def update_cache(file, key, measured):
         write_atomically(PathManager, file, lambda f: f.write(content))
 
 
-def processor():
+def processor() -> str:
     """This machine's processor in words."""
     return f"{platform.processor() or platform.machine()} on {platform.node()}"
 

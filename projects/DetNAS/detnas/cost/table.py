@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Tuple
 
 import torch
+from detectron2.config import CfgNode
 
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
+from detnas.space import SearchSpace
 
 from .detector import detector_costs
 from .flops import count_flops
@@ -23,23 +25,17 @@ class CostTable:
     :meth:`with_metric` adds.
     """
 
-    space: object
+    space: SearchSpace
     resolution: Tuple[int, int]
     stem: dict
     table: dict
 
     @classmethod
-    def measure(cls, space, resolution=(224, 224)):
-        """
-        Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once.
-
-        Args:
-            space: a :class:`detnas.space.SearchSpace`.
-            resolution: height and width of the image in pixels.
-        """
+    def measure(cls, space: SearchSpace, resolution: Tuple[int, int] = (224, 224)) -> "CostTable":
+        """Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once."""
         return _measure(space, tuple(resolution))
 
-    def with_metric(self, metric, constant, table):
+    def with_metric(self, metric: str, constant: int, table) -> "CostTable":
         """A copy that has another cost beside: a constant plus ``table[block][op]`` of each block."""
         return dataclasses.replace(self, stem={**self.stem, metric: constant}, table={**self.table, metric: table})
 
@@ -93,7 +89,7 @@ def _measure(space, resolution):
     return CostTable(space, resolution, stem, table)
 
 
-def with_detector(table, cfg, resolution):
+def with_detector(table: CostTable, cfg: CfgNode, resolution: Tuple[int, int]) -> CostTable:
     """
     A :class:`CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector costs what its
     backbone costs at the size of its images, and a constant.

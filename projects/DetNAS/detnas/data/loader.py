@@ -14,10 +14,7 @@ from detectron2.data.build import _train_loader_from_config
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from .mapper import build_training_mapper
-
-#: where an array of any type may begin
-_ALIGNED = 64
+from .mapper import build_mapper
 
 
 def seed_rngs(*key):
@@ -43,7 +40,9 @@ class TrainingData:
         seed_rngs("order", self._seed)
         drawn = comm.shared_random_seed()
         seed_rngs("order", self._seed)
-        self._settings = _train_loader_from_config(cfg, build_training_mapper(cfg))
+        # Each worker keeps images of its own.
+        budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
+        self._settings = _train_loader_from_config(cfg, build_mapper(cfg, is_train=True, budget=budget))
         self._settings["sampler"]._seed = drawn
 
     def batches(self, start_iter=0):
@@ -119,7 +118,7 @@ class _Draws(Dataset):
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves the content of tensors out, as pickle does with that of arrays."""
+    """Pickles tensors as arrays, which take less time."""
 
     def reducer_override(self, value):
         return (torch.from_numpy, (value.numpy(),)) if type(value) is torch.Tensor else NotImplemented
@@ -127,29 +126,14 @@ class _Pickler(pickle.Pickler):
 
 def pack(batch):
     """
-    Put the content of all tensors and arrays of a batch into one tensor: torch makes a connection for each tensor that
-    it sends to another process, which slows down small images.
-
-    Args:
-        batch: list of dicts of anything with CPU tensors and arrays in it.
-
-    Returns:
-        tuple: for :func:`unpack`.
+    A batch, list of dicts of anything with CPU tensors and arrays in it, as one tensor for :func:`unpack`: torch makes
+    a connection for each tensor that it sends to another process, which slows down small images.
     """
-    frame, buffers = io.BytesIO(), []
-    _Pickler(frame, protocol=5, buffer_callback=buffers.append).dump(batch)
-    parts = [buffer.raw() for buffer in buffers]
-    starts = [0, *itertools.accumulate(-(-part.nbytes // _ALIGNED) * _ALIGNED for part in parts)]
-    content = torch.empty(starts[-1], dtype=torch.uint8)
-    view = memoryview(content.numpy())
-    places = [(start, start + part.nbytes) for start, part in zip(starts, parts)]
-    for (start, end), part in zip(places, parts):
-        view[start:end] = part
-    return frame.getvalue(), places, content
+    packed = io.BytesIO()
+    _Pickler(packed, protocol=5).dump(batch)
+    return torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
 
 
 def unpack(packed):
-    """The batch that :func:`pack` got, without a copy."""
-    frame, places, content = packed
-    view = memoryview(content.numpy())
-    return pickle.loads(frame, buffers=[view[start:end] for start, end in places])
+    """The batch that :func:`pack` got."""
+    return pickle.loads(packed.numpy())

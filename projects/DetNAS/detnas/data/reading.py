@@ -11,12 +11,7 @@ from detnas.errors import UnreadableImage
 
 
 def read_image(file_name, format=None):
-    """
-    Detectron2's ``read_image``, which cuts pixels of more than 8 bits off at 255: those are an error here.
-
-    Raises:
-        OSError, and whatever Pillow raises for a damaged file.
-    """
+    """Detectron2's ``read_image``, which cuts pixels of more than 8 bits off at 255: those are an OSError here."""
     with PathManager.open(file_name, "rb") as f:
         mode = Image.open(f).mode
     if mode.startswith(("I", "F")):
@@ -46,12 +41,7 @@ class ImageReader:
         self._kept, self._left = {}, budget
 
     def __call__(self, dataset_dict, format):
-        """
-        The image, (H, W, C) uint8, or a copy of it.
-
-        Raises:
-            UnreadableImage: naming the file and the annotations that name it.
-        """
+        """The image, (H, W, C) uint8, or a copy of it; UnreadableImage, naming file and annotations, if it is bad."""
         file = dataset_dict["file_name"]
         if (file, format) in self._kept:
             return self._kept[file, format].copy()

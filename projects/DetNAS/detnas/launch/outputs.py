@@ -1,5 +1,6 @@
 """What a run leaves in its folder: weights, the arch that a search found, the metrics of a training."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,11 +27,8 @@ def has_weights_beside(cfg, opts):
 def network_weights(config_file: str, cfg, opts: Sequence[str]) -> str:
     """
     The weights of the network that a config describes: those beside an exported config or a search's best.yaml, else
-    ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in the output folder. In the config of a
-    training, ``MODEL.WEIGHTS`` is what it starts from.
-
-    Raises:
-        UserError: if they are not there.
+    ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in the output folder; UserError if they are
+    not there. In the config of a training, ``MODEL.WEIGHTS`` is what it starts from.
     """
     if has_weights_beside(cfg, opts):
         path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
@@ -59,10 +57,8 @@ def weights_id(path):
 
 def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     """
-    The path that an arch, a published name or a search's best.yaml means in a space.
-
-    Raises:
-        UserError: saying where it comes from (``source``) and what is wrong.
+    The path that an arch, a published name or a search's best.yaml means in a space. UserError if it is none, which
+    begins with ``source``, where it comes from.
     """
     if arch.endswith((".yaml", ".yml")):
         file = arch
@@ -96,16 +92,13 @@ def read_metrics(folder):
     file = os.path.join(folder, "metrics.json")
     if not PathManager.isfile(file):
         return []
+    lines = []
     with PathManager.open(file) as f:
-        return [line for line in map(_parse, f) if line]
-
-
-def _parse(line):
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        # A process that was killed while writing leaves half a line.
-        return {}
+        for line in f:
+            # A process that was killed while writing leaves half a line.
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(line))
+    return lines
 
 
 def describe_space(space):

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_processes(args):
-    """Raise a UserError if this machine lacks the processes or GPUs that the arguments ask for."""
+    """Raise a UserError if the arguments ask for processes, GPUs or machines that cannot be."""
     gpus = torch.cuda.device_count()
     # 1 is the default and means one process, with a GPU or without.
     if args.num_gpus > max(gpus, 1):
@@ -35,9 +35,6 @@ def check_processes(args):
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
     if args.cpu_processes > 1 and gpus:
         raise UserError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
-
-
-def _check_machines(args):
     if args.num_machines > 1 and args.dist_url == "auto":
         raise UserError(
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, with the first machine's name and a "
@@ -51,7 +48,6 @@ def launch(main, args):
     """Run ``main(args)`` in as many processes as the arguments say."""
     with user_errors():
         check_processes(args)
-        _check_machines(args)
     try:
         if args.cpu_processes > 1:
             with tempfile.TemporaryDirectory() as folder:
@@ -136,13 +132,11 @@ def _make_output_folder(folder):
 
 def register_datasets(cfg):
     """
-    Register the data sets that the config names, and take the number of classes from them.
+    Register the data sets that the config names, and take the number of classes from them. UserError if one is not
+    there or not sound, or if they have other classes.
 
     Returns:
         list of class names, or None where the data sets do not tell.
-
-    Raises:
-        UserError: if a data set is not there or not sound, or if they have other classes.
     """
     classes = {}
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):

@@ -1,5 +1,7 @@
 """The networks: one path (DetNASNet), and all paths at once (DetNASSupernet)."""
 
+from typing import Optional, Sequence, Union
+
 import torch
 from detectron2.config import configurable
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
@@ -8,7 +10,7 @@ from torch import nn
 
 from detnas.config.keys import config_space
 from detnas.errors import UserError
-from detnas.space import get_space
+from detnas.space import SearchSpace, get_space
 from detnas.zoo import resolve_arch
 
 from .blocks import NORMS, SHUFFLES, ShuffleUnit, init_conv
@@ -30,13 +32,11 @@ class DetNASNet(Backbone):
             other.
         out_features: which of "stage1".. to return, None for all.
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
-
-    Raises:
-        UserError: if the path or one of the settings does not fit; when weights of another split are loaded.
     """
 
     @configurable
-    def __init__(self, space, path, *, norm="BN", shuffle="even_odd", out_features=None, freeze_at=0):
+    def __init__(self, space: Union[SearchSpace, str], path: Union[Sequence[int], str], *, norm: str = "BN",
+                 shuffle: str = "even_odd", out_features: Optional[Sequence[str]] = None, freeze_at: int = 0):
         super().__init__()
         if isinstance(space, str):
             space = get_space(space)
@@ -142,17 +142,10 @@ class DetNASSupernet(DetNASNet):
     """
 
     @configurable
-    def __init__(self, space, *, norm="BN", shuffle="even_odd", out_features=None, freeze_at=0):
+    def __init__(self, space: Union[SearchSpace, str], **settings):
         if isinstance(space, str):
             space = get_space(space)
-        super().__init__(
-            space=space,
-            path=(0,) * space.num_blocks,
-            norm=norm,
-            shuffle=shuffle,
-            out_features=out_features,
-            freeze_at=freeze_at,
-        )
+        super().__init__(space=space, path=(0,) * space.num_blocks, **settings)
 
     @classmethod
     def from_config(cls, cfg, input_shape=None):

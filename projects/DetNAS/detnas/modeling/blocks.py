@@ -4,11 +4,13 @@ import torch
 from detectron2.layers import get_norm
 from torch import nn
 
+from detnas.space import BlockSpec
+
 #: norms by the names of Detectron2
 NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "naiveSyncBN", "naiveSyncBN_N", "nnSyncBN")
 
 
-def init_conv(conv):
+def init_conv(conv: nn.Conv2d) -> None:
     """He's initialisation by fan-in: by fan-out a depthwise conv, which sees one channel, would start far too small."""
     nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
     if conv.bias is not None:
@@ -71,14 +73,14 @@ OPS = {
 }
 
 
-def even_odd_halves(x):
+def even_odd_halves(x: torch.Tensor):
     """Even channels pass, odd ones go to the main branch (all published single networks). Views, no copy."""
     # Not x[:, 0::2] and x[:, 1::2], whose gradients are two tensors of full size, half of them zeros, and their sum.
     n, c, h, w = x.shape
     return x.view(n, c // 2, 2, h, w).unbind(2)
 
 
-def interleaved_halves(x):
+def interleaved_halves(x: torch.Tensor):
     """Shuffle with two groups, then the first half passes, the second goes to main (the released supernets)."""
     n, c, h, w = x.shape
     x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
@@ -96,13 +98,13 @@ class ShuffleUnit(nn.Module):
     all channels and the other branch is a projection with the op's own kernel.
 
     Args:
-        spec: a :class:`detnas.space.BlockSpec`.
+        spec: its place and shape.
         op: one of :data:`OPS`.
         norm: one of :data:`NORMS`, or whatever else Detectron2's ``get_norm`` takes.
         shuffle: one of :data:`SHUFFLES`.
     """
 
-    def __init__(self, spec, op, norm="BN", shuffle="even_odd"):
+    def __init__(self, spec: BlockSpec, op: str, norm: str = "BN", shuffle: str = "even_odd"):
         super().__init__()
         build_main, kernel_size = OPS[op]
         c_in, c_out, c_mid = spec.in_channels, spec.out_channels, spec.out_channels // 2

@@ -76,12 +76,7 @@ def is_supernet(model: nn.Module) -> bool:
 
 
 def activate(model: nn.Module, space: ChoiceSpace, candidate) -> None:
-    """
-    Let a model run as a candidate from now on.
-
-    Raises:
-        UserError: if the candidate does not fit the space.
-    """
+    """Let a model run as a candidate from now on; UserError if the candidate does not fit the space."""
     values = space.values(candidate)
     for module in choice_modules(model).values():
         module.activate(values)

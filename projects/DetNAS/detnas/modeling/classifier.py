@@ -1,5 +1,7 @@
 """The classifier of step 1 (paper, Sec. 3.2): the network with a last conv, pooling and a linear layer."""
 
+from typing import Optional
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
@@ -22,7 +24,7 @@ class ClassifierNeck(Backbone):
         norm: of the conv.
     """
 
-    def __init__(self, bottom_up, out_channels, norm="BN"):
+    def __init__(self, bottom_up: Backbone, out_channels: Optional[int], norm: str = "BN"):
         super().__init__()
         self.bottom_up = bottom_up
         self._feature, shape = list(bottom_up.output_shape().items())[-1]
