@@ -87,15 +87,8 @@ def prepare(cfg, args, method):
     return log, executor, functools.partial(run_search, searcher, executor, log, generations, **settings)
 
 
-def build_executor(cfg, method, workers=1):
-    """
-    The executor that ``SEARCH.EXECUTOR`` names; with more than one worker it is "ray".
-
-    Args:
-        cfg: the config of the search.
-        method: a :class:`detnas.search.method.Method`.
-        workers: how many the command line asks for.
-    """
+def build_executor(cfg, method, workers):
+    """The executor that ``SEARCH.EXECUTOR`` names; with more than one worker on the command line it is "ray"."""
     search = cfg.SEARCH
     settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
     if search.EXECUTOR == "here" and workers == 1:

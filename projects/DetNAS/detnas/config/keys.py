@@ -1,6 +1,6 @@
 """Every config key that DetNAS adds to Detectron2's, with its default."""
 
-from fvcore.common.config import CfgNode
+from yacs.config import CfgNode
 
 from detnas.errors import UserError
 from detnas.space import CUSTOM_SPACE, PAPER_OPS, SPACES, SearchSpace

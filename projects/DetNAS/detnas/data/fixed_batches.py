@@ -23,7 +23,7 @@ class FixedBatches:
 
     def __init__(self, batches, mapper, budget, workers=0):
         self.batches, self.mapper, self.workers = batches, mapper, workers
-        self._kept, self._left, self._full = [], budget, False
+        self._kept, self._left = [], budget
 
     def __len__(self):
         return len(self.batches)
@@ -42,12 +42,9 @@ class FixedBatches:
             yield self._keep(index, batch)
 
     def _keep(self, index, batch):
-        if self._full or index != len(self._kept):
-            return batch
         size = sum(x["image"].nbytes for x in batch)
         # The kept ones are the first ones, so that the order is the same on every pass.
-        self._full = size > self._left
-        if self._full:
+        if index != len(self._kept) or size > self._left:
             return batch
         self._left -= size
         # What comes from a worker lies in shared memory, of which there is little.

@@ -67,19 +67,14 @@ class ImageReader:
 
     def _who_names(self, file):
         """The annotations that an image belongs to, by its folder, and a hint at the tool that finds all like it."""
-        found = {
-            name: annotation_file(metadata, file) or f'data set "{name}"'
-            for name, metadata in self.named_by.items()
-            if file.startswith(os.path.join(images_root(metadata) or file, ""))
-        }
+        found = {}
+        for name, metadata in self.named_by.items():
+            root = metadata.get("image_root") or metadata.get("dirname") or metadata.get("root") or file
+            if file.startswith(os.path.join(root, "")):
+                found[name] = annotation_file(metadata, file) or f'data set "{name}"'
         command = f"python tools/check_dataset.py {shlex.join(found)}"
         # Of parts of one data set any can name it.
         return " or ".join(dict.fromkeys(found.values())), f"; `{command}` lists all that is wrong" if found else ""
-
-
-def images_root(metadata):
-    """The folder below which the images of a data set lie; None if it does not say."""
-    return metadata.get("image_root") or metadata.get("dirname") or metadata.get("root")
 
 
 def annotation_file(metadata, file_name):

@@ -65,16 +65,14 @@ class FixedPathsEvaluation:
 
     def __call__(self):
         results = {}
-        with _restored_afterwards(self.model):
+        quiet = only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators")
+        with _restored_afterwards(self.model), quiet:
             if self.batches is None:
-                # Detectron2's mapper speaks of augmentations used in training, where nothing is augmented.
-                with only_warnings("detectron2"):
-                    self.batches = build_recalibration_batches(self.cfg)
+                self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
                 activate(self.model, self.space, path)
-                with only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators"):
-                    recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
-                    results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
+                recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
+                results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
                 logger.info(f"path {self.space.format(path)} ({name}): {_short(results[name])}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results
 

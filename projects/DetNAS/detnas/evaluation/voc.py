@@ -7,7 +7,6 @@ import os
 from collections import defaultdict
 
 import numpy as np
-import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import PascalVOCDetectionEvaluator, pascal_voc_evaluation
 from detectron2.utils import comm
@@ -35,9 +34,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
     """
 
     def __init__(self, dataset_name, distributed=True):
-        # Not Detectron2's constructor, which knows a single folder. These three names are what its process() uses.
-        self._dataset_name = dataset_name
-        self._cpu_device = torch.device("cpu")
+        super().__init__(dataset_name)
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
         self._distributed = distributed

@@ -4,7 +4,7 @@ from typing import Optional, Sequence, Union
 
 import torch
 from detectron2.config import configurable
-from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
+from detectron2.layers import FrozenBatchNorm2d, get_norm
 from detectron2.modeling import Backbone
 from torch import nn
 
@@ -61,6 +61,7 @@ class DetNASNet(Backbone):
             setattr(self, name, nn.Sequential(*(self._make_block(b) for b in blocks if b.stage == stage)))
         self._stages = names[: max(names.index(name) for name in self._out_features) + 1]
 
+        # Detectron2's output_shape() reads them.
         self._out_feature_channels = dict(zip(names, space.stage_channels))
         self._out_feature_strides = {name: 2 ** (k + 2) for k, name in enumerate(names)}
 
@@ -124,12 +125,6 @@ class DetNASNet(Backbone):
             if name in self._out_features:
                 outputs[name] = x
         return outputs
-
-    def output_shape(self):
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
-            for name in self._out_features
-        }
 
 
 class DetNASSupernet(DetNASNet):

@@ -63,22 +63,19 @@ class DivergenceHandler:
         self.checkpointer, self.optimizer, self.path_sampling = checkpointer, optimizer, path_sampling
 
     def __call__(self, losses):
-        trainer, rate = self.checkpointer.checkpointables["trainer"], self.optimizer.param_groups[0]["lr"]
-        self._save(trainer.iter)
-        path = f", path {self.path_sampling.text}" if self.path_sampling else ""
-        raise SystemExit(
-            f"error: a loss is not finite at iteration {trainer.iter}{path}, learning rate {rate:.4g}: "
-            + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
-            + f". Saved {os.path.join(self.checkpointer.save_dir, 'model_diverged.pth')}. "
-            "Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED; "
-            "--resume goes on from the last checkpoint."
-        )
-
-    def _save(self, iteration):
-        checkpointer = self.checkpointer
+        checkpointer, rate = self.checkpointer, self.optimizer.param_groups[0]["lr"]
+        trainer = checkpointer.checkpointables["trainer"]
         last = checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file()
-        checkpointer.save("model_diverged", iteration=iteration)
+        checkpointer.save("model_diverged", iteration=trainer.iter)
         if last:
             checkpointer.tag_last_checkpoint(os.path.basename(last))
         elif checkpointer.has_checkpoint():
             PathManager.rm(os.path.join(checkpointer.save_dir, "last_checkpoint"))
+        path = f", path {self.path_sampling.text}" if self.path_sampling else ""
+        raise SystemExit(
+            f"error: a loss is not finite at iteration {trainer.iter}{path}, learning rate {rate:.4g}: "
+            + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
+            + f". Saved {os.path.join(checkpointer.save_dir, 'model_diverged.pth')}. "
+            "Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED; "
+            "--resume goes on from the last checkpoint."
+        )
