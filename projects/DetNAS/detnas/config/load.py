@@ -17,19 +17,15 @@ from .keys import add_detnas_config
 
 
 class ConfigExtension(NamedTuple):
-    """
-    What a package beside this one adds to configs.
+    """What a package beside this one adds to configs."""
 
-    Args:
-        add_keys: called with a config of Detectron2 to add its keys, in place.
-        fit: called with a loaded config to set what follows from other settings, in place. Twice does no harm.
-        uses: whether a config needs the package's keys.
-        builders: name of the module that registers the package's networks with Detectron2.
-    """
-
-    add_keys: Callable
-    fit: Callable
-    uses: Callable
+    #: adds its keys to a config of Detectron2, in place
+    add_keys: Callable[[CfgNode], None]
+    #: sets in a loaded config what follows from other settings, in place; twice does no harm
+    fit: Callable[[CfgNode], None]
+    #: whether a config needs the package's keys
+    uses: Callable[[CfgNode], bool]
+    #: name of the module that registers the package's networks with Detectron2
     builders: str
 
 

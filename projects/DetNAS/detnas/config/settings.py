@@ -38,14 +38,6 @@ FRACTION = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 FRACTION_BELOW_1 = Rule("from 0 to below 1", lambda value: 0 <= value < 1)
 COUNT, NON_NEGATIVE = at_least(1), at_least(0)
 RESOLUTION = Rule("two sides, (height, width), each at least 1", lambda v: len(v) == 2 and min(v) >= 1)
-RANGE = Rule("two shares above 0 and up to 1, the smaller one first",
-             lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1)
-SCALES = Rule("two factors above 0, the smaller one first", lambda v: len(v) == 2 and 0 < v[0] <= v[1])
-FLOPS_RANGE = Rule("empty, or two numbers of multiply-adds, the smaller one first",
-                   lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1])
-NO_RESOLUTION = Rule(f"empty, or {RESOLUTION.description}", lambda v: not v or RESOLUTION.test(v))
-#: a learning rate above is one in which a digit too many was typed
-LEARNING_RATE = Rule("from 0 to 100", lambda value: 0 <= value <= 100)
 
 
 def _keys(*lines):
@@ -57,13 +49,17 @@ def _keys(*lines):
 #: KEY -> its rule
 RULES = {
     "MODEL.DETNAS.SHUFFLE": one_of("even_odd", "interleave"),
-    "INPUT.CLASSIFIER.CROP_AREA": RANGE,
-    "INPUT.SCALE_JITTER.SIZE": NO_RESOLUTION,
-    "INPUT.SCALE_JITTER.RANGE": SCALES,
-    "SOLVER.BASE_LR": LEARNING_RATE,
+    "INPUT.CLASSIFIER.CROP_AREA": Rule("two shares above 0 and up to 1, the smaller one first",
+                                       lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1),
+    "INPUT.SCALE_JITTER.SIZE": Rule(f"empty, or {RESOLUTION.description}", lambda v: not v or RESOLUTION.test(v)),
+    "INPUT.SCALE_JITTER.RANGE": Rule("two factors above 0, the smaller one first",
+                                     lambda v: len(v) == 2 and 0 < v[0] <= v[1]),
+    # One above has a digit too many.
+    "SOLVER.BASE_LR": Rule("from 0 to 100", lambda v: 0 <= v <= 100),
     "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
     "SUPERNET.PATH_SAMPLING": one_of("uniform", "balanced", "fair"),
-    "SUPERNET.BALANCED_FLOPS": FLOPS_RANGE,
+    "SUPERNET.BALANCED_FLOPS": Rule("empty, or two numbers of multiply-adds, the smaller one first",
+                                    lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1]),
     "SEARCH.SEARCHER": one_of("evolution", "surrogate"),
     "SEARCH.EXECUTOR": one_of("here", "ray"),
     "SEARCH.AUTOCAST": one_of("", "bf16"),

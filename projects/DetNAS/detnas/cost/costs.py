@@ -21,12 +21,7 @@ class Costs(Protocol):
 
 
 class JoinedCosts:
-    """
-    Several :class:`Costs` as one.
-
-    Args:
-        parts: with different metrics.
-    """
+    """Several :class:`Costs`, with different metrics, as one."""
 
     def __init__(self, *parts: Costs):
         self.parts = parts

@@ -20,8 +20,8 @@ WARMUP, REPEATS = 5, 20
 
 class LatencyMeter:
     """
-    The :class:`detnas.cost.costs.Costs` "latency_ms": ``meter(candidate)``, the milliseconds of a forward pass of the
-    backbone: the median of repeated runs after a warm-up, on random input, in eval mode.
+    The :class:`detnas.cost.costs.Costs` "latency_ms", the milliseconds of a forward pass of the backbone: the median of
+    repeated runs after a warm-up, on random input, in eval mode.
 
     Args:
         space: of the candidates, with ``format``; its text is all that the time depends on beside the candidate.
@@ -50,20 +50,17 @@ class LatencyMeter:
     metrics = ("latency_ms",)
 
     def cost(self, metric, candidate):
-        return self(candidate)
+        name = self.space.format(candidate)
+        if name not in self.measured:
+            self.measured[name] = self._measure(self.network(candidate).eval().to(self.device))
+            update_cache(self.cache, self.key, self.measured)
+        return self.measured[name]
 
     def bounds(self, metric):
         return None
 
     def header(self):
         return {"latency": self.settings}
-
-    def __call__(self, candidate):
-        name = self.space.format(candidate)
-        if name not in self.measured:
-            self.measured[name] = self._measure(self.network(candidate).eval().to(self.device))
-            update_cache(self.cache, self.key, self.measured)
-        return self.measured[name]
 
     @torch.no_grad()
     def _measure(self, network):

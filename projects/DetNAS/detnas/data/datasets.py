@@ -79,12 +79,7 @@ def _register_coco(name, json_file, image_root):
 
 
 def check_coco_json(json_file, image_root):
-    """
-    Check a COCO data set for what would fail in the middle of a training, or silently spoil it.
-
-    Returns:
-        list of class names in the order of their category ids.
-    """
+    """Class names of a COCO data set in the order of their ids; UserError for what a training would stumble over."""
     data = read_coco_json(json_file)
     for problem in coco_problems(data, json_file, image_root):
         raise UserError(problem)
@@ -153,10 +148,7 @@ def _register_folder(name, root, listing=""):
 
 
 def read_image_folder(root, source):
-    """
-    Returns:
-        torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images.
-    """
+    """torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images."""
     try:
         local = PathManager.get_local_path(root)
         folder = ImageFolder(local)

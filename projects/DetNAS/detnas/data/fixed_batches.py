@@ -63,13 +63,8 @@ def in_batches(dicts, size):
 
 def in_equal_batches(dicts, size, padded_size):
     """
-    Lists of at most ``size`` images that all have the same padded size, so that a batch gives each image what it gets
-    alone.
-
-    Args:
-        dicts: dataset dicts.
-        size: of a batch.
-        padded_size: dataset dict -> anything hashable, None where it is not known.
+    Lists of at most ``size`` dataset dicts for which ``padded_size`` gives the same, so that a batch gives each image
+    what it gets alone; one dict where it gives None.
     """
     groups = {}
     for number, x in enumerate(dicts):
@@ -80,11 +75,8 @@ def in_equal_batches(dicts, size, padded_size):
 
 def padded_test_size(cfg, divisibility):
     """
-    A function: dataset dict -> (H, W) of the image as a detector gets it at test time, None if its size is not known.
-
-    Args:
-        cfg: a detector's config.
-        divisibility: of the model's inputs, in pixels.
+    A function: dataset dict -> (H, W) of the image as a detector whose sides divide by ``divisibility`` gets it at test
+    time, None if its size is not known.
     """
     shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
 

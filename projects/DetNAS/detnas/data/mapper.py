@@ -45,15 +45,9 @@ class ClassificationMapper:
 
 
 class DetectionMapper(DatasetMapper):
-    """
-    Detectron2's mapper of boxes, masks and keypoints with another reader.
+    """Detectron2's mapper of boxes, masks and keypoints, with its arguments, and with another reader."""
 
-    Args:
-        read: a :class:`detnas.data.reading.ImageReader`.
-        settings: of ``DatasetMapper``.
-    """
-
-    def __init__(self, read, **settings):
+    def __init__(self, read: ImageReader, **settings):
         super().__init__(**settings)
         self.read = read
 

@@ -68,11 +68,8 @@ def datasets_root():
 
 def require_standard(path, layout, wanted):
     """
-    Check that a file or folder of the standard data is there.
-
-    Args:
-        layout: name in ``LAYOUTS``, and of the command that makes the list of a part.
-        wanted: who needs it; the message begins with it.
+    Raise a UserError that begins with ``wanted``, who needs it, if a file or folder of the standard data is not there.
+    ``layout`` is a name in ``LAYOUTS``, and of the command that makes the list of a part.
     """
     if PathManager.exists(path):
         return

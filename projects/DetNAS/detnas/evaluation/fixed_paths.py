@@ -28,9 +28,8 @@ _ATTEMPTS = 1000
 
 def fixed_paths(space, seed, num_random):
     """
-    Returns:
-        dict: name -> path; "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice;
-        of a space with few paths there are fewer.
+    Name -> path: "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice; of a space
+    with few paths there are fewer.
     """
     paths = {name.replace(" ", "_").lower(): path for name, path in space.anchors().items()}
     rng = random.Random(f"fixed paths {seed}")

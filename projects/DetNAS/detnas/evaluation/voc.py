@@ -107,11 +107,8 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         AP of a class in percent at each of ``THRESHOLDS``.
 
         Which object a detection overlaps most does not depend on the threshold: it is found out once, image by image,
-        where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold.
-
-        Args:
-            lines: detections, those of an image next to each other.
-            objects: of the class, the :class:`_Objects`.
+        where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold. Detections of an
+        image must be next to each other in ``lines``.
         """
         fields = [line.split(" ") for line in lines]
         values = np.array([field[1:] for field in fields], dtype=float).reshape(-1, 5)
@@ -142,13 +139,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
 
 
 class _Objects:
-    """
-    The objects of a class.
-
-    Args:
-        images: image id -> all objects in it, as Detectron2's ``parse_rec`` gives them.
-        name: of the class.
-    """
+    """The objects of a class, out of {image id: all objects in it, as Detectron2's ``parse_rec`` gives them}."""
 
     def __init__(self, images, name):
         boxes, difficult, self.rows = [], [], {}

@@ -3,7 +3,7 @@ Modules that hold several candidates at once, and how one of them is chosen in a
 places of a candidate it heeds, and what it makes of their values; places may stand anywhere in a model.
 """
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Iterable, List, Mapping
 
 import torch
 from torch import nn
@@ -32,17 +32,11 @@ class ChoiceModule:
 
 
 class ChoiceBlock(nn.ModuleList, ChoiceModule):
-    """
-    All values of one place; the one with the index ``choice`` runs.
-
-    Args:
-        place: a :class:`detnas.choices.Choice`.
-        modules: one for each of its values, in their order.
-    """
+    """All values of one place, a module for each in their order; the one with the index ``choice`` runs."""
 
     choice = 0
 
-    def __init__(self, place: Choice, modules):
+    def __init__(self, place: Choice, modules: Iterable[nn.Module]):
         super().__init__(modules)
         self.place = place
 

@@ -15,13 +15,9 @@ from .builders import build_detnas_backbone
 
 class ClassifierNeck(Backbone):
     """
-    The last 1x1 conv of the classifier. It stands where the FPN stands in a detector, so that the searched network is
+    The last 1x1 conv of the classifier, on the last feature of a network; none, as in a ResNet, without
+    ``out_channels``. It stands where the FPN stands in a detector, so that the searched network is
     ``backbone.bottom_up`` in both and its weights pass from one to the other as they are.
-
-    Args:
-        bottom_up: the network; its last feature is taken.
-        out_channels: of the conv; None for no conv, as in a ResNet.
-        norm: of the conv.
     """
 
     def __init__(self, bottom_up: Backbone, out_channels: Optional[int], norm: str = "BN"):

@@ -78,7 +78,12 @@ def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
     """
     loaded, own = read_checkpoint(path), model.state_dict()
     if new_heads:
-        _complete(loaded, model)
+        before = len(loaded)
+        for name, module in model.named_modules():
+            if hasattr(module, "complete"):
+                module.complete(loaded, f"{name}." if name else "")
+        if len(loaded) > before:
+            logger.info(f"{len(loaded) - before} names are not in the file, and are made from others")
     missing, unexpected, shapes = check_weights(path, loaded, own, BODY if new_heads else "")
     taken = {k: v for k, v in loaded.items() if k in own and k not in shapes}
     model.load_state_dict(taken, strict=False)
@@ -92,15 +97,6 @@ def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
     ):
         if keys:
             logger.info(f"{len(keys)} names {what}: {_some(keys)}")
-
-
-def _complete(loaded, model):
-    before = len(loaded)
-    for name, module in model.named_modules():
-        if hasattr(module, "complete"):
-            module.complete(loaded, f"{name}." if name else "")
-    if len(loaded) > before:
-        logger.info(f"{len(loaded) - before} names are not in the file, and are made from others")
 
 
 def check_weights(path: str, state_dict: Mapping, own: Mapping, prefix: str = "") -> Collection[List[str]]:

@@ -59,9 +59,7 @@ def build_trainer(cfg, resume=False):
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
-    writers = []
-    if is_main:
-        writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)]
+    metrics_file = f"{cfg.OUTPUT_DIR}/metrics.json"
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
@@ -72,7 +70,7 @@ def build_trainer(cfg, resume=False):
             KeepLossNormalizer(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             _evaluation(cfg, model) if cfg.DATASETS.TEST else None,
-            hooks.PeriodicWriter(writers) if is_main else None,
+            hooks.PeriodicWriter([JSONWriter(metrics_file), TensorboardXWriter(cfg.OUTPUT_DIR)]) if is_main else None,
             StopOnSignal(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
@@ -84,10 +82,7 @@ def build_trainer(cfg, resume=False):
 
 @contextlib.contextmanager
 def lock_output_folder(folder):
-    """
-    Keep other trainings and searches out of an output folder within the block. The main process holds the lock; all
-    processes raise.
-    """
+    """Keep other trainings and searches out of a folder within the block. One process holds the lock; all raise."""
     lock = problem = None
     if comm.is_main_process():
         try:
