@@ -8,7 +8,7 @@ form, one digit a block with an optional ``-`` (or space) between stages: ``2120
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Tuple
 
 from detnas.errors import UserError
 
@@ -102,7 +102,7 @@ class SearchSpace(ChoiceSpace):
         """One of all ops a block, by the name that the block has in a network: "stage1.0"."""
         return tuple(Choice(f"stage{block.stage}.{block.position}", self.ops) for block in self.blocks())
 
-    def check(self, path) -> Candidate:
+    def check(self, path: Iterable[int]) -> Candidate:
         path = tuple(path)
         if len(path) != self.num_blocks:
             depths = "-".join(map(str, self.stage_depths))
@@ -117,7 +117,7 @@ class SearchSpace(ChoiceSpace):
             raise UserError(f'not an arch: expected digits such as {example} for space "{self.name}"')
         return self.check(map(int, digits))
 
-    def format(self, path) -> str:
+    def format(self, path: Candidate) -> str:
         """Arch string of a path, one group of digits a stage."""
         digits = iter(self.check(path))
         return "-".join("".join(str(next(digits)) for _ in range(depth)) for depth in self.stage_depths)
@@ -128,10 +128,10 @@ class SearchSpace(ChoiceSpace):
         words = [op.removeprefix("shufflenet_").replace("_", " ") for op in self.ops]
         return {f"all {word[0].upper()}{word[1:]}": (op,) * self.num_blocks for op, word in enumerate(words)}
 
-    def settings(self, path) -> Dict[str, str]:
+    def settings(self, path: Candidate) -> Dict[str, str]:
         return {"MODEL.DETNAS.ARCH": self.format(path)}
 
-    def drawing(self, path) -> List:
+    def drawing(self, path: Candidate) -> List:
         stages = [[[]] for _ in self.stage_depths]
         for block, op in zip(self.blocks(), path):
             stages[block.stage - 1][0].append((str(op), *OP_COLOURS[self.ops[op]], self.ops[op]))

@@ -105,7 +105,7 @@ def resolve_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH
         raise UserError(f'{source} "{arch}": {e}') from None
 
 
-def table():
+def table() -> str:
     """The published networks as text: figures and archs."""
     whats = (IMAGENET, COCO_FPN, COCO_RETINANET, VOC_FPN, VOC_RETINANET)
     rows = []

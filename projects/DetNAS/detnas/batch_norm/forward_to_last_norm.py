@@ -1,6 +1,7 @@
 """A forward pass in training mode that ends at the last batch norm, for recalibration."""
 
 import contextlib
+from typing import Dict, List
 
 from detectron2.modeling.proposal_generator import RPN
 from fvcore.nn.precise_bn import BN_MODULE_TYPES
@@ -26,7 +27,7 @@ class ForwardToLastNorm(nn.Module):
         self.model = model
         self._last = []  # a list, so that the module is not registered twice
 
-    def forward(self, batch):
+    def forward(self, batch: List[Dict]) -> None:
         seen = []
         if self._last:
             hooks = [self._last[0].register_forward_hook(_stop)]

@@ -32,7 +32,7 @@ class ConfigExtension(NamedTuple):
 _extensions = []
 
 
-def register_config(*args):
+def register_config(*args) -> None:
     """Let a package have config keys of its own; arguments as :class:`ConfigExtension`."""
     _extensions.append(ConfigExtension(*args))
 

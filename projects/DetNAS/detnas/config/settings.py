@@ -5,6 +5,8 @@ import operator
 from dataclasses import dataclass
 from typing import Callable
 
+from yacs.config import CfgNode
+
 from detnas.errors import UserError
 
 from .constraint import Constraint
@@ -17,7 +19,7 @@ class Rule:
     description: str
     test: Callable
 
-    def holds(self, value):
+    def holds(self, value) -> bool:
         try:
             return bool(self.test(value))
         except TypeError:
@@ -25,11 +27,11 @@ class Rule:
             return False
 
 
-def at_least(low):
+def at_least(low: float) -> Rule:
     return Rule(f"at least {low}", lambda value: value >= low)
 
 
-def one_of(*values):
+def one_of(*values: str) -> Rule:
     allowed = ", ".join(f'"{value}"' for value in values[:-1])
     return Rule(f'{allowed} or "{values[-1]}"', lambda value: value in values)
 
@@ -83,7 +85,7 @@ RULES = {
 }
 
 
-def check_settings(cfg):
+def check_settings(cfg: CfgNode) -> None:
     """Raise a UserError that names the first setting with a value that is not allowed, and what is allowed."""
     for key, rule in RULES.items():
         value = functools.reduce(operator.getitem, key.split("."), cfg)

@@ -9,6 +9,7 @@ from typing import Callable, Dict, Optional, Tuple
 import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.choices import Space
 from detnas.errors import UserError
 from detnas.files import write_atomically
 from detnas.modeling.backbone import DetNASSupernet
@@ -32,7 +33,7 @@ class LatencyMeter:
             keeps it in memory only.
     """
 
-    def __init__(self, space, resolution: Tuple[int, int] = (224, 224), batch: int = 1, device: str = "cpu",
+    def __init__(self, space: Space, resolution: Tuple[int, int] = (224, 224), batch: int = 1, device: str = "cpu",
                  cache: Optional[str] = None, network: Optional[Callable] = None):
         self.space, self.cache = space, cache
         self.device = torch.device(device)
@@ -49,17 +50,17 @@ class LatencyMeter:
 
     metrics = ("latency_ms",)
 
-    def cost(self, metric, candidate):
+    def cost(self, metric: str, candidate) -> float:
         name = self.space.format(candidate)
         if name not in self.measured:
             self.measured[name] = self._measure(self.network(candidate).eval().to(self.device))
             update_cache(self.cache, self.key, self.measured)
         return self.measured[name]
 
-    def bounds(self, metric):
+    def bounds(self, metric: str) -> None:
         return None
 
-    def header(self):
+    def header(self) -> Dict[str, str]:
         return {"latency": self.settings}
 
     @torch.no_grad()

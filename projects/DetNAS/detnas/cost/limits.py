@@ -46,7 +46,7 @@ class Limits:
     def __call__(self, candidate):
         return all(constraint.allows(self.costs.cost(constraint.metric, candidate)) for constraint in self.constraints)
 
-    def repair(self, candidate, rng):
+    def repair(self, candidate, rng: random.Random):
         """Go from neighbour to neighbour towards limits that a candidate breaks; the result may still break some."""
         for _ in range(_STEPS):
             broken = [c for c in self._quick if not c.allows(self.costs.cost(c.metric, candidate))]

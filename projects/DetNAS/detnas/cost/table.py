@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Dict, Sequence, Tuple
 
 import torch
 from detectron2.config import CfgNode
 
+from detnas.choices import Candidate
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 from detnas.space import SearchSpace
@@ -35,30 +36,30 @@ class CostTable:
         """Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once."""
         return _measure(space, tuple(resolution))
 
-    def with_metric(self, metric: str, constant: int, table) -> "CostTable":
+    def with_metric(self, metric: str, constant: float, table: Sequence[Sequence[float]]) -> "CostTable":
         """A copy that has another cost beside: a constant plus ``table[block][op]`` of each block."""
         return dataclasses.replace(self, stem={**self.stem, metric: constant}, table={**self.table, metric: table})
 
-    def cost(self, metric, path) -> int:
+    def cost(self, metric: str, path: Candidate) -> int:
         """Cost of a path by the metric's name."""
         return self.stem[metric] + sum(ops[op] for ops, op in zip(self.table[metric], path))
 
-    def flops(self, path) -> int:
+    def flops(self, path: Candidate) -> int:
         """Multiply-adds of the backbone for one image."""
         return self.cost("backbone_flops", path)
 
-    def params(self, path) -> int:
+    def params(self, path: Candidate) -> int:
         """Parameters of the backbone."""
         return self.cost("backbone_params", path)
 
     @property
-    def metrics(self):
+    def metrics(self) -> Tuple[str, ...]:
         return tuple(self.table)
 
-    def header(self):
+    def header(self) -> Dict[str, str]:
         return {}
 
-    def bounds(self, metric) -> Tuple[int, int]:
+    def bounds(self, metric: str) -> Tuple[int, int]:
         """Smallest and largest value over all paths of the space; exact, because blocks add up."""
         stem, table = self.stem[metric], self.table[metric]
         return stem + sum(map(min, table)), stem + sum(map(max, table))

@@ -101,7 +101,7 @@ def read_voc_xml(file):
 
 
 def image_problem(file, size=None, source=""):
-    """A sentence if an image cannot be read, or has another (width, height) than ``source`` says; None if it is sound."""
+    """A sentence if an image cannot be read, or has another (width, height) than ``source`` says; else None."""
     try:
         height, width = read_image(file, "RGB").shape[:2]
     except Exception as e:  # Pillow raises many kinds

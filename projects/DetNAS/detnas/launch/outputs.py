@@ -4,13 +4,16 @@ import contextlib
 import hashlib
 import json
 import os
-from typing import Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.keys import CUSTOM_SPACE, config_space
+from detnas.choices import Candidate
+from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.errors import UserError
+from detnas.space import CUSTOM_SPACE, SearchSpace
 from detnas.zoo import SUPERNET, resolve_arch
 
 #: files that a search writes: the winner's config, and its whole network with the supernet's weights
@@ -19,12 +22,12 @@ BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
 EXPORTED_CONFIG, EXPORTED_WEIGHTS = "model.yaml", "model.pth"
 
 
-def has_weights_beside(cfg, opts):
+def has_weights_beside(cfg: CfgNode, opts: Sequence[str]) -> bool:
     """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
     return (cfg.SEARCH.WINNER or cfg.MODEL.WEIGHTS == EXPORTED_WEIGHTS) and "MODEL.WEIGHTS" not in opts
 
 
-def network_weights(config_file: str, cfg, opts: Sequence[str]) -> str:
+def network_weights(config_file: str, cfg: CfgNode, opts: Sequence[str]) -> str:
     """
     The weights of the network that a config describes: those beside an exported config or a search's best.yaml, else
     ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in the output folder; UserError if they are
@@ -44,7 +47,7 @@ def network_weights(config_file: str, cfg, opts: Sequence[str]) -> str:
     return path
 
 
-def weights_id(path):
+def weights_id(path: Optional[str]) -> str:
     """The sha256 of a checkpoint, by which the header of a search's log knows it; words for None, random weights."""
     if not path:
         return "random weights"
@@ -55,7 +58,7 @@ def weights_id(path):
     return digest.hexdigest()
 
 
-def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
+def read_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") -> Candidate:
     """
     The path that an arch, a published name or a search's best.yaml means in a space. UserError if it is none, which
     begins with ``source``, where it comes from.
@@ -72,7 +75,7 @@ def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     return resolve_arch(arch, space, source)
 
 
-def read_single_arch(path):
+def read_single_arch(path: str) -> Tuple[SearchSpace, Candidate]:
     """The space and the path of a config of one network, such as a search's best.yaml."""
     arch, space = _arch_and_space(path)
     return space, resolve_arch(arch, space, f"{path}: MODEL.DETNAS.ARCH")
@@ -87,7 +90,7 @@ def _arch_and_space(path):
     return cfg.MODEL.DETNAS.ARCH, config_space(cfg)
 
 
-def read_metrics(folder):
+def read_metrics(folder: str) -> List[Dict]:
     """The lines of ``metrics.json`` of a folder as dicts, in the order of the file; [] without a file."""
     file = os.path.join(folder, "metrics.json")
     if not PathManager.isfile(file):
@@ -101,7 +104,7 @@ def read_metrics(folder):
     return lines
 
 
-def describe_space(space):
+def describe_space(space: SearchSpace) -> str:
     """A space in words; for "custom" with its depths, channels and ops."""
     if space.name != CUSTOM_SPACE:
         return f'space "{space.name}"'

@@ -4,10 +4,12 @@ import logging
 import os
 import sys
 import tempfile
+from typing import List, Optional
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
@@ -26,7 +28,7 @@ from .outputs import describe_space, read_arch
 logger = logging.getLogger(__name__)
 
 
-def check_processes(args):
+def check_processes(args) -> None:
     """Raise a UserError if the arguments ask for processes, GPUs or machines that cannot be."""
     gpus = torch.cuda.device_count()
     # 1 is the default and means one process, with a GPU or without.
@@ -71,7 +73,7 @@ def _cpu_process(rank, main, args, url):
         dist.destroy_process_group()
 
 
-def setup(args):
+def setup(args) -> CfgNode:
     """The config of a run, fitted to machine and data and frozen; logger and seeds set."""
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
@@ -93,7 +95,7 @@ def setup(args):
     return cfg
 
 
-def save_config(cfg):
+def save_config(cfg: CfgNode) -> None:
     """Write config.yaml into the output folder. Once a run can start: one that cannot must not mark the folder."""
     if comm.is_main_process():
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
@@ -130,7 +132,7 @@ def _make_output_folder(folder):
         raise UserError(f"OUTPUT_DIR {folder} cannot be written to")
 
 
-def register_datasets(cfg):
+def register_datasets(cfg: CfgNode) -> Optional[List[str]]:
     """
     Register the data sets that the config names, and take the number of classes from them. UserError if one is not
     there or not sound, or if they have other classes.
@@ -153,12 +155,12 @@ def register_datasets(cfg):
     return names
 
 
-def set_number_of_classes(cfg, count):
+def set_number_of_classes(cfg: CfgNode, count: int) -> None:
     """Set the number of classes of every head."""
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count
 
 
-def fit_to_processes(cfg):
+def fit_to_processes(cfg: CfgNode) -> CfgNode:
     """
     Batch, learning rate and iterations for the processes that there are, by Detectron2's rule: what the config says
     holds for ``SOLVER.REFERENCE_WORLD_SIZE`` GPUs. A process that takes n micro-batches counts as n GPUs.
@@ -181,13 +183,13 @@ def fit_to_processes(cfg):
     return cfg
 
 
-def norm_nodes(cfg):
+def norm_nodes(cfg: CfgNode) -> List[CfgNode]:
     """The parts of a config whose NORM can be SyncBN; RetinaNet, which treats it in a way of its own, is not one."""
     nodes = {name: node for name, node in cfg.MODEL.items() if isinstance(node, dict) and "NORM" in node}
     return [node for name, node in nodes.items() if name != "RETINANET"]
 
 
-def fit_to_device(cfg):
+def fit_to_device(cfg: CfgNode) -> None:
     """Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place."""
     kind, _, number = cfg.MODEL.DEVICE.partition(":")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():

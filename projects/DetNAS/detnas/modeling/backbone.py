@@ -1,13 +1,14 @@
 """The networks: one path (DetNASNet), and all paths at once (DetNASSupernet)."""
 
-from typing import Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import FrozenBatchNorm2d, get_norm
 from detectron2.modeling import Backbone
 from torch import nn
 
+from detnas.choices import Candidate
 from detnas.config.keys import config_space
 from detnas.errors import UserError
 from detnas.space import SearchSpace, get_space
@@ -70,7 +71,7 @@ class DetNASNet(Backbone):
         self.freeze(freeze_at)
 
     @classmethod
-    def from_config(cls, cfg, input_shape=None):
+    def from_config(cls, cfg: CfgNode, input_shape=None) -> Dict[str, Any]:
         detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
         return {
             "space": space,
@@ -81,7 +82,7 @@ class DetNASNet(Backbone):
             "freeze_at": detnas.FREEZE_AT,
         }
 
-    def freeze(self, freeze_at):
+    def freeze(self, freeze_at: int) -> None:
         """
         Freeze weights and batch-norm statistics: of nothing (0), the stem (1), the stem and the first k - 1 stages (k).
         """
@@ -106,11 +107,11 @@ class DetNASNet(Backbone):
         return ShuffleUnit(spec, self.space.ops[self._path[spec.index]], self.norm, self.shuffle)
 
     @property
-    def path(self):
+    def path(self) -> Candidate:
         """Op index of every block."""
         return self._path
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
         """
         Args:
             x: images (N, 3, H, W).
@@ -143,7 +144,7 @@ class DetNASSupernet(DetNASNet):
         super().__init__(space=space, path=(0,) * space.num_blocks, **settings)
 
     @classmethod
-    def from_config(cls, cfg, input_shape=None):
+    def from_config(cls, cfg: CfgNode, input_shape=None) -> Dict[str, Any]:
         args = super().from_config(cfg, input_shape)
         del args["path"]
         return args
@@ -153,10 +154,10 @@ class DetNASSupernet(DetNASNet):
         return ChoiceBlock(self.space.choices[spec.index], ops)
 
     @property
-    def path(self):
+    def path(self) -> Candidate:
         """Op index of every block as it runs now."""
         return tuple(block.choice for block in self.choice_blocks())
 
-    def choice_blocks(self):
+    def choice_blocks(self) -> List[ChoiceBlock]:
         """The :class:`detnas.modeling.choices.ChoiceBlock` of every block, in network order."""
         return [block for name in self._out_feature_strides for block in getattr(self, name)]

@@ -1,5 +1,7 @@
 """The searched blocks (paper, Sec. 3.3): a ShuffleNetV2 unit whose main branch is one of four ops."""
 
+from typing import Callable, Tuple
+
 import torch
 from detectron2.layers import get_norm
 from torch import nn
@@ -31,7 +33,7 @@ def _depthwise(channels, kernel_size, stride, norm):
     return _conv(channels, channels, norm, kernel_size, stride, depthwise=True)
 
 
-def shufflenet(kernel_size):
+def shufflenet(kernel_size: int) -> Callable[..., nn.Sequential]:
     """1x1, depthwise ``kernel_size`` (takes the stride), 1x1; the block adds the last ReLU."""
 
     def main(c_in, c_mid, c_out, stride, norm):
@@ -45,7 +47,7 @@ def shufflenet(kernel_size):
     return main
 
 
-def xception(kernel_size):
+def xception(kernel_size: int) -> Callable[..., nn.Sequential]:
     """Three times depthwise, 1x1; the first depthwise takes the stride; the block adds the last ReLU."""
 
     def main(c_in, c_mid, c_out, stride, norm):
@@ -73,14 +75,14 @@ OPS = {
 }
 
 
-def even_odd_halves(x: torch.Tensor):
+def even_odd_halves(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
     """Even channels pass, odd ones go to the main branch (all published single networks). Views, no copy."""
     # Not x[:, 0::2] and x[:, 1::2], whose gradients are two tensors of full size, half of them zeros, and their sum.
     n, c, h, w = x.shape
     return x.view(n, c // 2, 2, h, w).unbind(2)
 
 
-def interleaved_halves(x: torch.Tensor):
+def interleaved_halves(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
     """Shuffle with two groups, then the first half passes, the second goes to main (the released supernets)."""
     n, c, h, w = x.shape
     x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
@@ -120,7 +122,7 @@ class ShuffleUnit(nn.Module):
             )
         self.main = build_main(c_in, c_mid, c_out - c_in, spec.stride, norm)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.proj is None:
             untouched, x = self.split_channels(x)
         else:

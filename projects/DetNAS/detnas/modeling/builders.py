@@ -1,6 +1,9 @@
 """The networks as Detectron2 builds them, from a config or by name."""
 
+from typing import Optional
+
 from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 from torch import nn
@@ -21,7 +24,7 @@ def build_published(name: str, **kwargs) -> DetNASNet:
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_backbone(cfg: CfgNode, input_shape=None) -> DetNASNet:
+def build_detnas_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> DetNASNet:
     """The network that ``MODEL.DETNAS.ARCH`` names: a supernet or a single network."""
     return (DetNASSupernet if cfg.MODEL.DETNAS.ARCH == SUPERNET else DetNASNet)(cfg, input_shape)
 
@@ -42,13 +45,13 @@ def build_fpn(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_fpn_backbone(cfg: CfgNode, input_shape=None) -> FPN:
+def build_detnas_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
     return build_fpn(cfg, build_detnas_backbone(cfg, input_shape), LastLevelMaxPool())
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_retinanet_fpn_backbone(cfg: CfgNode, input_shape=None) -> FPN:
+def build_detnas_retinanet_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for RetinaNet: p6 and p7 are convolved from p5, as in the released RetinaNet models."""
     channels = cfg.MODEL.FPN.OUT_CHANNELS
     top_block = LastLevelP6P7(channels, channels, in_feature="p5")

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List, Mapping
 import torch
 from torch import nn
 
-from detnas.choices import Choice, ChoiceSpace
+from detnas.choices import Candidate, Choice, ChoiceSpace
 
 
 class ChoiceModule:
@@ -69,7 +69,7 @@ def is_supernet(model: nn.Module) -> bool:
     return any(isinstance(module, ChoiceModule) for module in model.modules())
 
 
-def activate(model: nn.Module, space: ChoiceSpace, candidate) -> None:
+def activate(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> None:
     """Let a model run as a candidate from now on; UserError if the candidate does not fit the space."""
     values = space.values(candidate)
     for module in choice_modules(model).values():
@@ -81,7 +81,7 @@ def inactive_modules(model: nn.Module) -> List[nn.Module]:
     return [left_out for module in choice_modules(model).values() for left_out in module.inactive()]
 
 
-def state_of(model: nn.Module, space: ChoiceSpace, candidate) -> Dict[str, torch.Tensor]:
+def state_of(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> Dict[str, torch.Tensor]:
     """
     The state dict of a candidate alone, under the names of the model that its settings describe. Tensors are shared.
 

@@ -1,10 +1,10 @@
 """The classifier of step 1 (paper, Sec. 3.2): the network with a last conv, pooling and a linear layer."""
 
-from typing import Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone, build_resnet_backbone
 from torch import nn
@@ -32,23 +32,23 @@ class ClassifierNeck(Backbone):
         self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
         self._shape = ShapeSpec(channels=out_channels, stride=shape.stride)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
         """images (N, 3, H, W) -> {"last": (N, out_channels, H / 32, W / 32)}"""
         return {"last": self.last(self.bottom_up(x)[self._feature])}
 
-    def output_shape(self):
+    def output_shape(self) -> Dict[str, ShapeSpec]:
         return {"last": self._shape}
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_classifier_backbone(cfg, input_shape=None):
+def build_detnas_classifier_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> ClassifierNeck:
     """The network that ``MODEL.DETNAS.ARCH`` names, with the classifier's last conv."""
     bottom_up = build_detnas_backbone(cfg, input_shape)
     return ClassifierNeck(bottom_up, bottom_up.space.last_channels, cfg.MODEL.DETNAS.NORM)
 
 
 @BACKBONE_REGISTRY.register()
-def build_resnet_classifier_backbone(cfg, input_shape):
+def build_resnet_classifier_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClassifierNeck:
     """Detectron2's ResNet, to be pre-trained as the baselines' backbone."""
     return ClassifierNeck(build_resnet_backbone(cfg, input_shape), None)
 
@@ -67,7 +67,8 @@ class ImageClassifier(nn.Module):
     """
 
     @configurable
-    def __init__(self, *, backbone, num_classes, pixel_mean, pixel_std, dropout=0.2, label_smoothing=0.1):
+    def __init__(self, *, backbone: Backbone, num_classes: int, pixel_mean: Sequence[float],
+                 pixel_std: Sequence[float], dropout: float = 0.2, label_smoothing: float = 0.1):
         super().__init__()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
@@ -79,7 +80,7 @@ class ImageClassifier(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
     @classmethod
-    def from_config(cls, cfg):
+    def from_config(cls, cfg: CfgNode) -> Dict[str, Any]:
         return {
             "backbone": build_backbone(cfg),
             "num_classes": cfg.MODEL.CLASSIFIER.NUM_CLASSES,
@@ -90,10 +91,10 @@ class ImageClassifier(nn.Module):
         }
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: List[Dict[str, Any]]):
         """
         Args:
             batched_inputs: list of dicts with "image" (3, H, W), all of one size, and in training "label" (int).
