@@ -1,5 +1,6 @@
 """Measures how long a network takes on this machine."""
 
+import functools
 import json
 import platform
 import statistics
@@ -65,18 +66,16 @@ class LatencyMeter:
 
     @torch.no_grad()
     def _measure(self, network):
+        on_gpu = self.device.type == "cuda"
+        synchronize = functools.partial(torch.cuda.synchronize, self.device) if on_gpu else lambda: None
         times = []
         for _ in range(WARMUP + REPEATS):
-            self._synchronize()
+            synchronize()
             start = time.perf_counter()
             network(self.images)
-            self._synchronize()
+            synchronize()
             times.append(1e3 * (time.perf_counter() - start))
         return statistics.median(times[WARMUP:])
-
-    def _synchronize(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def read_cache(file: Optional[str]) -> Dict[str, Dict[str, float]]:

@@ -12,7 +12,7 @@ import torch
 from detectron2.data import DatasetFromList
 from detectron2.data.build import _train_loader_from_config
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from .mapper import build_mapper
 
@@ -53,11 +53,11 @@ class TrainingData:
         settings = self._settings
         dicts, workers = settings["dataset"], settings["num_workers"]
         size = settings["total_batch_size"] // comm.get_world_size()
-        order = _Order(settings["sampler"], dicts, size, settings["aspect_ratio_grouping"], start_iter)
+        order = _in_order(settings["sampler"], dicts, size, settings["aspect_ratio_grouping"])
         # Detectron2's loader would send each image alone, and have two ready.
         loader = DataLoader(
             _Draws(dicts, settings["mapper"], self._seed),
-            batch_sampler=order,
+            batch_sampler=itertools.islice(order, start_iter, None),
             num_workers=workers,
             collate_fn=pack if workers else list,
             # Without one of its own it would draw from the model's.
@@ -71,30 +71,22 @@ class TrainingData:
             yield unpack(batch) if workers else batch
 
 
-class _Order(Sampler):
+def _in_order(sampler, dicts, batch, grouped):
     """
-    Batches of draws from an iteration on. A draw is one whole number, its own number times the size of the data set
-    plus the index of the image.
+    Batches of draws. A draw is one whole number, its own number times the size of the data set plus the index of the
+    image.
     """
-
-    def __init__(self, sampler, dicts, batch, grouped, start_iter=0):
-        self.sampler, self.size, self.batch, self.start_iter = sampler, len(dicts), batch, start_iter
-        # Like Detectron2, wide and high images in batches of their own.
-        self.wide = [grouped and d["width"] > d["height"] for d in dicts]
-
-    def __iter__(self):
-        return itertools.islice(self._batches(), self.start_iter, None)
-
-    def _batches(self):
-        waiting = {True: [], False: []}
-        # Numbered over all processes, each of which takes every n-th draw.
-        numbers = itertools.count(comm.get_rank(), comm.get_world_size())
-        for number, index in zip(numbers, self.sampler):
-            same = waiting[self.wide[index]]
-            same.append(number * self.size + index)
-            if len(same) == self.batch:
-                yield same[:]
-                same.clear()
+    # Like Detectron2, wide and high images in batches of their own.
+    wide = [grouped and d["width"] > d["height"] for d in dicts]
+    waiting = {True: [], False: []}
+    # Numbered over all processes, each of which takes every n-th draw.
+    numbers = itertools.count(comm.get_rank(), comm.get_world_size())
+    for number, index in zip(numbers, sampler):
+        same = waiting[wide[index]]
+        same.append(number * len(dicts) + index)
+        if len(same) == batch:
+            yield same[:]
+            same.clear()
 
 
 class _Draws(Dataset):

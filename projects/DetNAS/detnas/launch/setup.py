@@ -124,12 +124,8 @@ def _make_output_folder(folder):
         PathManager.mkdirs(folder)
     except OSError as e:
         raise UserError(f"OUTPUT_DIR {folder} cannot be made: {e.strerror}") from None
-    if "://" in folder:
-        return
-    if not os.path.isdir(folder):
+    if "://" not in folder and not os.path.isdir(folder):
         raise UserError(f"OUTPUT_DIR {folder} is a file")
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"OUTPUT_DIR {folder} cannot be written to")
 
 
 def register_datasets(cfg: CfgNode) -> Optional[List[str]]:
