@@ -38,7 +38,6 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
         self._distributed = distributed
-        self._images = None  # image id -> its objects
 
     def reset(self):
         super().reset()
@@ -58,10 +57,9 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         gathered = comm.gather(mine) if self._distributed else [mine]
         if self._distributed and not comm.is_main_process():
             return {}
-        if self._images is None:
-            self._images = self._read_images()
+        whole = self._read_images()
         seen = {image_id for ids, _ in gathered for image_id in ids}
-        images = {image_id: objects for image_id, objects in self._images.items() if image_id in seen}
+        images = {image_id: objects for image_id, objects in whole.items() if image_id in seen}
         predictions = defaultdict(list)  # class number -> lines "image_id score xmin ymin xmax ymax"
         for _, part in gathered:
             for number, lines in part.items():
@@ -72,7 +70,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             lines.sort(key=lambda line: order[line.split(" ", 1)[0]])
         classes = self._metadata.thing_classes
         there = {obj["name"] for found in images.values() for obj in found if not obj["difficult"]} & set(classes)
-        if len(images) == len(self._images):
+        if len(images) == len(whole):
             self._report_absent([name for name in classes if name not in there])
         aps = {
             name: self._average_precisions(predictions[number], _Objects(images, name))
@@ -84,6 +82,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         return {"bbox": {**results, **{f"AP50-{name}": values[0] for name, values in aps.items()}}}
 
     def _read_images(self):
+        """Image id -> its objects, of the whole set; Detectron2 keeps the files that it has read."""
         metadata = self._metadata
         folders = metadata.get("folders")
         if folders:
