@@ -96,9 +96,6 @@ class _Draws(Dataset):
         self.dicts, self.mapper, self.seed = DatasetFromList(dicts), mapper, seed
         self.apart = False
 
-    def __len__(self):
-        return len(self.dicts)
-
     def __getitem__(self, draw):
         if get_worker_info() is not None and not self.apart:
             # Ctrl-C goes to the whole process group; a worker must live until the training has saved.

@@ -72,7 +72,8 @@ class FixedPathsEvaluation:
                 activate(self.model, self.space, path)
                 recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
                 results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
-                logger.info(f"path {self.space.format(path)} ({name}): {_short(results[name])}")
+                figures = ", ".join(f"{key} {value:.2f}" for key, value in _figures(results[name]).items())
+                logger.info(f"path {self.space.format(path)} ({name}): {figures}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results
 
     def scores(self, flat):
@@ -159,7 +160,3 @@ def _figures(results):
     """The main figures of nested results, by flat names."""
     flat = flatten_results_dict(results)
     return {name: value for name, value in flat.items() if name.split("/")[-1] in ("AP", "AP50", "top1", "top5")}
-
-
-def _short(results):
-    return ", ".join(f"{name} {value:.2f}" for name, value in _figures(results).items())

@@ -24,20 +24,18 @@ class ClassifierNeck(Backbone):
         super().__init__()
         self.bottom_up = bottom_up
         self._feature, shape = list(bottom_up.output_shape().items())[-1]
-        if out_channels is None:
-            self.last, self._shape = nn.Identity(), shape
-            return
-        conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
-        init_conv(conv)
-        self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
-        self._shape = ShapeSpec(channels=out_channels, stride=shape.stride)
+        # Detectron2's output_shape() reads them.
+        self._out_features, self._out_feature_strides = ["last"], {"last": shape.stride}
+        self._out_feature_channels = {"last": out_channels or shape.channels}
+        self.last = nn.Identity()
+        if out_channels is not None:
+            conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
+            init_conv(conv)
+            self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
 
     def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
         """images (N, 3, H, W) -> {"last": (N, out_channels, H / 32, W / 32)}"""
         return {"last": self.last(self.bottom_up(x)[self._feature])}
-
-    def output_shape(self) -> Dict[str, ShapeSpec]:
-        return {"last": self._shape}
 
 
 @BACKBONE_REGISTRY.register()

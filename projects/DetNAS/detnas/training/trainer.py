@@ -1,6 +1,7 @@
 """One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
 
 import contextlib
+import functools
 
 import torch
 from detectron2.engine import hooks
@@ -18,7 +19,7 @@ from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 
 from .checkpoints import SafeCheckpointer
-from .hooks import DivergenceHandler, KeepLossNormalizer, StopOnSignal
+from .hooks import KeepLossNormalizer, StopOnSignal, end_diverged
 from .progress import ProgressLine
 from .sampling import PathSamplingHook, build_sampler
 from .solver import build_optimizer, build_schedule
@@ -54,7 +55,7 @@ def build_trainer(cfg, resume=False):
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
         seed=max(cfg.SEED, 0),
-        when_diverged=DivergenceHandler(checkpointer, optimizer, path_sampling),
+        when_diverged=functools.partial(end_diverged, checkpointer, optimizer, path_sampling),
         **({"before_part": path_sampling.before_part} if path_sampling else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
