@@ -36,6 +36,7 @@ def one_of(*values: str) -> Rule:
     return Rule(f'{allowed} or "{values[-1]}"', lambda value: value in values)
 
 
+FRACTION = Rule("from 0 to 1", lambda value: 0 <= value <= 1)
 COUNT, NON_NEGATIVE = at_least(1), at_least(0)
 RESOLUTION = Rule("two sides, (height, width), each at least 1", lambda v: len(v) == 2 and min(v) >= 1)
 
@@ -79,7 +80,7 @@ RULES = {
         "SEARCH NUM_MUTATE NUM_CROSS TIMEOUT IMAGE_CACHE_GB FRONT_WINNERS",
     ), NON_NEGATIVE),
     **dict.fromkeys(_keys("MODEL.CLASSIFIER DROPOUT LABEL_SMOOTHING"), Rule("from 0 to below 1", lambda v: 0 <= v < 1)),
-    **dict.fromkeys(("INPUT.CLASSIFIER.COLOR_JITTER", "SEARCH.MUTATE_PROB"), Rule("from 0 to 1", lambda v: 0 <= v <= 1)),
+    **dict.fromkeys(_keys("INPUT.CLASSIFIER COLOR_JITTER", "SEARCH MUTATE_PROB"), FRACTION),
 }
 
 

@@ -104,11 +104,8 @@ def save_config(cfg: CfgNode) -> None:
 
 def _check_output_folder(cfg, space):
     """Refuse a folder in which a network of another space was trained."""
-    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
-    if not PathManager.isfile(path):
-        return
     try:
-        there = config_space(load_config(path))
+        there = config_space(load_config(os.path.join(cfg.OUTPUT_DIR, "config.yaml")))
     except UserError:
         # Of something else, or of nothing.
         return
