@@ -26,9 +26,11 @@ def build_optimizer(cfg, model):
 
 def _clip(clip_type, clip, optimizer, *_):
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if not parameters:
+        return
     if clip_type is GradientClipType.VALUE:
         torch.nn.utils.clip_grad_value_(parameters, clip.CLIP_VALUE)
-    elif parameters:
+    else:
         clip_each_norm([p.grad for p in parameters], clip.CLIP_VALUE, clip.NORM_TYPE)
 
 
