@@ -23,7 +23,7 @@ from detnas.cost.detector import detector_costs
 from detnas.data.fixed_batches import in_batches
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import only_warnings
-from detnas.launch.outputs import trained_weights
+from detnas.launch.outputs import network_weights
 from detnas.launch.setup import setup
 from detnas.search.evaluator import CandidateEvaluator
 
@@ -174,7 +174,7 @@ def modules(cfg, weights, args):
 def main(args):
     with user_errors():
         cfg = setup(args)
-        weights = trained_weights(cfg, args.opts)
+        weights = network_weights(args.config_file, cfg, args.opts)
     with only_warnings("detectron2", "fvcore", "detnas"):
         text = (modules if args.modules else options)(cfg, weights, args)
     publish("modules" if args.modules else "options", text, args.write)

@@ -27,7 +27,8 @@ from tqdm import tqdm
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import only_warnings
-from detnas.export.network import load_network_config, network_weights
+from detnas.export.network import load_network_config
+from detnas.launch.outputs import network_weights
 from detnas.launch.setup import fit_to_device
 from detnas.modeling.weights import load_weights
 

@@ -83,6 +83,6 @@ def test_a_space_of_which_no_network_can_be_built_is_an_error(wrong, message):
 def test_a_config_with_an_unknown_space_names_those_there_are():
     cfg = config()
     cfg.MODEL.DETNAS.SPACE = "400M"
-    known = "300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny, own"
+    known = "300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny, custom"
     with pytest.raises(UserError, match=f'unknown space "400M"; there are: {known}'):
         detnas.config_space(cfg)

@@ -12,9 +12,11 @@ import argparse
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
+from tabulate import tabulate
+
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
-from detnas.cost.detector import backbone_costs, detector_costs, format_detector_costs
+from detnas.cost.detector import backbone_costs, detector_costs
 from detnas.cost.latency import LatencyMeter
 from detnas.errors import UserError, user_errors
 from detnas.launch.outputs import read_arch
@@ -33,10 +35,15 @@ def main(args):
         else:
             backbone_224 = backbone_costs(cfg)["flops"]
         costs = detector_costs(cfg, args.size)
-    print(format_detector_costs(costs, args.size, backbone_224))
+    size = "{}x{}".format(*args.size)
+    # Papers and search limits mean the backbone at 224x224.
+    rows = [("backbone at 224x224", {**costs["backbone"], "flops": backbone_224}), *costs.items()]
+    table = [[part, f"{cost['flops'] / 1e9:.3f}", f"{cost['params'] / 1e6:.2f}"] for part, cost in rows]
+    table[1][0] = f"backbone at {size}"
+    print(tabulate(table, [f"at {size}", "multiply-adds (G)", "parameters (M)"], disable_numparse=True))
     if args.latency:
         meter = LatencyMeter(space, args.size, args.batch, args.device)
-        print(f"\nbackbone: {meter(path):.1f} ms ({meter.settings})")
+        print(f"\nbackbone: {meter.cost('latency_ms', path):.1f} ms ({meter.settings})")
     return costs
 
 

@@ -15,13 +15,14 @@ import os
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
+from detectron2.utils.file_io import PathManager
 
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.export.check import check_file, check_images
-from detnas.export.network import (CONFIG, exported_as, has_weights_beside, is_export, load_network,
-                                   load_network_config, network_weights, write_network)
+from detnas.export.network import load_network, load_network_config, write_network
 from detnas.export.traced import FORMATS, backbone_part, require_onnx, whole_part, write_part
+from detnas.launch.outputs import EXPORTED_CONFIG, has_weights_beside, network_weights
 
 
 def read_network(args):
@@ -34,7 +35,11 @@ def read_network(args):
     except UserError as e:
         raise UserError(f"{e}; --random-weights exports an untrained network") from None
     state = load_network(cfg, weights).state_dict()
-    about = exported_as(args.config_file) if has_weights_beside(cfg, args.opts) else ""
+    about = ""
+    if has_weights_beside(cfg, args.opts):
+        # Its first line says where they come from.
+        with PathManager.open(args.config_file) as f:
+            about = f.readline().strip("# \n")
     if cfg.SEARCH.WINNER:
         # It may have been taken elsewhere.
         cfg.OUTPUT_DIR = os.path.dirname(args.config_file)
@@ -79,9 +84,9 @@ def describe_interface(cfg, parts):
     for part in parts:
         if part.name == "detector":
             yield "outputs boxes (N, 4) float32, x0 y0 x1 y1 in pixels of that image; scores (N,) float32, falling;"
-            yield f"        classes (N,) int64, 0-based, names in {CONFIG}"
+            yield f"        classes (N,) int64, 0-based, names in {EXPORTED_CONFIG}"
         elif part.name == "classifier":
-            yield f"outputs scores (classes,) float32, probabilities; names in {CONFIG}"
+            yield f"outputs scores (classes,) float32, probabilities; names in {EXPORTED_CONFIG}"
         else:
             yield f"outputs {', '.join(part.outputs)}: (1, C, h, w) float32, of the image padded at right and bottom"
 
@@ -92,10 +97,11 @@ def main(args):
             require_onnx("--format onnx")
         cfg, state, about = read_network(args)
         beside = os.path.dirname(args.config_file) or "."
-        folder = args.output or (beside if is_export(cfg, args.opts) else os.path.join(cfg.OUTPUT_DIR, "export"))
+        is_export = has_weights_beside(cfg, args.opts) and not cfg.SEARCH.WINNER
+        folder = args.output or (beside if is_export else os.path.join(cfg.OUTPUT_DIR, "export"))
         images = check_images(cfg, args.image) if args.format else []
         cfg, model = write_network(folder, cfg, state, about)
-        print(f"{os.path.join(folder, CONFIG)} and model.pth: {about}")
+        print(f"{os.path.join(folder, EXPORTED_CONFIG)} and model.pth: {about}")
         parts = {}
         for form in dict.fromkeys(args.format):
             file, part, reason = export_part(cfg, model, form, folder, images, args.backbone)

@@ -6,7 +6,7 @@ from scripts import ROOT, script
 
 import detnas
 from detnas.config.load import load_config
-from detnas.cost.detector import detector_costs, format_detector_costs
+from detnas.cost.detector import detector_costs
 
 CONFIGS = ROOT / "configs"
 ARCH = "2120-2112-33130031-3132"
@@ -88,9 +88,9 @@ def test_an_unknown_meta_architecture_is_an_error_that_names_the_known_ones():
         detector_costs(cfg)
 
 
-def test_the_table_sets_both_figures_of_the_backbone_side_by_side():
-    costs = detector_costs(config("COCO/Base-FPN.yaml"), (800, 1344))
-    lines = format_detector_costs(costs, (800, 1344), 288082368).splitlines()
+def test_the_table_sets_both_figures_of_the_backbone_side_by_side(capsys):
+    count_costs(f"--config-file {CONFIGS}/COCO/Base-FPN.yaml MODEL.DETNAS.ARCH {ARCH}")
+    lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["backbone", "at", "224x224", "0.288", "1.85"]
     assert lines[3].split() == ["backbone", "at", "800x1344", "6.173", "1.85"]
     assert lines[-1].split()[0] == "whole"

@@ -10,17 +10,17 @@ PATH = SPACE.parse("01-23-01-23")
 
 
 def meter(**kwargs):
-    return LatencyMeter(SPACE, (64, 64), repeats=3, warmup=1, **kwargs)
+    return LatencyMeter(SPACE, (64, 64), **kwargs)
 
 
 def test_a_larger_image_takes_longer():
-    assert 0 < meter()(PATH) < LatencyMeter(SPACE, (512, 512), repeats=3, warmup=1)(PATH)
+    assert 0 < meter().cost("latency_ms", PATH) < LatencyMeter(SPACE, (512, 512)).cost("latency_ms", PATH)
 
 
 def test_other_settings_are_measured_anew_and_kept_beside_the_others(tmp_path):
     cache = tmp_path / "latency.json"
-    meter(cache=str(cache))(PATH)
-    meter(cache=str(cache), batch=2)(PATH)
+    meter(cache=str(cache)).cost("latency_ms", PATH)
+    meter(cache=str(cache), batch=2).cost("latency_ms", PATH)
     assert len(json.loads(cache.read_text())) == 2
 
 

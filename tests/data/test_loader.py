@@ -10,7 +10,7 @@ from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils.env import seed_all_rng
 from toy_runs import TASKS, classification, detection, toy_setup
 
-from detnas.data.loader import TrainingData, _Order, seed_rngs
+from detnas.data.loader import TrainingData, _in_order, seed_rngs
 from detnas.data.mapper import build_mapper
 
 
@@ -108,7 +108,7 @@ def test_wide_and_high_images_are_grouped_as_detectron2_groups_them_wherever_the
     draws = [{**dicts[index], "draw": number * 10 + index} for number, index in enumerate(order)]
     batches = AspectRatioGroupedDataset(draws, 3) if grouped else [draws[i : i + 3] for i in range(0, 60, 3)]
     whole = [[x["draw"] for x in batch] for batch in batches]
-    assert list(_Order(order, dicts, 3, grouped, start)) == whole[start:]
+    assert list(itertools.islice(_in_order(order, dicts, 3, grouped), start, None)) == whole[start:]
 
 
 #: the first draws of eight images, as they were when there was Detectron2 0.6 alone

@@ -6,7 +6,8 @@ there. Pure Python.
 import itertools
 import math
 import operator
-from typing import Any, Dict, Iterator, List, NamedTuple, Protocol, Tuple
+from random import Random
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Protocol, Tuple
 
 from .errors import UserError
 
@@ -39,7 +40,7 @@ class Space(Protocol):
     def format(self, candidate) -> str:
         """The reverse of :meth:`parse`."""
 
-    def neighbours(self, candidate, rng) -> Iterator:
+    def neighbours(self, candidate, rng: Random) -> Iterator:
         """The candidates one step away, in random order."""
 
     def anchors(self) -> Dict[str, Any]:
@@ -72,14 +73,8 @@ class ChoiceSpace:
         """Number of candidates."""
         return math.prod(len(choice.values) for choice in self.choices)
 
-    def check(self, candidate) -> Candidate:
-        """
-        Returns:
-            the candidate as a tuple of ints.
-
-        Raises:
-            UserError: if its length or one of its ints does not fit the space.
-        """
+    def check(self, candidate: Iterable[int]) -> Candidate:
+        """The candidate as a tuple of ints; UserError if its length or one of its ints does not fit the space."""
         candidate = tuple(operator.index(index) for index in candidate)
         if len(candidate) != len(self.choices):
             raise UserError(f'{len(candidate)} places; space "{self.name}" has {len(self.choices)}')
@@ -90,43 +85,39 @@ class ChoiceSpace:
         return candidate
 
     def parse(self, text: str) -> Candidate:
-        """
-        Raises:
-            UserError: if the text is no candidate of this space.
-        """
         try:
             return self.check(map(int, text.split("-")))
         except ValueError as e:
             reason = e if isinstance(e, UserError) else "numbers with - between them are expected"
             raise UserError(f'"{text}": {reason}') from None
 
-    def format(self, candidate) -> str:
+    def format(self, candidate: Candidate) -> str:
         return "-".join(map(str, self.check(candidate)))
 
-    def values(self, candidate) -> Dict[str, Any]:
+    def values(self, candidate: Candidate) -> Dict[str, Any]:
         """What stands in each place: name -> value."""
         return {choice.name: choice.values[index] for index, choice in zip(self.check(candidate), self.choices)}
 
-    def random(self, rng) -> Candidate:
-        """A candidate drawn uniformly with ``rng``, a :class:`random.Random`."""
+    def random(self, rng: Random) -> Candidate:
+        """A candidate drawn uniformly with ``rng``."""
         return tuple(rng.randrange(len(choice.values)) for choice in self.choices)
 
     def all(self) -> Iterator[Candidate]:
         """Every candidate, in order."""
         return itertools.product(*(range(len(choice.values)) for choice in self.choices))
 
-    def mutate(self, candidate, prob: float, rng) -> Candidate:
+    def mutate(self, candidate: Candidate, prob: float, rng: Random) -> Candidate:
         """Draw each place anew with probability ``prob``."""
         return tuple(
             rng.randrange(len(choice.values)) if rng.random() < prob else index
             for index, choice in zip(candidate, self.choices)
         )
 
-    def cross(self, a, b, rng) -> Candidate:
+    def cross(self, a: Candidate, b: Candidate, rng: Random) -> Candidate:
         """Take each place from either candidate by a fair coin."""
         return tuple(rng.choice(pair) for pair in zip(a, b))
 
-    def neighbours(self, candidate, rng) -> Iterator[Candidate]:
+    def neighbours(self, candidate: Candidate, rng: Random) -> Iterator[Candidate]:
         """The candidates that differ in one place, in an ordered one by one value, in random order."""
         steps = [
             (place, index)
@@ -140,10 +131,10 @@ class ChoiceSpace:
     def anchors(self) -> Dict[str, Candidate]:
         return {}
 
-    def settings(self, candidate) -> Dict[str, Any]:
+    def settings(self, candidate: Candidate) -> Dict[str, Any]:
         return {}
 
-    def drawing(self, candidate) -> List:
+    def drawing(self, candidate: Candidate) -> List:
         """One line with a block for each place, the darker the later its value comes in the choice."""
         shades = [round(0.95 - 0.7 * index / max(len(c.values) - 1, 1), 2) for index, c in zip(candidate, self.choices)]
         blocks = [

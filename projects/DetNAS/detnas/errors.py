@@ -35,12 +35,8 @@ def user_errors():
 
 
 def _end(message, everywhere=False):
-    if everywhere or _is_main_process():
+    # Who has not imported it has started no other processes.
+    comm = sys.modules.get("detectron2.utils.comm")
+    if everywhere or comm is None or comm.is_main_process():
         print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def _is_main_process():
-    # Who has not imported it has started no others.
-    comm = sys.modules.get("detectron2.utils.comm")
-    return comm is None or comm.is_main_process()

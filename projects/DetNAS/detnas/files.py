@@ -57,16 +57,8 @@ def read_json(file, otherwise=None):
 
 def lock_folder(folder, what):
     """
-    Lock an output folder until the returned file is closed or the process ends, however it ends.
-
-    Args:
-        what: "training" or "search", for the message to those who come later.
-
-    Returns:
-        the open file; None where there are no locks.
-
-    Raises:
-        UserError: if another process, or another file of this one, has the lock.
+    Lock an output folder for ``what``, such as "training", until the returned file is closed or the process ends,
+    however it ends. None where there are no locks; UserError if another process, or another file of this one, has it.
     """
     try:
         import fcntl

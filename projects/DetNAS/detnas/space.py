@@ -8,7 +8,7 @@ form, one digit a block with an optional ``-`` (or space) between stages: ``2120
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 from detnas.errors import UserError
 
@@ -54,9 +54,6 @@ class SearchSpace(ChoiceSpace):
         stage_depths: number of blocks of each stage.
         last_channels: width of the classifier's last 1x1 conv.
         ops: names of the choices, different ones out of :data:`OPS`; an arch's digits are indices into this tuple.
-
-    Raises:
-        UserError: if no network can be built from these, and why.
     """
 
     name: str
@@ -105,7 +102,7 @@ class SearchSpace(ChoiceSpace):
         """One of all ops a block, by the name that the block has in a network: "stage1.0"."""
         return tuple(Choice(f"stage{block.stage}.{block.position}", self.ops) for block in self.blocks())
 
-    def check(self, path) -> Candidate:
+    def check(self, path: Iterable[int]) -> Candidate:
         path = tuple(path)
         if len(path) != self.num_blocks:
             depths = "-".join(map(str, self.stage_depths))
@@ -113,19 +110,14 @@ class SearchSpace(ChoiceSpace):
         return super().check(path)
 
     def parse(self, arch: str) -> Candidate:
-        """
-        Path of an arch string; ``-``, ``_`` and spaces between digits are ignored.
-
-        Raises:
-            UserError: if the string is not an arch of this space.
-        """
+        """Path of an arch string of this space; ``-``, ``_`` and spaces between digits are ignored."""
         digits = "".join(c for c in arch if c not in "-_ ")
         if not (digits.isascii() and digits.isdigit()):
             example = self.format((0,) * self.num_blocks)
             raise UserError(f'not an arch: expected digits such as {example} for space "{self.name}"')
         return self.check(map(int, digits))
 
-    def format(self, path) -> str:
+    def format(self, path: Candidate) -> str:
         """Arch string of a path, one group of digits a stage."""
         digits = iter(self.check(path))
         return "-".join("".join(str(next(digits)) for _ in range(depth)) for depth in self.stage_depths)
@@ -136,10 +128,10 @@ class SearchSpace(ChoiceSpace):
         words = [op.removeprefix("shufflenet_").replace("_", " ") for op in self.ops]
         return {f"all {word[0].upper()}{word[1:]}": (op,) * self.num_blocks for op, word in enumerate(words)}
 
-    def settings(self, path) -> Dict[str, str]:
+    def settings(self, path: Candidate) -> Dict[str, str]:
         return {"MODEL.DETNAS.ARCH": self.format(path)}
 
-    def drawing(self, path) -> List:
+    def drawing(self, path: Candidate) -> List:
         stages = [[[]] for _ in self.stage_depths]
         for block, op in zip(self.blocks(), path):
             stages[block.stage - 1][0].append((str(op), *OP_COLOURS[self.ops[op]], self.ops[op]))

@@ -12,6 +12,9 @@ from tabulate import tabulate
 
 from detnas.errors import UserError
 
+from .choices import Candidate
+from .space import SearchSpace
+
 # The package has imported this file before Python runs it as a module, which is harmless here.
 warnings.filterwarnings("ignore", "'detnas.zoo' found in sys.modules", RuntimeWarning)
 
@@ -82,12 +85,10 @@ PUBLISHED = {
 }
 
 
-def resolve_arch(arch, space, source="MODEL.DETNAS.ARCH"):
+def resolve_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") -> Candidate:
     """
     The path that an arch or a published name means in a space; for "supernet" the path that a supernet starts with.
-
-    Raises:
-        UserError: if it is none of these, or a network of another space; begins with ``source``, where it comes from.
+    UserError if it is none of these, or a network of another space, which begins with ``source``, where it comes from.
     """
     if arch == SUPERNET:
         return (0,) * space.num_blocks
@@ -104,7 +105,7 @@ def resolve_arch(arch, space, source="MODEL.DETNAS.ARCH"):
         raise UserError(f'{source} "{arch}": {e}') from None
 
 
-def table():
+def table() -> str:
     """The published networks as text: figures and archs."""
     whats = (IMAGENET, COCO_FPN, COCO_RETINANET, VOC_FPN, VOC_RETINANET)
     rows = []

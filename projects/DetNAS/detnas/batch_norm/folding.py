@@ -1,6 +1,7 @@
 """Folds batch norms into the convs before them while a network is evaluated."""
 
 import contextlib
+from typing import Iterator
 
 import torch
 from detectron2.layers import FrozenBatchNorm2d
@@ -12,7 +13,7 @@ from detnas.modeling.choices import inactive_modules
 
 
 @contextlib.contextmanager
-def folded_batch_norms(model, memory_format=torch.contiguous_format):
+def folded_batch_norms(model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format) -> Iterator:
     """
     Within the block, batch norms are part of the convs before them; afterwards the model is as it was, bit by bit.
 

@@ -1,6 +1,7 @@
 """A forward pass in training mode that ends at the last batch norm, for recalibration."""
 
 import contextlib
+from typing import Dict, List
 
 from detectron2.modeling.proposal_generator import RPN
 from fvcore.nn.precise_bn import BN_MODULE_TYPES
@@ -19,17 +20,14 @@ class ForwardToLastNorm(nn.Module):
     """
     Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
     never runs the head. The first pass finds out which norm is the last one.
-
-    Args:
-        model: a detector or classifier.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
         self._last = []  # a list, so that the module is not registered twice
 
-    def forward(self, batch):
+    def forward(self, batch: List[Dict]) -> None:
         seen = []
         if self._last:
             hooks = [self._last[0].register_forward_hook(_stop)]

@@ -2,12 +2,15 @@
 
 import logging
 import random
+from typing import Collection, Dict, List
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import get_detection_dataset_dicts
 from detectron2.layers import CycleBatchNormList
 from detectron2.utils.events import EventStorage
 from fvcore.nn.precise_bn import BN_MODULE_TYPES, update_bn_stats
+from torch import nn
 
 from detnas.data.fixed_batches import FixedBatches, in_batches
 from detnas.data.mapper import build_recalibration_mapper, is_classifier
@@ -17,7 +20,7 @@ from detnas.modeling.choices import inactive_modules
 logger = logging.getLogger(__name__)
 
 
-def recalibrate_bn(model, batches, seed=0):
+def recalibrate_bn(model: nn.Module, batches: Collection[List[Dict]], seed: int = 0) -> None:
     """
     Replace the batch-norm statistics of the active path by those of ``batches``.
 
@@ -32,9 +35,6 @@ def recalibrate_bn(model, batches, seed=0):
         batches: a list of batches, or another iterable with a length; each a list of dicts with "image" (C, H, W)
             and its labels.
         seed: of the temporary random state.
-
-    Raises:
-        UserError: if a batch norm is shared over feature levels.
     """
     model.train()
     reset_cycle_norms(model)
@@ -63,7 +63,7 @@ def recalibrate_bn(model, batches, seed=0):
         model.eval()
 
 
-def reset_cycle_norms(model):
+def reset_cycle_norms(model: nn.Module) -> None:
     """
     Reset the counters of RetinaNet's norms. Its head has one norm for each feature level and counts calls to know which
     is next; after a pass that ended early, on purpose or by an error, it would go on with the wrong one.
@@ -73,7 +73,7 @@ def reset_cycle_norms(model):
             module._pos = 0
 
 
-def build_recalibration_batches(cfg):
+def build_recalibration_batches(cfg: CfgNode) -> FixedBatches:
     """
     ``SEARCH.RECALIBRATION_IMAGES`` training images, or all where there are fewer, drawn once by the seed, as
     :class:`FixedBatches` of ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.

@@ -28,7 +28,12 @@ logger = logging.getLogger(__name__)
 def search(args):
     """Search, or evaluate one candidate with ``--eval-only`` or ``--arch``."""
     with user_errors():
-        check_workers(load_config(args.config_file, args.opts), args)
+        if args.num_machines > 1:
+            raise UserError(
+                "--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS"
+            )
+        if not load_config(args.config_file, args.opts).SEARCH.RAY_ADDRESS:
+            check_processes(args)
         cfg = setup(args)
         kind = get_method(cfg.SEARCH.METHOD)
         if args.eval_only or args.arch:
@@ -58,7 +63,9 @@ def prepare(cfg, args, method):
         raise UserError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
         raise UserError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
-    header = {"method": cfg.SEARCH.METHOD, **method.header(), VERSIONS: versions()}
+    libraries = {library.__name__: library.__version__ for library in (torch, detectron2)}
+    versions = {"python": platform.python_version(), **libraries}
+    header = {"method": cfg.SEARCH.METHOD, **method.header(), VERSIONS: versions}
     log = SearchLog(cfg.OUTPUT_DIR, method.space, header)
     executor = build_executor(cfg, method, workers=max(args.num_gpus, args.cpu_processes))
     board = SummaryWriter(cfg.OUTPUT_DIR)
@@ -80,31 +87,8 @@ def prepare(cfg, args, method):
     return log, executor, functools.partial(run_search, searcher, executor, log, generations, **settings)
 
 
-def check_workers(cfg, args):
-    if args.num_machines > 1:
-        raise UserError("--num-machines is for train_net.py; a search reaches several machines by SEARCH.RAY_ADDRESS")
-    if not cfg.SEARCH.RAY_ADDRESS:
-        check_processes(args)
-
-
-def versions():
-    """What runs a search, for the header of its log."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "detectron2": detectron2.__version__,
-    }
-
-
-def build_executor(cfg, method, workers=1):
-    """
-    The executor that ``SEARCH.EXECUTOR`` names; with more than one worker it is "ray".
-
-    Args:
-        cfg: the config of the search.
-        method: a :class:`detnas.search.method.Method`.
-        workers: how many the command line asks for.
-    """
+def build_executor(cfg, method, workers):
+    """The executor that ``SEARCH.EXECUTOR`` names; with more than one worker on the command line it is "ray"."""
     search = cfg.SEARCH
     settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
     if search.EXECUTOR == "here" and workers == 1:

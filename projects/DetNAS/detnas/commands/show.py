@@ -23,7 +23,12 @@ def show(args):
     log = read_log(folder)
     chosen = log.history()
     if args.report:
-        _write_report(folder, log)
+        # Its pictures are slow to import.
+        from detnas.report import write_page
+
+        file = os.path.join(folder, "report.html")
+        write_page({os.path.basename(os.path.normpath(folder)): log}, file)
+        print(f"Report of {len(log)} candidates: {file}")
         if not (args.list or args.best or args.front or args.csv):
             return log
     if args.best:
@@ -36,15 +41,6 @@ def show(args):
     if args.csv:
         write_csv(log, chosen, args.csv)
     return log
-
-
-def _write_report(folder, log):
-    # Its pictures are slow to import.
-    from detnas.report import write_page
-
-    file = os.path.join(folder, "report.html")
-    write_page({os.path.basename(os.path.normpath(folder)): log}, file)
-    print(f"Report of {len(log)} candidates: {file}")
 
 
 def _show_front(folder, log, objectives):

@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
-from detnas.export.network import network_weights
+from detnas.launch.outputs import network_weights
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Tuple
 
 from detnas.errors import UserError
 
@@ -16,7 +17,7 @@ METRICS = {
 }
 
 
-def format_cost(metric, value):
+def format_cost(metric: str, value: float) -> str:
     """A value of one of ``METRICS`` with its unit, such as 300.0M."""
     return f"{value:.1f} ms" if METRICS[metric] == "ms" else f"{value / 1e6:.1f}M"
 
@@ -30,13 +31,8 @@ class Constraint:
     min: float = 0
 
     @classmethod
-    def parse(cls, text):
-        """
-        Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``.
-
-        Raises:
-            UserError: if it reads otherwise or the metric is unknown.
-        """
+    def parse(cls, text: str) -> "Constraint":
+        """Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``; UserError if it is none of them."""
         match = re.fullmatch(r"\s*(?:(\S+)\s*<=\s*)?([a-z_]+)\s*<=\s*(\S+)\s*", text)
         try:
             low, metric, high = match.groups()
@@ -53,15 +49,15 @@ class Constraint:
         low = f"{format_cost(self.metric, self.min)} <= " if self.min else ""
         return f"{low}{self.metric} <= {format_cost(self.metric, self.max)}"
 
-    def allows(self, value) -> bool:
+    def allows(self, value: float) -> bool:
         """Whether a cost is within the limit."""
         return self.min <= value <= self.max
 
-    def excess(self, value) -> float:
+    def excess(self, value: float) -> float:
         """By how much a cost is outside the limit; 0 within it."""
         return max(value - self.max, self.min - value, 0)
 
-    def check_reachable(self, space, bounds):
+    def check_reachable(self, space: str, bounds: Tuple[float, float]) -> None:
         """Raise a UserError if no cost within the bounds of a space, (smallest, largest), meets the constraint."""
         low, high = bounds
         for wrong, words, limit, bound in (

@@ -1,10 +1,12 @@
 """Every config key that DetNAS adds to Detectron2's, with its default."""
 
+from yacs.config import CfgNode
+
 from detnas.errors import UserError
 from detnas.space import CUSTOM_SPACE, PAPER_OPS, SPACES, SearchSpace
 
 
-def add_detnas_config(cfg):
+def add_detnas_config(cfg: CfgNode) -> None:
     """Add the keys of DetNAS to a Detectron2 config, in place."""
     CN = type(cfg)
     cfg.MODEL.DETNAS = CN()
@@ -142,23 +144,12 @@ def add_detnas_config(cfg):
     cfg.SEARCH.WINNER = False
 
 
-def config_space(cfg):
-    """
-    The :class:`detnas.space.SearchSpace` of ``MODEL.DETNAS.SPACE``.
-
-    Raises:
-        UserError: if there is no space of that name, or ``MODEL.DETNAS.CUSTOM_SPACE`` does not describe one.
-    """
+def config_space(cfg: CfgNode) -> SearchSpace:
+    """The space of ``MODEL.DETNAS.SPACE``; UserError if there is none of that name, or the custom one cannot be."""
     name, own = cfg.MODEL.DETNAS.SPACE, cfg.MODEL.DETNAS.CUSTOM_SPACE
     if name != CUSTOM_SPACE:
         if name not in SPACES:
             raise UserError(f'unknown space "{name}"; there are: {", ".join((*SPACES, CUSTOM_SPACE))}')
         return SPACES[name]
-    return SearchSpace(
-        name,
-        own.STEM_CHANNELS,
-        tuple(own.STAGE_CHANNELS),
-        tuple(own.STAGE_DEPTHS),
-        own.LAST_CHANNELS,
-        tuple(own.OPS),
-    )
+    channels, depths, ops = map(tuple, (own.STAGE_CHANNELS, own.STAGE_DEPTHS, own.OPS))
+    return SearchSpace(name, own.STEM_CHANNELS, channels, depths, own.LAST_CHANNELS, ops)

@@ -6,9 +6,10 @@ import functools
 import importlib
 import operator
 import os
-from typing import Callable, NamedTuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import yaml
+from fvcore.common.config import CfgNode
 
 from detnas.errors import UserError
 
@@ -16,39 +17,37 @@ from .keys import add_detnas_config
 
 
 class ConfigExtension(NamedTuple):
-    """
-    What a package beside this one adds to configs.
+    """What a package beside this one adds to configs."""
 
-    Args:
-        add_keys: called with a config of Detectron2 to add its keys, in place.
-        fit: called with a loaded config to set what follows from other settings, in place. Twice does no harm.
-        uses: whether a config needs the package's keys.
-        builders: name of the module that registers the package's networks with Detectron2.
-    """
-
-    add_keys: Callable
-    fit: Callable
-    uses: Callable
+    #: adds its keys to a config of Detectron2, in place
+    add_keys: Callable[[CfgNode], None]
+    #: sets in a loaded config what follows from other settings, in place; twice does no harm
+    fit: Callable[[CfgNode], None]
+    #: whether a config needs the package's keys
+    uses: Callable[[CfgNode], bool]
+    #: name of the module that registers the package's networks with Detectron2
     builders: str
 
 
 _extensions = []
 
 
-def register_config(*args):
+def register_config(*args) -> None:
     """Let a package have config keys of its own; arguments as :class:`ConfigExtension`."""
     _extensions.append(ConfigExtension(*args))
 
 
-def key_adders(cfg):
+def key_adders(cfg: CfgNode) -> Dict[str, Callable]:
     """Package -> function that adds its keys: this one, and those that a config uses."""
     adders = [add_detnas_config, *(extension.add_keys for extension in _extensions if extension.uses(cfg))]
     return {add_keys.__module__.partition(".")[0]: add_keys for add_keys in adders}
 
 
-def without_unused(cfg):
+def without_unused(cfg: CfgNode) -> CfgNode:
     """A copy of a config without the keys of packages that it does not use: who reads it need not import them."""
-    known, copy = _detectron2_default(), cfg.clone()
+    from detectron2.config import get_cfg
+
+    known, copy = get_cfg(), cfg.clone()
     for add_keys in key_adders(cfg).values():
         add_keys(known)
     copy.defrost()
@@ -64,16 +63,14 @@ def _remove_unknown(node, known):
             _remove_unknown(node[key], known[key])
 
 
-def load_config(config_file, opts=()):
+def load_config(config_file: Optional[str], opts: Sequence[str] = ()) -> CfgNode:
     """
-    Args:
-        config_file: a file of PathManager; None or "" for the default values.
-        opts: KEY VALUE overrides.
+    The config of a file of PathManager, None or "" for the default values, with KEY VALUE overrides. UserError if
+    anything is wrong in them.
+    """
+    from detectron2.config import get_cfg
 
-    Raises:
-        UserError: naming what is wrong.
-    """
-    cfg = _detectron2_default()
+    cfg = get_cfg()
     add_detnas_config(cfg)
     for extension in _extensions:
         extension.add_keys(cfg)
@@ -104,12 +101,12 @@ def load_config(config_file, opts=()):
     return cfg
 
 
-def builders(cfg):
+def builders(cfg: CfgNode) -> List[str]:
     """Names of the modules of other packages whose import registers what a config needs."""
     return [extension.builders for extension in _extensions if extension.uses(cfg)]
 
 
-def apply_settings(cfg, settings):
+def apply_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> None:
     """Set keys of a config, in place: {key: value}, as :meth:`detnas.choices.Space.settings` gives them."""
     for key, value in settings.items():
         *sections, name = key.split(".")
@@ -117,13 +114,11 @@ def apply_settings(cfg, settings):
         functools.reduce(operator.getitem, sections, cfg)[name] = value
 
 
-def output_folder(config_file, opts=()):
+def output_folder(config_file: Optional[str], opts: Sequence[str] = ()) -> str:
     """
     ``OUTPUT_DIR`` of a config, for a look at what lies there: nothing else is read, or checked, and Detectron2, which
     takes seconds to import, is not needed.
     """
-    from fvcore.common.config import CfgNode
-
     given = dict(_pairs(opts))
     settings = _read_yaml(CfgNode, config_file) if config_file else {}
     return given.get("OUTPUT_DIR") or settings.get("OUTPUT_DIR") or "./output"
@@ -161,7 +156,7 @@ def _pairs(opts):
     return list(zip(opts[::2], opts[1::2]))
 
 
-def quoted(text):
+def quoted(text: str) -> str:
     """Text as a config must get it to leave it alone: it would take the arch 0000 for a number."""
     return text if text.startswith(("'", '"')) else repr(text)
 
@@ -192,9 +187,3 @@ def _settings(node, prefix=""):
 def _no_setting(cfg, key):
     near = difflib.get_close_matches(key, _settings(cfg), n=1)
     return f"{key} is no setting{f'; did you mean {near[0]}?' if near else ''}"
-
-
-def _detectron2_default():
-    from detectron2.config import get_cfg
-
-    return get_cfg()

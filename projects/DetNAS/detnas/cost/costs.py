@@ -1,6 +1,6 @@
 """What candidates cost, by the names of metrics, wherever the numbers come from: a table, a count, a measurement."""
 
-from typing import Dict, Optional, Protocol, Sequence, Tuple
+from typing import Dict, List, Optional, Protocol, Sequence, Tuple
 
 
 class Costs(Protocol):
@@ -21,32 +21,27 @@ class Costs(Protocol):
 
 
 class JoinedCosts:
-    """
-    Several :class:`Costs` as one.
-
-    Args:
-        parts: with different metrics.
-    """
+    """Several :class:`Costs`, with different metrics, as one."""
 
     def __init__(self, *parts: Costs):
         self.parts = parts
         self._of = {metric: part for part in parts for metric in part.metrics}
 
     @property
-    def metrics(self):
+    def metrics(self) -> Sequence[str]:
         return tuple(self._of)
 
-    def cost(self, metric, candidate):
+    def cost(self, metric: str, candidate) -> float:
         return self._of[metric].cost(metric, candidate)
 
-    def bounds(self, metric):
+    def bounds(self, metric: str) -> Optional[Tuple[float, float]]:
         return self._of[metric].bounds(metric)
 
-    def parts_of(self, metric):
+    def parts_of(self, metric: str) -> List[Costs]:
         """The part that knows a metric, in a list; empty where none does."""
         return [part for part in self.parts if metric in part.metrics]
 
-    def header(self):
+    def header(self) -> Dict[str, str]:
         return {key: text for part in self.parts for key, text in part.header().items()}
 
 

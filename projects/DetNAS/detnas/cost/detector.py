@@ -1,8 +1,10 @@
 """Multiply-adds and parameters of a whole detector, part by part, beside those of its backbone."""
 
+from typing import Dict, Tuple
+
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import RetinaNet, build_backbone, build_model
-from tabulate import tabulate
 
 from detnas.errors import UserError
 from detnas.modeling.choices import inactive_modules
@@ -10,7 +12,7 @@ from detnas.modeling.choices import inactive_modules
 from .flops import count_flops
 
 
-def detector_costs(cfg, resolution=(800, 1344)):
+def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> Dict[str, Dict[str, int]]:
     """
     Costs of the detector of a config for one image, on torch's meta device: exact, without any arithmetic.
 
@@ -22,9 +24,6 @@ def detector_costs(cfg, resolution=(800, 1344)):
 
     Returns:
         dict: part -> {"flops", "params"}, in the order of a forward pass, then "whole".
-
-    Raises:
-        UserError: if the meta-architecture is none that is known here.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -55,16 +54,8 @@ def detector_costs(cfg, resolution=(800, 1344)):
     return costs
 
 
-def backbone_costs(cfg, resolution=(224, 224)):
-    """
-    Costs of the backbone of a config alone, without the FPN, counted in the same way.
-
-    Args:
-        resolution: height and width of the image in pixels.
-
-    Returns:
-        {"flops", "params"}
-    """
+def backbone_costs(cfg: CfgNode, resolution: Tuple[int, int] = (224, 224)) -> Dict[str, int]:
+    """Costs of the backbone of a config alone, without the FPN, counted in the same way: {"flops", "params"}."""
     with torch.device("meta"):
         backbone = build_backbone(cfg).eval()
         body = getattr(backbone, "bottom_up", backbone)
@@ -114,20 +105,3 @@ def _run_roi_heads(heads, features, proposals, detections):
             head = getattr(heads, f"{name}_head")
             head.layers(pooled(getattr(heads, f"{name}_pooler"), detections))
             yield f"{name} head, {detections} detections", [head]
-
-
-def format_detector_costs(costs, resolution, backbone_224):
-    """
-    A table of the costs as text, with those of the backbone at 224x224, which papers and search limits mean.
-
-    Args:
-        costs: of :func:`detector_costs`.
-        resolution: height and width they were counted for.
-        backbone_224: multiply-adds of the backbone at 224x224, or None.
-    """
-    size = f"{resolution[0]}x{resolution[1]}"
-    rows = [[part, f"{c['flops'] / 1e9:.3f}", f"{c['params'] / 1e6:.2f}"] for part, c in costs.items()]
-    if backbone_224 is not None:
-        rows.insert(0, ["backbone at 224x224", f"{backbone_224 / 1e9:.3f}", f"{costs['backbone']['params'] / 1e6:.2f}"])
-        rows[1][0] = f"backbone at {size}"
-    return tabulate(rows, [f"at {size}", "multiply-adds (G)", "parameters (M)"], disable_numparse=True)

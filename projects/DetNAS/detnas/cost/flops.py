@@ -5,12 +5,13 @@ image; biases, batch norm, activations and pooling are not counted.
 
 import contextlib
 from collections import Counter
+from typing import Iterator
 
 from torch import nn
 
 
 @contextlib.contextmanager
-def count_flops(model):
+def count_flops(model: nn.Module) -> Iterator[Counter]:
     """
     Count the multiply-adds of every conv, transposed conv and linear layer that runs inside the context, also on
     torch's meta device.

@@ -1,38 +1,42 @@
 """Measures how long a network takes on this machine."""
 
+import functools
 import json
 import platform
 import statistics
 import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.choices import Space
 from detnas.errors import UserError
 from detnas.files import write_atomically
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 
+#: runs before those that count, and runs that count
+WARMUP, REPEATS = 5, 20
+
 
 class LatencyMeter:
     """
-    The :class:`detnas.cost.costs.Costs` "latency_ms": ``meter(candidate)``, the milliseconds of a forward pass of the
-    backbone: the median of repeated runs after a warm-up, on random input, in eval mode.
+    The :class:`detnas.cost.costs.Costs` "latency_ms", the milliseconds of a forward pass of the backbone: the median of
+    repeated runs after a warm-up, on random input, in eval mode.
 
     Args:
         space: of the candidates, with ``format``; its text is all that the time depends on beside the candidate.
         network: function that gives the backbone of a candidate. By default that of a path in a supernet.
         resolution: height and width of the image in pixels.
         batch: images at once.
-        repeats, warmup: runs that count, and runs before them.
         cache: file (of PathManager) with what was measured before, on the same machine with the same settings; None
             keeps it in memory only.
     """
 
-    def __init__(
-        self, space, resolution=(224, 224), batch=1, device="cpu", repeats=20, warmup=5, cache=None, network=None
-    ):
-        self.space, self.repeats, self.warmup = space, repeats, warmup
+    def __init__(self, space: Space, resolution: Tuple[int, int] = (224, 224), batch: int = 1, device: str = "cpu",
+                 cache: Optional[str] = None, network: Optional[Callable] = None):
+        self.space = space
         self.device = torch.device(device)
         self.network = network or _networks_of_paths(space)
         self.images = torch.randn(batch, 3, *resolution, device=self.device)
@@ -40,39 +44,34 @@ class LatencyMeter:
         #: what the time depends on, beside the candidate
         self.settings = (
             f"{self.device.type}, {f'{gpu} on {platform.node()}' if gpu else processor()}, {torch.get_num_threads()} "
-            f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {repeats} runs"
+            f"threads, torch {torch.__version__}, {batch}x3x{resolution[0]}x{resolution[1]}, median of {REPEATS} runs"
         )
         self.times = MeasuredTimes(f"{space}; {self.settings}", cache)
 
     metrics = ("latency_ms",)
 
-    def cost(self, metric, candidate):
-        return self(candidate)
+    def cost(self, metric: str, candidate) -> float:
+        return self.times.of({self.space.format(candidate): candidate}, self._measure)[0]
 
-    def bounds(self, metric):
+    def bounds(self, metric: str) -> None:
         return None
 
-    def header(self):
+    def header(self) -> Dict[str, str]:
         return {"latency": self.settings}
-
-    def __call__(self, candidate):
-        return self.times.of({self.space.format(candidate): candidate}, self._measure)[0]
 
     @torch.no_grad()
     def _measure(self, candidates):
         (candidate,) = candidates
         network, times = self.network(candidate).eval().to(self.device), []
-        for _ in range(self.warmup + self.repeats):
-            self._synchronize()
+        on_gpu = self.device.type == "cuda"
+        synchronize = functools.partial(torch.cuda.synchronize, self.device) if on_gpu else lambda: None
+        for _ in range(WARMUP + REPEATS):
+            synchronize()
             start = time.perf_counter()
             network(self.images)
-            self._synchronize()
+            synchronize()
             times.append(1e3 * (time.perf_counter() - start))
-        return [statistics.median(times[self.warmup :])]
-
-    def _synchronize(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        return [statistics.median(times[WARMUP:])]
 
 
 class MeasuredTimes:
@@ -88,14 +87,9 @@ class MeasuredTimes:
         self.settings, self.file = settings, file
         self.known = self._read().get(settings, {})
 
-    def of(self, subjects, measure):
+    def of(self, subjects: Dict[str, Any], measure: Callable[[list], List[float]]) -> List[float]:
         """
-        Args:
-            subjects: name -> what is measured.
-            measure: list of subjects -> list of their milliseconds; called with those not known.
-
-        Returns:
-            list of milliseconds, one for each name.
+        The milliseconds of the values of ``subjects``, by name; ``measure`` gives those of a list that are not known.
         """
         missing = [name for name in subjects if name not in self.known]
         if missing:
@@ -115,7 +109,7 @@ class MeasuredTimes:
                 raise UserError(f"latency cache {self.file} is damaged: {e}; remove it") from None
 
 
-def processor():
+def processor() -> str:
     """This machine's processor in words."""
     return f"{platform.processor() or platform.machine()} on {platform.node()}"
 

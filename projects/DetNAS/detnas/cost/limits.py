@@ -1,9 +1,15 @@
 """The limits of a search: any number of them, on whatever candidates cost."""
 
 import random
+from typing import Sequence, Set
 
+from fvcore.common.config import CfgNode
+
+from detnas.choices import Space
 from detnas.config.constraint import Constraint, format_cost
 from detnas.errors import UserError
+
+from .costs import Costs
 
 LATENCY, DETECTOR_LATENCY = "latency_ms", "detector_latency_ms"
 #: random candidates among which a joint limit must let one pass, and candidates whose latency is measured for that
@@ -15,21 +21,17 @@ _STEPS = 200
 class Limits:
     """
     ``limits(candidate)`` says whether a candidate meets all constraints. The latency is measured for those alone that
-    meet everything else.
+    meet everything else. Limits that no candidate can meet are a UserError, which says what can be reached.
 
     Args:
         space: of the candidates.
         constraints: texts, as in ``SEARCH.CONSTRAINTS``.
-        costs: a :class:`detnas.cost.costs.Costs` of the space.
+        costs: of the candidates.
         start: the candidate that a search begins with, which must meet them; None: the search begins at random.
         seed: of the random candidates among which one must meet them.
-
-    Raises:
-        UserError: if a constraint cannot be read, or no candidate can meet it, or all of them together; with the
-            smallest value that can be reached.
     """
 
-    def __init__(self, space, constraints, costs, start=None, seed=0):
+    def __init__(self, space: Space, constraints: Sequence[str], costs: Costs, start=None, seed: int = 0):
         self.space, self.costs = space, costs
         # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, constraints), key=lambda c: c.metric == LATENCY)
@@ -44,7 +46,7 @@ class Limits:
     def __call__(self, candidate):
         return all(constraint.allows(self.costs.cost(constraint.metric, candidate)) for constraint in self.constraints)
 
-    def repair(self, candidate, rng):
+    def repair(self, candidate, rng: random.Random):
         """Go from neighbour to neighbour towards limits that a candidate breaks; the result may still break some."""
         for _ in range(_STEPS):
             broken = [c for c in self._quick if not c.allows(self.costs.cost(c.metric, candidate))]
@@ -104,18 +106,18 @@ class Limits:
                 yield f"{metric} {' to '.join(format_cost(metric, bound) for bound in bounds)}"
 
 
-def check_costs(names, costs, key):
+def check_costs(names: Sequence[str], costs: Costs, key: str) -> None:
     for name in names:
         if name not in costs.metrics:
             raise UserError(f'{key}: unknown cost "{name}"; there are: {", ".join(costs.metrics)}')
 
 
-def asked_costs(search):
+def asked_costs(search: CfgNode) -> Set[str]:
     """The metrics that the ``SEARCH`` section of a config limits or has as objectives."""
     return {*search.OBJECTIVES, *(Constraint.parse(text).metric for text in search.CONSTRAINTS)}
 
 
-def without_latency(cfg):
+def without_latency(cfg: CfgNode) -> CfgNode:
     """A copy of a config without limits on latencies, which are those of the machine that searches: for a training."""
     cfg = cfg.clone()
     cfg.defrost()

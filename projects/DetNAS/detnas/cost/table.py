@@ -3,12 +3,15 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Dict, Sequence, Tuple
 
 import torch
+from detectron2.config import CfgNode
 
+from detnas.choices import Candidate
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
+from detnas.space import SearchSpace
 
 from .detector import detector_costs
 from .flops import count_flops
@@ -23,46 +26,40 @@ class CostTable:
     :meth:`with_metric` adds.
     """
 
-    space: object
+    space: SearchSpace
     resolution: Tuple[int, int]
     stem: dict
     table: dict
 
     @classmethod
-    def measure(cls, space, resolution=(224, 224)):
-        """
-        Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once.
-
-        Args:
-            space: a :class:`detnas.space.SearchSpace`.
-            resolution: height and width of the image in pixels.
-        """
+    def measure(cls, space: SearchSpace, resolution: Tuple[int, int] = (224, 224)) -> "CostTable":
+        """Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once."""
         return _measure(space, tuple(resolution))
 
-    def with_metric(self, metric, constant, table):
+    def with_metric(self, metric: str, constant: float, table: Sequence[Sequence[float]]) -> "CostTable":
         """A copy that has another cost beside: a constant plus ``table[block][op]`` of each block."""
         return dataclasses.replace(self, stem={**self.stem, metric: constant}, table={**self.table, metric: table})
 
-    def cost(self, metric, path) -> int:
+    def cost(self, metric: str, path: Candidate) -> int:
         """Cost of a path by the metric's name."""
         return self.stem[metric] + sum(ops[op] for ops, op in zip(self.table[metric], path))
 
-    def flops(self, path) -> int:
+    def flops(self, path: Candidate) -> int:
         """Multiply-adds of the backbone for one image."""
         return self.cost("backbone_flops", path)
 
-    def params(self, path) -> int:
+    def params(self, path: Candidate) -> int:
         """Parameters of the backbone."""
         return self.cost("backbone_params", path)
 
     @property
-    def metrics(self):
+    def metrics(self) -> Tuple[str, ...]:
         return tuple(self.table)
 
-    def header(self):
+    def header(self) -> Dict[str, str]:
         return {}
 
-    def bounds(self, metric) -> Tuple[int, int]:
+    def bounds(self, metric: str) -> Tuple[int, int]:
         """Smallest and largest value over all paths of the space; exact, because blocks add up."""
         stem, table = self.stem[metric], self.table[metric]
         return stem + sum(map(min, table)), stem + sum(map(max, table))
@@ -93,7 +90,7 @@ def _measure(space, resolution):
     return CostTable(space, resolution, stem, table)
 
 
-def with_detector(table, cfg, resolution):
+def with_detector(table: CostTable, cfg: CfgNode, resolution: Tuple[int, int]) -> CostTable:
     """
     A :class:`CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector costs what its
     backbone costs at the size of its images, and a constant.

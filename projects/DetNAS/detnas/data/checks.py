@@ -29,11 +29,7 @@ def read_coco_json(json_file):
 def coco_problems(data, json_file, image_root, flat_too=False):
     """
     A sentence for each image or annotation that would fail in the middle of a training, or silently spoil it, with its
-    id. The image files are not opened.
-
-    Args:
-        data: of :func:`read_coco_json`.
-        flat_too: whether a width or height of 0 is unsound. COCO's own train2017 has two such boxes.
+    id; with ``flat_too`` also for boxes with a side of 0, of which COCO's own train2017 has two. No image is opened.
     """
     images, categories, ids = {}, set(), set()
     there = set(PathManager.ls(image_root))
@@ -85,10 +81,7 @@ def _inside(x0, y0, x1, y1, width, height):
 
 
 def read_voc_xml(file):
-    """
-    Returns:
-        class names of the objects, (width, height), and a sentence for each box that is not sound.
-    """
+    """Class names of the objects of an annotation, (width, height), and a sentence for each box that is not sound."""
     try:
         tree = ET.parse(file)
         size = [float(tree.findtext(f"size/{side}")) for side in ("width", "height")]
@@ -108,13 +101,7 @@ def read_voc_xml(file):
 
 
 def image_problem(file, size=None, source=""):
-    """
-    A sentence if an image cannot be read, or has another size than its annotation says; None if it is sound.
-
-    Args:
-        size: (width, height); None: any.
-        source: what says so.
-    """
+    """A sentence if an image cannot be read, or has another (width, height) than ``source`` says; else None."""
     try:
         height, width = read_image(file, "RGB").shape[:2]
     except Exception as e:  # Pillow raises many kinds

@@ -35,10 +35,8 @@ def register_dataset(name):
     Register a data set of the names and forms above, once; what is registered already is left as it is.
 
     Returns:
-        list of class names, or None where a data set of Detectron2 says nothing before it is loaded.
-
-    Raises:
-        UserError: if the name has another form, or the data is not there or not sound (file and id are named).
+        list of class names, or None where a data set of Detectron2 says nothing before it is loaded. UserError if the
+        name has another form, or the data is not there or not sound (file and id are named).
     """
     register_standard(name)
     if name not in DatasetCatalog.list() and (standard := class_folder(name)):
@@ -56,15 +54,10 @@ def parse_dataset_name(name):
     form, *parts = re.split(r":(?!//)", name)
     if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
         raise UserError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
-    return [form, *(_expand(part, name) for part in parts)]
-
-
-def _expand(path, name):
-    expanded = os.path.expandvars(path)
-    unset = re.search(r"\$\{?(\w+)", expanded)
-    if unset:
-        raise UserError(f'data set "{name}": the environment variable {unset.group(1)} is not set')
-    return expanded
+    parts = list(map(os.path.expandvars, parts))
+    for unset in re.findall(r"\$\{?(\w+)", " ".join(parts)):
+        raise UserError(f'data set "{name}": the environment variable {unset} is not set')
+    return [form, *parts]
 
 
 def require(path, name):
@@ -86,12 +79,7 @@ def _register_coco(name, json_file, image_root):
 
 
 def check_coco_json(json_file, image_root):
-    """
-    Check a COCO data set for what would fail in the middle of a training, or silently spoil it.
-
-    Returns:
-        list of class names in the order of their category ids.
-    """
+    """Class names of a COCO data set in the order of their ids; UserError for what a training would stumble over."""
     data = read_coco_json(json_file)
     for problem in coco_problems(data, json_file, image_root):
         raise UserError(problem)
@@ -126,22 +114,19 @@ def _register_voc(name, root, split):
             if not PathManager.isfile(os.path.join(root, path)):
                 raise UserError(f"{images}: image {image_id}: {os.path.join(root, path)} does not exist")
     # Over all annotations, so that every split of a root has the same classes in the same order.
-    files = [os.path.join(folder, file) for file in sorted(os.listdir(folder)) if file.endswith(".xml")]
-    classes = sorted({class_name for file in files for class_name in _check_voc_xml(file)})
+    classes = set()
+    for file in sorted(file for file in os.listdir(folder) if file.endswith(".xml")):
+        class_names, _, problems = read_voc_xml(os.path.join(folder, file))
+        for problem in problems:
+            raise UserError(problem)
+        classes.update(class_names)
+    classes = sorted(classes)
     DatasetCatalog.register(name, lambda: load_voc_instances(root, split, classes))
     # VOC 2007 has its own 11-point metric; everything later, and own data, the area under the curve.
     year = 2007 if os.path.basename(os.path.normpath(root)) == "VOC2007" else 2012
     MetadataCatalog.get(name).set(
         thing_classes=classes, dirname=root, split=split, year=year, evaluator_type="pascal_voc"
     )
-
-
-def _check_voc_xml(file):
-    """Class names of an annotation file; UserError, naming it, if it is not sound."""
-    class_names, _, problems = read_voc_xml(file)
-    for problem in problems:
-        raise UserError(problem)
-    return class_names
 
 
 def _register_folder(name, root, listing=""):
@@ -163,10 +148,7 @@ def _register_folder(name, root, listing=""):
 
 
 def read_image_folder(root, source):
-    """
-    Returns:
-        torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images.
-    """
+    """torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images."""
     try:
         local = PathManager.get_local_path(root)
         folder = ImageFolder(local)

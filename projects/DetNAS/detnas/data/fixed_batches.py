@@ -23,7 +23,7 @@ class FixedBatches:
 
     def __init__(self, batches, mapper, budget, workers=0):
         self.batches, self.mapper, self.workers = batches, mapper, workers
-        self._kept, self._left, self._full = [], budget, False
+        self._kept, self._left = [], budget
 
     def __len__(self):
         return len(self.batches)
@@ -42,12 +42,9 @@ class FixedBatches:
             yield self._keep(index, batch)
 
     def _keep(self, index, batch):
-        if self._full or index != len(self._kept):
-            return batch
         size = sum(x["image"].nbytes for x in batch)
         # The kept ones are the first ones, so that the order is the same on every pass.
-        self._full = size > self._left
-        if self._full:
+        if index != len(self._kept) or size > self._left:
             return batch
         self._left -= size
         # What comes from a worker lies in shared memory, of which there is little.
@@ -66,13 +63,8 @@ def in_batches(dicts, size):
 
 def in_equal_batches(dicts, size, padded_size):
     """
-    Lists of at most ``size`` images that all have the same padded size, so that a batch gives each image what it gets
-    alone.
-
-    Args:
-        dicts: dataset dicts.
-        size: of a batch.
-        padded_size: dataset dict -> anything hashable, None where it is not known.
+    Lists of at most ``size`` dataset dicts for which ``padded_size`` gives the same, so that a batch gives each image
+    what it gets alone; one dict where it gives None.
     """
     groups = {}
     for number, x in enumerate(dicts):
@@ -83,11 +75,8 @@ def in_equal_batches(dicts, size, padded_size):
 
 def padded_test_size(cfg, divisibility):
     """
-    A function: dataset dict -> (H, W) of the image as a detector gets it at test time, None if its size is not known.
-
-    Args:
-        cfg: a detector's config.
-        divisibility: of the model's inputs, in pixels.
+    A function: dataset dict -> (H, W) of the image as a detector whose sides divide by ``divisibility`` gets it at test
+    time, None if its size is not known.
     """
     shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
 

@@ -12,9 +12,9 @@ import torch
 from detectron2.data import DatasetFromList
 from detectron2.data.build import _train_loader_from_config
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from .mapper import build_training_mapper
+from .mapper import build_mapper
 
 #: where an array of any type may begin
 _ALIGNED = 64
@@ -43,7 +43,9 @@ class TrainingData:
         seed_rngs("order", self._seed)
         drawn = comm.shared_random_seed()
         seed_rngs("order", self._seed)
-        self._settings = _train_loader_from_config(cfg, build_training_mapper(cfg))
+        # Each worker keeps images of its own.
+        budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
+        self._settings = _train_loader_from_config(cfg, build_mapper(cfg, is_train=True, budget=budget))
         self._settings["sampler"]._seed = drawn
 
     def batches(self, start_iter=0):
@@ -54,11 +56,11 @@ class TrainingData:
         settings = self._settings
         dicts, workers = settings["dataset"], settings["num_workers"]
         size = settings["total_batch_size"] // comm.get_world_size()
-        order = _Order(settings["sampler"], dicts, size, settings["aspect_ratio_grouping"], start_iter)
+        order = _in_order(settings["sampler"], dicts, size, settings["aspect_ratio_grouping"])
         # Detectron2's loader would send each image alone, and have two ready.
         loader = DataLoader(
             _Draws(dicts, settings["mapper"], self._seed),
-            batch_sampler=order,
+            batch_sampler=itertools.islice(order, start_iter, None),
             num_workers=workers,
             collate_fn=pack if workers else list,
             # Without one of its own it would draw from the model's.
@@ -72,30 +74,22 @@ class TrainingData:
             yield unpack(batch) if workers else batch
 
 
-class _Order(Sampler):
+def _in_order(sampler, dicts, batch, grouped):
     """
-    Batches of draws from an iteration on. A draw is one whole number, its own number times the size of the data set
-    plus the index of the image.
+    Batches of draws. A draw is one whole number, its own number times the size of the data set plus the index of the
+    image.
     """
-
-    def __init__(self, sampler, dicts, batch, grouped, start_iter=0):
-        self.sampler, self.size, self.batch, self.start_iter = sampler, len(dicts), batch, start_iter
-        # Like Detectron2, wide and high images in batches of their own.
-        self.wide = [grouped and d["width"] > d["height"] for d in dicts]
-
-    def __iter__(self):
-        return itertools.islice(self._batches(), self.start_iter, None)
-
-    def _batches(self):
-        waiting = {True: [], False: []}
-        # Numbered over all processes, each of which takes every n-th draw.
-        numbers = itertools.count(comm.get_rank(), comm.get_world_size())
-        for number, index in zip(numbers, self.sampler):
-            same = waiting[self.wide[index]]
-            same.append(number * self.size + index)
-            if len(same) == self.batch:
-                yield same[:]
-                same.clear()
+    # Like Detectron2, wide and high images in batches of their own.
+    wide = [grouped and d["width"] > d["height"] for d in dicts]
+    waiting = {True: [], False: []}
+    # Numbered over all processes, each of which takes every n-th draw.
+    numbers = itertools.count(comm.get_rank(), comm.get_world_size())
+    for number, index in zip(numbers, sampler):
+        same = waiting[wide[index]]
+        same.append(number * len(dicts) + index)
+        if len(same) == batch:
+            yield same[:]
+            same.clear()
 
 
 class _Draws(Dataset):
@@ -104,9 +98,6 @@ class _Draws(Dataset):
     def __init__(self, dicts, mapper, seed):
         self.dicts, self.mapper, self.seed = DatasetFromList(dicts), mapper, seed
         self.apart = False
-
-    def __len__(self):
-        return len(self.dicts)
 
     def __getitem__(self, draw):
         if get_worker_info() is not None and not self.apart:
@@ -127,14 +118,8 @@ class _Pickler(pickle.Pickler):
 
 def pack(batch):
     """
-    Put the content of all tensors and arrays of a batch into one tensor: torch makes a connection for each tensor that
-    it sends to another process, which slows down small images.
-
-    Args:
-        batch: list of dicts of anything with CPU tensors and arrays in it.
-
-    Returns:
-        tuple: for :func:`unpack`.
+    Put the content of all tensors and arrays of a batch, a list of dicts, into one tensor, for :func:`unpack`: torch
+    makes a connection for each tensor that it sends to another process, which slows down small images.
     """
     frame, buffers = io.BytesIO(), []
     _Pickler(frame, protocol=5, buffer_callback=buffers.append).dump(batch)

@@ -45,15 +45,9 @@ class ClassificationMapper:
 
 
 class DetectionMapper(DatasetMapper):
-    """
-    Detectron2's mapper of boxes, masks and keypoints with another reader.
+    """Detectron2's mapper of boxes, masks and keypoints, with its arguments, and with another reader."""
 
-    Args:
-        read: a :class:`detnas.data.reading.ImageReader`.
-        settings: of ``DatasetMapper``.
-    """
-
-    def __init__(self, read, **settings):
+    def __init__(self, read: ImageReader, **settings):
         super().__init__(**settings)
         self.read = read
 
@@ -109,12 +103,3 @@ def build_recalibration_mapper(cfg):
         return ClassificationMapper.from_config(cfg, False, read)
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
     return DetectionMapper(read, is_train=True, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
-
-
-def build_training_mapper(cfg):
-    """
-    The mapper of a config with augmentation, which keeps decoded images. It is meant for one process of
-    ``DATALOADER.NUM_WORKERS``: each has its share of ``DATALOADER.IMAGE_CACHE_GB``.
-    """
-    budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
-    return build_mapper(cfg, is_train=True, budget=budget)

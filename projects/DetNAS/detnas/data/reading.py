@@ -11,12 +11,7 @@ from detnas.errors import UnreadableImage
 
 
 def read_image(file_name, format=None):
-    """
-    Detectron2's ``read_image``, which cuts pixels of more than 8 bits off at 255: those are an error here.
-
-    Raises:
-        OSError, and whatever Pillow raises for a damaged file.
-    """
+    """Detectron2's ``read_image``, which cuts pixels of more than 8 bits off at 255: those are an OSError here."""
     with PathManager.open(file_name, "rb") as f:
         mode = Image.open(f).mode
     if mode.startswith(("I", "F")):
@@ -46,12 +41,7 @@ class ImageReader:
         self._kept, self._left = {}, budget
 
     def __call__(self, dataset_dict, format):
-        """
-        The image, (H, W, C) uint8, or a copy of it.
-
-        Raises:
-            UnreadableImage: naming the file and the annotations that name it.
-        """
+        """The image, (H, W, C) uint8, or a copy of it; UnreadableImage, naming file and annotations, if it is bad."""
         file = dataset_dict["file_name"]
         if (file, format) in self._kept:
             return self._kept[file, format].copy()
@@ -77,19 +67,14 @@ class ImageReader:
 
     def _who_names(self, file):
         """The annotations that an image belongs to, by its folder, and a hint at the tool that finds all like it."""
-        found = {
-            name: annotation_file(metadata, file) or f'data set "{name}"'
-            for name, metadata in self.named_by.items()
-            if file.startswith(os.path.join(images_root(metadata) or file, ""))
-        }
+        found = {}
+        for name, metadata in self.named_by.items():
+            root = metadata.get("image_root") or metadata.get("dirname") or metadata.get("root") or file
+            if file.startswith(os.path.join(root, "")):
+                found[name] = annotation_file(metadata, file) or f'data set "{name}"'
         command = f"python tools/check_dataset.py {shlex.join(found)}"
         # Of parts of one data set any can name it.
         return " or ".join(dict.fromkeys(found.values())), f"; `{command}` lists all that is wrong" if found else ""
-
-
-def images_root(metadata):
-    """The folder below which the images of a data set lie; None if it does not say."""
-    return metadata.get("image_root") or metadata.get("dirname") or metadata.get("root")
 
 
 def annotation_file(metadata, file_name):

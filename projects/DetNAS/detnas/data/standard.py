@@ -20,7 +20,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
 
-from .voc import image_set_file, load_joined
+from .voc import load_joined
 
 #: the two years of VOC
 VOC_FOLDERS = ("VOC2007", "VOC2012")
@@ -42,17 +42,23 @@ _FOLDERS = {
 }
 #: name -> json file and image folder, in "coco"
 _COCO = {
-    "coco_2017_train_search": ("annotations/instances_train2017_search.json", "train2017"),
-    "coco_2017_train_holdout": ("annotations/instances_train2017_holdout.json", "train2017"),
+    f"coco_2017_{name}": (f"annotations/instances_{split}.json", f"{folder}2017")
+    for name, split, folder in (
+        ("train", "train2017", "train"),
+        ("val", "val2017", "val"),
+        ("train_search", "train2017_search", "train"),
+        ("train_holdout", "train2017_holdout", "train"),
+    )
 }
 #: name -> folders and split
 _VOC = {
+    "voc_2007_trainval": (VOC_FOLDERS[:1], "trainval"),
+    "voc_2007_test": (VOC_FOLDERS[:1], "test"),
+    "voc_2012_trainval": (VOC_FOLDERS[1:], "trainval"),
     "voc_0712_trainval": (VOC_FOLDERS, "trainval"),
     "voc_0712_trainval_search": (VOC_FOLDERS, "trainval_search"),
     "voc_0712_trainval_holdout": (VOC_FOLDERS, "trainval_holdout"),
 }
-#: Registered by Detectron2 itself, whether its files are there or not.
-_DETECTRON2 = {"coco_2017_train", "coco_2017_val", "voc_2007_trainval", "voc_2007_test", "voc_2012_trainval"}
 
 
 def datasets_root():
@@ -62,17 +68,17 @@ def datasets_root():
 
 def require_standard(path, layout, wanted):
     """
-    Check that a file or folder of the standard data is there.
-
-    Args:
-        layout: name in ``LAYOUTS``.
-        wanted: who needs it; the message begins with it.
+    Raise a UserError that begins with ``wanted``, who needs it, if a file or folder of the standard data is not there.
+    ``layout`` is a name in ``LAYOUTS``, and of the command that makes the list of a part.
     """
-    if not PathManager.exists(path):
-        raise UserError(
-            f"{wanted}: {path} does not exist; expected in {datasets_root()}, the folder that the environment variable "
-            f"DETECTRON2_DATASETS names: {LAYOUTS[layout]}"
-        )
+    if PathManager.exists(path):
+        return
+    if os.path.splitext(path)[0].endswith(("_search", "_holdout")):
+        raise UserError(f"{wanted}: {path} does not exist; make it with: python tools/split_dataset.py {layout}")
+    raise UserError(
+        f"{wanted}: {path} does not exist; expected in {datasets_root()}, the folder that the environment variable "
+        f"DETECTRON2_DATASETS names: {LAYOUTS[layout]}"
+    )
 
 
 def class_folder(name):
@@ -82,9 +88,8 @@ def class_folder(name):
     if name not in _FOLDERS:
         return None
     folder, listing = (os.path.join(datasets_root(), path) if path else "" for path in _FOLDERS[name])
-    require_standard(folder, "imagenet", f'data set "{name}"')
-    if listing:
-        _require_split(name, listing, "imagenet")
+    for path in filter(None, (folder, listing)):
+        require_standard(path, "imagenet", f'data set "{name}"')
     return folder, listing
 
 
@@ -94,51 +99,25 @@ def register_standard(name):
 
     The images are not checked one by one, as those of own data are: it takes minutes, and they are known to be sound.
     """
+    root = datasets_root()
     if name in _COCO:
-        json_file, images = (os.path.join(datasets_root(), "coco", path) for path in _COCO[name])
-        _require(name, [images], "coco")
-        _require_split(name, json_file, "coco")
+        json_file, images = (os.path.join(root, "coco", path) for path in _COCO[name])
+        for path in (images, json_file):
+            require_standard(path, "coco", f'data set "{name}"')
         if name not in DatasetCatalog.list():
             whole = MetadataCatalog.get("coco_2017_train")
             keys = ("thing_classes", "thing_colors", "thing_dataset_id_to_contiguous_id")
             register_coco_instances(name, {key: whole.get(key) for key in keys}, json_file, images)
     elif name in _VOC:
         folders, split = _VOC[name]
-        _require_voc(name, [os.path.join(datasets_root(), folder) for folder in folders], split)
+        for folder in folders:
+            for path in ("Annotations", "JPEGImages", "ImageSets/Main", f"ImageSets/Main/{split}.txt"):
+                require_standard(os.path.join(root, folder, path), "voc", f'data set "{name}"')
         if name not in DatasetCatalog.list():
-            _register_joined(name, datasets_root(), folders, split)
-    elif name in _DETECTRON2:
-        metadata = MetadataCatalog.get(name)
-        if name.startswith("coco"):
-            _require(name, [metadata.image_root, metadata.json_file], "coco")
-        else:
-            _require_voc(name, [metadata.dirname], metadata.split)
-
-
-def _register_joined(name, root, folders, split):
-    classes = list(CLASS_NAMES)
-    DatasetCatalog.register(name, lambda: load_joined(root, folders, split, classes))
-    # What is held out is measured like test2007, for which it stands in the search.
-    MetadataCatalog.get(name).set(
-        thing_classes=classes, dirname=root, folders=folders, split=split, year=2007, evaluator_type="pascal_voc"
-    )
-
-
-def _require(name, paths, layout):
-    for path in paths:
-        require_standard(path, layout, f'data set "{name}"')
-
-
-def _require_voc(name, folders, split):
-    for folder in folders:
-        _require(name, [os.path.join(folder, part) for part in ("Annotations", "JPEGImages", "ImageSets/Main")], "voc")
-        if split in ("trainval_search", "trainval_holdout"):
-            _require_split(name, image_set_file(folder, split), "voc")
-        _require(name, [image_set_file(folder, split)], "voc")
-
-
-def _require_split(name, path, command):
-    if not PathManager.exists(path):
-        raise UserError(
-            f'data set "{name}": {path} does not exist; make it with: python tools/split_dataset.py {command}'
-        )
+            classes = list(CLASS_NAMES)
+            DatasetCatalog.register(name, lambda: load_joined(root, folders, split, classes))
+            # What is held out is measured like test2007, for which it stands in the search.
+            MetadataCatalog.get(name).set(
+                thing_classes=classes, dirname=root, folders=folders, split=split, year=2007,
+                evaluator_type="pascal_voc",
+            )

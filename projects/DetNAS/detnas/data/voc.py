@@ -1,13 +1,14 @@
 """Reads VOC splits, also of several VOC folders as one data set, as VOC2007 and VOC2012 are."""
 
 import os
-import xml.etree.ElementTree as ET
 from collections import Counter
 
 from detectron2.data.datasets import load_voc_instances
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
+
+from .checks import read_voc_xml
 
 
 def image_set_file(folder, split):
@@ -37,11 +38,7 @@ def count_boxes(folder, ids):
     for file in (os.path.join(folder, "Annotations", f"{image_id}.xml") for image_id in ids):
         if not PathManager.isfile(file):
             raise UserError(f"{file} does not exist, though a split names it")
-        try:
-            with PathManager.open(file) as f:
-                boxes.update(obj.findtext("name") for obj in ET.parse(f).findall("object"))
-        except ET.ParseError as e:
-            raise UserError(f"{file}: not an XML file: {e}") from None
+        boxes.update(read_voc_xml(file)[0])
     return Counter(dict(sorted(boxes.items())))
 
 

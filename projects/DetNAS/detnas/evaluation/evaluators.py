@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import random
-from collections import OrderedDict
 
 import numpy as np
 from detectron2.data import MapDataset, MetadataCatalog, build_detection_test_loader, get_detection_dataset_dicts
@@ -146,7 +145,7 @@ def evaluate(cfg, model, images=0):
     Args:
         images: how many of each set, see :func:`read_test_images`; 0: all.
     """
-    results = OrderedDict()
+    results = {}
     for name in cfg.DATASETS.TEST:
         dicts = read_test_images(name, images, max(cfg.SEED, 0))
         evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"))

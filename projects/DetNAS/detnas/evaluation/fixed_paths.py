@@ -28,9 +28,8 @@ _ATTEMPTS = 1000
 
 def fixed_paths(space, seed, num_random):
     """
-    Returns:
-        dict: name -> path; "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice;
-        of a space with few paths there are fewer.
+    Name -> path: "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice; of a space
+    with few paths there are fewer.
     """
     paths = {name.replace(" ", "_").lower(): path for name, path in space.anchors().items()}
     rng = random.Random(f"fixed paths {seed}")
@@ -65,17 +64,16 @@ class FixedPathsEvaluation:
 
     def __call__(self):
         results = {}
-        with _restored_afterwards(self.model):
+        quiet = only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators")
+        with _restored_afterwards(self.model), quiet:
             if self.batches is None:
-                # Detectron2's mapper speaks of augmentations used in training, where nothing is augmented.
-                with only_warnings("detectron2"):
-                    self.batches = build_recalibration_batches(self.cfg)
+                self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
                 activate(self.model, self.space, path)
-                with only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators"):
-                    recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
-                    results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
-                logger.info(f"path {self.space.format(path)} ({name}): {_short(results[name])}")
+                recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
+                results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
+                figures = ", ".join(f"{key} {value:.2f}" for key, value in _figures(results[name]).items())
+                logger.info(f"path {self.space.format(path)} ({name}): {figures}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results
 
     def scores(self, flat):
@@ -162,7 +160,3 @@ def _figures(results):
     """The main figures of nested results, by flat names."""
     flat = flatten_results_dict(results)
     return {name: value for name, value in flat.items() if name.split("/")[-1] in ("AP", "AP50", "top1", "top5")}
-
-
-def _short(results):
-    return ", ".join(f"{name} {value:.2f}" for name, value in _figures(results).items())

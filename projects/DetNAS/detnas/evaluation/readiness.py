@@ -28,12 +28,7 @@ def kendall_tau(a, b):
 
 
 def read_evaluations(folder):
-    """
-    The evaluations of a supernet's fixed paths in ``metrics.json`` of a folder, in the order in which they were made.
-
-    Returns:
-        list of dicts, the lines of that file; empty if there are none.
-    """
+    """The evaluations of a supernet's fixed paths: lines of ``metrics.json`` of a folder, as dicts, in their order."""
     return [line for line in read_metrics(folder) if MEAN in line]
 
 

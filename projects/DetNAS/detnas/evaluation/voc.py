@@ -7,7 +7,6 @@ import os
 from collections import defaultdict
 
 import numpy as np
-import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import PascalVOCDetectionEvaluator, pascal_voc_evaluation
 from detectron2.utils import comm
@@ -35,13 +34,10 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
     """
 
     def __init__(self, dataset_name, distributed=True):
-        # Not Detectron2's constructor, which knows a single folder. These three names are what its process() uses.
-        self._dataset_name = dataset_name
-        self._cpu_device = torch.device("cpu")
+        super().__init__(dataset_name)
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
         self._distributed = distributed
-        self._images = None  # image id -> its objects
 
     def reset(self):
         super().reset()
@@ -61,10 +57,9 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         gathered = comm.gather(mine) if self._distributed else [mine]
         if self._distributed and not comm.is_main_process():
             return {}
-        if self._images is None:
-            self._images = self._read_images()
+        whole = self._read_images()
         seen = {image_id for ids, _ in gathered for image_id in ids}
-        images = {image_id: objects for image_id, objects in self._images.items() if image_id in seen}
+        images = {image_id: objects for image_id, objects in whole.items() if image_id in seen}
         predictions = defaultdict(list)  # class number -> lines "image_id score xmin ymin xmax ymax"
         for _, part in gathered:
             for number, lines in part.items():
@@ -75,7 +70,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             lines.sort(key=lambda line: order[line.split(" ", 1)[0]])
         classes = self._metadata.thing_classes
         there = {obj["name"] for found in images.values() for obj in found if not obj["difficult"]} & set(classes)
-        if len(images) == len(self._images):
+        if len(images) == len(whole):
             self._report_absent([name for name in classes if name not in there])
         aps = {
             name: self._average_precisions(predictions[number], _Objects(images, name))
@@ -87,6 +82,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         return {"bbox": {**results, **{f"AP50-{name}": values[0] for name, values in aps.items()}}}
 
     def _read_images(self):
+        """Image id -> its objects, of the whole set; Detectron2 keeps the files that it has read."""
         metadata = self._metadata
         folders = metadata.get("folders")
         if folders:
@@ -110,11 +106,8 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         AP of a class in percent at each of ``THRESHOLDS``.
 
         Which object a detection overlaps most does not depend on the threshold: it is found out once, image by image,
-        where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold.
-
-        Args:
-            lines: detections, those of an image next to each other.
-            objects: of the class, the :class:`_Objects`.
+        where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold. Detections of an
+        image must be next to each other in ``lines``.
         """
         fields = [line.split(" ") for line in lines]
         values = np.array([field[1:] for field in fields], dtype=float).reshape(-1, 5)
@@ -145,13 +138,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
 
 
 class _Objects:
-    """
-    The objects of a class.
-
-    Args:
-        images: image id -> all objects in it, as Detectron2's ``parse_rec`` gives them.
-        name: of the class.
-    """
+    """The objects of a class, out of {image id: all objects in it, as Detectron2's ``parse_rec`` gives them}."""
 
     def __init__(self, images, name):
         boxes, difficult, self.rows = [], [], {}

@@ -11,14 +11,13 @@ from detectron2.utils.file_io import PathManager
 from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, quoted, without_unused
 from detnas.errors import UserError
-from detnas.launch.outputs import read_arch, trained_weights
+from detnas.launch.outputs import EXPORTED_CONFIG, EXPORTED_WEIGHTS, read_arch
 from detnas.launch.setup import norm_nodes, register_datasets, set_number_of_classes
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 
 logger = logging.getLogger(__name__)
 
-CONFIG, WEIGHTS = "model.yaml", "model.pth"
 #: sections of a config that say how a network was found, and of this machine
 _ELSEWHERE_UNKNOWN = ("DATASETS", "SEARCH", "SUPERNET")
 
@@ -73,41 +72,6 @@ def use_plain_norms(cfg):
         cfg.MODEL.RETINANET.NORM = "BN"
 
 
-def is_export(cfg, opts):
-    """Whether a config is an exported one, whose weights lie beside it."""
-    return cfg.MODEL.WEIGHTS == WEIGHTS and "MODEL.WEIGHTS" not in opts
-
-
-def exported_as(config_file):
-    """The first line of an exported config or a search's best.yaml, which says where its weights come from."""
-    with PathManager.open(config_file) as f:
-        return f.readline().strip("# \n")
-
-
-def has_weights_beside(cfg, opts):
-    """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
-    return is_export(cfg, opts) or (cfg.SEARCH.WINNER and "MODEL.WEIGHTS" not in opts)
-
-
-def network_weights(config_file, cfg, opts):
-    """
-    The weights that belong to a config: those beside an exported one or a search's best.yaml, else those of its
-    training.
-
-    Raises:
-        UserError: if they are not there.
-    """
-    if not has_weights_beside(cfg, opts):
-        return trained_weights(cfg, opts)
-    path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
-    if not PathManager.isfile(path):
-        hint = "the weights of an exported config lie beside it"
-        if cfg.SEARCH.WINNER:
-            hint = "search_net.py writes it when the search has ended"
-        raise UserError(f"{path} does not exist; {hint}")
-    return path
-
-
 def portable_config(cfg):
     """A copy of :func:`load_network_config`'s config that names nothing of this machine."""
     portable, default = cfg.clone(), load_config(None)
@@ -118,7 +82,7 @@ def portable_config(cfg):
         portable[key] = default[key]
     portable.DATASETS.TRAIN, portable.DATASETS.TEST = known["TRAIN"], known["TEST"]
     portable.OUTPUT_DIR = default.OUTPUT_DIR
-    portable.MODEL.WEIGHTS = WEIGHTS
+    portable.MODEL.WEIGHTS = EXPORTED_WEIGHTS
     if cfg.MODEL.DETNAS.ARCH.isdigit():
         # An arch of one stage, which Detectron2 reads, too.
         portable.MODEL.DETNAS.ARCH = quoted(cfg.MODEL.DETNAS.ARCH)
@@ -139,7 +103,7 @@ def write_network(folder, cfg, state_dict, about):
         config and model as read from the files, the model on the CPU in eval mode.
     """
     PathManager.mkdirs(folder)
-    config_file, weights = (os.path.join(folder, name) for name in (CONFIG, WEIGHTS))
+    config_file, weights = (os.path.join(folder, name) for name in (EXPORTED_CONFIG, EXPORTED_WEIGHTS))
     with PathManager.open(weights, "wb") as f:
         torch.save({"model": {name: value.detach().cpu() for name, value in state_dict.items()}}, f)
     with PathManager.open(config_file, "w") as f:

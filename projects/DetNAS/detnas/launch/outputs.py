@@ -1,33 +1,53 @@
-"""What a run leaves in its folder: trained weights, the arch that a search found, the metrics of a training."""
+"""What a run leaves in its folder: weights, the arch that a search found, the metrics of a training."""
 
+import contextlib
 import hashlib
 import json
 import os
+from typing import Dict, List, Optional, Sequence, Tuple
 
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.keys import CUSTOM_SPACE, config_space
+from detnas.choices import Candidate
+from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.errors import UserError
+from detnas.space import CUSTOM_SPACE, SearchSpace
 from detnas.zoo import SUPERNET, resolve_arch
 
 #: files that a search writes: the winner's config, and its whole network with the supernet's weights
 BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
+#: files of an exported network
+EXPORTED_CONFIG, EXPORTED_WEIGHTS = "model.yaml", "model.pth"
 
 
-def trained_weights(cfg, opts):
+def has_weights_beside(cfg: CfgNode, opts: Sequence[str]) -> bool:
+    """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
+    return (cfg.SEARCH.WINNER or cfg.MODEL.WEIGHTS == EXPORTED_WEIGHTS) and "MODEL.WEIGHTS" not in opts
+
+
+def network_weights(config_file: str, cfg: CfgNode, opts: Sequence[str]) -> str:
     """
-    The network that a config has trained: ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in
-    the output folder. In the config file, ``MODEL.WEIGHTS`` is what the training starts from.
+    The weights of the network that a config describes: those beside an exported config or a search's best.yaml, else
+    ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in the output folder; UserError if they are
+    not there. In the config of a training, ``MODEL.WEIGHTS`` is what it starts from.
     """
-    given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
-    path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    if has_weights_beside(cfg, opts):
+        path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
+        written = "search_net.py writes it when the search has ended"
+        hint = written if cfg.SEARCH.WINNER else "the weights of an exported config lie beside it"
+        problem = f"{path} does not exist; {hint}"
+    else:
+        given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
+        path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+        problem = f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS"
     if not PathManager.isfile(path):
-        raise UserError(f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS")
+        raise UserError(problem)
     return path
 
 
-def weights_id(path):
+def weights_id(path: Optional[str]) -> str:
     """The sha256 of a checkpoint, by which the header of a search's log knows it; words for None, random weights."""
     if not path:
         return "random weights"
@@ -38,12 +58,10 @@ def weights_id(path):
     return digest.hexdigest()
 
 
-def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
+def read_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") -> Candidate:
     """
-    The path that an arch, a published name or a search's best.yaml means in a space.
-
-    Raises:
-        UserError: saying where it comes from (``source``) and what is wrong.
+    The path that an arch, a published name or a search's best.yaml means in a space. UserError if it is none, which
+    begins with ``source``, where it comes from.
     """
     if arch.endswith((".yaml", ".yml")):
         file = arch
@@ -57,7 +75,7 @@ def read_arch(arch, space, source="MODEL.DETNAS.ARCH"):
     return resolve_arch(arch, space, source)
 
 
-def read_single_arch(path):
+def read_single_arch(path: str) -> Tuple[SearchSpace, Candidate]:
     """The space and the path of a config of one network, such as a search's best.yaml."""
     arch, space = _arch_and_space(path)
     return space, resolve_arch(arch, space, f"{path}: MODEL.DETNAS.ARCH")
@@ -72,24 +90,21 @@ def _arch_and_space(path):
     return cfg.MODEL.DETNAS.ARCH, config_space(cfg)
 
 
-def read_metrics(folder):
+def read_metrics(folder: str) -> List[Dict]:
     """The lines of ``metrics.json`` of a folder as dicts, in the order of the file; [] without a file."""
     file = os.path.join(folder, "metrics.json")
     if not PathManager.isfile(file):
         return []
+    lines = []
     with PathManager.open(file) as f:
-        return [line for line in map(_parse, f) if line]
+        for line in f:
+            # A process that was killed while writing leaves half a line.
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(line))
+    return lines
 
 
-def _parse(line):
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        # A process that was killed while writing leaves half a line.
-        return {}
-
-
-def describe_space(space):
+def describe_space(space: SearchSpace) -> str:
     """A space in words; for "custom" with its depths, channels and ops."""
     if space.name != CUSTOM_SPACE:
         return f'space "{space.name}"'

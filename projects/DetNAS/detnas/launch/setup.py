@@ -4,10 +4,12 @@ import logging
 import os
 import sys
 import tempfile
+from typing import List, Optional
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
@@ -26,8 +28,8 @@ from .outputs import describe_space, read_arch
 logger = logging.getLogger(__name__)
 
 
-def check_processes(args):
-    """Raise a UserError if this machine lacks the processes or GPUs that the arguments ask for."""
+def check_processes(args) -> None:
+    """Raise a UserError if the arguments ask for processes, GPUs or machines that cannot be."""
     gpus = torch.cuda.device_count()
     # 1 is the default and means one process, with a GPU or without.
     if args.num_gpus > max(gpus, 1):
@@ -35,9 +37,6 @@ def check_processes(args):
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
     if args.cpu_processes > 1 and gpus:
         raise UserError(f"--cpu-processes is for machines without GPUs; this one has {gpus}: use --num-gpus")
-
-
-def _check_machines(args):
     if args.num_machines > 1 and args.dist_url == "auto":
         raise UserError(
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, with the first machine's name and a "
@@ -51,7 +50,6 @@ def launch(main, args):
     """Run ``main(args)`` in as many processes as the arguments say."""
     with user_errors():
         check_processes(args)
-        _check_machines(args)
     try:
         if args.cpu_processes > 1:
             with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +73,7 @@ def _cpu_process(rank, main, args, url):
         dist.destroy_process_group()
 
 
-def setup(args):
+def setup(args) -> CfgNode:
     """The config of a run, fitted to machine and data and frozen; logger and seeds set."""
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
@@ -97,7 +95,7 @@ def setup(args):
     return cfg
 
 
-def save_config(cfg):
+def save_config(cfg: CfgNode) -> None:
     """Write config.yaml into the output folder. Once a run can start: one that cannot must not mark the folder."""
     if comm.is_main_process():
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
@@ -106,11 +104,8 @@ def save_config(cfg):
 
 def _check_output_folder(cfg, space):
     """Refuse a folder in which a network of another space was trained."""
-    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
-    if not PathManager.isfile(path):
-        return
     try:
-        there = config_space(load_config(path))
+        there = config_space(load_config(os.path.join(cfg.OUTPUT_DIR, "config.yaml")))
     except UserError:
         # Of something else, or of nothing.
         return
@@ -126,23 +121,17 @@ def _make_output_folder(folder):
         PathManager.mkdirs(folder)
     except OSError as e:
         raise UserError(f"OUTPUT_DIR {folder} cannot be made: {e.strerror}") from None
-    if "://" in folder:
-        return
-    if not os.path.isdir(folder):
+    if "://" not in folder and not os.path.isdir(folder):
         raise UserError(f"OUTPUT_DIR {folder} is a file")
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"OUTPUT_DIR {folder} cannot be written to")
 
 
-def register_datasets(cfg):
+def register_datasets(cfg: CfgNode) -> Optional[List[str]]:
     """
-    Register the data sets that the config names, and take the number of classes from them.
+    Register the data sets that the config names, and take the number of classes from them. UserError if one is not
+    there or not sound, or if they have other classes.
 
     Returns:
         list of class names, or None where the data sets do not tell.
-
-    Raises:
-        UserError: if a data set is not there or not sound, or if they have other classes.
     """
     classes = {}
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
@@ -159,12 +148,12 @@ def register_datasets(cfg):
     return names
 
 
-def set_number_of_classes(cfg, count):
+def set_number_of_classes(cfg: CfgNode, count: int) -> None:
     """Set the number of classes of every head."""
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = cfg.MODEL.CLASSIFIER.NUM_CLASSES = count
 
 
-def fit_to_processes(cfg):
+def fit_to_processes(cfg: CfgNode) -> CfgNode:
     """
     Batch, learning rate and iterations for the processes that there are, by Detectron2's rule: what the config says
     holds for ``SOLVER.REFERENCE_WORLD_SIZE`` GPUs. A process that takes n micro-batches counts as n GPUs.
@@ -187,13 +176,13 @@ def fit_to_processes(cfg):
     return cfg
 
 
-def norm_nodes(cfg):
+def norm_nodes(cfg: CfgNode) -> List[CfgNode]:
     """The parts of a config whose NORM can be SyncBN; RetinaNet, which treats it in a way of its own, is not one."""
     nodes = {name: node for name, node in cfg.MODEL.items() if isinstance(node, dict) and "NORM" in node}
     return [node for name, node in nodes.items() if name != "RETINANET"]
 
 
-def fit_to_device(cfg):
+def fit_to_device(cfg: CfgNode) -> None:
     """Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place."""
     kind, _, number = cfg.MODEL.DEVICE.partition(":")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():

@@ -1,14 +1,17 @@
 """The networks: one path (DetNASNet), and all paths at once (DetNASSupernet)."""
 
+from typing import Any, Dict, List, Optional, Sequence, Union
+
 import torch
-from detectron2.config import configurable
-from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import FrozenBatchNorm2d, get_norm
 from detectron2.modeling import Backbone
 from torch import nn
 
+from detnas.choices import Candidate
 from detnas.config.keys import config_space
 from detnas.errors import UserError
-from detnas.space import get_space
+from detnas.space import SearchSpace, get_space
 from detnas.zoo import resolve_arch
 
 from .blocks import NORMS, SHUFFLES, ShuffleUnit, init_conv
@@ -30,13 +33,11 @@ class DetNASNet(Backbone):
             other.
         out_features: which of "stage1".. to return, None for all.
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
-
-    Raises:
-        UserError: if the path or one of the settings does not fit; when weights of another split are loaded.
     """
 
     @configurable
-    def __init__(self, space, path, *, norm="BN", shuffle="even_odd", out_features=None, freeze_at=0):
+    def __init__(self, space: Union[SearchSpace, str], path: Union[Sequence[int], str], *, norm: str = "BN",
+                 shuffle: str = "even_odd", out_features: Optional[Sequence[str]] = None, freeze_at: int = 0):
         super().__init__()
         if isinstance(space, str):
             space = get_space(space)
@@ -61,6 +62,7 @@ class DetNASNet(Backbone):
             setattr(self, name, nn.Sequential(*(self._make_block(b) for b in blocks if b.stage == stage)))
         self._stages = names[: max(names.index(name) for name in self._out_features) + 1]
 
+        # Detectron2's output_shape() reads them.
         self._out_feature_channels = dict(zip(names, space.stage_channels))
         self._out_feature_strides = {name: 2 ** (k + 2) for k, name in enumerate(names)}
 
@@ -69,7 +71,7 @@ class DetNASNet(Backbone):
         self.freeze(freeze_at)
 
     @classmethod
-    def from_config(cls, cfg, input_shape=None):
+    def from_config(cls, cfg: CfgNode, input_shape=None) -> Dict[str, Any]:
         detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
         return {
             "space": space,
@@ -80,7 +82,7 @@ class DetNASNet(Backbone):
             "freeze_at": detnas.FREEZE_AT,
         }
 
-    def freeze(self, freeze_at):
+    def freeze(self, freeze_at: int) -> None:
         """
         Freeze weights and batch-norm statistics: of nothing (0), the stem (1), the stem and the first k - 1 stages (k).
         """
@@ -105,11 +107,11 @@ class DetNASNet(Backbone):
         return ShuffleUnit(spec, self.space.ops[self._path[spec.index]], self.norm, self.shuffle)
 
     @property
-    def path(self):
+    def path(self) -> Candidate:
         """Op index of every block."""
         return self._path
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
         """
         Args:
             x: images (N, 3, H, W).
@@ -125,12 +127,6 @@ class DetNASNet(Backbone):
                 outputs[name] = x
         return outputs
 
-    def output_shape(self):
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
-            for name in self._out_features
-        }
-
 
 class DetNASSupernet(DetNASNet):
     """
@@ -142,20 +138,13 @@ class DetNASSupernet(DetNASNet):
     """
 
     @configurable
-    def __init__(self, space, *, norm="BN", shuffle="even_odd", out_features=None, freeze_at=0):
+    def __init__(self, space: Union[SearchSpace, str], **settings):
         if isinstance(space, str):
             space = get_space(space)
-        super().__init__(
-            space=space,
-            path=(0,) * space.num_blocks,
-            norm=norm,
-            shuffle=shuffle,
-            out_features=out_features,
-            freeze_at=freeze_at,
-        )
+        super().__init__(space=space, path=(0,) * space.num_blocks, **settings)
 
     @classmethod
-    def from_config(cls, cfg, input_shape=None):
+    def from_config(cls, cfg: CfgNode, input_shape=None) -> Dict[str, Any]:
         args = super().from_config(cfg, input_shape)
         del args["path"]
         return args
@@ -165,10 +154,10 @@ class DetNASSupernet(DetNASNet):
         return ChoiceBlock(self.space.choices[spec.index], ops)
 
     @property
-    def path(self):
+    def path(self) -> Candidate:
         """Op index of every block as it runs now."""
         return tuple(block.choice for block in self.choice_blocks())
 
-    def choice_blocks(self):
+    def choice_blocks(self) -> List[ChoiceBlock]:
         """The :class:`detnas.modeling.choices.ChoiceBlock` of every block, in network order."""
         return [block for name in self._out_feature_strides for block in getattr(self, name)]

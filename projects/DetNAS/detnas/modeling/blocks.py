@@ -1,14 +1,18 @@
 """The searched blocks (paper, Sec. 3.3): a ShuffleNetV2 unit whose main branch is one of four ops."""
 
+from typing import Callable, Tuple
+
 import torch
 from detectron2.layers import get_norm
 from torch import nn
+
+from detnas.space import BlockSpec
 
 #: norms by the names of Detectron2
 NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "naiveSyncBN", "naiveSyncBN_N", "nnSyncBN")
 
 
-def init_conv(conv):
+def init_conv(conv: nn.Conv2d) -> None:
     """He's initialisation by fan-in: by fan-out a depthwise conv, which sees one channel, would start far too small."""
     nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
     if conv.bias is not None:
@@ -29,7 +33,7 @@ def _depthwise(channels, kernel_size, stride, norm):
     return _conv(channels, channels, norm, kernel_size, stride, depthwise=True)
 
 
-def shufflenet(kernel_size):
+def shufflenet(kernel_size: int) -> Callable[..., nn.Sequential]:
     """1x1, depthwise ``kernel_size`` (takes the stride), 1x1; the block adds the last ReLU."""
 
     def main(c_in, c_mid, c_out, stride, norm):
@@ -43,7 +47,7 @@ def shufflenet(kernel_size):
     return main
 
 
-def xception(kernel_size):
+def xception(kernel_size: int) -> Callable[..., nn.Sequential]:
     """Three times depthwise, 1x1; the first depthwise takes the stride; the block adds the last ReLU."""
 
     def main(c_in, c_mid, c_out, stride, norm):
@@ -71,14 +75,14 @@ OPS = {
 }
 
 
-def even_odd_halves(x):
+def even_odd_halves(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
     """Even channels pass, odd ones go to the main branch (all published single networks). Views, no copy."""
     # Not x[:, 0::2] and x[:, 1::2], whose gradients are two tensors of full size, half of them zeros, and their sum.
     n, c, h, w = x.shape
     return x.view(n, c // 2, 2, h, w).unbind(2)
 
 
-def interleaved_halves(x):
+def interleaved_halves(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
     """Shuffle with two groups, then the first half passes, the second goes to main (the released supernets)."""
     n, c, h, w = x.shape
     x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
@@ -96,13 +100,13 @@ class ShuffleUnit(nn.Module):
     all channels and the other branch is a projection with the op's own kernel.
 
     Args:
-        spec: a :class:`detnas.space.BlockSpec`.
+        spec: its place and shape.
         op: one of :data:`OPS`.
         norm: one of :data:`NORMS`, or whatever else Detectron2's ``get_norm`` takes.
         shuffle: one of :data:`SHUFFLES`.
     """
 
-    def __init__(self, spec, op, norm="BN", shuffle="even_odd"):
+    def __init__(self, spec: BlockSpec, op: str, norm: str = "BN", shuffle: str = "even_odd"):
         super().__init__()
         build_main, kernel_size = OPS[op]
         c_in, c_out, c_mid = spec.in_channels, spec.out_channels, spec.out_channels // 2
@@ -118,7 +122,7 @@ class ShuffleUnit(nn.Module):
             )
         self.main = build_main(c_in, c_mid, c_out - c_in, spec.stride, norm)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.proj is None:
             untouched, x = self.split_channels(x)
         else:

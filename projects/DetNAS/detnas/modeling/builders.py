@@ -1,7 +1,12 @@
 """The networks as Detectron2 builds them, from a config or by name."""
 
-from detectron2.modeling import BACKBONE_REGISTRY, FPN
+from typing import Optional
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+from torch import nn
 
 from detnas.errors import UserError
 from detnas.space import get_space
@@ -10,13 +15,8 @@ from detnas.zoo import PUBLISHED, SUPERNET
 from .backbone import DetNASNet, DetNASSupernet
 
 
-def build_published(name, **kwargs):
-    """
-    A published network by name, with random weights. Keyword arguments go to :class:`DetNASNet`.
-
-    Raises:
-        UserError: if there is no such network.
-    """
+def build_published(name: str, **kwargs) -> DetNASNet:
+    """A published network by name, with random weights. Keyword arguments go to :class:`DetNASNet`."""
     if name not in PUBLISHED:
         raise UserError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
     network = PUBLISHED[name]
@@ -24,12 +24,12 @@ def build_published(name, **kwargs):
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_backbone(cfg, input_shape=None):
+def build_detnas_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> DetNASNet:
     """The network that ``MODEL.DETNAS.ARCH`` names: a supernet or a single network."""
     return (DetNASSupernet if cfg.MODEL.DETNAS.ARCH == SUPERNET else DetNASNet)(cfg, input_shape)
 
 
-def build_fpn(cfg, bottom_up, top_block):
+def build_fpn(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
     """The FPN of a config on a backbone; the top block continues from its last level."""
     last = bottom_up.output_shape()[cfg.MODEL.FPN.IN_FEATURES[-1]]
     # Detectron2 takes p5 for the last level, which it is with four stages.
@@ -45,13 +45,13 @@ def build_fpn(cfg, bottom_up, top_block):
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_fpn_backbone(cfg, input_shape=None):
+def build_detnas_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
     return build_fpn(cfg, build_detnas_backbone(cfg, input_shape), LastLevelMaxPool())
 
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_retinanet_fpn_backbone(cfg, input_shape=None):
+def build_detnas_retinanet_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for RetinaNet: p6 and p7 are convolved from p5, as in the released RetinaNet models."""
     channels = cfg.MODEL.FPN.OUT_CHANNELS
     top_block = LastLevelP6P7(channels, channels, in_feature="p5")

@@ -3,12 +3,12 @@ Modules that hold several candidates at once, and how one of them is chosen in a
 places of a candidate it heeds, and what it makes of their values; places may stand anywhere in a model.
 """
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Iterable, List, Mapping
 
 import torch
 from torch import nn
 
-from detnas.choices import Choice, ChoiceSpace
+from detnas.choices import Candidate, Choice, ChoiceSpace
 
 
 class ChoiceModule:
@@ -32,17 +32,11 @@ class ChoiceModule:
 
 
 class ChoiceBlock(nn.ModuleList, ChoiceModule):
-    """
-    All values of one place; the one with the index ``choice`` runs.
-
-    Args:
-        place: a :class:`detnas.choices.Choice`.
-        modules: one for each of its values, in their order.
-    """
+    """All values of one place, a module for each in their order; the one with the index ``choice`` runs."""
 
     choice = 0
 
-    def __init__(self, place: Choice, modules):
+    def __init__(self, place: Choice, modules: Iterable[nn.Module]):
         super().__init__(modules)
         self.place = place
 
@@ -75,13 +69,8 @@ def is_supernet(model: nn.Module) -> bool:
     return any(isinstance(module, ChoiceModule) for module in model.modules())
 
 
-def activate(model: nn.Module, space: ChoiceSpace, candidate) -> None:
-    """
-    Let a model run as a candidate from now on.
-
-    Raises:
-        UserError: if the candidate does not fit the space.
-    """
+def activate(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> None:
+    """Let a model run as a candidate from now on; UserError if the candidate does not fit the space."""
     values = space.values(candidate)
     for module in choice_modules(model).values():
         module.activate(values)
@@ -92,7 +81,7 @@ def inactive_modules(model: nn.Module) -> List[nn.Module]:
     return [left_out for module in choice_modules(model).values() for left_out in module.inactive()]
 
 
-def state_of(model: nn.Module, space: ChoiceSpace, candidate) -> Dict[str, torch.Tensor]:
+def state_of(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> Dict[str, torch.Tensor]:
     """
     The state dict of a candidate alone, under the names of the model that its settings describe. Tensors are shared.
 

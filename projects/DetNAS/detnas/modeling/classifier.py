@@ -1,8 +1,10 @@
 """The classifier of step 1 (paper, Sec. 3.2): the network with a last conv, pooling and a linear layer."""
 
+from typing import Any, Dict, List, Optional, Sequence
+
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, build_backbone, build_resnet_backbone
 from torch import nn
@@ -13,44 +15,38 @@ from .builders import build_detnas_backbone
 
 class ClassifierNeck(Backbone):
     """
-    The last 1x1 conv of the classifier. It stands where the FPN stands in a detector, so that the searched network is
+    The last 1x1 conv of the classifier, on the last feature of a network; none, as in a ResNet, without
+    ``out_channels``. It stands where the FPN stands in a detector, so that the searched network is
     ``backbone.bottom_up`` in both and its weights pass from one to the other as they are.
-
-    Args:
-        bottom_up: the network; its last feature is taken.
-        out_channels: of the conv; None for no conv, as in a ResNet.
-        norm: of the conv.
     """
 
-    def __init__(self, bottom_up, out_channels, norm="BN"):
+    def __init__(self, bottom_up: Backbone, out_channels: Optional[int], norm: str = "BN"):
         super().__init__()
         self.bottom_up = bottom_up
         self._feature, shape = list(bottom_up.output_shape().items())[-1]
-        if out_channels is None:
-            self.last, self._shape = nn.Identity(), shape
-            return
-        conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
-        init_conv(conv)
-        self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
-        self._shape = ShapeSpec(channels=out_channels, stride=shape.stride)
+        # Detectron2's output_shape() reads them.
+        self._out_features, self._out_feature_strides = ["last"], {"last": shape.stride}
+        self._out_feature_channels = {"last": out_channels or shape.channels}
+        self.last = nn.Identity()
+        if out_channels is not None:
+            conv = nn.Conv2d(shape.channels, out_channels, kernel_size=1)
+            init_conv(conv)
+            self.last = nn.Sequential(conv, get_norm(norm, out_channels), nn.ReLU(inplace=True))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
         """images (N, 3, H, W) -> {"last": (N, out_channels, H / 32, W / 32)}"""
         return {"last": self.last(self.bottom_up(x)[self._feature])}
 
-    def output_shape(self):
-        return {"last": self._shape}
-
 
 @BACKBONE_REGISTRY.register()
-def build_detnas_classifier_backbone(cfg, input_shape=None):
+def build_detnas_classifier_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> ClassifierNeck:
     """The network that ``MODEL.DETNAS.ARCH`` names, with the classifier's last conv."""
     bottom_up = build_detnas_backbone(cfg, input_shape)
     return ClassifierNeck(bottom_up, bottom_up.space.last_channels, cfg.MODEL.DETNAS.NORM)
 
 
 @BACKBONE_REGISTRY.register()
-def build_resnet_classifier_backbone(cfg, input_shape):
+def build_resnet_classifier_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClassifierNeck:
     """Detectron2's ResNet, to be pre-trained as the baselines' backbone."""
     return ClassifierNeck(build_resnet_backbone(cfg, input_shape), None)
 
@@ -69,7 +65,8 @@ class ImageClassifier(nn.Module):
     """
 
     @configurable
-    def __init__(self, *, backbone, num_classes, pixel_mean, pixel_std, dropout=0.2, label_smoothing=0.1):
+    def __init__(self, *, backbone: Backbone, num_classes: int, pixel_mean: Sequence[float],
+                 pixel_std: Sequence[float], dropout: float = 0.2, label_smoothing: float = 0.1):
         super().__init__()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
@@ -81,7 +78,7 @@ class ImageClassifier(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
     @classmethod
-    def from_config(cls, cfg):
+    def from_config(cls, cfg: CfgNode) -> Dict[str, Any]:
         return {
             "backbone": build_backbone(cfg),
             "num_classes": cfg.MODEL.CLASSIFIER.NUM_CLASSES,
@@ -92,10 +89,10 @@ class ImageClassifier(nn.Module):
         }
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: List[Dict[str, Any]]):
         """
         Args:
             batched_inputs: list of dicts with "image" (3, H, W), all of one size, and in training "label" (int).

@@ -4,9 +4,11 @@ import logging
 import os
 import pickle
 import warnings
+from typing import Collection, Dict, List, Mapping
 
 import torch
 from detectron2.utils.file_io import PathManager
+from torch import nn
 
 from detnas.errors import UserError
 
@@ -19,15 +21,10 @@ BODY = "backbone.bottom_up."
 _CLASSIFIER_TAIL = ("backbone.last.", "linear.")
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str) -> Dict[str, torch.Tensor]:
     """
-    Read a ``.pth`` file without running any code from it.
-
-    Returns:
-        its "model" or "state_dict", or the whole file if it is a plain state dict.
-
-    Raises:
-        UserError: if it is not there, or not a checkpoint.
+    Read a ``.pth`` file without running any code from it: its "model" or "state_dict", or the whole file if it is a
+    plain state dict. UserError if it is not there, or not a checkpoint.
     """
     try:
         local = PathManager.get_local_path(path)
@@ -64,7 +61,7 @@ def _why_unreadable(path, error):
     return "it is damaged, or was cut off when it was written or copied"
 
 
-def load_weights(model, path, new_heads=False):
+def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
     """
     Load a checkpoint; what does not match is an error, or logged, never passed over.
 
@@ -77,71 +74,52 @@ def load_weights(model, path, new_heads=False):
             ``complete(state_dict, prefix)`` has added what it makes from other weights.
 
     Raises:
-        UserError: if the file is not there or no checkpoint, listing the first names that do not match, or if the
-            weights are for another channel split.
+        UserError: if the file is not there or no checkpoint, or does not match; lists the first names that do not.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
     if new_heads:
-        _complete(loaded, model)
-    missing, unexpected, shapes = _compare(loaded, own)
-    wrong = missing + unexpected + shapes
-    if new_heads:
-        wrong = [key for key in wrong if key.startswith(BODY)]
-    if wrong:
-        raise UserError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
-
+        before = len(loaded)
+        for name, module in model.named_modules():
+            if hasattr(module, "complete"):
+                module.complete(loaded, f"{name}." if name else "")
+        if len(loaded) > before:
+            logger.info(f"{len(loaded) - before} names are not in the file, and are made from others")
+    missing, unexpected, shapes = check_weights(path, loaded, own, BODY if new_heads else "")
     taken = {k: v for k, v in loaded.items() if k in own and k not in shapes}
     model.load_state_dict(taken, strict=False)
     what = f"{len(taken)} of the model's {len(own)} names" if missing or shapes else "the whole model"
     logger.info(f"Loaded {path}: {what}")
-    left = [key for key in unexpected if not key.startswith(_CLASSIFIER_TAIL)]
+    tail = [key for key in unexpected if key.startswith(_CLASSIFIER_TAIL)]
     for what, keys in (
         ("start from random values", missing + shapes),
-        ("of the file are not used (a classifier's tail)", [k for k in unexpected if k not in left]),
-        ("of the file are NOT USED: the model has no such part", left),
+        ("of the file are not used (a classifier's tail)", tail),
+        ("of the file are NOT USED: the model has no such part", [key for key in unexpected if key not in tail]),
     ):
         if keys:
             logger.info(f"{len(keys)} names {what}: {_some(keys)}")
 
 
-def _complete(loaded, model):
-    before = len(loaded)
-    for name, module in model.named_modules():
-        if hasattr(module, "complete"):
-            module.complete(loaded, f"{name}." if name else "")
-    if len(loaded) > before:
-        logger.info(f"{len(loaded) - before} names are not in the file, and are made from others")
+def check_weights(path: str, state_dict: Mapping, own: Mapping, prefix: str = "") -> Collection[List[str]]:
+    """
+    Compare weights with ``own``, the state dict of the model that they are for.
 
-
-def check_weights(path, state_dict, own):
-    """Compare weights with ``own``, the state dict of the model that they are for."""
-    missing, unexpected, shapes = _compare(state_dict, own)
-    if missing or unexpected or shapes:
-        raise UserError(f"weights {path} do not match the model: {_describe(missing, unexpected, shapes)}")
-
-
-def _compare(loaded, own):
-    """Names that are missing in the loaded weights, unknown to the model, and of another shape."""
+    Returns:
+        names that are missing in the weights, names that the model does not have, and names of another shape. UserError
+        if any of them begins with ``prefix``.
+    """
     # Old files do not say their split. Frozen batch norm counts no batches. Detectron2 writes the pixel statistics into
     # some checkpoints; the config's count.
     optional = (f".{SHUFFLE_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
-    missing = [key for key in own if key not in loaded and not key.endswith(optional)]
-    unexpected = [key for key in loaded if key not in own and not key.endswith(optional)]
-    shapes = [key for key in own if key in loaded and own[key].shape != loaded[key].shape]
-    return missing, unexpected, shapes
-
-
-def _describe(missing, unexpected, shapes):
-    parts = [
-        f"{len(keys)} {what} ({_some(keys)})"
-        for what, keys in (
-            ("names are missing in the file", missing),
-            ("names of the file are unknown to the model", unexpected),
-            ("shapes differ", shapes),
-        )
-        if keys
-    ]
-    return "; ".join(parts)
+    differences = {
+        "names are missing in the file": [k for k in own if k not in state_dict and not k.endswith(optional)],
+        "names of the file are unknown to the model":
+            [k for k in state_dict if k not in own and not k.endswith(optional)],
+        "shapes differ": [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape],
+    }
+    if any(key.startswith(prefix) for keys in differences.values() for key in keys):
+        words = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in differences.items() if keys]
+        raise UserError(f"weights {path} do not match the model: {'; '.join(words)}")
+    return differences.values()
 
 
 def _some(keys):

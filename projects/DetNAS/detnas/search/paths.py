@@ -16,7 +16,7 @@ from detnas.data.mapper import is_classifier
 from detnas.errors import UserError
 from detnas.evaluation.readiness import readiness_warning
 from detnas.files import absolute
-from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS, read_arch, trained_weights, weights_id
+from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS, network_weights, read_arch, weights_id
 from detnas.modeling.weights import load_weights
 from detnas.space import write_space
 from detnas.zoo import SUPERNET
@@ -155,6 +155,6 @@ class PathSearch(Method):
 def supernet_weights(cfg, args):
     """The supernet's checkpoint, or None for random weights."""
     if not args.random_weights:
-        return trained_weights(cfg, args.opts)
+        return network_weights(args.config_file, cfg, args.opts)
     logger.warning("--random-weights: the supernet is untrained; its scores say nothing about trained networks.")
     return None

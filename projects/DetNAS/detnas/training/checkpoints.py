@@ -32,10 +32,8 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def find_intact(self):
         """
-        The checkpoint to resume from: the last one or, with a warning, the newest whole one where that is damaged.
-
-        Returns:
-            a file; "" if there is none yet.
+        The file to resume from: the last checkpoint or, with a warning, the newest whole one where that is damaged; ""
+        if there is none yet.
         """
         if not self.has_checkpoint():
             return ""

@@ -53,32 +53,23 @@ class KeepLossNormalizer(HookBase):
             self.model.get_submodule(name).loss_normalizer = value
 
 
-class DivergenceHandler:
+def end_diverged(checkpointer, optimizer, path_sampling, losses):
     """
-    Ends a training with one sentence if its loss is not finite. The network as it is before the update is saved for a
+    End a training with one sentence if its loss is not finite. The network as it is before the update is saved for a
     closer look; ``--resume`` starts from the last checkpoint before it.
     """
-
-    def __init__(self, checkpointer, optimizer, path_sampling=None):
-        self.checkpointer, self.optimizer, self.path_sampling = checkpointer, optimizer, path_sampling
-
-    def __call__(self, losses):
-        trainer, rate = self.checkpointer.checkpointables["trainer"], self.optimizer.param_groups[0]["lr"]
-        self._save(trainer.iter)
-        path = f", path {self.path_sampling.text}" if self.path_sampling else ""
-        raise SystemExit(
-            f"error: a loss is not finite at iteration {trainer.iter}{path}, learning rate {rate:.4g}: "
-            + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
-            + f". Saved {os.path.join(self.checkpointer.save_dir, 'model_diverged.pth')}. "
-            "Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED; "
-            "--resume goes on from the last checkpoint."
-        )
-
-    def _save(self, iteration):
-        checkpointer = self.checkpointer
-        last = checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file()
-        checkpointer.save("model_diverged", iteration=iteration)
-        if last:
-            checkpointer.tag_last_checkpoint(os.path.basename(last))
-        elif checkpointer.has_checkpoint():
-            PathManager.rm(os.path.join(checkpointer.save_dir, "last_checkpoint"))
+    trainer, rate = checkpointer.checkpointables["trainer"], optimizer.param_groups[0]["lr"]
+    last = checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file()
+    checkpointer.save("model_diverged", iteration=trainer.iter)
+    if last:
+        checkpointer.tag_last_checkpoint(os.path.basename(last))
+    elif checkpointer.has_checkpoint():
+        PathManager.rm(os.path.join(checkpointer.save_dir, "last_checkpoint"))
+    path = f", path {path_sampling.text}" if path_sampling else ""
+    raise SystemExit(
+        f"error: a loss is not finite at iteration {trainer.iter}{path}, learning rate {rate:.4g}: "
+        + ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
+        + f". Saved {os.path.join(checkpointer.save_dir, 'model_diverged.pth')}. "
+        "Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED; "
+        "--resume goes on from the last checkpoint."
+    )

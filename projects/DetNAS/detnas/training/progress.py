@@ -13,13 +13,6 @@ WINDOW = 20
 ITERATIONS, SECONDS = 20, 30
 #: seconds of a step on a CPU from which on it is said what makes it smaller
 SLOW_STEP = 5
-#: these settings do
-SMALLER = (
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
-    "MODEL.ROI_BOX_HEAD.CONV_DIM",
-    "MODEL.FPN.OUT_CHANNELS",
-    "MODEL.DETNAS.SPACE tiny",
-)
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +42,9 @@ class ProgressLine(HookBase):
         if self.on_cpu and now - self.began - data_time > SLOW_STEP:
             self.on_cpu = False
             logger.info(
-                f"A step takes {now - self.began - data_time:.0f} s on this CPU; smaller {', '.join(SMALLER[:3])}, or "
-                f"{SMALLER[3]}, make it shorter (docs/training.md)"
+                f"A step takes {now - self.began - data_time:.0f} s on this CPU; smaller "
+                "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE, MODEL.ROI_BOX_HEAD.CONV_DIM, MODEL.FPN.OUT_CHANNELS, or "
+                "MODEL.DETNAS.SPACE tiny, make it shorter (docs/training.md)"
             )
         number = trainer.iter + 1
         ends = number in (trainer.start_iter + 1, trainer.max_iter) or number % ITERATIONS == 0

@@ -1,5 +1,6 @@
 """Draws the path that an iteration trains (paper, Sec. 3.2: one at random)."""
 
+import collections
 import random
 
 from detectron2.engine import HookBase
@@ -42,12 +43,9 @@ class BalancedSampler:
         costs = sorted(self._cost(space.random(rng)) for _ in range(_PATHS))
         tail = _PATHS // 1000
         self.low, self.high = flops or (costs[tail], costs[-tail])
-        counts = [0] * bins
-        for cost in costs:
-            if self.low <= cost < self.high:
-                counts[self._bin(cost)] += 1
-        if min(counts) < tail:
-            number = counts.index(min(counts))
+        counts = collections.Counter(map(self._bin, costs))
+        number = min(range(bins), key=counts.__getitem__)
+        if counts[number] < tail:
             raise UserError(
                 f"SUPERNET.BALANCED_FLOPS ({self.low / 1e6:.1f}e6, {self.high / 1e6:.1f}e6): "
                 f'bin {number + 1} of {bins} holds {counts[number]} of {_PATHS} random paths of "{space.name}"; '
@@ -55,15 +53,16 @@ class BalancedSampler:
             )
 
     def _bin(self, cost):
-        return int((cost - self.low) / (self.high - self.low) * self.bins)
+        """The number of its bin; None if it is out of range."""
+        in_range = self.low <= cost < self.high
+        return int((cost - self.low) / (self.high - self.low) * self.bins) if in_range else None
 
     def __call__(self, iteration):
         rng = random.Random(f"path {self.seed} {iteration}")
         wanted = rng.randrange(self.bins)
         for _ in range(_ATTEMPTS):
             path = self.space.random(rng)
-            cost = self._cost(path)
-            if self.low <= cost < self.high and self._bin(cost) == wanted:
+            if self._bin(self._cost(path)) == wanted:
                 return path
         raise RuntimeError(f"no path of bin {wanted + 1} in {_ATTEMPTS} draws")
 

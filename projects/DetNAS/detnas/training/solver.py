@@ -25,14 +25,13 @@ def build_optimizer(cfg, model):
 
 
 def _clip(clip_type, clip, optimizer, *_):
-    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    if not grads:
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if not parameters:
         return
     if clip_type is GradientClipType.VALUE:
-        torch._foreach_clamp_min_(grads, -clip.CLIP_VALUE)
-        torch._foreach_clamp_max_(grads, clip.CLIP_VALUE)
+        torch.nn.utils.clip_grad_value_(parameters, clip.CLIP_VALUE)
     else:
-        clip_each_norm(grads, clip.CLIP_VALUE, clip.NORM_TYPE)
+        clip_each_norm([p.grad for p in parameters], clip.CLIP_VALUE, clip.NORM_TYPE)
 
 
 def clip_each_norm(grads, max_norm, norm_type):
@@ -55,9 +54,6 @@ def build_schedule(cfg, optimizer):
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "LinearLR":
         return build_lr_scheduler(cfg, optimizer)
-    schedule = LinearParamScheduler(1.0, 0.0)
-    if solver.WARMUP_ITERS:
-        schedule = WarmupParamScheduler(
-            schedule, solver.WARMUP_FACTOR, solver.WARMUP_ITERS / solver.MAX_ITER, solver.WARMUP_METHOD
-        )
+    warmup = solver.WARMUP_FACTOR, solver.WARMUP_ITERS / solver.MAX_ITER, solver.WARMUP_METHOD
+    schedule = WarmupParamScheduler(LinearParamScheduler(1.0, 0.0), *warmup)
     return LRMultiplier(optimizer, schedule, solver.MAX_ITER)

@@ -1,6 +1,7 @@
 """One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
 
 import contextlib
+import functools
 
 import torch
 from detectron2.engine import hooks
@@ -18,7 +19,7 @@ from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 
 from .checkpoints import SafeCheckpointer
-from .hooks import DivergenceHandler, KeepLossNormalizer, StopOnSignal
+from .hooks import KeepLossNormalizer, StopOnSignal, end_diverged
 from .progress import ProgressLine
 from .sampling import PathSamplingHook, build_sampler
 from .solver import build_optimizer, build_schedule
@@ -54,14 +55,12 @@ def build_trainer(cfg, resume=False):
         accumulate=cfg.SOLVER.ACCUMULATE,
         amp=cfg.SOLVER.AMP.ENABLED,
         seed=max(cfg.SEED, 0),
-        when_diverged=DivergenceHandler(checkpointer, optimizer, path_sampling),
+        when_diverged=functools.partial(end_diverged, checkpointer, optimizer, path_sampling),
         **({"before_part": path_sampling.before_part} if path_sampling else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
-    writers = []
-    if is_main:
-        writers = [JSONWriter(f"{cfg.OUTPUT_DIR}/metrics.json"), TensorboardXWriter(cfg.OUTPUT_DIR)]
+    metrics_file = f"{cfg.OUTPUT_DIR}/metrics.json"
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
@@ -72,7 +71,7 @@ def build_trainer(cfg, resume=False):
             KeepLossNormalizer(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
             _evaluation(cfg, model) if cfg.DATASETS.TEST else None,
-            hooks.PeriodicWriter(writers) if is_main else None,
+            hooks.PeriodicWriter([JSONWriter(metrics_file), TensorboardXWriter(cfg.OUTPUT_DIR)]) if is_main else None,
             StopOnSignal(checkpointer) if comm.get_world_size() == 1 else None,
         ]
     )
@@ -84,10 +83,7 @@ def build_trainer(cfg, resume=False):
 
 @contextlib.contextmanager
 def lock_output_folder(folder):
-    """
-    Keep other trainings and searches out of an output folder within the block. The main process holds the lock; all
-    processes raise.
-    """
+    """Keep other trainings and searches out of a folder within the block. One process holds the lock; all raise."""
     lock = problem = None
     if comm.is_main_process():
         try:
