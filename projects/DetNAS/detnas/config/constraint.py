@@ -35,11 +35,11 @@ class Constraint:
         """Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``; UserError if it is none of them."""
         match = re.fullmatch(r"\s*(?:(\S+)\s*<=\s*)?([a-z_]+)\s*<=\s*(\S+)\s*", text)
         try:
-            low, metric, high = match.groups()
-            low, high = float(low or 0), float(high)
+            least, metric, most = match.groups() if match else ("", "", "")
+            low, high = float(least or 0), float(most)
             if not low <= high:
                 raise ValueError
-        except (AttributeError, ValueError):
+        except ValueError:
             raise UserError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None
         if metric not in METRICS:
             raise UserError(f'constraint "{text}": unknown metric "{metric}"; there are: {", ".join(METRICS)}')
@@ -65,5 +65,5 @@ class Constraint:
             (self.min > high, "at least", self.min, f"largest has {format_cost(self.metric, high)}"),
         ):
             if wrong:
-                limit = format_cost(self.metric, limit)
-                raise UserError(f'no network of "{space}" has {words} {limit} {self.metric}; the {bound}')
+                given = format_cost(self.metric, limit)
+                raise UserError(f'no network of "{space}" has {words} {given} {self.metric}; the {bound}')

@@ -50,7 +50,7 @@ class DetNASNet(Backbone):
         self._path = space.parse(path) if isinstance(path, str) else space.check(path)
 
         names = [f"stage{stage}" for stage in range(1, len(space.stage_depths) + 1)]
-        if not set(out_features or ()) <= set(names):
+        if out_features and not set(out_features) <= set(names):
             raise UserError(f'out_features {list(out_features)}; space "{space.name}" has {", ".join(names)}')
         self._out_features = [name for name in names if not out_features or name in out_features]
 
