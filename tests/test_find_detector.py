@@ -444,9 +444,9 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
 def test_a_slower_step_shortens_the_next(tmp_path):
     run = Run(planned(hours=1600 / 3600), str(tmp_path), str(ROOT))
     # 600 s are spent and 1000 are left, which the end of the run needs as well: both sides have as long.
-    run.clock.steps.update(supernet=500.0, search=100.0)
+    run.seconds.update(supernet=500.0, search=100.0)
     run.steps.done.update({name: {} for name in ("supernet", "search")})
-    run.clock._spent = 600 - run.plan.closing
+    run.plan.spent = -run.plan.closing
     winner, plain = run.forecast()
     assert (winner.step, plain.step) == ("winner", "plain")
     assert (winner.seconds, plain.seconds) == pytest.approx((200, 800), abs=0.5)
@@ -455,7 +455,7 @@ def test_a_slower_step_shortens_the_next(tmp_path):
     (tmp_path / "supernet" / "metrics.json").write_text('{"time": 1.0}\n')
     assert [task.iterations for task in run.forecast()] == pytest.approx([190, 1580], abs=2)
     # A step that was begun goes on with its iterations.
-    run.clock.tasks["winner"] = winner
+    run.tasks["winner"] = winner
     assert run.forecast()[0] == winner
     run.steps.close()
 

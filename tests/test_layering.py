@@ -211,7 +211,7 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 BUDGETS = {
     ("projects/DetNAS/detnas",): 9600,
     ("projects/SPNAS/spnas",): 1900,
-    ("projects/FindDetector/find_detector",): 1710,
+    ("projects/FindDetector/find_detector",): 1600,
     ("projects/Released/released",): 450,
     ("tools", "demo", "benchmarks"): 2600,
     ("tests",): 15550,

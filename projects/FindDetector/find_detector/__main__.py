@@ -25,12 +25,8 @@ from detnas.errors import UserError, user_errors
 from .steps import goes_on_later, run_step
 
 
-def main(argv=None, root=".", measure=None, run=run_step):
-    """
-    Args:
-        root: of the project, with ``configs/``, ``train_net.py`` and ``search_net.py``.
-        measure, run: what measures a step, and what runs a command line; others for a test.
-    """
+def main(argv=None, root: str = ".", measure=None, run=run_step) -> None:
+    """``root`` is that of the project. A test gives others than what measures steps and what runs command lines."""
     start = time.monotonic()
     args = parser().parse_args(argv)
     with user_errors():
@@ -67,7 +63,7 @@ def main(argv=None, root=".", measure=None, run=run_step):
             print(f"\n{outcome.finish(going)}")
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--train", required=True, metavar="DATA", help="coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")

@@ -5,17 +5,19 @@ import os
 import yaml
 
 from detnas.files import write_text
+from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS
 
-from .plan import GENERATION, Plan, Task
+from .plan import GENERATION, PLAIN, Plan, Task
 
-#: step -> its file; all of them stand upon BASE
+#: what all steps share
 BASE = "base.yaml"
-FILES = {"supernet": "2_supernet.yaml", "search": "3_search.yaml", "winner": "4_winner.yaml", "plain": "5_plain.yaml"}
-_ABOUT = {
-    "supernet": "Step 2, the supernet, from random weights.",
-    "search": "Step 3, the search in the supernet.",
-    "winner": "Step 4, the winner of the search, from the supernet's weights.",
-    "plain": "A network of one op in all blocks, which needs no search, from random weights.",
+#: step -> its file, which stands upon BASE, and what it is
+_FILES = {
+    "measure": ("measure.yaml", "What was measured for the plan."),
+    "supernet": ("2_supernet.yaml", "Step 2, the supernet, from random weights."),
+    "search": ("3_search.yaml", "Step 3, the search in the supernet."),
+    "winner": ("4_winner.yaml", "Step 4, the winner of the search, from the supernet's weights."),
+    PLAIN: ("5_plain.yaml", "A network of one op in all blocks, which needs no search, from random weights."),
 }
 #: detectors of the search's front that are left ready to use
 FRONT_WINNERS = 3
@@ -32,47 +34,39 @@ class ConfigWriter:
 
     def path(self, step: str) -> str:
         """The file of a step."""
-        return os.path.join(self.folder, FILES[step])
+        return os.path.join(self.folder, _FILES[step][0])
 
     def output(self, step: str) -> str:
         """``OUTPUT_DIR`` of a step; the search writes beside the supernet."""
         return os.path.join(self.folder, "supernet" if step == "search" else step)
 
-    def base(self) -> str:
-        """Write what all steps share, unless it is there: the user may have changed it."""
-        file, recipe = os.path.join(self.folder, BASE), self.plan.recipe
-        if not os.path.isfile(file):
-            above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
-            self._write(BASE, "What all steps share. Changes in this file are kept.", above, recipe.settings)
-        return file
-
-    def measured(self) -> str:
-        """Write a supernet's config whose training and held-out images are those of "train"."""
-        self.base()
-        train = self.plan.sets.train
-        self._write("measure.yaml", "What was measured for the plan.", BASE,
-                    self._training(Task("measure", 0, 100_000), train, [train]))
-        return os.path.join(self.folder, "measure.yaml")
+    def base(self) -> None:
+        """Write what all steps share. Only a plan does: later the user may have changed it."""
+        recipe = self.plan.recipe
+        above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
+        self._write(BASE, "What all steps share. Changes in this file are kept.", above, recipe.settings)
 
     def write(self, task: Task) -> None:
-        """Write the config of a step."""
+        """Write the config of a step, or of "measure": a supernet without images that are held out."""
         step, sets, base = task.step, self.plan.sets, BASE
-        if step == "supernet":
+        if step == "measure":
+            settings = self._training(task, sets.train, [sets.train])
+        elif step == "supernet":
             settings = {**self._training(task, sets.search, []), "SUPERNET": {"PATH_SAMPLING": "fair"}}
         elif step == "search":
-            base = FILES["supernet"]
+            base = _FILES["supernet"][0]
             settings = {"DATASETS": {"TEST": [sets.holdout]}, "SEARCH": {
                 "CONSTRAINTS": self.limits, "POPULATION": GENERATION, "NUM_PARENTS": max(2, GENERATION // 3),
                 "NUM_MUTATE": GENERATION // 2, "NUM_CROSS": GENERATION // 2,
                 "GENERATIONS": task.candidates // GENERATION, "RACING": task.racing, "FRONT_WINNERS": FRONT_WINNERS,
             }}
         else:
-            found, settings = self.output("search"), self._training(task, sets.train, [sets.test])
-            weights, arch = os.path.join(found, "best.pth"), os.path.join(found, "best.yaml")
-            if step == "plain":
+            weights, arch = (os.path.join(self.output("search"), file) for file in (BEST_WEIGHTS, BEST_CONFIG))
+            if step == PLAIN:
                 weights, arch = "", self.plan.plain[1]
-            settings["MODEL"] = {"WEIGHTS": weights, "DETNAS": {"ARCH": arch}}
-        self._write(FILES[step], _ABOUT[step], base, settings)
+            settings = {**self._training(task, sets.train, [sets.test]),
+                        "MODEL": {"WEIGHTS": weights, "DETNAS": {"ARCH": arch}}}
+        self._write(*_FILES[step], base, settings)
 
     def _training(self, task, train, test):
         return {

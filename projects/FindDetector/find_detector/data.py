@@ -22,22 +22,13 @@ FEW_BOXES = 10
 
 @dataclass(frozen=True)
 class Facts:
-    """
-    What a data set holds, without crowds and boxes of width or height 0, which a training leaves out, too.
+    """What a data set holds, without crowds and boxes of width or height 0, which a training leaves out, too."""
 
-    Args:
-        name: of the data set, as in a config.
-        sizes: (N, 2) float array, height and width of each image in pixels.
-        boxes: (M, 3) float array: width and height in pixels, and the number of its image, 0 to N - 1.
-        classes: {name: number of boxes}, in the order of the data set, also of classes without boxes.
-        files: paths of the images that have boxes.
-    """
-
-    name: str
-    sizes: np.ndarray
-    boxes: np.ndarray
-    classes: dict
-    files: list
+    name: str  # as in a config
+    sizes: np.ndarray  # (N, 2) floats, height and width of each image in pixels
+    boxes: np.ndarray  # (M, 3) floats, width and height in pixels, and the number of its image, 0 to N - 1
+    classes: dict  # {name: number of boxes}, in the order of the data set, also of classes without boxes
+    files: list  # paths of the images that have boxes
 
     @property
     def images(self) -> int:
@@ -59,8 +50,7 @@ class Facts:
 
 def look(name: str, option: str = "--train") -> Facts:
     """Read a data set named as in a config, ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``."""
-    form, *_ = parse_dataset_name(name)
-    if form not in ("coco", "voc"):
+    if parse_dataset_name(name)[0] not in ("coco", "voc"):
         raise UserError(f"{option} {name}: a detector needs boxes: coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
     names = register_dataset(name)
     dicts = DatasetCatalog.get(name)
@@ -88,7 +78,7 @@ def check_sets(train: Facts, test: Facts | None) -> None:
                         f"{', '.join(test.classes)}")
 
 
-def hold_out(name: str, count: int, folder: str, rest: str, held_out: str) -> tuple:
+def hold_out(name: str, count: int, folder: str, *called: str) -> tuple:
     """
     Hold images out of a data set; equal every time.
 
@@ -97,28 +87,26 @@ def hold_out(name: str, count: int, folder: str, rest: str, held_out: str) -> tu
         count: images to hold out.
         folder: for the files. ROOT may be read-only, so a folder of its name there gets the new splits, and links to
             its annotations and images.
-        rest, held_out: what to call both parts, such as "search" and "holdout".
+        called: names of the rest and of what is held out, such as "search" and "holdout".
 
     Returns:
         the names of both data sets.
     """
-    form, *places = parse_dataset_name(name)
-    called = {"search": rest, "holdout": held_out}
+    form, place, other = parse_dataset_name(name)
+    files = (split_coco if form == "coco" else split_voc)(count, 0, place, other)
+    # The name of the folder decides how AP is measured.
+    linked = os.path.join(folder, os.path.basename(os.path.abspath(place)))
     if form == "coco":
-        paths = {part: os.path.join(folder, f"{called[part]}.json") for part in called}
-        names = [f"coco:{paths[part]}:{places[1]}" for part in called]
-        files = split_coco(count, 0, *places, folder)
+        paths = [os.path.join(folder, f"{what}.json") for what in called]
+        names = [f"coco:{path}:{other}" for path in paths]
     else:
-        # The name of the folder decides how AP is measured.
-        linked = os.path.join(folder, os.path.basename(os.path.abspath(places[0])))
-        paths = {part: image_set_file(linked, called[part]) for part in called}
-        names = [f"voc:{linked}:{called[part]}" for part in called]
-        files = split_voc(count, 0, *places)
+        paths = [image_set_file(linked, what) for what in called]
+        names = [f"voc:{linked}:{what}" for what in called]
     try:
         if form == "voc":
-            _link(places[0], linked)
+            _link(place, linked)
         # A plan that was not finished may have held out others.
-        write_split([file._replace(path=paths[file.part]) for file in files], overwrite=True)
+        write_split([file._replace(path=path) for file, path in zip(files, paths)], overwrite=True)
     except OSError as e:
         raise UserError(f"no images can be held out of {name}, since {e.filename or folder} cannot be written: "
                         f"{e.strerror}") from None
@@ -127,7 +115,7 @@ def hold_out(name: str, count: int, folder: str, rest: str, held_out: str) -> tu
 
 def _link(root, linked):
     """Let a folder hold links to annotations and images of a ROOT in VOC form."""
-    os.makedirs(os.path.dirname(image_set_file(linked, "any")), exist_ok=True)
+    os.makedirs(linked, exist_ok=True)
     for name in ("Annotations", "JPEGImages"):
         link, target = os.path.join(linked, name), os.path.realpath(os.path.join(root, name))
         # It may link to another ROOT of this name.

@@ -3,14 +3,15 @@
 import os
 from dataclasses import replace
 
+from detnas.config.load import load_config
 from detnas.errors import UserError
 
 from . import plan as planned
-from .configs import BASE, ConfigWriter
+from .configs import ConfigWriter
 from .data import Facts, check_sets, hold_out, look
 from .measure import measured_limits, plain_network
-from .plan import NAMES, Plan, Request, Sets, clock_time, divide, duration
-from .recipe import make_recipe, spaces, this_machine
+from .plan import NAMES, Plan, Request, Sets, Task, clock_time, divide, duration
+from .recipe import Machine, make_recipe, spaces, this_machine
 from .splits import check_leaks
 
 #: most seconds for which the steps of a training are measured, and most as a share of all time
@@ -20,6 +21,8 @@ NEEDED_ITERATIONS = 2000
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
+#: A run that would take more than this many times the hours given is refused.
+_LATE = 1.5
 #: side in pixels below which an object is hardly found
 _HARD_TO_FIND = 8
 
@@ -45,18 +48,18 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
         train, test = look(sets.train), look(sets.test)
     sets.search = sets.holdout = sets.train
     images = Sets(train.images, test.images, train.images, train.images)
-    plan = choose(Plan(request, sets, images), train, folder, root, lambda *words: measure(*words, started))
+    plan = choose(Plan(request, sets, images), train, folder, root, lambda *args: measure(*args, started))
     if plan.search:
         seconds = divide(plan.budget - clock() - plan.closing, plan.steps)["search"]
         images.holdout = held_out_images(train.images, seconds, plan.measured.evaluation)
         images.search -= images.holdout
         sets.search, sets.holdout = hold_out(sets.train, images.holdout, data, "search", "holdout")
-    plan.decisions = [*_data_lines(plan, train, in_both), *plan.decisions]
+    plan.decisions = [*_of_data(plan, train, in_both), *plan.decisions]
     plan.spent = clock()
     shares = divide(plan.budget - plan.spent - plan.closing, plan.steps)
     tasks = [plan.task(step, seconds) for step, seconds in shares.items()]
     needed = plan.spent + plan.closing + sum(task.seconds for task in tasks)
-    if needed > 1.5 * plan.budget:
+    if needed > _LATE * plan.budget:
         raise UserError(f"--hours {request.hours:g} are too few: the shortest run on this machine takes about "
                         f"{needed / 3600:.2f} hours")
     writer = ConfigWriter(plan, folder, root)
@@ -88,11 +91,10 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
     # A network alone has time for larger spaces.
     for space in tried[request.search == "always"]:
         plan = replace(plan, recipe=make_recipe(space, train, machine, root))
-        if os.path.isfile(base := os.path.join(folder, BASE)):
-            # Of a space that was tried before, with its sizes and anchors.
-            os.remove(base)
         writer = ConfigWriter(plan, folder, root)
-        file = writer.measured()
+        writer.base()
+        writer.write(Task("measure", 0, 100_000))
+        file = writer.path("measure")
         try:
             limits = measured_limits(writer, file)
             plan.plain, plan.latency = plain_network(limits), limits.costs.header().get("detector_latency", "")
@@ -105,14 +107,12 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
             continue
         seconds = min(_MEASURED_SECONDS, _MEASURED_SHARE * plan.budget)
         chosen, plan.measured = plan, measure(file, seconds, plan.recipe.threads)
-        plan.decisions = _decision_lines(plan, machine, train.small_box())
+        plan.decisions = _of_detector(plan, machine, train.small_box() * plan.recipe.scale, load_config(file))
         each = plan.measured.supernet_step if plan.search else plan.measured.plain_step
         if divide(plan.budget, plan.steps)[plan.steps[0]] / each >= NEEDED_ITERATIONS:
             break
     if chosen is None:
         raise problem
-    # Of the space that was tried last.
-    os.remove(os.path.join(folder, BASE))
     return chosen
 
 
@@ -139,64 +139,57 @@ def should_search(request: Request, images: int, gpu: str, plain: list | None) -
     return False, why
 
 
-def _line(what, value, why=""):
-    return f"{what}: {value}" + (f"  ({why})" if why else "")
+def _describe(*decisions):
+    """A line for each (what, value, why), unless the value is None, 0 or empty."""
+    return [f"{what}: {value}" + (f"  ({why})" if why else "") for what, value, why in decisions if value]
 
 
-def _data_lines(plan, train, in_both):
+def _of_data(plan, train, in_both):
     """What the user may not know of the data."""
-    images, lines = plan.images, []
+    images, own_test = plan.images, plan.request.test
     low, high = ("x".join(f"{side:.0f}" for side in sides[::-1]) for sides in (train.sizes.min(0), train.sizes.max(0)))
     classes = f"{len(train.classes)} class" + "es" * (len(train.classes) > 1)
-    lines.append(_line("data", f"{images.train} training images of {low if low == high else f'{low} to {high}'} "
-                               f"pixels, {len(train.boxes)} boxes, {classes}; {images.test} test images"))
-    if in_both:
-        lines.append(_line("images in both --train and --test", in_both, "figures on the test will be too good"))
-    if without := train.images - len(train.files):
-        lines.append(_line("training images without boxes", without, "a training leaves them out, a test does not"))
-    if rare := [f"{name} {count}" for name, count in train.rare().items()]:
-        named = ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5)
-        lines.append(_line("classes with few boxes", named, "their AP says little, and no search can go by it"))
-    if not plan.request.test:
-        lines.append(_line("test images", images.test, "no --test was given, so these were held out of all steps"))
-    if plan.search:
-        lines.append(_line("held out for the search", f"{images.holdout} of {images.train} training images",
-                           "candidates are compared on them; winner and plain network train on all"))
-    return lines
+    rare = [f"{name} {count}" for name, count in train.rare().items()]
+    return _describe(
+        ("data", f"{images.train} training images of {low if low == high else f'{low} to {high}'} pixels, "
+                 f"{len(train.boxes)} boxes, {classes}; {images.test} test images", ""),
+        ("images in both --train and --test", in_both, "figures on the test will be too good"),
+        ("training images without boxes", train.images - len(train.files),
+         "a training leaves them out, a test does not"),
+        ("classes with few boxes", ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5),
+         "their AP says little, and no search can go by it"),
+        ("test images", not own_test and images.test, "no --test was given, so these were held out of all steps"),
+        ("held out for the search", plan.search and f"{images.holdout} of {images.train} training images",
+         "candidates are compared on them; winner and plain network train on all"),
+    )
 
 
-def _decision_lines(plan, machine, small_box):
-    """Machine, search and detector."""
-    recipe, measured, limit = plan.recipe, plan.measured, plan.request.limit
-    model, inputs, solver = (recipe.settings[name] for name in ("MODEL", "INPUT", "SOLVER"))
-    anchors, (ratios,) = model["ANCHOR_GENERATOR"]["SIZES"], model["ANCHOR_GENERATOR"]["ASPECT_RATIOS"]
-    small = small_box * recipe.scale
+def _of_detector(plan: Plan, machine: Machine, small: float, cfg):
+    """Machine, search and detector, whose config is ``cfg``; a small box has so many pixels after resizing."""
+    recipe, measured, limit, inputs = plan.recipe, plan.measured, plan.request.limit, cfg.INPUT
+    anchors, ratios = cfg.MODEL.ANCHOR_GENERATOR.SIZES, cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS[0]
     hard = ", which is hard to find; more --hours or a GPU allow larger images" if small < _HARD_TO_FIND else ""
     used = f"; one of the {machine.gpus} GPUs is used" if machine.gpus > 1 else ""
-    lines = [
-        _line("machine", f"{machine.cores} core{'s' * (machine.cores > 1)}, {machine.gpu or 'no GPU'}",
-              f"torch gets {recipe.threads} of them{used}"),
-        _line("search", "yes" if plan.search else "no, a plain network for the whole time", plan.why),
-        _line("space", recipe.space, f"a step of its supernet takes {measured.supernet_step:.2f} s, of all 3x3 "
-                                     f"{measured.plain_step:.2f} s"),
-        _line("image size", f"{inputs['MIN_SIZE_TEST']}, longer side up to {inputs['MAX_SIZE_TEST']} pixels",
-              f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
-              f"less{hard}"),
-        _line("anchors", f"{'; '.join(' '.join(map(str, level)) for level in anchors)} pixels, height to width "
-                         f"{' '.join(map(str, ratios))}", "from sizes and shapes of the boxes after resizing"),
-        _line("batch", f"{solver['IMS_PER_BATCH']} images, learning rate {solver['BASE_LR']:g}",
-              f"for configs/{recipe.base}"),
-    ]
-    if "CROP" in inputs:
-        lines.append(_line("trained on", f"squares of {inputs['MAX_SIZE_TRAIN']} pixels, cut out at random",
-                           "whole images are too large to train on; tests see them whole"))
-    if not plan.plain:
-        lines.append(_line("plain network", "none", "no network of one op meets the limits"))
-    if plan.search or limit:
-        lines.append(_line("limits", ", ".join(limit) or recipe.limit, "--limit" if limit else "that of the space"))
-    if plan.latency:
-        lines.append(_line("latency", "of the whole detector as an ONNX file", plan.latency))
-    return lines
+    return _describe(
+        ("machine", f"{machine.cores} core{'s' * (machine.cores > 1)}, {machine.gpu or 'no GPU'}",
+         f"torch gets {recipe.threads} of them{used}"),
+        ("search", "yes" if plan.search else "no, a plain network for the whole time", plan.why),
+        ("space", recipe.space, f"a step of its supernet takes {measured.supernet_step:.2f} s, of all 3x3 "
+                                f"{measured.plain_step:.2f} s"),
+        ("image size", f"{inputs.MIN_SIZE_TEST}, longer side up to {inputs.MAX_SIZE_TEST} pixels",
+         f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
+         f"less{hard}"),
+        ("anchors", f"{'; '.join(' '.join(map(str, level)) for level in anchors)} pixels, height to width "
+                    f"{' '.join(map(str, ratios))}", "from sizes and shapes of the boxes after resizing"),
+        ("batch", f"{cfg.SOLVER.IMS_PER_BATCH} images, learning rate {cfg.SOLVER.BASE_LR:g}",
+         f"for configs/{recipe.base}"),
+        ("trained on", inputs.CROP.ENABLED and f"squares of {inputs.MAX_SIZE_TRAIN} pixels, cut out at random",
+         "whole images are too large to train on; tests see them whole"),
+        ("plain network", "" if plan.plain else "none", "no network of one op meets the limits"),
+        ("limits", (plan.search or limit) and (", ".join(limit) or recipe.limit),
+         "--limit" if limit else "that of the space"),
+        ("latency", plan.latency and "of the whole detector as an ONNX file", plan.latency),
+    )
 
 
 def task_lines(plan: Plan, tasks: list) -> list:
@@ -204,7 +197,7 @@ def task_lines(plan: Plan, tasks: list) -> list:
     lines, passed = [], 0.0
     for task in tasks:
         passed += task.seconds
-        lines.append(_line(NAMES[task.step], f"{task}, done at {clock_time(passed)}", duration(task.seconds)))
+        lines += _describe((NAMES[task.step], f"{task}, done at {clock_time(passed)}", duration(task.seconds)))
     last = [*(["report"] if plan.search else []), "drawings", *plan.request.format]
     end = clock_time(passed + plan.closing)
-    return [*lines, _line(", ".join(last), f"done at {end}", duration(plan.closing))]
+    return [*lines, *_describe((", ".join(last), f"done at {end}", duration(plan.closing)))]

@@ -8,7 +8,7 @@ import time
 
 from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from detectron2.engine import HookBase
+from detectron2.engine.hooks import CallbackHook
 
 from detnas.config.constraint import Constraint, format_cost
 from detnas.config.keys import config_space
@@ -38,19 +38,16 @@ def measure(config_file: str, seconds: float, threads: int, started: float) -> M
         threads: of torch.
         started: seconds that this process took to start and to import everything.
     """
-    cfg, before = _machine_config(config_file), torch.get_num_threads()
+    cfg = _machine_config(config_file)
     plain, space = cfg.clone(), config_space(cfg)
     plain.MODEL.DETNAS.ARCH = space.format(next(iter(space.anchors().values())))
     torch.set_num_threads(threads)
-    try:
-        with only_warnings("detectron2", "fvcore", "detnas"):
-            recalibration, evaluation = _candidate_seconds(cfg.clone())
-            supernet_step, start = _step_seconds(cfg, seconds)
-            plain_step, _ = _step_seconds(plain, seconds)
-    finally:
-        torch.set_num_threads(before)
-        # The steps of the run have processes of their own.
-        torch.cuda.empty_cache()
+    with only_warnings("detectron2", "fvcore", "detnas"):
+        recalibration, evaluation = _candidate_seconds(cfg.clone())
+        supernet_step, start = _step_seconds(cfg, seconds)
+        plain_step, _ = _step_seconds(plain, seconds)
+    # The steps of the run have processes of their own.
+    torch.cuda.empty_cache()
     return Measured(started + start, supernet_step, plain_step, recalibration, evaluation)
 
 
@@ -65,32 +62,23 @@ class _Enough(BaseException):
     """Ends a training that is measured; no Exception, since nothing went wrong."""
 
 
-class _StepTimes(HookBase):
-    """Notes when each step ends, and ends the training after so many seconds."""
-
-    def __init__(self, seconds):
-        self.seconds, self.times = seconds, []
-
-    def after_step(self):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.times.append(time.perf_counter())
-        measured = self.times[_FIRST - 1:]
-        if len(measured) > _FEWEST and measured[-1] - measured[0] > self.seconds:
-            raise _Enough
-
-
 def _step_seconds(cfg, seconds):
     """Seconds of a training step, reading included, and those until the end of the first; changes ``cfg``."""
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    start, ends = time.perf_counter(), []
+
+    def after_step(_):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        ends.append(time.perf_counter())
+        if len(ends) >= _FIRST + _FEWEST and ends[-1] - ends[_FIRST - 1] > seconds:
+            raise _Enough
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
         cfg.OUTPUT_DIR, cfg.DATASETS.TEST = folder, ()
-        trainer, clock = build_trainer(cfg), _StepTimes(seconds)
-        trainer.register_hooks([clock])
-        with contextlib.suppress(_Enough):
-            trainer.train(0, cfg.SOLVER.MAX_ITER)
-    measured = clock.times[_FIRST - 1:]
-    return (measured[-1] - measured[0]) / (len(measured) - 1), clock.times[0] - start
+        trainer = build_trainer(cfg)
+        trainer.register_hooks([CallbackHook(after_step=after_step)])
+        trainer.train(0, cfg.SOLVER.MAX_ITER)
+    return (ends[-1] - ends[_FIRST - 1]) / (len(ends) - _FIRST), ends[0] - start
 
 
 def _candidate_seconds(cfg):
@@ -102,15 +90,15 @@ def _candidate_seconds(cfg):
     evaluator.activate((0,) * evaluator.space.num_blocks)
     # The first pass reads the images, which stay in memory.
     evaluator.recalibrate()
-    recalibration = _time(evaluator.recalibrate) / sum(map(len, evaluator.recalibration.batches))
+    recalibration = _seconds(evaluator.recalibrate) / sum(map(len, evaluator.recalibration.batches))
     batches = list(itertools.islice(iter(evaluator.held_out), _BATCHES))
     evaluator.metric.reset()
-    return recalibration, _time(lambda: evaluator.collect(batches)) / sum(map(len, batches))
+    return recalibration, _seconds(evaluator.collect, batches) / sum(map(len, batches))
 
 
-def _time(function):
+def _seconds(function, *args):
     start = time.perf_counter()
-    function()
+    function(*args)
     return time.perf_counter() - start
 
 
@@ -122,12 +110,8 @@ def detector_limit(limit: str) -> str:
 
 def measured_limits(writer, config_file: str) -> Limits:
     """
-    The limits of a run as its search sees them. Latencies of detectors are measured with as many threads as the steps
-    have, and kept where the search looks for them.
-
-    Args:
-        writer: a :class:`find_detector.configs.ConfigWriter`.
-        config_file: of any of its networks.
+    The limits of a run as its search sees them, by the config of any of its networks. Latencies of detectors are
+    measured with as many threads as the steps have, and kept where the search looks for them.
     """
     cfg = _machine_config(config_file)
     cfg.SEARCH.CONSTRAINTS, cfg.OUTPUT_DIR = writer.limits, writer.output("search")
@@ -142,7 +126,7 @@ def plain_network(limits: Limits) -> list | None:
     return next(([name, space.format(path)] for name, path in space.anchors().items() if limits(path)), None)
 
 
-def limited_costs(limits: Limits, path) -> dict:
+def limited_costs(limits: Limits, path: tuple) -> dict:
     """{metric: such as "12.3 ms"} of what is limited; the latency of a detector is measured, not predicted."""
     found, (predictor,) = {}, limits.costs.parts_of(DETECTOR_LATENCY) or [None]
     for metric in dict.fromkeys(constraint.metric for constraint in limits.constraints):

@@ -11,6 +11,7 @@ from detnas.files import write_text
 from detnas.launch.outputs import BEST_CONFIG, read_arch, read_metrics
 from detnas.search.winner import FRONT
 
+from .configs import BASE
 from .data import look
 from .measure import limited_costs, measured_limits
 from .plan import PLAIN, SHEET_IMAGES, duration
@@ -37,19 +38,18 @@ def finish(run: Run) -> str:
     scores = {step: test_scores(writer.output(step)) for step in ("winner", PLAIN) if step in plan.steps}
     best = max(scores, key=lambda step: scores[step].get("AP") or 0.0)
     if plan.search:
-        run.steps("report", *run.command("search"), "--report")
+        run.once("report", *run.command("search"), "--report")
     files = sheet_images(look(plan.sets.test).files)
     inputs = [word for file in files for word in ("--input", file)]
     script = os.path.join(run.root, "demo", "predict.py")
-    run.steps("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
+    run.once("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
     write_sheet([os.path.join(drawn, os.path.basename(file)) for file in files], os.path.join(run.folder, SHEET))
     try:
         for form in plan.request.format:
             script = os.path.join(run.root, "tools", "export_model.py")
-            run.steps(form, script, "--config-file", writer.path(best), "--format", form)
+            run.once(form, script, "--config-file", writer.path(best), "--format", form)
     finally:
         # A file that is in doubt ends with an error; the rest is there all the same.
-        run.clock.tick(force=True)
         text = page(run, scores, best)
         write_text(os.path.join(run.folder, PAGE), text + "\n")
     return text
@@ -76,8 +76,8 @@ def write_sheet(files: list, output: str) -> None:
 def page(run: Run, scores: dict, best: str) -> str:
     """The page at the end: {step: scores on the test images} as a table, and what lies where."""
     plan, writer, found = run.plan, run.writer, run.writer.output("search")
-    searched = sum(run.clock.steps.get(step, 0.0) for step in ("supernet", "search", "winner"))
-    seconds = {"winner": searched, PLAIN: run.clock.steps.get(PLAIN, 0.0)}
+    searched = sum(run.seconds.get(step, 0.0) for step in ("supernet", "search", "winner"))
+    seconds = {"winner": searched, PLAIN: run.seconds.get(PLAIN, 0.0)}
     limits, rows = measured_limits(writer, writer.path(best)), []
     for step, score in scores.items():
         what, arch = "winner of the search", os.path.join(found, BEST_CONFIG)
@@ -88,20 +88,18 @@ def page(run: Run, scores: dict, best: str) -> str:
                      "time of all its steps": duration(seconds[step]), "config": writer.path(step),
                      "weights": os.path.join(writer.output(step), "model_final.pth")})
     files = {
-        "settings of all steps": writer.base(),
-        **({
-            "everything of the search": os.path.join(found, "report.html"),
-            "several networks that it found, ready to use": os.path.join(found, FRONT),
-        } if plan.search else {}),
+        "settings of all steps": os.path.join(run.folder, BASE),
+        "everything of the search": os.path.join(found, "report.html"),
+        "several networks that it found, ready to use": os.path.join(found, FRONT),
         "test images with boxes drawn": os.path.join(run.folder, SHEET),
         "output of the commands": os.path.join(run.folder, "log"),
-        **({"exported files": os.path.join(writer.output(best), "export")} if plan.request.format else {}),
+        "exported files": os.path.join(writer.output(best), "export"),
     }
     return "\n".join([
         f"# A detector for {plan.request.train}", "",
-        verdict(plan, scores, seconds), f"It took {duration(run.clock.spent)} of {duration(plan.budget)}.", "",
+        verdict(plan, scores, seconds), f"It took {duration(run.spent)} of {duration(plan.budget)}.", "",
         _table(rows), "", *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
-        _table([{"what": what, "where": where} for what, where in files.items()]), "",
+        _table([{"what": what, "where": where} for what, where in files.items() if os.path.exists(where)]), "",
         "What it finds in images of yours:", "",
         f"    python demo/predict.py --config-file {writer.path(best)} --input FOLDER --output DRAWN", "",
         "The commands that made it:", "", *(f"    python {step['command']}" for step in run.steps.done.values()),

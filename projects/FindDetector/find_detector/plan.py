@@ -3,7 +3,7 @@
 import datetime
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 
 from detnas.errors import UserError
 from detnas.files import read_json, write_text
@@ -17,8 +17,10 @@ SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
 PLAIN = "plain"
 #: step -> what it is called
 NAMES = {"supernet": "supernet", "search": "search", "winner": "winner", PLAIN: "plain network"}
-#: fewest iterations of a training; fewest and most candidates of a search, and how many make a generation
-LEAST_ITERATIONS, LEAST_CANDIDATES, MOST_CANDIDATES, GENERATION = 50, 16, 240, 16
+#: A training has at least so many iterations.
+LEAST_ITERATIONS = 50
+#: fewest and most candidates of a search, and how many make a generation
+LEAST_CANDIDATES, MOST_CANDIDATES, GENERATION = 16, 240, 16
 #: held-out images and candidates from which on candidates race, and the share of the time that is left then
 RACING_IMAGES, RACING_CANDIDATES, RACING_RATIO = 1000, 128, 0.36
 #: test images that are drawn at the end
@@ -50,24 +52,13 @@ class Sets:
 
 @dataclass(frozen=True)
 class Measured:
-    """
-    What was measured on this machine, in seconds of the clock.
+    """What was measured on this machine, in seconds of the clock."""
 
-    Args:
-        start: from the start of a command to its first step.
-        supernet_step, plain_step: an iteration of the supernet (mean over its paths), of the network of 3x3 blocks.
-        recalibration, evaluation: an image of a candidate's recalibration, and of an evaluation.
-    """
-
-    start: float
-    supernet_step: float
-    plain_step: float
-    recalibration: float
-    evaluation: float
-
-    def scaled(self, factor: float):
-        """The same where everything but a start takes so many times as long."""
-        return replace(self, **{name: value * factor for name, value in asdict(self).items() if name != "start"})
+    start: float  # from the start of a command to its first step
+    supernet_step: float  # an iteration of the supernet, mean over its paths
+    plain_step: float  # an iteration of the network of 3x3 blocks
+    recalibration: float  # an image of a candidate's recalibration
+    evaluation: float  # an image of an evaluation
 
 
 @dataclass(frozen=True)
@@ -91,29 +82,19 @@ class Task:
 
 @dataclass
 class Plan:
-    """
-    What was decided once and holds for a run, however often it is interrupted.
-
-    Args:
-        sets, images: names of the data sets, and how many images they have.
-        search, why: whether to search, and the reason.
-        plain: name and arch of the network that needs no search; None where none meets the limits.
-        latency: where the latency is limited, how it was measured and how well others are predicted.
-        decisions: in words, a line for each.
-        spent: seconds that the planning took.
-    """
+    """What was decided once and holds for a run, however often it is interrupted."""
 
     request: Request
     sets: Sets
-    images: Sets
+    images: Sets  # how many images the sets have
     recipe: Recipe = None
     measured: Measured = None
-    search: bool = False
-    why: str = ""
-    plain: list | None = None
-    latency: str = ""
-    decisions: list = field(default_factory=list)
-    spent: float = 0.0
+    search: bool = False  # whether to search
+    why: str = ""  # the reason
+    plain: list | None = None  # name and arch of the network that needs no search; None where none meets the limits
+    latency: str = ""  # where it is limited, how it was measured and how well others are predicted
+    decisions: list = field(default_factory=list)  # a sentence for each
+    spent: float = 0.0  # seconds that the planning took
 
     @property
     def budget(self) -> float:
@@ -134,19 +115,19 @@ class Plan:
 
     def task(self, step: str, seconds: float, factor: float = 1.0) -> Task:
         """What a step does in the seconds that it has; all but starts takes ``factor`` times as long as measured."""
-        times, images = self.measured.scaled(factor), self.images
+        times, images = self.measured, self.images
         if step == "search":
-            recalibrated = min(self.recipe.settings["SEARCH"]["RECALIBRATION_IMAGES"], images.search)
-            one = times.recalibration * recalibrated + times.evaluation * images.holdout
+            recalibrated = min(self.recipe.recalibration, images.search)
+            each = factor * (times.recalibration * recalibrated + times.evaluation * images.holdout)
             # Afterwards the winner is recalibrated once more, and pictures are drawn.
-            beside = times.start + one
+            beside = times.start + each
             racing = images.holdout >= RACING_IMAGES and (
-                _candidates(seconds - beside, one * RACING_RATIO) >= RACING_CANDIDATES)
-            one *= RACING_RATIO if racing else 1
-            number = _candidates(seconds - beside, one)
-            return Task(step, beside + number * one, candidates=number, racing=racing)
-        beside = times.start + (times.evaluation * images.test if step != "supernet" else 0)
-        each = times.plain_step if step == PLAIN else times.supernet_step
+                _candidates(seconds - beside, each * RACING_RATIO) >= RACING_CANDIDATES)
+            each *= RACING_RATIO if racing else 1
+            number = _candidates(seconds - beside, each)
+            return Task(step, beside + number * each, candidates=number, racing=racing)
+        beside = times.start + (factor * times.evaluation * images.test if step != "supernet" else 0)
+        each = factor * (times.plain_step if step == PLAIN else times.supernet_step)
         number = max(LEAST_ITERATIONS, int((seconds - beside) / each))
         return Task(step, beside + number * each, number)
 

@@ -10,49 +10,50 @@ import torch
 
 from detnas.config.load import load_config
 
-#: space -> hours from which it is tried, on a CPU and on a GPU, the largest first
-_HOURS = {"1.3G": (math.inf, 24), "300M": (2, 0), "tiny": (0.5, math.inf), "small": (0, math.inf)}
-#: training images below which the space 1.3G is not tried
-_LARGE_NEEDS = 20_000
+
+class Kind(NamedTuple):
+    """A detector that a config below ``configs/`` describes. All sides are in pixels."""
+
+    base: str  # the config
+    smallest_box: int  # that the size of a small box, the 10th percentile, should have
+    shortest: int  # limits of the shorter side of an image
+    longest: int
+    crop: int  # side of the squares that a training sees of images that would have to be larger
+    hours: float  # from which a search in the space is tried
+    images: int = 0  # training images from which the space is tried
+
+
+#: space -> its detector on a CPU and on a GPU, the largest first
+KINDS = {
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=2),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.5),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0),
+}
+_PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
+GPU_KINDS = {"1.3G": _PAPER._replace(hours=24, images=20_000), "300M": _PAPER}
 #: Without a search no supernet takes time, so a space is tried from this part of its hours on.
 _PLAIN_NEEDS_LESS = 4
-#: images that give a candidate its batch-norm statistics, and images of a batch of them without and with a GPU; fewer
-#: where tests see larger images than trainings
-_RECALIBRATION, _LEAST_RECALIBRATION, _BATCH, _GPU_BATCH = 100, 8, 25, 8
+#: Images give a candidate its batch-norm statistics, fewer where tests see larger images than trainings do.
+_RECALIBRATION, _LEAST_RECALIBRATION = 100, 8
+#: images of a batch of them without and with a GPU, fewer there, too
+_BATCH, _GPU_BATCH = 25, 8
 #: learning rate with a GPU, for the batch of 16 images in COCO/Base-FPN.yaml
 _GPU_RATE = 0.04
+#: A full image is the 95th percentile of the boxes of an image. The first stage keeps so many regions for each box of
+#: one, a test so many detections.
+_REGIONS, _DETECTIONS = 3, 2
 #: strides of the levels p2 to p6 of an FPN over four stages, in pixels
 STRIDES = (4, 8, 16, 32, 64)
-#: A training cuts squares out of images if they are at least twice as large as 90% of the boxes.
+#: Images are made smaller only to less than this share of their side: resizing by little blurs and saves nothing.
+_WORTH_RESIZING = 0.75
+#: Images longer than this, in shorter sides, are rare: what is longer is resized by its longer side.
+_LONGEST_RATIO = 3.0
+#: A training cuts squares out of images that have to be larger by this than the largest that it sees whole ...
+_WORTH_CROPPING = 1.5
+#: ... if the squares are at least so many times as large as 90% of the boxes.
 _CROP_OF_BOX = 2
 #: longest side of an image of a test, in sides of such a square
 _MOST_CROPS = 12
-
-
-class Kind(NamedTuple):
-    """
-    A detector that a config below ``configs/`` describes, its base. All sides are in pixels.
-
-    Args:
-        smallest_box: that the size of a small box, the 10th percentile, should have.
-        shortest, longest: limits of the shorter side of an image.
-        crop: side of the squares that a training sees of images that would have to be larger.
-    """
-
-    base: str
-    smallest_box: int
-    shortest: int
-    longest: int
-    crop: int
-
-
-KINDS = {
-    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192),
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320),
-}
-_PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640)
-GPU_KINDS = {"300M": _PAPER, "1.3G": _PAPER}
 
 
 class Machine(NamedTuple):
@@ -71,30 +72,21 @@ def this_machine() -> Machine:
 
 @dataclass(frozen=True)
 class Recipe:
-    """
-    What all steps share.
-
-    Args:
-        base: config below ``configs/``.
-        settings: over those of ``base``, as a config has them.
-        scale: factor by which most images are resized.
-        limit: of the search where the user gives none.
-        threads: of torch.
-    """
+    """What all steps share."""
 
     space: str
-    base: str
-    settings: dict
-    scale: float
-    limit: str
-    threads: int
+    base: str  # config below configs/
+    settings: dict  # over those of the base, as a config has them
+    scale: float  # factor by which most images are resized
+    recalibration: int  # images that give a candidate its batch-norm statistics
+    limit: str  # of the search where the user gives none
+    threads: int  # of torch
 
 
 def spaces(hours: float, gpu: str, images: int, search: bool) -> list:
     """The spaces to try for so many hours and training images, with or without a search, the largest first."""
     kinds, hours = GPU_KINDS if gpu else KINDS, hours * (1 if search else _PLAIN_NEEDS_LESS)
-    tried = [space for space, least in _HOURS.items() if space in kinds and hours >= least[bool(gpu)]]
-    return [space for space in tried if space != "1.3G" or images >= _LARGE_NEEDS]
+    return [space for space, kind in kinds.items() if hours >= kind.hours and images >= kind.images]
 
 
 def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
@@ -106,20 +98,23 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
     # A batch of larger images has fewer of them.
     share = math.prod(train_sides) / math.prod(test_sides)
     batch = max(1, round(share * (_GPU_BATCH if gpu else _BATCH)))
+    recalibration = max(_LEAST_RECALIBRATION, round(share * _RECALIBRATION))
     widths, heights = facts.boxes[:, 0] * scale, facts.boxes[:, 1] * scale
     anchors = (sizes_of_one_level if space == "small" else sizes_of_levels)(np.sqrt(widths * heights))
-    rpn, full, regions = cfg.MODEL.RPN, facts.boxes_per_image(), cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE
-    after_test = max(rpn.POST_NMS_TOPK_TEST, 3 * full, 40)
+    rpn, full = cfg.MODEL.RPN, facts.boxes_per_image()
+    # The base config keeps enough regions for images with few boxes; these are for images that are full of them.
+    after_test = max(rpn.POST_NMS_TOPK_TEST, _REGIONS * full, 40)
     settings = {
         "MODEL": {
             "DETNAS": {} if space == "small" else {"SPACE": space},
             "ANCHOR_GENERATOR": {"SIZES": anchors, "ASPECT_RATIOS": [aspect_ratios(widths, heights)]},
             "RPN": {
-                "PRE_NMS_TOPK_TRAIN": max(rpn.PRE_NMS_TOPK_TRAIN, 6 * full, 200),
+                "PRE_NMS_TOPK_TRAIN": max(rpn.PRE_NMS_TOPK_TRAIN, 2 * _REGIONS * full, 200),
                 "PRE_NMS_TOPK_TEST": max(rpn.PRE_NMS_TOPK_TEST, 2 * after_test, 100),
-                "POST_NMS_TOPK_TRAIN": max(rpn.POST_NMS_TOPK_TRAIN, 3 * full, 60), "POST_NMS_TOPK_TEST": after_test,
+                "POST_NMS_TOPK_TRAIN": max(rpn.POST_NMS_TOPK_TRAIN, _REGIONS * full, 60),
+                "POST_NMS_TOPK_TEST": after_test,
             },
-            "ROI_HEADS": {"BATCH_SIZE_PER_IMAGE": max(regions, 32)},
+            "ROI_HEADS": {"BATCH_SIZE_PER_IMAGE": max(cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE, 32)},
         },
         "INPUT": {
             **({"CROP": {"ENABLED": True, "TYPE": "absolute", "SIZE": [crop, crop]}} if crop else {}),
@@ -132,17 +127,16 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
             "AMP": {"ENABLED": gpu}, "CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0},
         },
         "DATALOADER": {"NUM_WORKERS": min(6, max(1, machine.cores - 1)) if gpu else 1},
-        "TEST": {"DETECTIONS_PER_IMAGE": max(100, 2 * full)},
+        "TEST": {"DETECTIONS_PER_IMAGE": max(100, _DETECTIONS * full)},
         "SEARCH": {
-            "RECALIBRATION_IMAGES": max(_LEAST_RECALIBRATION, round(share * _RECALIBRATION)),
-            "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch, "DETECTOR_RESOLUTION": test_sides,
-            **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if gpu else {}),
+            "RECALIBRATION_IMAGES": recalibration, "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch,
+            "DETECTOR_RESOLUTION": test_sides, **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if gpu else {}),
         },
     }
     # In networks as small as that a second thread costs more time than it saves.
     threads = int(os.environ.get("OMP_NUM_THREADS") or (1 if space == "small" else machine.cores))
-    return Recipe(space, kind.base, settings, scale, f"backbone_flops <= {'1.3e9' if space == '1.3G' else '300e6'}",
-                  threads)
+    limit = f"backbone_flops <= {'1.3e9' if space == '1.3G' else '300e6'}"
+    return Recipe(space, kind.base, settings, scale, recalibration, limit, threads)
 
 
 def choose_sizes(facts, kind: Kind) -> tuple:
@@ -154,19 +148,17 @@ def choose_sizes(facts, kind: Kind) -> tuple:
         shorter and longer side of the images of a test, in pixels; the factor by which most are resized to that; and
         the side of the squares that a training cuts out, in pixels of the images, 0 if it sees them whole.
     """
-    shorter_sides, longer_sides = facts.sizes.min(1), facts.sizes.max(1)
-    side, ratio = float(np.median(shorter_sides)), min(float(np.quantile(longer_sides / shorter_sides, 0.95)), 3.0)
+    sides, ratios = facts.sizes.min(1), facts.sizes.max(1) / facts.sizes.min(1)
+    side, ratio = float(np.median(sides)), min(float(np.quantile(ratios, 0.95)), _LONGEST_RATIO)
     wanted = side * kind.smallest_box / facts.small_box()
-    # Resizing by little blurs and saves nothing.
-    wanted = side if wanted > 0.75 * side else wanted
+    wanted = side if wanted > _WORTH_RESIZING * side else wanted
     shorter = min(max(wanted, kind.shortest), kind.longest, max(side, 64))
     larger = min(wanted, side, _MOST_CROPS * kind.crop / ratio)
     most_boxes = float(np.quantile(facts.boxes[:, :2].max(1), 0.9)) * larger / side
-    # Crops of images that are larger by little are not worth it.
-    crops = larger > 1.5 * kind.longest and most_boxes * _CROP_OF_BOX <= kind.crop
+    crops = larger > _WORTH_CROPPING * kind.longest and most_boxes * _CROP_OF_BOX <= kind.crop
     shorter = max(8, 8 * round((larger if crops else shorter) / 8))
-    sides = [shorter, max(shorter, 8 * math.ceil(shorter * ratio / 8))]
-    return sides, shorter / side, round(kind.crop * side / shorter) if crops else 0
+    longer = max(shorter, 8 * math.ceil(shorter * ratio / 8))
+    return [shorter, longer], shorter / side, round(kind.crop * side / shorter) if crops else 0
 
 
 def k_means(values, k: int):

@@ -51,7 +51,7 @@ def draw(ids, count: int, seed: int, source: str) -> set:
     return set(random.Random(f"hold-out {seed}").sample(ids, count))
 
 
-def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
+def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None) -> list:
     """
     Split a COCO annotation file, COCO's own train2017 or another one, into two :class:`SplitFile`, to be written by
     :func:`write_split`.
@@ -65,28 +65,25 @@ def split_coco(count, seed=0, json_file=None, image_root=None, out_dir=None):
                 raise UserError(f"{path} does not exist")
         check_coco_json(json_file, image_root)
     data = read_coco_json(json_file)
-    held_out = draw([image["id"] for image in data["images"]], count, seed, json_file)
+    images, anns, categories = (
+        sorted(data[key], key=operator.itemgetter("id")) for key in ("images", "annotations", "categories"))
+    held_out = draw([image["id"] for image in images], count, seed, json_file)
     stem, extension = os.path.splitext(json_file)
     if out_dir:
         stem = os.path.join(out_dir, os.path.basename(stem))
-    return [_coco_part(data, held_out, part, f"{stem}_{part}{extension}") for part in PARTS]
+    files = []
+    for part in PARTS:
+        chosen = [image for image in images if (image["id"] in held_out) == (part == "holdout")]
+        boxes = [ann for ann in anns if (ann["image_id"] in held_out) == (part == "holdout")]
+        # All in one string: json.dump into a file does without the fast encoder, and train2017 has 450 MB.
+        text = json.dumps({**data, "images": chosen, "annotations": boxes, "categories": categories}, sort_keys=True)
+        numbers = Counter(ann["category_id"] for ann in boxes)
+        by_class = Counter({category["name"]: numbers[category["id"]] for category in categories})
+        files.append(SplitFile(part, f"{stem}_{part}{extension}", text, len(chosen), by_class))
+    return files
 
 
-def _coco_part(data, held_out, part, path):
-    def belongs(image_id):
-        return (image_id in held_out) == (part == "holdout")
-
-    by_id = operator.itemgetter("id")
-    images = sorted((image for image in data["images"] if belongs(image["id"])), key=by_id)
-    anns = sorted((ann for ann in data["annotations"] if belongs(ann["image_id"])), key=by_id)
-    categories, numbers = sorted(data["categories"], key=by_id), Counter(ann["category_id"] for ann in anns)
-    # All in one string: json.dump into a file does without the fast encoder, and train2017 has 450 MB.
-    text = json.dumps({**data, "images": images, "annotations": anns, "categories": categories}, sort_keys=True)
-    boxes = Counter({category["name"]: numbers[category["id"]] for category in categories})
-    return SplitFile(part, path, text, len(images), boxes)
-
-
-def split_voc(count, seed=0, folder=None, split="trainval"):
+def split_voc(count, seed=0, folder=None, split="trainval") -> list:
     """
     Split the images of a VOC split: by one draw over VOC2007 and VOC2012, or of one other folder in VOC form. Returns
     two :class:`SplitFile` a folder; errors as of :func:`split_coco`.
@@ -101,23 +98,19 @@ def split_voc(count, seed=0, folder=None, split="trainval"):
     # By the number of the folder, whose name must not change the draw.
     ids = [(number, image_id) for number, path in enumerate(folders) for image_id in read_ids(path, split)]
     held_out = draw(ids, count, seed, " and ".join(image_set_file(path, split) for path in folders))
-    parts = {"search": sorted(set(ids) - held_out), "holdout": sorted(held_out)}
-    return [
-        _voc_part(path, split, part, [image_id for n, image_id in drawn if n == number])
-        for part, drawn in parts.items()
-        for number, path in enumerate(folders)
-    ]
+    files = []
+    for part, (number, folder) in itertools.product(PARTS, enumerate(folders)):
+        drawn = sorted(i for n, i in ids if n == number and ((n, i) in held_out) == (part == "holdout"))
+        path = image_set_file(folder, f"{split}_{part}")
+        if len(drawn) < 2:
+            raise UserError(f"{path} would name {len(drawn)} images; Detectron2 reads VOC splits of two and more: "
+                            f"hold out {'more' if part == 'holdout' else 'fewer'} images")
+        text = "".join(f"{image_id}\n" for image_id in drawn)
+        files.append(SplitFile(part, path, text, len(drawn), count_boxes(folder, drawn)))
+    return files
 
 
-def _voc_part(folder, split, part, ids):
-    path = image_set_file(folder, f"{split}_{part}")
-    if len(ids) < 2:
-        raise UserError(f"{path} would name {len(ids)} images; Detectron2 reads VOC splits of two and more: "
-                        f"hold out {'more' if part == 'holdout' else 'fewer'} images")
-    return SplitFile(part, path, "".join(f"{image_id}\n" for image_id in ids), len(ids), count_boxes(folder, ids))
-
-
-def write_split(files, overwrite=False):
+def write_split(files: list, overwrite: bool = False) -> set:
     """Write the files of a split; returns the set of paths that were there already with the same content."""
     there = {file.path for file in files if PathManager.isfile(file.path)}
     equal = {file.path for file in files if file.path in there and _read(file.path) == file.text.encode()}
@@ -137,32 +130,27 @@ class Leak(NamedTuple):
     b: str
 
 
-def find_leaks(a_dicts, b_dicts, same_source=False):
+def find_leaks(a_dicts: list, b_dicts: list, same_source: bool = False) -> list:
     """
     Find images of one data set, a list of dataset dicts, in another: by file, by content, whatever the files' names,
     and by "image_id" if both come from the ``same_source``. Own data often counts from 1 in every set.
     """
-    b_ids = {d["image_id"]: d["file_name"] for d in b_dicts} if same_source else {}
-    b_files = {os.path.realpath(d["file_name"]): d["file_name"] for d in b_dicts}
-    leaks, others = [], []
-    for d in a_dicts:
-        file = d["file_name"]
-        if os.path.realpath(file) in b_files:
-            leaks.append(Leak("file", file, b_files[os.path.realpath(file)]))
-        elif d["image_id"] in b_ids:
-            leaks.append(Leak("image id", file, b_ids[d["image_id"]]))
-        else:
-            others.append(file)
-
     # Files of different size differ, so that most are never read.
-    a_sizes, b_sizes = ({file: _size(file) for file in files} for files in (others, b_files.values()))
-    common = set(a_sizes.values()) & set(b_sizes.values())
-    contents = {_digest(file): file for file, size in b_sizes.items() if size in common}
-    same = {file: contents.get(_digest(file)) for file, size in a_sizes.items() if size in common}
-    return leaks + [Leak("content", file, other) for file, other in same.items() if other]
+    common = set.intersection(*({_size(d["file_name"]) for d in dicts} for dicts in (a_dicts, b_dicts)))
+
+    def marks(image):
+        yield "file", os.path.realpath(image["file_name"])
+        if same_source:
+            yield "image id", image["image_id"]
+        if _size(image["file_name"]) in common:
+            yield "content", hashlib.sha256(_read(image["file_name"])).digest()
+
+    there = {mark: image["file_name"] for image in b_dicts for mark in marks(image)}
+    leaks = ((image["file_name"], next(filter(there.get, marks(image)), None)) for image in a_dicts)
+    return [Leak(mark[0], file, there[mark]) for file, mark in leaks if mark]
 
 
-def check_leaks(names):
+def check_leaks(names) -> dict:
     """The leaks between any two of the named data sets: {(name, name): list of :class:`Leak`}."""
     if len(set(names)) < max(2, len(names)):
         raise UserError(f"a check takes two or more different data sets; given: {', '.join(names) or 'none'}")
@@ -184,7 +172,3 @@ def _size(file):
 def _read(file):
     with PathManager.open(file, "rb") as f:
         return f.read()
-
-
-def _digest(file):
-    return hashlib.sha256(_read(file)).digest()

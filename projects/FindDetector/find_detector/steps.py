@@ -56,9 +56,8 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                progress = re.search(r"(iteration \d+/\d+ .*|generation \d+/\d+  candidate .*)", line)
-                if progress:
-                    say(progress[1])
+                if progress := re.search(r"iteration \d+/\d+ .*|generation \d+/\d+  candidate .*", line):
+                    say(progress[0])
         except (Exception, SystemExit):
             # This process is told to end; a training saves a checkpoint first.
             process.terminate()
@@ -100,21 +99,17 @@ class Steps:
         self.done = read_json(self.file, {})
         self.mutex, self.ended = threading.Lock(), None
 
-    def __call__(self, name, *arguments):
+    def __call__(self, name: str, *arguments: str) -> None:
         """
-        Run ``python ARGUMENTS``, unless it was done before; tell what it says of its progress.
-
-        Raises:
-            UserError: if a step of this name was done with other arguments.
-            StepFailed: if it ends with an error, or no more steps are to be run because another one did.
+        Run ``python ARGUMENTS``, unless it was done before; tell what it says of its progress. StepFailed if it ends
+        with an error, or no more steps are to be run because another one did.
         """
         command = " ".join(arguments).replace(self.root, "")
-        if name in self.done:
-            before = self.done[name]["command"]
-            if before != command:
+        if before := self.done.get(name):
+            if before["command"] != command:
                 raise UserError(f"{self.folder} holds another {self.what}; remove it or {self.otherwise}: "
-                                f"{name} was `python {before}` there and is `python {command}` now")
-            print(f"\n{name}: done before, in {self.done[name]['seconds']:.0f} s")
+                                f"{name} was `python {before['command']}` there and is `python {command}` now")
+            print(f"\n{name}: done before, in {before['seconds']:.0f} s")
             return
         if self.ended:
             raise StepFailed(self.ended)
