@@ -10,7 +10,7 @@ from . import plan as planned
 from .configs import ConfigWriter
 from .data import Facts, check_sets, hold_out, look
 from .measure import measured_limits, plain_network
-from .plan import NAMES, Plan, Request, Sets, Task, clock_time, divide, duration
+from .plan import NAMES, Counts, Plan, Request, Sets, Task, clock_time, divide, duration
 from .recipe import Machine, make_recipe, spaces, this_machine
 from .splits import check_leaks
 
@@ -40,14 +40,14 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
     train, test = look(request.train), look(request.test, "--test") if request.test else None
     check_sets(train, test)
     os.makedirs(data, exist_ok=True)
-    sets = Sets(request.train, request.test)
+    sets = Sets(request.train, request.test or "")
     if test:
         in_both = sum(map(len, check_leaks([sets.train, sets.test]).values()))
     else:
         sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000), data, "train", "test")
         train, test = look(sets.train), look(sets.test)
     sets.search = sets.holdout = sets.train
-    images = Sets(train.images, test.images, train.images, train.images)
+    images = Counts(train.images, test.images, train.images, train.images)
     plan = choose(Plan(request, sets, images), train, folder, root, lambda *args: measure(*args, started))
     if plan.search:
         seconds = divide(plan.budget - clock() - plan.closing, plan.steps)["search"]
@@ -111,20 +111,20 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
         each = plan.measured.supernet_step if plan.search else plan.measured.plain_step
         if divide(plan.budget, plan.steps)[plan.steps[0]] / each >= NEEDED_ITERATIONS:
             break
-    if chosen is None:
-        raise problem
-    return chosen
+    if chosen:
+        return chosen
+    raise problem  # type: ignore[misc]  # one of the two is there
 
 
-def should_search(request: Request, images: int, gpu: str, plain: list | None) -> tuple:
+def should_search(request: Request, images: int, gpu: str, plain: list) -> tuple:
     """Whether a search is worth its time, and why."""
     page = "docs/results.md, When a search pays"
     least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
     if request.search == "never":
-        if plain is None:
+        if not plain:
             raise UserError("--search never: no network of one op meets the limits, so one has to be searched for")
         return False, "--search never"
-    if plain is None or plain[0] != "all 3x3":
+    if plain[:1] != ["all 3x3"]:
         return True, f"all 3x3 does not meet the limits, so a mixture has to be found ({page})"
     if request.hours < least:
         where = f"less than {least * 60:g} minutes " + ("with a GPU" if gpu else "on a CPU")

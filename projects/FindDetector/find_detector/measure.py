@@ -120,10 +120,10 @@ def measured_limits(writer, config_file: str) -> Limits:
     return supernet_limits(cfg)
 
 
-def plain_network(limits: Limits) -> list | None:
-    """Name and arch of the first network of one op that meets the limits, all 3x3 if it does; None if none does."""
+def plain_network(limits: Limits) -> list:
+    """Name and arch of the first network of one op that meets the limits, all 3x3 if it does; [] if none does."""
     space = limits.space
-    return next(([name, space.format(path)] for name, path in space.anchors().items() if limits(path)), None)
+    return next(([name, space.format(path)] for name, path in space.anchors().items() if limits(path)), [])
 
 
 def limited_costs(limits: Limits, path: tuple) -> dict:

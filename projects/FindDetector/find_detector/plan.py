@@ -3,7 +3,7 @@
 import datetime
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 
 from detnas.errors import UserError
 from detnas.files import read_json, write_text
@@ -42,12 +42,22 @@ class Request:
 
 @dataclass
 class Sets:
-    """Data sets as in a config, or their numbers of images. "search" and "holdout" are parts of "train"."""
+    """Data sets as in a config; "search" and "holdout" are parts of "train"."""
 
-    train: str | int
-    test: str | int
-    search: str | int = 0
-    holdout: str | int = 0
+    train: str
+    test: str
+    search: str = ""
+    holdout: str = ""
+
+
+@dataclass
+class Counts:
+    """How many images they have."""
+
+    train: int
+    test: int
+    search: int
+    holdout: int
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,12 @@ class Plan:
 
     request: Request
     sets: Sets
-    images: Sets  # how many images the sets have
-    recipe: Recipe = None
-    measured: Measured = None
+    images: Counts
+    recipe: Recipe = None  # type: ignore[assignment]  # this and the next are decided one after the other
+    measured: Measured = None  # type: ignore[assignment]
     search: bool = False  # whether to search
     why: str = ""  # the reason
-    plain: list | None = None  # name and arch of the network that needs no search; None where none meets the limits
+    plain: list = field(default_factory=list)  # name and arch of the network that needs no search, if any is legal
     latency: str = ""  # where it is limited, how it was measured and how well others are predicted
     decisions: list = field(default_factory=list)  # a sentence for each
     spent: float = 0.0  # seconds that the planning took
@@ -147,7 +157,8 @@ class Plan:
                 before, now = ((" and ".join(v) if isinstance(v, list) else v) or "none" for v in (value, now))
                 raise UserError(f"{folder} holds a run with --{name} {before}, not {now}: give another --output, or "
                                 "remove it")
-        parts = {f.name: f.type(**there[f.name]) for f in fields(cls) if is_dataclass(f.type)}
+        parts: dict = {"sets": Sets, "images": Counts, "recipe": Recipe, "measured": Measured}
+        parts = {name: kind(**there[name]) for name, kind in parts.items()}
         return cls(**{**there, **parts, "request": request})
 
 

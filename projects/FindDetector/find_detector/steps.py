@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import IO
 
 from detnas.errors import UserError
 from detnas.files import lock_folder, read_json, write_text
@@ -52,8 +53,9 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
             [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={"OMP_NUM_THREADS": str(threads), **os.environ}, pass_fds=pass_fds,
         )
+        output: IO[str] = process.stdout  # type: ignore[assignment]
         try:
-            for line in process.stdout:
+            for line in output:
                 file.write(line)
                 file.flush()
                 if progress := re.search(r"iteration \d+/\d+ .*|generation \d+/\d+  candidate .*", line):
@@ -61,7 +63,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
         except (Exception, SystemExit):
             # This process is told to end; a training saves a checkpoint first.
             process.terminate()
-            file.writelines(process.stdout)
+            file.writelines(output)
             process.wait()
             raise
     if cpu:

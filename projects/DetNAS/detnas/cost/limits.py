@@ -1,7 +1,7 @@
 """The limits of a search: any number of them, on whatever candidates cost."""
 
 import random
-from typing import Sequence, Set
+from typing import Any, Sequence, Set
 
 from fvcore.common.config import CfgNode
 
@@ -30,6 +30,9 @@ class Limits:
         start: the candidate that a search begins with, which must meet them; None: the search begins at random.
         seed: of the random candidates among which one must meet them.
     """
+
+    space: Any  # a Space, with what its kind has besides
+    costs: Any  # Costs
 
     def __init__(self, space: Space, constraints: Sequence[str], costs: Costs, start=None, seed: int = 0):
         self.space, self.costs = space, costs
