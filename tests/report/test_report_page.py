@@ -1,11 +1,14 @@
 """The report page: what it holds, and what a browser makes of it."""
 
 import base64
+import html
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from chromium import Browser
 
 import search_net
 from detnas import get_space, report
@@ -50,6 +53,22 @@ def rows(table):
 def by(log, key, reverse=False):
     scored = [c for c in log.history() if c.score is not None]
     return [TINY.format(c.network) for c in sorted(scored, key=key, reverse=reverse)]
+
+
+def in_browser(folder, page, script, width=1280):
+    """What a script of JavaScript returns that sees a page as ``inside``, in a window of this width."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not program:
+        pytest.skip("no Chromium on this machine")
+    # A frame may be narrower than any window.
+    frame = f'<iframe width={width} height=800 style="border: 0" srcdoc="{html.escape(page.read_text())}"></iframe>'
+    run = "const inside = document.querySelector('iframe').contentDocument;" + script
+    ask = f"onload = () => {{ document.title = JSON.stringify((() => {{ {run} }})()) }}"
+    (folder / "frame.html").write_text(f"<!doctype html><title></title>{frame}<script>{ask}</script>")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", "--dump-dom"]
+    words = [program, *flags, (folder / "frame.html").as_uri()]
+    shown = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
+    return json.loads(html.unescape(re.search("<title>(.*?)</title>", shown)[1]))
 
 
 @pytest.fixture(scope="module")
@@ -166,16 +185,20 @@ def test_a_wrong_call_is_one_sentence(log, tmp_path, monkeypatch, flags, words, 
 
 
 def test_a_click_sorts_the_table_and_the_next_one_turns_it_round(log, page, tmp_path):
-    shown = "[...document.querySelectorAll('#candidates tbody tr')].map((row) => row.cells[0].textContent)"
-    head = "#candidates thead th:nth-child(%d)"
-    with Browser(tmp_path, page.as_uri()) as browser:
-        first = browser.run(shown)
-        browser.click(head % 4 + " button")
-        by_flops = browser.run(shown)
-        browser.click(head % 2 + " button")
-        browser.click(head % 2 + " button")
-        worst = browser.run(shown)
-        orders = browser.run("[...document.querySelectorAll('#candidates thead th')].map((th) => th.ariaSort)")
+    script = """
+        const shown = () => [...inside.querySelectorAll('#candidates tbody tr')].map((row) => row.cells[0].textContent);
+        const click = (column) => {
+            const button = inside.querySelector(`#candidates thead th:nth-child(${column}) button`);
+            button.scrollIntoView({block: 'center', behavior: 'instant'});
+            const box = button.getBoundingClientRect();
+            // What lies uppermost gets the click, as from a mouse.
+            inside.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2).click();
+            return shown();
+        };
+        return [shown(), click(4), click(2) && click(2),
+                [...inside.querySelectorAll('#candidates thead th')].map((th) => th.ariaSort)];
+    """
+    first, by_flops, worst, orders = in_browser(tmp_path, page, script)
     failed = [c for c in (TINY.format(c.network) for c in log.history()) if c not in by(log, lambda c: c.score)]
     assert first == by(log, lambda c: c.score, reverse=True) + failed
     flops = {TINY.format(c.network): c.costs["backbone_flops"] for c in log.history()}
@@ -191,13 +214,13 @@ def test_the_page_is_as_wide_as_its_window_and_a_rows_name_stays_in_view(tmp_pat
     metrics = {f"bbox/AP-{name}": 1.0 for name in "abcdefghijklmnopqrstuvwxyz"}
     log.append(Candidate((0,) * LARGE.num_blocks, score=1.0, metrics=metrics))
     log.close()
-    place = "(() => { const box = document.querySelector('.scroll'); box.scrollLeft = 9999;"
-    place += " const name = box.querySelector('tbody th').getBoundingClientRect(), view = box.getBoundingClientRect();"
-    place += " return [box.scrollLeft, name.left - view.left, name.width / view.width,"
-    place += " document.documentElement.scrollWidth]; })()"
-    with Browser(tmp_path / "profile", write(tmp_path, run=log).as_uri()) as browser:
-        browser("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
-        scrolled, left, share, whole = browser.run(place)
+    script = """
+        const box = inside.querySelector('.scroll');
+        box.scrollLeft = 9999;
+        const name = box.querySelector('tbody th').getBoundingClientRect(), view = box.getBoundingClientRect();
+        return [box.scrollLeft, name.left - view.left, name.width / view.width, inside.documentElement.scrollWidth];
+    """
+    scrolled, left, share, whole = in_browser(tmp_path, write(tmp_path, run=log), script, width)
     assert scrolled > 0 and abs(left) <= 1 and whole <= width
     # Room is left for what is scrolled to.
     assert share < 0.6
