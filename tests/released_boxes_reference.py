@@ -8,7 +8,7 @@ import math
 import released_reference as released
 import torch
 import torch.nn.functional as F
-from torchvision.ops import batched_nms, roi_align
+from torchvision.ops import nms, roi_align
 
 RATIOS = (0.5, 1.0, 2.0)
 
@@ -20,10 +20,19 @@ def anchors(stride, sizes, height, width):
         w = round(math.sqrt(stride * stride / ratio))
         h = round(w * ratio)
         shapes += [(w * size / stride, h * size / stride) for size in sizes]
-    half = torch.tensor(shapes, dtype=torch.float64).sub(1) / 2
-    places = torch.cartesian_prod(torch.arange(height), torch.arange(width)).flip(1) * stride + (stride - 1) / 2
-    corners = torch.cat([-half, half], 1)
-    return (places.repeat(1, 2)[:, None] + corners).reshape(-1, 4)
+    middle = (stride - 1) / 2
+    boxes = [
+        (
+            x * stride + middle - (w - 1) / 2,
+            y * stride + middle - (h - 1) / 2,
+            x * stride + middle + (w - 1) / 2,
+            y * stride + middle + (h - 1) / 2,
+        )
+        for y in range(height)
+        for x in range(width)
+        for w, h in shapes
+    ]
+    return torch.tensor(boxes, dtype=torch.float64)
 
 
 def decode(offsets, boxes, code):
@@ -39,14 +48,30 @@ def clip(boxes, height, width):
     return boxes.clamp(min=0).minimum(last)
 
 
-def suppress(boxes, scores, classes, threshold):
-    """Which boxes are left, the best first. The released suppression counts the last pixel."""
-    return batched_nms(boxes + torch.tensor([0, 0, 1, 1]), scores, classes, threshold)
+def suppress(boxes, scores, threshold):
+    """The released suppression counts the last pixel."""
+    return nms(boxes + torch.tensor([0, 0, 1, 1]), scores, threshold)
 
 
 def by_place(x, values):
     """(anchors * values, H, W) -> (H * W * anchors, values)."""
     return x.unflatten(0, (-1, values)).permute(2, 3, 0, 1).reshape(-1, values)
+
+
+def best(boxes, scores, classes, count=100):
+    order = scores.argsort(descending=True)[:count]
+    return boxes[order], scores[order], classes[order]
+
+
+def by_class(boxes, scores, threshold, overlap):
+    """Boxes (N, classes, 4) and scores (N, classes) after the suppression within each class."""
+    found = []
+    for label in range(scores.shape[1]):
+        keep = scores[:, label] > threshold
+        b, s = boxes[keep, label], scores[keep, label]
+        keep = suppress(b, s, overlap)
+        found.append((b[keep], s[keep], torch.full((len(keep),), label)))
+    return best(*(torch.cat(parts) for parts in zip(*found)))
 
 
 def features(state, space, path, shuffle, image):
@@ -73,8 +98,12 @@ def retinanet(state, space, path, image):
         scores.append(probability[place, label].double())
         classes.append(label)
     boxes, scores, classes = clip(torch.cat(boxes), *image.shape[1:]), torch.cat(scores), torch.cat(classes)
-    kept = suppress(boxes, scores, classes, 0.4)[:100]
-    return boxes[kept], scores[kept], classes[kept]
+    kept = []
+    for label in classes.unique():
+        members = (classes == label).nonzero()[:, 0]
+        kept.append(members[suppress(boxes[members], scores[members], 0.4)])
+    kept = torch.cat(kept)
+    return best(boxes[kept], scores[kept], classes[kept])
 
 
 def proposals(state, levels, height, width):
@@ -87,7 +116,7 @@ def proposals(state, levels, height, width):
         places = anchors(4 * 2**k, [32 * 2**k], *x.shape[2:])
         order = logits.argsort(descending=True)[:1000]
         found = clip(decode(offsets[order], places[order], (1, 1, 1, 1)), height, width)
-        keep = suppress(found, logits[order].double(), torch.zeros_like(order), 0.7)[:1000]
+        keep = suppress(found, logits[order].double(), 0.7)[:1000]
         boxes.append(found[keep])
         scores.append(logits[order][keep])
     order = torch.cat(scores).argsort(descending=True)[:1000]
@@ -115,8 +144,4 @@ def faster_rcnn(state, space, path, image):
     scores = logits.softmax(1).double()[:, 1:]
     offsets = offsets.unflatten(1, (-1, 4))[:, 1:]
     boxes = torch.stack([decode(offsets[:, c], regions, (10, 10, 5, 5)) for c in range(scores.shape[1])], 1)
-    boxes = clip(boxes, height, width)
-    region, label = (scores > 0.05).nonzero().T
-    boxes, scores = boxes[region, label], scores[region, label]
-    kept = suppress(boxes, scores, label, 0.5)[:100]
-    return boxes[kept], scores[kept], label[kept]
+    return by_class(clip(boxes, height, width), scores, 0.05, 0.5)
