@@ -29,7 +29,7 @@ from base_rcnn_fpn import BASE_RCNN_FPN
 from detectron2.config import get_cfg
 from doc_pages import GUIDE, PAGES, ROOT, SPNAS_GUIDE, Command
 from stand_in import use_root
-from toy_runs import SHORT, own_loggers
+from toy_runs import SHORT, SMALL_SEARCH, own_loggers
 
 from detnas.config.load import load_config
 
@@ -46,16 +46,9 @@ SUBSTITUTIONS = {
     "OURS.pth": "ours.pth",
 }
 #: trainings and searches are this small, whatever the command says; all else that it says stays
-SMALL = {"SOLVER.MAX_ITER": 2, "SOLVER.STEPS": "[]", "SEARCH.GENERATIONS": 2, "SEARCH.RECALIBRATION_IMAGES": 4}
+SMALL = {"SOLVER.MAX_ITER": 2, "SOLVER.STEPS": "[]", "SEARCH.GENERATIONS": 2, "SEARCH.CANDIDATE_ITERS": 2}
 #: and these hold where the command says nothing
-DEFAULTS = {
-    **SHORT,
-    "SUPERNET.EVAL_RANDOM_PATHS": 0,
-    "SEARCH.POPULATION": 4,
-    "SEARCH.NUM_PARENTS": 2,
-    "SEARCH.NUM_MUTATE": 2,
-    "SEARCH.NUM_CROSS": 1,
-}
+DEFAULTS = {**SHORT, **SMALL_SEARCH, "SUPERNET.EVAL_RANDOM_PATHS": 0}
 #: Options with another value. Processes of their own take most of the time; tests/training/test_processes.py and
 #: tests/search start two. The training set has 8 images here.
 OPTIONS = {"--cpu-processes": "1", "--images": "3"}
@@ -219,9 +212,6 @@ def runs_here(command):
 
 
 ALL = [command for page in PAGES for command in doc_pages.commands(page)]
-RUN_PAGES = {command.page for command in ALL if runs_here(command)} - {"README.md"}
-#: pages with Python
-PYTHON_PAGES = {page for page in PAGES if doc_pages.snippets(page, "python")} - {*RUN_ELSEWHERE}
 
 
 def test_the_commands_of_the_readme_run(clone):
@@ -230,14 +220,14 @@ def test_the_commands_of_the_readme_run(clone):
     assert wanted | {"4_pretrain/model_final.pth", "4_retrain/model_final.pth"} <= left
 
 
-@pytest.mark.parametrize("page", sorted(RUN_PAGES | PYTHON_PAGES))
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
 def test_the_commands_of_a_page_run_and_then_its_python(page, clone):
     with inside(clone):
         doc_pages.write_yaml(page, clone)
         for command in doc_pages.commands(page):
             if runs_here(command):
                 run(command)
-        if page in PYTHON_PAGES:
+        if page not in RUN_ELSEWHERE:
             doc_pages.run_snippets(page)
 
 
