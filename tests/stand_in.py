@@ -54,55 +54,29 @@ def write_coco(root, train=12, val=4):
     crowd in every fourth. Image ids are unique over both splits, and in no order.
     """
     rng = np.random.default_rng(1)
-    categories = [
-        {"supercategory": "object", "id": category["id"], "name": category["name"]}
-        for category in COCO_CATEGORIES
-        if category["isthing"]
-    ]
+    categories = [{key: c[key] for key in ("id", "name")} for c in COCO_CATEGORIES if c["isthing"]]
     ids = [int(i) for i in rng.permutation(np.arange(1, 1 + train + val)) * 37]
     for split, count in (("train", train), ("val", val)):
         images, annotations = [], []
         for index in range(count):
-            image_id, size = ids.pop(), SIZES[index % len(SIZES)]
-            name = f"{image_id:012d}.jpg"
-            _save(root / "coco" / f"{split}2017" / name, size, rng)
-            images.append({"license": 1, "file_name": name, "height": size[1], "width": size[0], "id": image_id})
+            image_id, (width, height) = ids.pop(), SIZES[index % len(SIZES)]
+            image = {"file_name": f"{image_id:012d}.jpg", "height": height, "width": width, "id": image_id}
+            _save(root / "coco" / f"{split}2017" / image["file_name"], (width, height), rng)
+            images.append(image)
             for _ in range(0 if index % 6 == 5 else 2):
-                x, y, w, h = _box(size, rng)
-                annotations.append(
-                    {
-                        "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
-                        "area": w * h,
-                        "iscrowd": 0,
-                        "image_id": image_id,
-                        "bbox": [x + 0.25, y + 0.5, w - 0.5, h - 0.75],
-                        "category_id": categories[int(rng.integers(80))]["id"],
-                        "id": 1000 * image_id + len(annotations),
-                    }
-                )
+                x, y, w, h = _box((width, height), rng)
+                found = {"bbox": [x + 0.25, y + 0.5, w - 0.5, h - 0.75], "area": w * h, "iscrowd": 0}
+                found.update(category_id=categories[int(rng.integers(80))]["id"], id=1000 * image_id + len(annotations))
+                polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+                annotations.append({**found, "image_id": image_id, "segmentation": polygon})
             if index % 4 == 3:
-                pixels = size[0] * size[1]
-                annotations.append(
-                    {
-                        "segmentation": {"counts": [0, pixels], "size": [size[1], size[0]]},
-                        "area": pixels,
-                        "iscrowd": 1,
-                        "image_id": image_id,
-                        "bbox": [0, 0, *size],
-                        "category_id": 1,
-                        "id": 900000 + image_id,
-                    }
-                )
-        data = {
-            "info": {"description": "COCO 2017 Dataset", "year": 2017},
-            "licenses": [{"url": "", "id": 1, "name": "none"}],
-            "images": images,
-            "annotations": annotations,
-            "categories": categories,
-        }
+                crowd = {"bbox": [0, 0, width, height], "area": width * height, "iscrowd": 1, "category_id": 1}
+                mask = {"counts": [0, width * height], "size": [height, width]}
+                annotations.append({**crowd, "image_id": image_id, "id": 900000 + image_id, "segmentation": mask})
+        data = {"info": {"year": 2017}, "licenses": [], "images": images, "annotations": annotations}
         folder = root / "coco" / "annotations"
         folder.mkdir(exist_ok=True)
-        (folder / f"instances_{split}2017.json").write_text(json.dumps(data))
+        (folder / f"instances_{split}2017.json").write_text(json.dumps({**data, "categories": categories}))
 
 
 def write_voc(root, images=8, classes=CLASS_NAMES):
@@ -120,33 +94,22 @@ def write_voc(root, images=8, classes=CLASS_NAMES):
             for index in range(images):
                 number += 1
                 image_id = f"{number:06d}" if year == "2007" else f"2008_{number:06d}"
-                size = SIZES[index % len(SIZES)]
+                size, found = SIZES[index % len(SIZES)], []
                 _save(folder / "JPEGImages" / f"{image_id}.jpg", size, rng)
-                xml = ""
                 for _ in range(2):
-                    xml += _voc_object(classes[objects % len(classes)], _box(size, rng), objects % 7 == 4)
+                    found.append((classes[objects % len(classes)], _box(size, rng), objects % 7 == 4))
                     objects += 1
-                (folder / "Annotations" / f"{image_id}.xml").write_text(_voc_xml(f"VOC{year}", image_id, size, xml))
+                (folder / "Annotations" / f"{image_id}.xml").write_text(voc_xml(size, found))
                 ids.append(image_id)
             (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
 
 
-def _voc_object(name, box, difficult):
-    x, y, w, h = box
-    # VOC counts pixels from 1 and includes the last one.
-    return (
-        f"\t<object>\n\t\t<name>{name}</name>\n\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
-        f"\t\t<difficult>{int(difficult)}</difficult>\n\t\t<bndbox>\n\t\t\t<xmin>{x + 1}</xmin>\n"
-        f"\t\t\t<ymin>{y + 1}</ymin>\n\t\t\t<xmax>{x + w}</xmax>\n\t\t\t<ymax>{y + h}</ymax>\n"
-        "\t\t</bndbox>\n\t</object>\n"
-    )
-
-
-def _voc_xml(folder, image_id, size, objects):
-    width, height = size
-    return (
-        f"<annotation>\n\t<folder>{folder}</folder>\n\t<filename>{image_id}.jpg</filename>\n\t<source>\n"
-        f"\t\t<database>The {folder} Database</database>\n\t</source>\n\t<size>\n\t\t<width>{width}</width>\n"
-        f"\t\t<height>{height}</height>\n\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n"
-        f"{objects}</annotation>\n"
-    )
+def voc_xml(size, objects):
+    """The annotation of an image (width, height) with objects (class, box (x, y, w, h), whether it is difficult)."""
+    xml = "<size><width>{}</width><height>{}</height><depth>3</depth></size>".format(*size)
+    for name, (x, y, w, h), difficult in objects:
+        # VOC counts pixels from 1 and includes the last one.
+        box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
+        flags = f"<pose>Unspecified</pose><truncated>0</truncated><difficult>{int(difficult)}</difficult>"
+        xml += f"<object><name>{name}</name>{flags}<bndbox>{box}</bndbox></object>"
+    return f"<annotation>{xml}</annotation>"

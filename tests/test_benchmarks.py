@@ -3,16 +3,16 @@
 import argparse
 import random
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from scripts import ROOT
+from toy_runs import DEMO, measure_little
 
 import detnas
 from detnas.modeling.choices import activate
 from detnas.search.executor import run_all
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import detector_latency  # noqa: E402
@@ -22,23 +22,16 @@ import step  # noqa: E402
 import tables  # noqa: E402
 
 
-@pytest.fixture
-def page(tmp_path):
+def test_a_section_replaces_its_old_figures_and_nothing_else(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nbetween\n<!-- b -->\n<!-- end of b -->\nafter\n")
-    return page
-
-
-def test_a_section_replaces_its_old_figures_and_nothing_else(page):
-    tables.publish("a", "new", True, page)
-    tables.publish("b", "other", True, page)
-    tables.publish("a", "newest", True, page)
-    text = page.read_text()
-    assert text.startswith("before\n<!-- a -->\n\nnewest\n") and text.endswith("<!-- end of b -->\nafter\n")
-    assert "old" not in text and "new\n" not in text and "\nbetween\n" in text and "\nother\n" in text
-
-
-def test_a_page_without_the_section_is_an_error(page):
+    for name, figures in (("a", "new"), ("b", "other"), ("a", "newest")):
+        tables.publish(name, figures, True, page)
+    # Without the line about the machine.
+    assert [line for line in page.read_text().splitlines() if line and "Python" not in line] == [
+        *("before", "<!-- a -->", "newest", "<!-- end of a -->"),
+        *("between", "<!-- b -->", "other", "<!-- end of b -->", "after"),
+    ]
     with pytest.raises(ValueError, match="has no place for c"):
         tables.publish("c", "new", True, page)
 
@@ -69,11 +62,10 @@ def test_plain_blocks_compute_what_ours_do():
             losses.append(sum(model(batch).values()))
             losses[-1].backward()
         assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-5)
-        gradients = [[p.grad for p in model.parameters()] for model in (ours, plain)]
-        for a, b in zip(*gradients):
-            assert (a is None) == (b is None)
-            if a is not None:
-                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+        for a, b in zip(*(model.parameters() for model in (ours, plain))):
+            assert (a.grad is None) == (b.grad is None)
+            if a.grad is not None:
+                torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
 
 
 def test_the_metrics_figures_are_compared(capsys):
@@ -97,36 +89,19 @@ def test_simulated_workers_are_busy_as_long_as_there_is_work(workers):
         assert sum(b <= begin < e for b, e in executor.evaluations) <= workers
 
 
-def test_a_simulated_search_runs_in_both_ways(toy_cfg):
-    limits = scale.supernet_limits(toy_cfg)
+def test_a_simulated_search_runs_in_both_ways(toy_config):
+    cfg = toy_config("toy_2_train_supernet")
     for asynchronous in (False, True):
-        assert scale.search(toy_cfg, limits, scale.Simulated(4), 20, asynchronous, 10) == 20
-
-
-@pytest.fixture
-def toy_cfg():
-    return scale.load_config("configs/demo/toy_2_train_supernet.yaml", ["MODEL.DEVICE", "cpu"])
-
-
-def test_random_images_of_a_detector_have_boxes_inside():
-    for x in step.batch_of(2, 30, 50, step.BOXES):
-        assert x["image"].shape == (3, 30, 50) and x["image"].dtype == torch.uint8
-        boxes = x["instances"].gt_boxes
-        assert len(boxes) == step.BOXES and boxes.nonempty().all()
-        assert boxes.tensor.min() >= 0 and (boxes.tensor[:, 2:] <= torch.tensor([50, 30])).all()
+        assert scale.search(cfg, scale.supernet_limits(cfg), scale.Simulated(4), 20, asynchronous, 10) == 20
 
 
 def test_a_full_step_trains_one_path_after_the_other():
-    config = str(ROOT / "configs" / "demo" / "toy_1_pretrain_supernet.yaml")
-    seconds, _, first = step.measure(config, step.batch_of(4, 32, 32), False, torch.channels_last, 2, "cpu")
+    config = DEMO / "toy_1_pretrain_supernet.yaml"
+    seconds, _, first = step.measure(str(config), step.batch_of(4, 32, 32), False, torch.channels_last, 2, "cpu")
     assert 0 < seconds < 60 and first > 0
 
 
 def test_the_predicted_latency_of_a_small_space_is_a_row(monkeypatch):
-    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "latency_predictor.RUNS": 2,
-           "latency_predictor.FITTED": 0, "latency_predictor.HELD_OUT": 2}
-    for name, value in few.items():
-        monkeypatch.setattr(f"detnas.export.{name}", value)
+    measure_little(monkeypatch)
     name, times, *figures = detector_latency.measure("toy_2_train_supernet", (64, 64))
     assert name == "toy_2_train_supernet" and " to " in times and len(figures) == 4

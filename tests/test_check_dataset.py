@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scripts import script
+from stand_in import voc_xml
 
 check_dataset = script("tools", "check_dataset")
 
@@ -61,12 +62,9 @@ def test_all_that_is_wrong_in_voc_form_is_listed(tmp_path, capsys):
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "ImageSets" / "Main" / "all.txt").write_text("a\nb\nc\nd\n")
-    xml = (
-        "<annotation><size><width>8</width><height>6</height></size><object><name>cat</name><bndbox>"
-        "<xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>5</ymax></bndbox></object></annotation>"
-    )
-    for image_id, right in {"a": 7, "b": 70, "c": 7}.items():
-        (tmp_path / "Annotations" / f"{image_id}.xml").write_text(xml.format(right))
+    for image_id, width in {"a": 7, "b": 70, "c": 7}.items():
+        xml = voc_xml((8, 6), [("cat", (0, 0, width, 5), False)])
+        (tmp_path / "Annotations" / f"{image_id}.xml").write_text(xml)
         Image.new("RGB", (6, 8) if image_id == "c" else (8, 6)).save(tmp_path / "JPEGImages" / f"{image_id}.jpg")
     code, lines = listed(capsys, f"voc:{tmp_path}:all")
     annotations = tmp_path / "Annotations"

@@ -10,6 +10,7 @@ from detectron2.modeling import build_model
 from detnas import Constraint, CostTable, config_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
+from detnas.config.settings import check_settings
 from detnas.modeling.choices import is_supernet
 from spnas.serial_search import SerialSearch
 
@@ -21,8 +22,9 @@ MAX_BASES = 4
 MAX_LEAF_LINES = 25
 
 
+@functools.lru_cache
 def load(name):
-    """The config for a build; the arch of a search that has not run yet is all 0."""
+    """The config for a build, not to be changed; the arch of a search that has not run yet is all 0."""
     cfg = load_config(str(CONFIGS / name), ["MODEL.DEVICE", "cpu"])
     if cfg.MODEL.DETNAS.ARCH.endswith(".yaml"):
         cfg.MODEL.DETNAS.ARCH = "0" * config_space(cfg).num_blocks
@@ -38,14 +40,9 @@ def bases(path):
     return found
 
 
-@functools.lru_cache
-def measure(space, resolution):
-    return CostTable.measure(space, resolution)
-
-
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_leaf_builds_its_model(name):
-    cfg = load(name)
+    cfg = load(name).clone()
     # Without memory or arithmetic; sizes and names are the same.
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
@@ -63,19 +60,12 @@ def test_a_config_has_few_bases_and_the_last_one_is_the_projects(name):
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_a_leaf_is_short(name):
+def test_a_leaf_is_short_and_its_settings_go_together(name):
     assert len((CONFIGS / name).read_text().splitlines()) <= MAX_LEAF_LINES
-
-
-@pytest.mark.parametrize("name", LEAVES)
-def test_images_enter_every_network_in_the_same_way(name):
     cfg = load(name)
+    # Images enter every network in the same way.
     assert (cfg.INPUT.FORMAT, list(cfg.MODEL.PIXEL_MEAN), list(cfg.MODEL.PIXEL_STD)) == ("BGR", [0.0] * 3, [1.0] * 3)
-
-
-@pytest.mark.parametrize("name", LEAVES)
-def test_the_steps_of_the_learning_rate_lie_within_the_run(name):
-    solver = load(name).SOLVER
+    solver = cfg.SOLVER
     assert solver.WARMUP_ITERS < solver.MAX_ITER
     if "MultiStep" in solver.LR_SCHEDULER_NAME:
         assert list(solver.STEPS) == sorted(solver.STEPS) and all(step < solver.MAX_ITER for step in solver.STEPS)
@@ -86,21 +76,17 @@ def test_every_leaf_has_an_output_folder_of_its_own():
     assert [folder for folder, count in folders.items() if count > 1] == []
 
 
-def is_searched(name):
-    """Steps 2 and 3 share a config: a detector's supernet."""
-    cfg = load(name)
-    is_supernet = "detnas" in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.DETNAS.ARCH == "supernet"
-    return is_supernet and cfg.MODEL.META_ARCHITECTURE != "ImageClassifier"
-
-
-@pytest.mark.parametrize("name", list(filter(is_searched, LEAVES)))
-def test_the_limits_of_a_search_can_be_met_and_its_numbers_fit(name):
-    cfg = load(name)
-    table = measure(config_space(cfg), tuple(cfg.SEARCH.FLOPS_RESOLUTION))
-    for text in cfg.SEARCH.CONSTRAINTS:
-        Constraint.parse(text).check_reachable(table.space.name, table.bounds(Constraint.parse(text).metric))
-    assert cfg.SEARCH.NUM_MUTATE + cfg.SEARCH.NUM_CROSS <= cfg.SEARCH.POPULATION
-    assert cfg.SEARCH.NUM_PARENTS <= cfg.SEARCH.POPULATION
+def test_the_limits_of_a_search_can_be_met_and_its_numbers_fit():
+    measure = functools.lru_cache(CostTable.measure)
+    for cfg in map(load, LEAVES):
+        # Steps 2 and 3 share a config: a detector's supernet.
+        is_supernet = "detnas" in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.DETNAS.ARCH == "supernet"
+        if is_supernet and cfg.MODEL.META_ARCHITECTURE != "ImageClassifier":
+            table = measure(config_space(cfg), tuple(cfg.SEARCH.FLOPS_RESOLUTION))
+            for limit in map(Constraint.parse, cfg.SEARCH.CONSTRAINTS):
+                limit.check_reachable(table.space.name, table.bounds(limit.metric))
+            check_settings(cfg)
+            assert cfg.SEARCH.NUM_PARENTS <= cfg.SEARCH.POPULATION
 
 
 @pytest.mark.parametrize("name", [name for name in LEAVES if load(name).SEARCH.METHOD == "spnas_serial"])
@@ -150,44 +136,34 @@ def test_a_config_holds_the_numbers_of_its_recipe(name):
     if name.startswith("ImageNet/"):
         assert steps == "linear" and solver.LR_SCHEDULER_NAME == "LinearLR" and solver.WARMUP_ITERS == 0
         assert (solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS, cfg.MODEL.WEIGHTS) == (0, 0, "")
-    else:
-        assert steps == ", ".join(map(str, solver.STEPS)) and solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
-        assert cfg.MODEL.WEIGHTS == ("" if last == "random" else f"output/{last}/model_final.pth")
-        assert solver.WEIGHT_DECAY_NORM == 0
-
-
-@pytest.mark.parametrize("name", [name for name in recipes() if not name.startswith("ImageNet/")])
-def test_a_detector_starts_from_a_network_of_its_own_kind(name):
-    cfg = load(name)
-    if cfg.MODEL.WEIGHTS:
-        pretrained = load(cfg.MODEL.WEIGHTS.removeprefix("output/").replace("/model_final.pth", ".yaml"))
-        assert pretrained.MODEL.META_ARCHITECTURE == "ImageClassifier"
-        assert pretrained.MODEL.DETNAS == cfg.MODEL.DETNAS
-        assert {**pretrained.MODEL.RESNETS, "OUT_FEATURES": 0} == {**cfg.MODEL.RESNETS, "OUT_FEATURES": 0}
+        return
+    assert steps == ", ".join(map(str, solver.STEPS)) and solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
+    assert cfg.MODEL.WEIGHTS == ("" if last == "random" else f"output/{last}/model_final.pth")
+    assert solver.WEIGHT_DECAY_NORM == 0
+    if last != "random":
+        # A detector starts from a network of its own kind.
+        pretrained = load(f"{last}.yaml").MODEL
+        assert pretrained.META_ARCHITECTURE == "ImageClassifier" and pretrained.DETNAS == cfg.MODEL.DETNAS
+        assert {**pretrained.RESNETS, "OUT_FEATURES": 0} == {**cfg.MODEL.RESNETS, "OUT_FEATURES": 0}
 
 
 @pytest.mark.parametrize("name", [name for name in recipes() if "supernet" in name or not name.startswith("ImageNet/")])
 def test_the_search_never_sees_the_test_images_and_the_winner_all_training_images(name):
     cfg = load(name)
-    names = {
-        ("COCO", True): (("coco_2017_train_search",), ("coco_2017_train_holdout",)),
-        ("COCO", False): (("coco_2017_train",), ("coco_2017_val",)),
-        ("VOC", True): (("voc_0712_trainval_search",), ("voc_0712_trainval_holdout",)),
-        ("VOC", False): (("voc_2007_trainval", "voc_2012_trainval"), ("voc_2007_test",)),
-        ("ImageNet", True): (("imagenet_train_search",), ("imagenet_train_holdout",)),
-        ("ImageNet", False): (("imagenet_train",), ("imagenet_val",)),
-    }
     # A supernet that is only pre-trained on ImageNet is searched on detection.
     is_searched = "supernet" in name if not name.startswith("ImageNet/") else name.endswith("_cls.yaml")
-    expected = names[name.split("/")[0], is_searched]
-    assert (tuple(cfg.DATASETS.TRAIN), tuple(cfg.DATASETS.TEST)) == expected
+    train, test, whole = {
+        "COCO": ("coco_2017_train", ("coco_2017_val",), ("coco_2017_train",)),
+        "VOC": ("voc_0712_trainval", ("voc_2007_test",), ("voc_2007_trainval", "voc_2012_trainval")),
+        "ImageNet": ("imagenet_train", ("imagenet_val",), ("imagenet_train",)),
+    }[name.split("/")[0]]
+    parts = ((f"{train}_search",), (f"{train}_holdout",))
+    assert (tuple(cfg.DATASETS.TRAIN), tuple(cfg.DATASETS.TEST)) == (parts if is_searched else (whole, test))
+    if "supernet" in name:
+        # The paper's search begins with random networks.
+        assert list(cfg.SEARCH.INITIAL) == []
 
 
 def test_without_a_config_file_the_small_space_is_trained_with_fpn_on_coco():
     args = argument_parser().parse_args([])
     assert Path(args.config_file).name == "supernet_fpn_300M.yaml" and Path(args.config_file).parent.name == "COCO"
-
-
-@pytest.mark.parametrize("name", [name for name in recipes() if "supernet" in name])
-def test_the_papers_search_begins_with_random_networks(name):
-    assert list(load(name).SEARCH.INITIAL) == []

@@ -12,7 +12,8 @@ SOUND = dict(name="custom", stem_channels=16, stage_channels=(48, 96), stage_dep
 
 
 def config(**own):
-    return bare_config({"MODEL.DETNAS.SPACE": "custom", **{f"MODEL.DETNAS.CUSTOM_SPACE.{k}": v for k, v in own.items()}})
+    keys = {f"MODEL.DETNAS.CUSTOM_SPACE.{key}": value for key, value in own.items()}
+    return bare_config({"MODEL.DETNAS.SPACE": "custom", **keys})
 
 
 SMALL = dict(STAGE_CHANNELS=[48, 96], STAGE_DEPTHS=[2, 1], LAST_CHANNELS=128, OPS=["xception_3x3", "shufflenet_7x7"])
@@ -22,6 +23,8 @@ def test_a_space_of_ones_own_is_read_from_the_config():
     space = detnas.config_space(config(**SMALL))
     assert space == SearchSpace("custom", 16, (48, 96), (2, 1), 128, ("xception_3x3", "shufflenet_7x7"))
     assert space.format((0, 1, 1)) == "01-1"
+    with pytest.raises(ValueError, match="2 at stage1.1 of space .*, which can be 0 xception_3x3, 1 shufflenet_7x7"):
+        space.parse("02-1")
 
 
 def test_by_default_a_custom_space_is_the_small_one_of_the_paper():
@@ -50,12 +53,6 @@ def test_the_fpn_of_a_space_with_other_than_four_stages_ends_one_level_above_its
     cfg.MODEL.DETNAS.ARCH = "011"
     features = build_backbone(cfg)(torch.zeros(1, 3, 64, 64))
     assert {name: tuple(x.shape[2:]) for name, x in features.items()} == {"p2": (16, 16), "p3": (8, 8), "p4": (4, 4)}
-
-
-def test_the_digits_of_an_arch_are_indices_into_the_ops_of_the_space():
-    space = detnas.config_space(config(**SMALL))
-    with pytest.raises(ValueError, match="2 at stage1.1 of space .*, which can be 0 xception_3x3, 1 shufflenet_7x7"):
-        space.parse("02-1")
 
 
 @pytest.mark.parametrize(

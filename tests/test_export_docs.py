@@ -1,13 +1,11 @@
 """The snippets of docs/winner.md and its commands that export and draw, as they stand there."""
 
 import json
-import os
-import re
-import shlex
 import shutil
 import subprocess
 import sys
 
+import doc_pages
 import pytest
 import torch
 from detectron2.data.detection_utils import read_image
@@ -19,7 +17,7 @@ from detnas.config.load import load_config
 from detnas.export import check
 
 pytest_plugins = ["export_fixtures"]
-PAGE = (ROOT / "docs" / "winner.md").read_text()
+PAGE = "docs/winner.md"
 SCRIPTS = {"tools/export_model.py": tool, "demo/predict.py": demo}
 #: run in a process of its own after the snippets, those without Detectron2 first
 TAIL = """
@@ -48,12 +46,11 @@ def project(searched_supernet, exported, toy_root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def followed(project):
     """The folder after all commands of the page."""
-    commands = re.findall(r"^    python ((?:tools|demo)/.*)", PAGE.replace("\\\n", ""), re.MULTILINE)
+    commands = [c.words[1:] for c in doc_pages.commands(PAGE) if c.text.startswith(("python tools/", "python demo/"))]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         patch.setattr(check, "NUM_IMAGES", 2)
-        for line in commands:
-            name, *args = shlex.split(line)
+        for name, *args in commands:
             SCRIPTS[name].main(SCRIPTS[name].parser().parse_args(args))
     assert len(commands) >= 6
     return project
@@ -70,12 +67,10 @@ def test_the_commands_of_the_page_leave_what_it_says(followed):
 
 
 def test_the_snippets_give_equal_detections_in_a_process_without_the_repository(followed):
-    detectron2, *others = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    detectron2, *others = doc_pages.snippets(PAGE, "python")
     alone = "import sys\nassert not {'detnas', 'detectron2'} & set(sys.modules)\n"
     code = "\n".join([*others, alone, detectron2, TAIL])
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=followed, capture_output=True, text=True, env=os.environ
-    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=followed, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     results = {k: [torch.tensor(x) for x in v] for k, v in json.loads(run.stdout.splitlines()[-1]).items()}
 

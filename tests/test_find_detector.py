@@ -12,11 +12,12 @@ import yaml
 from images import COUNTS, generate
 from PIL import Image
 from scripts import ROOT
-from toy_runs import own_loggers
+from stand_in import voc_xml
+from toy_runs import measure_little, own_loggers
 
 from detnas.config.load import load_config
 from detnas.data.datasets import parse_dataset_name
-from detnas.export import detector_latency, latency_predictor
+from detnas.export import detector_latency
 from detnas.search.settings import supernet_limits
 from find_detector import __main__ as command
 from find_detector import configs, decide, measure, outcome, plan, recipe
@@ -268,16 +269,12 @@ def write_voc(images, root):
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
     for image in data["images"]:
-        stem = image["file_name"].removesuffix(".jpg")
         (root / "JPEGImages" / image["file_name"]).write_bytes((images / "train" / image["file_name"]).read_bytes())
-        objects = ""
-        for x, y, w, h, name in (
-            (*ann["bbox"], names[ann["category_id"]]) for ann in data["annotations"] if ann["image_id"] == image["id"]
-        ):
-            box = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
-            objects += f"<object><name>{name}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
-        size = f"<size><width>{image['width']}</width><height>{image['height']}</height></size>"
-        (root / "Annotations" / f"{stem}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+        boxes = [ann for ann in data["annotations"] if ann["image_id"] == image["id"]]
+        xml = voc_xml(
+            (image["width"], image["height"]), [(names[ann["category_id"]], ann["bbox"], False) for ann in boxes]
+        )
+        (root / "Annotations" / image["file_name"].replace(".jpg", ".xml")).write_text(xml)
     stems = [image["file_name"].removesuffix(".jpg") for image in data["images"]]
     (root / "ImageSets" / "Main" / "all.txt").write_text("\n".join(stems) + "\n")
 
@@ -298,7 +295,6 @@ def test_another_folder_of_the_same_name_is_not_taken_for_the_first(images, tmp_
     for parent in ("a", "b"):
         write_voc(images, tmp_path / parent / "voc")
         _, part = hold_out(f"voc:{tmp_path}/{parent}/voc:all", 5, str(tmp_path / "data"), "search", "holdout")
-        assert (tmp_path / "data" / "voc" / "JPEGImages").resolve() == tmp_path / parent / "voc" / "JPEGImages"
         # A part of a part lies there, too.
         hold_out(part, 2, str(tmp_path / "data"), "search", "rest")
         assert (tmp_path / "data" / "voc" / "JPEGImages").resolve() == tmp_path / parent / "voc" / "JPEGImages"
@@ -338,14 +334,9 @@ def test_a_plan_alone_writes_a_config_for_each_step(find, images, tmp_path, caps
 
 
 def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(find, images, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    monkeypatch.setattr(detector_latency, "MOST", 5)
-    monkeypatch.setattr(latency_predictor, "RUNS", 2)
-    monkeypatch.setattr(latency_predictor, "HELD_OUT", 2)
-    monkeypatch.setattr(latency_predictor, "FITTED", 0)
+    measure_little(monkeypatch)
     words = ["--search", "always", "--limit", "latency_ms <= 1000", "--hours", "0.2", "--plan"]
-    words = arguments(images, tmp_path, *words)
-    find(words)
+    find(arguments(images, tmp_path, *words))
     shown = capsys.readouterr().out
     assert "limits: detector_latency_ms <= 1000" in shown
     assert re.search(r"latency: of the whole detector as an ONNX file .* of 2 other networks", shown)

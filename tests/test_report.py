@@ -1,8 +1,8 @@
+import contextlib
 import dataclasses
 import re
 
 import pytest
-from drawn_axes import drawn_axes
 
 from detnas import SearchSpace, get_space, report
 from detnas.report import curves, searches, style
@@ -23,6 +23,22 @@ def write_log(folder, scores, space=TINY, generation=None, **header):
         log.append(Candidate(path, number // (generation or len(scores)), score, error=error))
     log.close()
     return log
+
+
+@contextlib.contextmanager
+def drawn_axes(patch, module):
+    """A list to which the axes of every picture of a module of ``detnas.report`` are added, one or several of each."""
+    axes, figure = [], style.figure
+
+    @contextlib.contextmanager
+    def recorded(*args, **kwargs):
+        with figure(*args, **kwargs) as (fig, ax):
+            axes.append(ax)
+            yield fig, ax
+
+    with patch.context() as own:
+        own.setattr(module, "figure", recorded)
+        yield axes
 
 
 def test_the_best_so_far_never_falls_and_passes_over_failures(tmp_path):

@@ -11,7 +11,7 @@ import torch
 import yaml
 from detectron2.modeling import build_model
 from export_runs import predict
-from toy_runs import classification, command, detection, own_loggers, toy_setup
+from toy_runs import SMALL_SEARCH, classification, command, detection, dotted, measure_little, own_loggers, toy_setup
 
 import search_net
 import train_net
@@ -23,20 +23,13 @@ from detnas.search.pareto import front_of
 from detnas.search.surrogate import SurrogateSearcher
 
 TINY = get_space("tiny")
-SMALL = {
-    "SEARCH.POPULATION": 4,
-    "SEARCH.NUM_PARENTS": 2,
-    "SEARCH.NUM_MUTATE": 2,
-    "SEARCH.NUM_CROSS": 1,
-    "SEARCH.GENERATIONS": 2,
-    "SEARCH.RECALIBRATION_IMAGES": 4,
-    "SEARCH.METRIC": "bbox/AP50",
-}
+SMALL = {**SMALL_SEARCH, "SEARCH.GENERATIONS": 2, "SEARCH.METRIC": "bbox/AP50"}
+FLOPS = {"SEARCH__OBJECTIVES": '["backbone_flops"]'}
 
 
 def run(folder, data, *flags, config="toy_2_train_supernet", **overrides):
-    keys = {name.replace("__", "."): value for name, value in overrides.items()}
-    args = command(config, {**data, **SMALL, "OUTPUT_DIR": folder, **keys}, *flags, parser=search_net.parser())
+    overrides = {**data, **SMALL, "OUTPUT_DIR": folder, **dotted(overrides)}
+    args = command(config, overrides, *flags, parser=search_net.parser())
     with own_loggers():
         return search_net.main(args)
 
@@ -45,7 +38,7 @@ def run(folder, data, *flags, config="toy_2_train_supernet", **overrides):
 def searched(toy_root, tmp_path_factory):
     """Folder of a finished search."""
     folder = tmp_path_factory.mktemp("search") / "run"
-    run(folder, detection(toy_root), "--random-weights", SEARCH__OBJECTIVES='["backbone_flops"]')
+    run(folder, detection(toy_root), "--random-weights", **FLOPS)
     return folder
 
 
@@ -63,6 +56,7 @@ def test_a_search_leaves_best_front_picture_and_scalars(searched):
     assert yaml.safe_load((searched / "best.yaml").read_text())["MODEL"]["DETNAS"]["SPACE"] == "tiny"
     assert (searched / "front.csv").read_text().startswith("arch,name,generation,score,backbone_flops")
     assert (searched / "search.png").is_file() and list(searched.glob("events.out.tfevents*"))
+    assert not (searched / "front").exists()
 
 
 def written(folder):
@@ -72,7 +66,14 @@ def written(folder):
     return (folder / "best.pth").stat().st_mtime_ns, saved["found"]["arch"]
 
 
-def test_a_finished_search_leaves_the_winners_network_and_says_where(toy_root, tmp_path, capsys):
+def test_a_winner_that_cannot_be_written_is_one_sentence_and_the_next_start_leaves_it_and_says_where(
+    toy_root, tmp_path, capsys, refused
+):
+    (tmp_path / "best.pth.partial").mkdir()
+    sentence = refused(run, tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
+    assert re.search(r"best\.pth cannot be written: .*the log is whole: start", sentence)
+    assert len(SearchLog(str(tmp_path), TINY)) == 4 and (tmp_path / "search.png").is_file()
+    (tmp_path / "best.pth.partial").rmdir()
     log = run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
     arch = TINY.format(log.best()[0].network)
     lines = capsys.readouterr().out.splitlines()[-4:]
@@ -95,25 +96,13 @@ def test_a_search_started_again_leaves_the_network_of_its_winner(searched, toy_r
         torch.save({**saved, "found": {**saved["found"], "arch": "00-00-00-00"}}, file)
     elif change != "none":
         file.unlink() if change == "missing" else file.write_bytes(b"PK")
-    objectives = '["backbone_flops"]'
-    data = detection(toy_root)
-    log = run(folder, data, "--random-weights", SEARCH__OBJECTIVES=objectives, SEARCH__GENERATIONS=generations)
+    log = run(folder, detection(toy_root), "--random-weights", **FLOPS, SEARCH__GENERATIONS=generations)
     assert len(log) == 4 * generations and written(folder)[1] == TINY.format(log.best()[0].network)
     same = change == "none" and log.best()[0].network == SearchLog(str(searched), TINY).best()[0].network
     assert (written(folder) == before) == same
     # A finished search is not searched again.
     logs = [(folder / "search.jsonl").read_bytes() for folder in (searched, folder)]
     assert (logs[0] == logs[1]) == (generations == 2)
-
-
-def test_a_network_that_cannot_be_written_is_one_sentence_after_all_else(toy_root, tmp_path, refused):
-    (tmp_path / "best.pth.partial").mkdir()
-    sentence = refused(run, tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
-    assert re.search(r"best\.pth cannot be written: .*the log is whole: start", sentence)
-    assert len(SearchLog(str(tmp_path), TINY)) == 4 and (tmp_path / "search.png").is_file()
-    (tmp_path / "best.pth.partial").rmdir()
-    run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1)
-    assert written(tmp_path)
 
 
 def test_a_supernet_whose_ranking_still_changed_is_searched_with_a_warning(toy_root, tmp_path):
@@ -143,8 +132,8 @@ def test_a_search_begins_with_the_networks_of_a_single_op_within_the_limits(sear
 
 def prepared(toy_root, folder, **overrides):
     """(header, searcher) of a search, which is not run."""
-    keys = {name.replace("__", "."): value for name, value in overrides.items()}
-    cfg = toy_setup("toy_2_train_supernet", {**detection(toy_root), **SMALL, "OUTPUT_DIR": folder, **keys})
+    overrides = {**detection(toy_root), **SMALL, "OUTPUT_DIR": folder, **dotted(overrides)}
+    cfg = toy_setup("toy_2_train_supernet", overrides)
     method = paths.PathSearch(cfg, argparse.Namespace(random_weights=True))
     return method.header(), method.searcher
 
@@ -162,9 +151,6 @@ def test_an_initial_network_that_breaks_a_limit_is_left_out_with_a_line(toy_root
     header, searcher = prepared(toy_root, tmp_path, SEARCH__CONSTRAINTS="[]", SEARCH__POPULATION=3)
     assert list(header["initial"]) == ["all 3x3", "all 5x5", "all 7x7"]
     assert "no place among SEARCH.POPULATION 3, and left out: all Xception 3x3" in (tmp_path / "log.txt").read_text()
-
-
-def test_a_search_without_initial_networks_begins_at_random(toy_root, tmp_path):
     header, searcher = prepared(toy_root, tmp_path, SEARCH__INITIAL="[]")
     assert header["initial"] == {} and searcher.initial == ()
 
@@ -176,16 +162,6 @@ def test_a_search_with_another_searcher_says_so_in_its_header(toy_root, tmp_path
     assert header["searcher"] == "surrogate" and type(searcher) is SurrogateSearcher
     with pytest.raises(ValueError, match="SEARCHER \"surrogate\" goes by the score alone; SEARCH.OBJECTIVES"):
         prepared(toy_root, tmp_path, SEARCH__SEARCHER="surrogate", SEARCH__OBJECTIVES="['backbone_params']")
-
-
-def test_the_front_that_a_search_leaves_is_that_of_its_objectives(toy_root, tmp_path):
-    objectives = "['backbone_params']"
-    run(tmp_path, detection(toy_root), "--random-weights", SEARCH__GENERATIONS=1, SEARCH__OBJECTIVES=objectives)
-    left = (tmp_path / "front.csv").read_text()
-    run(tmp_path, {}, "--front", SEARCH__OBJECTIVES=objectives)
-    assert (tmp_path / "front.csv").read_text() == left
-    run(tmp_path, {}, "--front", SEARCH__OBJECTIVES="['backbone_flops']")
-    assert (tmp_path / "front.csv").read_text() != left
 
 
 @pytest.mark.parametrize("flags, rows", [(["--list"], 8), (["--best", "3"], 3)])
@@ -208,12 +184,12 @@ def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags,
     assert [float(row["bbox/AP50"]) for row in table] == pytest.approx([c.score for c in chosen])
 
 
-def test_a_table_of_no_candidates_is_an_error_and_no_search(searched, refused):
-    assert "--best 0: at least 1" in refused(run, searched, {}, "--best", "0")
-
-
-def test_the_front_is_printed_and_written(searched, capsys):
-    run(searched, {}, "--front")
+def test_the_front_of_its_objectives_is_left_by_a_search_and_printed(searched, tmp_path, capsys):
+    folder = shutil.copytree(searched, tmp_path / "run")
+    run(folder, {}, "--front", SEARCH__OBJECTIVES='["backbone_params"]')
+    assert (folder / "front.csv").read_text() != (searched / "front.csv").read_text()
+    run(folder, {}, "--front", **FLOPS)
+    assert (folder / "front.csv").read_text() == (searched / "front.csv").read_text()
     assert "Pareto front of bbox/AP50 and backbone_flops" in capsys.readouterr().out
     with open(searched / "front.csv") as f:
         front = [(float(row["score"]), float(row["backbone_flops"])) for row in csv.DictReader(f)]
@@ -231,22 +207,16 @@ def test_a_best_yaml_and_an_arch_are_evaluated_to_the_logged_metrics(searched, t
         assert json.loads((folder / "evaluation.json").read_text())["network"] == TINY.format(best.network)
 
 
-def test_a_classifier_is_searched_by_its_top_1(toy_root, tmp_path):
-    data = {**classification(toy_root), "SEARCH.CONSTRAINTS": "('backbone_params <= 1e6',)"}
-    config, metric = "toy_1_pretrain_supernet", "classification/top1"
-    log = run(tmp_path, data, "--random-weights", config=config, SEARCH__METRIC=metric, SEARCH__GENERATIONS=1)
-    assert len(log.history()) == 4 and written(tmp_path)
-    assert all(c.score == c.metrics[metric] and {"classification/top5"} < set(c.metrics) for c in log.history())
-
-
-def test_a_race_stops_candidates_says_so_and_goes_on(toy_root, tmp_path, capsys):
+def test_a_race_of_classifiers_by_their_top_1_stops_candidates_says_so_and_goes_on(toy_root, tmp_path, capsys):
     data = {**classification(toy_root), "SEARCH.CONSTRAINTS": "('backbone_params <= 1e6',)"}
     settings = {"config": "toy_1_pretrain_supernet", "SEARCH__METRIC": "classification/top1", "SEARCH__RACING": True,
                 "SEARCH__RACING_PARTS": "(0.2, 0.5)"}
     run(tmp_path, data, "--random-weights", SEARCH__GENERATIONS=1, **settings)
     log = run(tmp_path, data, "--random-weights", SEARCH__GENERATIONS=4, **settings)
     stopped = [c for c in log.history() if c.stopped]
-    assert len(log) == 16 and stopped and not log.failures
+    assert len(log) == 16 and stopped and not log.failures and written(tmp_path)
+    whole = [c for c in log.history() if not c.stopped]
+    assert all(c.score == c.metrics["classification/top1"] <= c.metrics["classification/top5"] for c in whole)
     text = (tmp_path / "log.txt").read_text()
     assert f"stopped at {stopped[0].stopped['score']:.2f} after {stopped[0].stopped['images']} images" in text
     assert "failed" not in text and log.header["racing_parts"] == [0.2, 0.5]
@@ -298,6 +268,7 @@ def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_
         (("INITIAL", "['DetNASNet-1.3G']"), [], 'SEARCH.INITIAL "DetNASNet-1.3G" is a network of space "1.3G"'),
         (("INITIAL", "[11111111]"), [], "SEARCH.INITIAL 11111111 is no text: put quotes"),
         (("CONSTRAINTS", '["detector_flops <= 3"]'), [], "no network of"),
+        (None, ["--best", "0"], "--best 0: at least 1"),
         (None, ["--arch", "DetNAS-VOC-FPN-300M"], '--arch "DetNAS-VOC-FPN-300M" is a network of space "300M"'),
     ],
 )
@@ -311,8 +282,8 @@ def test_a_ray_worker_gives_the_scores_of_this_process(toy_root, tmp_path, searc
     pytest.importorskip("ray", reason="Ray is not installed")
     data = detection(toy_root)
     # One worker, as each imports torch; two at a time in search/test_ray.py.
-    ray = {"SEARCH__EXECUTOR": "ray", "SEARCH__WORKERS": 1, "SEARCH__OBJECTIVES": '["backbone_flops"]'}
-    log = run(tmp_path, data, "--random-weights", **ray, SEARCH__GENERATIONS=1)
+    ray = {"SEARCH__EXECUTOR": "ray", "SEARCH__WORKERS": 1, "SEARCH__GENERATIONS": 1}
+    log = run(tmp_path, data, "--random-weights", **ray, **FLOPS)
     here = [c for c in SearchLog(str(searched), TINY).history() if c.generation == 0]
     assert {c.network: c.score for c in log.history()} == pytest.approx({c.network: c.score for c in here}, abs=1e-3)
     assert written(tmp_path)[1] == TINY.format(log.best()[0].network)
@@ -327,8 +298,7 @@ def front_files(folder):
 def with_front(searched, toy_root, tmp_path_factory):
     """Folder of the same search, with detectors of its front."""
     folder = shutil.copytree(searched, tmp_path_factory.mktemp("front") / "run")
-    settings = {"SEARCH__OBJECTIVES": '["backbone_flops"]', "SEARCH__FRONT_WINNERS": 3}
-    run(folder, detection(toy_root), "--random-weights", **settings)
+    run(folder, detection(toy_root), "--random-weights", **FLOPS, SEARCH__FRONT_WINNERS=3)
     return folder
 
 
@@ -344,7 +314,8 @@ def test_detectors_of_the_front_are_evaluated_and_draw_as_the_best_does(with_fro
         images = str(toy_root / "detection" / "test")
         assert predict("--config-file", file, "--input", images, "--output", tmp_path / arch, "--threshold", "0")
     sentence = refused(train_net.main, command(file, {**detection(toy_root), "OUTPUT_DIR": tmp_path / "train"}))
-    assert f"MODEL.WEIGHTS {file.with_suffix('.pth')}" in sentence
+    assert f"give MODEL.DETNAS.ARCH {file} to a config of step 4" in sentence
+    assert f"MODEL.WEIGHTS {file.with_suffix('.pth')}" in sentence and not (tmp_path / "train" / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("change", ["none", "a weights file is gone", "a yaml is gone", "weights are broken"])
@@ -356,8 +327,7 @@ def test_detectors_of_the_front_that_stand_are_left_alone(with_front, toy_root, 
         weights.write_bytes(b"PK")
     elif change != "none":
         (weights if "weights" in change else yaml_file).unlink()
-    settings = {"SEARCH__OBJECTIVES": '["backbone_flops"]', "SEARCH__FRONT_WINNERS": 3}
-    run(folder, detection(toy_root), "--random-weights", **settings)
+    run(folder, detection(toy_root), "--random-weights", **FLOPS, SEARCH__FRONT_WINNERS=3)
     after = front_files(folder)
     lost = {"none": set(), "a yaml is gone": {yaml_file.name}}.get(change, {weights.name, weights.stem + ".yaml"})
     assert {name for name in after if after[name] != before.get(name)} == lost and after.keys() == before.keys()
@@ -366,11 +336,7 @@ def test_detectors_of_the_front_that_stand_are_left_alone(with_front, toy_root, 
 
 
 def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(toy_root, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    few = {"detector_latency.FEWEST": 2, "detector_latency.MOST": 2, "latency_predictor.RUNS": 2,
-           "latency_predictor.FITTED": 0, "latency_predictor.HELD_OUT": 2}
-    for name, value in few.items():
-        monkeypatch.setattr(f"detnas.export.{name}", value)
+    measure_little(monkeypatch)
     settings = {"SEARCH__CONSTRAINTS": "['detector_latency_ms <= 60000']", "SEARCH__DETECTOR_RESOLUTION": "(64, 64)",
                 "SEARCH__OBJECTIVES": '["detector_latency_ms"]', "SEARCH__GENERATIONS": 1, "SEARCH__FRONT_WINNERS": 2}
     log = run(tmp_path, detection(toy_root), "--random-weights", **settings)
@@ -384,7 +350,3 @@ def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(t
     # The same again evaluates and measures nothing.
     monkeypatch.setattr("detnas.export.detector_latency.median_times", None)
     run(tmp_path, detection(toy_root), "--random-weights", **settings)
-
-
-def test_a_search_without_front_winners_leaves_none(searched):
-    assert not (searched / "front").exists()

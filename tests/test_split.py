@@ -1,10 +1,10 @@
 import json
-import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog
+from scripts import script
 from stand_in import use_root, write_coco, write_imagenet, write_voc
 from toy_runs import tree
 
@@ -12,7 +12,7 @@ from detnas.data.datasets import register_dataset
 from detnas.errors import UserError
 from find_detector.splits import check_leaks, draw, find_leaks, split_coco, split_voc, write_split
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "split_dataset.py"
+tool = script("tools", "split_dataset")
 
 
 @pytest.fixture
@@ -22,42 +22,8 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "datasets"
 
 
-@pytest.fixture
-def run(root, capsys):
-    """Function (words) -> exit code, stdout and stderr of the tool, run in this process."""
-    main = runpy.run_path(str(TOOL))["main"]
-
-    def run(*words):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as e:
-            code = e.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def voc_ids(folder, split):
     return (folder / "ImageSets" / "Main" / f"{split}.txt").read_text().split()
-
-
-def copy_voc(data_dir, folder):
-    """The real images in VOC form, with lists of its own."""
-    real = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007"
-    folder.mkdir()
-    for name in ("Annotations", "JPEGImages"):
-        (folder / name).symlink_to(real / name)
-    shutil.copytree(real / "ImageSets", folder / "ImageSets")
-    return folder
-
-
-def images(**files):
-    return [{"file_name": str(file), "image_id": image_id} for image_id, file in files.items()]
-
-
-def write(path, content):
-    path.write_bytes(content)
-    return path
 
 
 def test_a_draw_depends_on_the_seed_and_not_on_the_order():
@@ -116,14 +82,10 @@ def test_nothing_else_is_touched(root):
     assert len(set(after) - set(before)) == 6
 
 
-def test_another_seed_gives_another_split(root):
-    write_coco(root)
-    assert split_coco(4, seed=0)[1].text != split_coco(4, seed=1)[1].text
-
-
-def test_the_order_of_the_json_does_not_matter(root):
+def test_the_seed_makes_the_split_and_not_the_order_of_the_json(root):
     write_coco(root)
     before = split_coco(4)
+    assert split_coco(4, seed=1)[1].text != before[1].text
     file = root / "coco" / "annotations" / "instances_train2017.json"
     data = json.loads(file.read_text())
     file.write_text(json.dumps({key: data[key][::-1] if key == "images" else data[key] for key in reversed(data)}))
@@ -150,20 +112,22 @@ def test_a_voc_part_that_detectron2_cannot_read_is_an_error(root):
         split_voc(2)
 
 
-def test_own_coco_data_is_split(data_dir, tmp_path):
-    json_file = data_dir / "bccd_voc" / "coco" / "annotations" / "instances_train.json"
-    image_root = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007" / "JPEGImages"
-    write_split(split_coco(50, 0, str(json_file), str(image_root), str(tmp_path / "new")))
-    parts = [f"coco:{tmp_path}/new/instances_train_{part}.json:{image_root}" for part in ("search", "holdout")]
-    assert register_dataset(parts[0]) == register_dataset(parts[1])
-    assert [len(DatasetCatalog.get(part)) for part in parts] == [155, 50]
-    assert check_leaks(parts) == {tuple(parts): []}
-
-
-def test_own_voc_data_is_split(data_dir, tmp_path):
-    folder = copy_voc(data_dir, tmp_path / "own")
-    write_split(split_voc(50, 0, str(folder), "train"))
-    parts = [f"voc:{folder}:train_{part}" for part in ("search", "holdout")]
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_own_data_is_split(data_dir, tmp_path, form):
+    real = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007"
+    if form == "coco":
+        json_file, images = data_dir / "bccd_voc" / "coco" / "annotations" / "instances_train.json", real / "JPEGImages"
+        write_split(split_coco(50, 0, str(json_file), str(images), str(tmp_path / "new")))
+        name = f"coco:{tmp_path}/new/instances_train_{{}}.json:{images}"
+    else:
+        # The real images, with lists of its own.
+        (tmp_path / "own").mkdir()
+        for folder in ("Annotations", "JPEGImages"):
+            (tmp_path / "own" / folder).symlink_to(real / folder)
+        shutil.copytree(real / "ImageSets", tmp_path / "own" / "ImageSets")
+        write_split(split_voc(50, 0, str(tmp_path / "own"), "train"))
+        name = f"voc:{tmp_path}/own:train_{{}}"
+    parts = [name.format(part) for part in ("search", "holdout")]
     assert register_dataset(parts[0]) == register_dataset(parts[1])
     assert [len(DatasetCatalog.get(part)) for part in parts] == [155, 50]
     assert check_leaks(parts) == {tuple(parts): []}
@@ -197,36 +161,32 @@ def test_missing_standard_data_says_where_it_is_expected(root, split):
         split(4)
 
 
-def test_a_renamed_copy_is_found(tmp_path):
-    a, other = write(tmp_path / "a.jpg", b"image"), write(tmp_path / "b.jpg", b"imago")
-    copy = write(tmp_path / "c.jpg", b"image")
-    (leak,) = find_leaks(images(one=a, two=other), images(three=copy))
-    assert (leak.kind, leak.a, leak.b) == ("content", str(a), str(copy))
-
-
-def test_the_same_file_is_found_by_whatever_way(tmp_path):
-    a = write(tmp_path / "a.jpg", b"image")
-    (tmp_path / "link").symlink_to(tmp_path)
-    (leak,) = find_leaks(images(one=a), images(two=tmp_path / "link" / "a.jpg"))
-    assert leak.kind == "file"
-
-
-def test_equal_names_in_different_folders_are_no_leak(tmp_path):
+@pytest.mark.parametrize(
+    "file, content, image_id, same_source, kind",
+    [
+        ("c.jpg", b"image", "two", False, "content"),
+        ("link/a.jpg", b"image", "two", False, "file"),
+        # Equal names in different folders are no leak, and equal ids are one among data of one source alone.
+        ("b/a.jpg", b"other", "two", False, None),
+        ("c.jpg", b"image, compressed again", "one", False, None),
+        ("c.jpg", b"image, compressed again", "one", True, "image id"),
+    ],
+)
+def test_an_image_is_found_again_by_file_content_or_id(tmp_path, file, content, image_id, same_source, kind):
     (tmp_path / "b").mkdir()
-    a, b = write(tmp_path / "1.jpg", b"image"), write(tmp_path / "b" / "1.jpg", b"other")
-    assert find_leaks(images(one=a), images(two=b)) == []
-
-
-def test_equal_ids_are_a_leak_among_data_of_one_source_alone(tmp_path):
-    a, b = write(tmp_path / "a.jpg", b"image"), write(tmp_path / "b.jpg", b"image, compressed again")
-    assert find_leaks(images(one=a), images(one=b)) == []
-    (leak,) = find_leaks(images(one=a), images(one=b), same_source=True)
-    assert leak.kind == "image id"
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name, found in (("a.jpg", b"image"), ("b.jpg", b"imago"), (file, content)):
+        (tmp_path / name).write_bytes(found)
+    first = [{"file_name": str(tmp_path / "a.jpg"), "image_id": "one"}]
+    first.append({"file_name": str(tmp_path / "b.jpg"), "image_id": "other"})
+    leaks = find_leaks(first, [{"file_name": str(tmp_path / file), "image_id": image_id}], same_source=same_source)
+    found = [(leak.kind, leak.a, leak.b) for leak in leaks]
+    assert found == ([(kind, str(tmp_path / "a.jpg"), str(tmp_path / file))] if kind else [])
 
 
 def test_an_image_that_is_not_there_is_named_by_the_check(tmp_path):
     with pytest.raises(UserError, match=f"{tmp_path}/a.jpg does not exist"):
-        find_leaks(images(one=tmp_path / "a.jpg"), [])
+        find_leaks([{"file_name": f"{tmp_path}/a.jpg", "image_id": 1}], [])
 
 
 def test_a_check_takes_two_data_sets(tmp_path):
@@ -234,65 +194,62 @@ def test_a_check_takes_two_data_sets(tmp_path):
         check_leaks(["x", "x"])
 
 
-def test_the_tool_says_what_it_wrote(root, run):
+def test_the_tool_says_what_it_wrote_and_ends_with_0_without_a_leak(root, capsys):
     write_coco(root)
-    code, out, error = run("coco", "--images", 4)
-    assert code == 0, error
+    assert tool.main(["coco", "--images", "4"]) == 0
+    out = capsys.readouterr().out
     assert "instances_train2017_search.json: 8 images, " in out and "_holdout.json: 4 images, " in out
     assert "class" in out and "toothbrush" in out
+    assert tool.main(["check", "coco_2017_train_search", "coco_2017_train_holdout", "coco_2017_val"]) == 0
+    assert capsys.readouterr().out.count(": 0 images in both") == 3
 
 
-def test_the_tool_ends_with_1_for_a_leak(root, run):
+def test_the_tool_ends_with_1_for_a_leak(root, capsys):
     write_voc(root)
     shutil.copy(root / "VOC2007" / "JPEGImages" / "000001.jpg", root / "VOC2012" / "JPEGImages" / "2008_000003.jpg")
-    code, out, error = run("check", "voc_2007_trainval", f"voc:{root}/VOC2012:trainval")
-    assert code == 1, error
+    assert tool.main(["check", "voc_2007_trainval", f"voc:{root}/VOC2012:trainval"]) == 1
+    out = capsys.readouterr().out
     assert "1 images in both" in out and "same content: " in out and "2008_000003.jpg" in out
-
-
-def test_the_tool_ends_with_0_without_a_leak(root, run):
-    write_coco(root)
-    write_split(split_coco(4))
-    names = ("coco_2017_train_search", "coco_2017_train_holdout", "coco_2017_val")
-    code, out, error = run("check", *names)
-    assert code == 0 and out.count(": 0 images in both") == 3, error
 
 
 @pytest.mark.parametrize(
     "words, reason",
     [
-        (("coco",), "5000 of 12 images cannot be held out"),
-        (("voc",), "does not exist; expected in"),
-        (("own", "--images", 3), "own data is named by"),
-        (("own", "--images", 3, "--json", "a.json", "--voc-root", "b"), "own data is named by"),
-        (("own", "--images", 3, "--json", "no.json", "--image-root", "b"), "error: no.json does not exist"),
-        (("own", "--images", 3, "--voc-root", "no", "--split", "trainval"), "error: no/ImageSets/Main does not exist"),
+        ("coco", "5000 of 12 images cannot be held out"),
+        ("voc", "does not exist; expected in"),
+        ("own --images 3", "own data is named by"),
+        ("own --images 3 --json a.json --voc-root b", "own data is named by"),
+        ("own --images 3 --json no.json --image-root b", "no.json does not exist"),
+        ("own --images 3 --voc-root no --split trainval", "no/ImageSets/Main does not exist"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(root, run, words, reason):
+def test_a_mistake_is_one_sentence_and_exit_code_2(root, capsys, words, reason):
     write_coco(root)
-    code, out, error = run(*words)
-    assert code == 2 and reason in error and "Traceback" not in error
+    with pytest.raises(SystemExit) as caught:
+        tool.main(words.split())
+    *_, line = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and "error: " in line and reason in line
 
 
-def test_a_folder_of_classes_is_split_into_lists_that_are_data_sets(root, run):
+def test_a_folder_of_classes_is_split_into_lists_that_are_data_sets(root, capsys):
     write_imagenet(root)
-    code, out, _ = run("imagenet", "--images", 5)
-    assert code == 0 and f"{root}/imagenet/train_holdout.txt: 5 images\n" in out and "boxes" not in out
-    sets = {}
+    assert tool.main(["imagenet", "--images", "5"]) == 0
+    out = capsys.readouterr().out
+    assert f"{root}/imagenet/train_holdout.txt: 5 images\n" in out and "boxes" not in out
+    classes, sets = register_dataset("imagenet_train"), {}
     for part, count in (("search", 7), ("holdout", 5)):
-        assert register_dataset(f"imagenet_train_{part}") == register_dataset("imagenet_train")
-        dicts = DatasetCatalog.get(f"imagenet_train_{part}")
+        assert register_dataset(f"imagenet_train_{part}") == classes
+        sets[part] = {d["file_name"]: classes[d["label"]] for d in DatasetCatalog.get(f"imagenet_train_{part}")}
         listed = (root / "imagenet" / f"train_{part}.txt").read_text().split()
-        assert [str(Path(d["file_name"]).relative_to(root / "imagenet" / "train")) for d in dicts] == listed
-        assert all(Path(d["file_name"]).parent.name == register_dataset("imagenet_train")[d["label"]] for d in dicts)
-        assert len(dicts) == count
-        sets[part] = {d["file_name"] for d in dicts}
-    assert not sets["search"] & sets["holdout"]
-    assert sets["search"] | sets["holdout"] == {d["file_name"] for d in DatasetCatalog.get("imagenet_train")}
+        assert list(sets[part]) == [str(root / "imagenet" / "train" / file) for file in listed] and len(listed) == count
+        assert all(Path(file).parent.name == name for file, name in sets[part].items())
+    assert not sets["search"].keys() & sets["holdout"].keys()
+    assert {**sets["search"], **sets["holdout"]}.keys() == {
+        d["file_name"] for d in DatasetCatalog.get("imagenet_train")
+    }
     # The same for a folder of one's own.
-    code, out, _ = run("own", "--folder", root / "imagenet" / "train", "--images", 5)
-    assert code == 0 and out.count("(was there already)") == 2
+    assert tool.main(["own", "--folder", str(root / "imagenet" / "train"), "--images", "5"]) == 0
+    assert capsys.readouterr().out.count("(was there already)") == 2
 
 
 @pytest.mark.parametrize("text, words", [("", "it names no image"), ("n1/none.JPEG\n", "n1/none.JPEG is not in")])

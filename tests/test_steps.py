@@ -19,20 +19,16 @@ def log(tmp_path):
     return tmp_path / "log.txt"
 
 
-def test_a_step_tells_how_far_it_is_and_everything_is_in_the_log(log, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+@pytest.mark.parametrize("users, threads", [(None, 3), ("5", 5)])
+def test_a_step_tells_how_far_it_is_and_everything_is_in_the_log(log, monkeypatch, users, threads):
+    # The number of threads is the user's where he says it.
+    monkeypatch.setenv("OMP_NUM_THREADS", users) if users else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     said = []
     seconds = run_step(["-c", SAYS], log, said.append, threads=3)
     assert said == ["iteration 1/2  loss 3.0  eta 0:00:01", "generation 2/8  candidate 3/12"]
     assert 0 < seconds < 60
     text = log.read_text()
-    assert text.startswith("\n$ python -c") and "something else 3" in text and "to stderr" in text
-
-
-def test_the_number_of_threads_is_the_users_where_he_says_it(log, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    run_step(["-c", SAYS], log, lambda progress: None, threads=3)
-    assert "something else 5" in log.read_text()
+    assert text.startswith("\n$ python -c") and f"something else {threads}" in text and "to stderr" in text
 
 
 def test_a_step_that_fails_names_its_log(log):

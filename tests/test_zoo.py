@@ -23,22 +23,16 @@ FACTS = {
 
 
 def test_the_zoo_holds_the_published_networks_and_no_other():
-    assert set(PUBLISHED) == set(FACTS)
-
-
-@pytest.mark.parametrize("name", FACTS)
-def test_a_published_network_has_the_space_and_arch_of_its_source(name):
-    space, arch = FACTS[name]
-    assert PUBLISHED[name].space == space
-    assert PUBLISHED[name].arch.replace("-", "") == arch.replace(" ", "")
+    found = {name: (network.space, network.arch.replace("-", "")) for name, network in PUBLISHED.items()}
+    assert found == {name: (space, arch.replace(" ", "")) for name, (space, arch) in FACTS.items()}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_network_is_built_by_name(name):
-    network = build_published(name)
-    assert network.space.name == PUBLISHED[name].space
-    assert network.space.format(network.path) == PUBLISHED[name].arch
-    assert network.shuffle == "even_odd"
+def test_a_published_network_is_built_by_name_and_has_its_counted_figures(name):
+    built, network, space = build_published(name), PUBLISHED[name], get_space(PUBLISHED[name].space)
+    assert (built.space, space.format(built.path), built.shuffle) == (space, network.arch, "even_odd")
+    costs = CostTable.measure(space)
+    assert (network.flops, network.params) == (costs.flops(built.path), costs.params(built.path))
 
 
 def test_keyword_arguments_reach_the_published_network():
@@ -51,14 +45,6 @@ def test_an_unknown_network_is_refused_with_the_known_ones():
     with pytest.raises(UserError) as e:
         build_published("DetNASNet")
     assert e.value.args[0] == f'unknown network "DetNASNet"; there are: {", ".join(PUBLISHED)}'
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_counted_figures_of_a_network_are_those_of_the_cost_table(name):
-    network = PUBLISHED[name]
-    space = get_space(network.space)
-    costs, path = CostTable.measure(space), space.parse(network.arch)
-    assert (network.flops, network.params) == (costs.flops(path), costs.params(path))
 
 
 @pytest.mark.parametrize("size", ["1.3G", "3.8G"])

@@ -33,6 +33,14 @@ SHORT = {
     "SOLVER.IMS_PER_BATCH": 4,
     "SOLVER.WARMUP_ITERS": 2,
 }
+#: and any search; the generations are not said
+SMALL_SEARCH = {
+    "SEARCH.POPULATION": 4,
+    "SEARCH.NUM_PARENTS": 2,
+    "SEARCH.NUM_MUTATE": 2,
+    "SEARCH.NUM_CROSS": 1,
+    "SEARCH.RECALIBRATION_IMAGES": 4,
+}
 
 
 def classification(root):
@@ -51,7 +59,9 @@ def detection(root, test="val"):
 
 def result(log):
     """What of a log must be the same in every search with the same settings."""
-    return [(str(c.network), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()]
+    return [
+        (str(c.network), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()
+    ]
 
 
 #: the two kinds of supernets: config of the demo and its overrides
@@ -96,6 +106,20 @@ def command(config, overrides, *flags, parser=None):
 def toy_setup(config, overrides):
     """The frozen config of a run in this process; nothing but the log is written."""
     return setup(command(config, overrides))
+
+
+def dotted(settings):
+    """Overrides of keyword arguments such as ``SEARCH__POPULATION=4``."""
+    return {name.replace("__", "."): value for name, value in settings.items()}
+
+
+def measure_little(monkeypatch):
+    """Let latencies be measured in a moment, of few networks."""
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    for name, value in {"FEWEST": 2, "MOST": 2}.items():
+        monkeypatch.setattr(f"detnas.export.detector_latency.{name}", value)
+    for name, value in {"RUNS": 2, "FITTED": 0, "HELD_OUT": 2}.items():
+        monkeypatch.setattr(f"detnas.export.latency_predictor.{name}", value)
 
 
 def tree(folder):
