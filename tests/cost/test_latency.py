@@ -17,15 +17,11 @@ def test_a_larger_image_takes_longer():
     assert 0 < meter()(PATH) < LatencyMeter(SPACE, (512, 512), repeats=3, warmup=1)(PATH)
 
 
-def test_other_settings_are_measured_anew_and_kept_beside_the_others(tmp_path):
+def test_other_settings_are_measured_anew_and_kept_beside_the_others_and_a_damaged_cache_is_named(tmp_path):
     cache = tmp_path / "latency.json"
     meter(cache=str(cache))(PATH)
     meter(cache=str(cache), batch=2)(PATH)
     assert len(json.loads(cache.read_text())) == 2
-
-
-def test_a_damaged_cache_is_an_error_that_names_it(tmp_path):
-    cache = tmp_path / "latency.json"
     cache.write_text("{")
     with pytest.raises(ValueError, match=f"latency cache {cache} is damaged"):
         meter(cache=str(cache))
