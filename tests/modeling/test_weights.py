@@ -66,18 +66,13 @@ class WritesAFile:
 
 
 @pytest.mark.parametrize("dump", [functools.partial(pickle.dump, protocol=2), torch.save], ids=["pickle", "torch"])
-def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, dump):
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, classifier, dump):
     trap, path = tmp_path / "trap", tmp_path / "model.pth"
     with open(path, "wb") as f:
-        dump({"model": {"a": torch.ones(1)}, "more": WritesAFile(trap)}, f)
+        dump({"model": classifier.state_dict(), "more": WritesAFile(trap)}, f)
     with pytest.raises(ValueError, match=r"weights .*model.pth cannot be read as a checkpoint: "):
         read_checkpoint(str(path))
-    assert not trap.exists()
-
-
-def test_resuming_refuses_a_pickle_that_runs_code_too(tmp_path, classifier):
-    trap, path = tmp_path / "trap", tmp_path / "model.pth"
-    torch.save({"model": classifier.state_dict(), "more": WritesAFile(trap)}, path)
+    # Nor by a training that is resumed.
     with pytest.raises(pickle.UnpicklingError):
         SafeCheckpointer(classifier).load(str(path))
     assert not trap.exists()
