@@ -8,7 +8,7 @@ import math
 import released_reference as released
 import torch
 import torch.nn.functional as F
-from torchvision.ops import nms, roi_align
+from torchvision.ops import batched_nms, roi_align
 
 RATIOS = (0.5, 1.0, 2.0)
 
@@ -18,21 +18,10 @@ def anchors(stride, sizes, height, width):
     shapes = []
     for ratio in RATIOS:
         w = round(math.sqrt(stride * stride / ratio))
-        h = round(w * ratio)
-        shapes += [(w * size / stride, h * size / stride) for size in sizes]
-    middle = (stride - 1) / 2
-    boxes = [
-        (
-            x * stride + middle - (w - 1) / 2,
-            y * stride + middle - (h - 1) / 2,
-            x * stride + middle + (w - 1) / 2,
-            y * stride + middle + (h - 1) / 2,
-        )
-        for y in range(height)
-        for x in range(width)
-        for w, h in shapes
-    ]
-    return torch.tensor(boxes, dtype=torch.float64)
+        shapes += [(w * size / stride, round(w * ratio) * size / stride) for size in sizes]
+    half = (torch.tensor(shapes, dtype=torch.float64) - 1) / 2
+    middle = torch.cartesian_prod(torch.arange(height), torch.arange(width)).flip(1) * stride + (stride - 1) / 2
+    return torch.cat([middle[:, None] - half, middle[:, None] + half], 2).flatten(0, 1)
 
 
 def decode(offsets, boxes, code):
@@ -48,30 +37,15 @@ def clip(boxes, height, width):
     return boxes.clamp(min=0).minimum(last)
 
 
-def suppress(boxes, scores, threshold):
-    """The released suppression counts the last pixel."""
-    return nms(boxes + torch.tensor([0, 0, 1, 1]), scores, threshold)
+def best(boxes, scores, classes, overlap, count=100):
+    """Those left of a suppression within each class, which counts the last pixel in the released code."""
+    keep = batched_nms(boxes + torch.tensor([0, 0, 1, 1]), scores, classes, overlap)[:count]
+    return boxes[keep], scores[keep], classes[keep]
 
 
 def by_place(x, values):
     """(anchors * values, H, W) -> (H * W * anchors, values)."""
     return x.unflatten(0, (-1, values)).permute(2, 3, 0, 1).reshape(-1, values)
-
-
-def best(boxes, scores, classes, count=100):
-    order = scores.argsort(descending=True)[:count]
-    return boxes[order], scores[order], classes[order]
-
-
-def by_class(boxes, scores, threshold, overlap):
-    """Boxes (N, classes, 4) and scores (N, classes) after the suppression within each class."""
-    found = []
-    for label in range(scores.shape[1]):
-        keep = scores[:, label] > threshold
-        b, s = boxes[keep, label], scores[keep, label]
-        keep = suppress(b, s, overlap)
-        found.append((b[keep], s[keep], torch.full((len(keep),), label)))
-    return best(*(torch.cat(parts) for parts in zip(*found)))
 
 
 def features(state, space, path, shuffle, image):
@@ -97,30 +71,22 @@ def retinanet(state, space, path, image):
         boxes.append(decode(by_place(offsets, 4)[place], places[place], (10, 10, 5, 5)))
         scores.append(probability[place, label].double())
         classes.append(label)
-    boxes, scores, classes = clip(torch.cat(boxes), *image.shape[1:]), torch.cat(scores), torch.cat(classes)
-    kept = []
-    for label in classes.unique():
-        members = (classes == label).nonzero()[:, 0]
-        kept.append(members[suppress(boxes[members], scores[members], 0.4)])
-    kept = torch.cat(kept)
-    return best(boxes[kept], scores[kept], classes[kept])
+    return best(clip(torch.cat(boxes), *image.shape[1:]), torch.cat(scores), torch.cat(classes), 0.4)
 
 
 def proposals(state, levels, height, width):
-    """1000 boxes at most; 1000 a level before and after a suppression at 0.7."""
-    boxes, scores = [], []
+    """1000 boxes at most; 1000 a level before a suppression at 0.7 within each."""
+    boxes, scores, levels_of = [], [], []
     for k, name in enumerate(("p2", "p3", "p4", "p5", "p6")):
         x = released.conv(state, "rpn.head.conv", levels[name]).relu()
         logits = by_place(released.conv(state, "rpn.head.cls_logits", x)[0], 1)[:, 0]
         offsets = by_place(released.conv(state, "rpn.head.bbox_pred", x)[0], 4)
         places = anchors(4 * 2**k, [32 * 2**k], *x.shape[2:])
         order = logits.argsort(descending=True)[:1000]
-        found = clip(decode(offsets[order], places[order], (1, 1, 1, 1)), height, width)
-        keep = suppress(found, logits[order].double(), 0.7)[:1000]
-        boxes.append(found[keep])
-        scores.append(logits[order][keep])
-    order = torch.cat(scores).argsort(descending=True)[:1000]
-    return torch.cat(boxes)[order]
+        boxes.append(clip(decode(offsets[order], places[order], (1, 1, 1, 1)), height, width))
+        scores.append(logits[order].double())
+        levels_of.append(torch.full_like(order, k))
+    return best(torch.cat(boxes), torch.cat(scores), torch.cat(levels_of), 0.7, 1000)[0]
 
 
 def pool(levels, boxes):
@@ -143,5 +109,6 @@ def faster_rcnn(state, space, path, image):
     logits, offsets = released.run_box_head(state, pool(levels, regions))
     scores = logits.softmax(1).double()[:, 1:]
     offsets = offsets.unflatten(1, (-1, 4))[:, 1:]
-    boxes = torch.stack([decode(offsets[:, c], regions, (10, 10, 5, 5)) for c in range(scores.shape[1])], 1)
-    return by_class(clip(boxes, height, width), scores, 0.05, 0.5)
+    region, label = (scores > 0.05).nonzero().T
+    boxes = clip(decode(offsets[region, label], regions[region], (10, 10, 5, 5)), height, width)
+    return best(boxes, scores[region, label], label, 0.5)

@@ -91,10 +91,15 @@ def classifier(space="tiny", path=None, classes=10):
     return builder.state
 
 
+def add_backbone(builder, space, path):
+    """The body of a detector; the prefix of its FPN."""
+    add_body(builder, "backbone." if path is None else "backbone.body.", space, path)
+    return "fpn." if path is None else "backbone.fpn."
+
+
 def faster_rcnn(space="tiny", path=None, classes=80):
     builder = Builder()
-    add_body(builder, "backbone." if path is None else "backbone.body.", space, path)
-    fpn = "fpn." if path is None else "backbone.fpn."
+    fpn = add_backbone(builder, space, path)
     for level, width in enumerate(WIDTHS[space][1], 1):
         for kind, into, kernel in (("inner", width, 1), ("layer", 256, 3)):
             builder.conv(f"{fpn}fpn_{kind}{level}.0", 256, into, kernel, bias=True)
@@ -102,21 +107,20 @@ def faster_rcnn(space="tiny", path=None, classes=80):
     builder.conv("rpn.head.conv", 256, 256, 3, bias=True)
     builder.conv("rpn.head.cls_logits", 3, 256, 1, bias=True)
     builder.conv("rpn.head.bbox_pred", 12, 256, 1, bias=True)
-    box = "roi_heads.box."
+    extractor, predictor = "roi_heads.box.feature_extractor.", "roi_heads.box.predictor."
     for k in range(4):
-        builder.conv(f"{box}feature_extractor.xconvs.{3 * k}", 256, 256, 3, bias=True)
-        builder.norm(f"{box}feature_extractor.xconvs.{3 * k + 1}", 256)
-    builder.linear(f"{box}feature_extractor.fc6", 1024, 256 * 49)
-    builder.linear(f"{box}predictor.cls_score", classes + 1, 1024)
-    builder.linear(f"{box}predictor.bbox_pred", 4 * (classes + 1), 1024)
+        builder.conv(f"{extractor}xconvs.{3 * k}", 256, 256, 3, bias=True)
+        builder.norm(f"{extractor}xconvs.{3 * k + 1}", 256)
+    builder.linear(f"{extractor}fc6", 1024, 256 * 49)
+    builder.linear(f"{predictor}cls_score", classes + 1, 1024)
+    builder.linear(f"{predictor}bbox_pred", 4 * (classes + 1), 1024)
     builder.state["rpn.anchor_generator.cell_anchors.0"] = torch.zeros(3, 4)
     return builder.state
 
 
 def retinanet(space="tiny", path=None, classes=80):
     builder = Builder()
-    add_body(builder, "backbone." if path is None else "backbone.body.", space, path)
-    fpn = "fpn." if path is None else "backbone.fpn."
+    fpn = add_backbone(builder, space, path)
     for level, width in list(enumerate(WIDTHS[space][1], 1))[1:]:
         builder.conv(f"{fpn}fpn_inner{level}", 256, width, 1, bias=True)
         builder.conv(f"{fpn}fpn_layer{level}", 256, 256, 3, bias=True)
@@ -141,14 +145,16 @@ def norm(state, name, x):
     return F.batch_norm(x, mean, var, weight, bias)
 
 
+def linear(state, name, x):
+    return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+
 def split(x, shuffle):
     """What passes a block untouched, and what goes to its main branch."""
-    order = list(range(x.shape[1]))
-    if shuffle == "interleave":
-        half = len(order) // 2
-        order = [channel for pair in zip(order[:half], order[half:]) for channel in pair]
-        return x[:, order[:half]], x[:, order[half:]]
-    return x[:, order[0::2]], x[:, order[1::2]]
+    if shuffle == "even_odd":
+        return x[:, 0::2], x[:, 1::2]
+    # A channel of the first half and one of the second in turn.
+    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2).chunk(2, 1)
 
 
 def run_body(state, prefix, space, path, shuffle, x):
@@ -200,16 +206,13 @@ def run_fpn(state, stages, prefix):
     return outputs
 
 
-def run_box_head(state, pooled):
+def run_box_head(state, x):
     """Class logits (N, classes + 1) and offsets (N, 4 * (classes + 1)) of pooled boxes (N, 256, 7, 7)."""
-    x, extractor = pooled, "roi_heads.box.feature_extractor."
+    extractor, predictor = "roi_heads.box.feature_extractor.", "roi_heads.box.predictor."
     for k in range(4):
         x = norm(state, f"{extractor}xconvs.{3 * k + 1}", conv(state, f"{extractor}xconvs.{3 * k}", x)).relu()
-    x = F.linear(x.flatten(1), state[f"{extractor}fc6.weight"], state[f"{extractor}fc6.bias"]).relu()
-    return [
-        F.linear(x, state[f"roi_heads.box.predictor.{name}.weight"], state[f"roi_heads.box.predictor.{name}.bias"])
-        for name in ("cls_score", "bbox_pred")
-    ]
+    x = linear(state, f"{extractor}fc6", x.flatten(1)).relu()
+    return linear(state, f"{predictor}cls_score", x), linear(state, f"{predictor}bbox_pred", x)
 
 
 def run_retinanet_head(state, feature):

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from supernet_runs import OTHER, PATH, find_supernet, norms
@@ -26,19 +28,22 @@ def features(model, batch):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_outputs_stay_the_same_up_to_rounding(model_batches, layout):
+@pytest.mark.parametrize("freeze_at", [0, 1])
+def test_outputs_stay_the_same_up_to_rounding_also_with_a_frozen_stem(model_batches, layout, freeze_at):
     model, batches = model_batches
+    find_supernet(model).freeze(freeze_at)
     for path in (PATH, OTHER):
         activate(model, find_supernet(model).space, path)
         expected = features(model, batches[0])
         with folded_batch_norms(model, layout):
+            assert isinstance(find_supernet(model).stem[1], torch.nn.Identity)
             found = features(model, batches[0])
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4 * value.abs().max().item())
 
 
-def test_no_norm_on_the_path_runs(model_batches):
+def test_no_norm_on_the_path_runs_but_in_training(model_batches):
     model, batches = model_batches
     ran = []
     for norm in norms(model):
@@ -46,9 +51,11 @@ def test_no_norm_on_the_path_runs(model_batches):
     with folded_batch_norms(model), torch.no_grad():
         model(batches[0])
     assert not ran
-    with torch.no_grad():
-        model(batches[0])
-    assert ran
+    for mode in (False, True):
+        with folded_batch_norms(model.train(mode)) if mode else contextlib.nullcontext():
+            features(model, batches[0])
+        assert ran
+        ran.clear()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -63,23 +70,3 @@ def test_afterwards_all_is_as_it_was(model_batches, layout):
     assert after.keys() == tensors.keys() and all(after[name] is tensor for name, tensor in tensors.items())
     assert all(torch.equal(copies[name], tensor) for name, tensor in tensors.items())
     assert all(torch.equal(value, expected[name]) for name, value in features(model, batches[0]).items())
-
-
-def test_norms_in_training_are_left_alone(model_batches):
-    model, _ = model_batches
-    model.train()
-    with folded_batch_norms(model):
-        assert len(norms(model)) > 20 and any(m.norm is not None for m in model.modules() if hasattr(m, "norm"))
-        supernet = find_supernet(model)
-        assert isinstance(supernet.stem[1], torch.nn.BatchNorm2d)
-
-
-def test_a_frozen_stem_is_folded_too(model_batches):
-    model, batches = model_batches
-    find_supernet(model).freeze(1)
-    expected = features(model, batches[0])
-    with folded_batch_norms(model):
-        assert isinstance(find_supernet(model).stem[1], torch.nn.Identity)
-        found = features(model, batches[0])
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4 * value.abs().max().item())

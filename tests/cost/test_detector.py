@@ -9,23 +9,23 @@ from detnas.config.load import load_config
 from detnas.cost.detector import detector_costs
 
 CONFIGS = ROOT / "configs"
+#: the network COCO-FPN-300M of the golden numbers
 ARCH = "2120-2112-33130031-3132"
-# Of the golden numbers, for the network COCO-FPN-300M.
-BACKBONE_800x1344, BACKBONE_PARAMS, CLASSIFIER_224, CLASSIFIER_PARAMS = 6173193600, 1849680, 321219008, 3533112
 
 
 def config(name, *opts):
     return load_config(str(CONFIGS / name), ["MODEL.DETNAS.ARCH", ARCH, "MODEL.DEVICE", "cpu", *opts])
 
 
-def test_the_backbone_of_a_detector_costs_what_it_costs_alone():
-    costs = detector_costs(config("COCO/Base-FPN.yaml"), (800, 1344))
-    assert costs["backbone"] == {"flops": BACKBONE_800x1344, "params": BACKBONE_PARAMS}
-
-
-def test_the_classifier_costs_what_the_golden_numbers_say():
-    costs = detector_costs(config("ImageNet/Base-ImageNet.yaml"), (224, 224))
-    assert costs["whole"] == {"flops": CLASSIFIER_224, "params": CLASSIFIER_PARAMS}
+@pytest.mark.parametrize(
+    "name, size, part, golden",
+    [
+        ("COCO/Base-FPN.yaml", (800, 1344), "backbone", {"flops": 6173193600, "params": 1849680}),
+        ("ImageNet/Base-ImageNet.yaml", (224, 224), "whole", {"flops": 321219008, "params": 3533112}),
+    ],
+)
+def test_the_backbone_of_a_detector_and_a_classifier_cost_what_the_golden_numbers_say(name, size, part, golden):
+    assert detector_costs(config(name), size)[part] == golden
 
 
 def test_backbone_and_neck_cost_what_fvcore_counts():
@@ -58,28 +58,19 @@ def test_the_heads_of_retinanet_cost_what_their_convs_on_five_levels_cost():
     ],
     ids=["Faster R-CNN", "Mask R-CNN", "Cascade R-CNN", "Panoptic FPN"],
 )
-def test_the_parts_add_up_to_the_whole(opts):
-    costs = detector_costs(config("COCO/Base-FPN.yaml", *opts), (256, 320))
+def test_the_parts_add_up_to_the_whole_and_every_parameter_is_counted(opts):
+    cfg = config("COCO/Base-FPN.yaml", *opts)
+    costs = detector_costs(cfg, (256, 320))
     whole = costs.pop("whole")
     assert all(cost["flops"] > 0 for cost in costs.values())
     assert {key: sum(cost[key] for cost in costs.values()) for key in whole} == whole
-
-
-def test_every_parameter_of_a_detector_is_counted():
-    cfg = config("COCO/Base-FPN.yaml", "MODEL.MASK_ON", "True")
-    whole = detector_costs(cfg, (64, 64))["whole"]
     assert whole["params"] == sum(p.numel() for p in build_model(cfg).parameters())
 
 
-def test_a_supernet_costs_what_its_first_path_costs():
-    supernet = detector_costs(config("COCO/Base-FPN.yaml", "MODEL.DETNAS.ARCH", "supernet"), (64, 64))
-    first = detector_costs(config("COCO/Base-FPN.yaml", "MODEL.DETNAS.ARCH", "0" * 20), (64, 64))
+def test_a_supernet_costs_what_its_first_path_costs_and_an_image_is_padded_as_the_backbone_asks_for():
+    supernet = detector_costs(config("COCO/Base-FPN.yaml", "MODEL.DETNAS.ARCH", "supernet"), (65, 33))
+    first = detector_costs(config("COCO/Base-FPN.yaml", "MODEL.DETNAS.ARCH", "0" * 20), (96, 64))
     assert supernet == first
-
-
-def test_an_image_is_padded_as_the_backbone_asks_for():
-    cfg = config("COCO/Base-FPN.yaml")
-    assert detector_costs(cfg, (65, 33)) == detector_costs(cfg, (96, 64))
 
 
 def test_an_unknown_meta_architecture_is_an_error_that_names_the_known_ones():

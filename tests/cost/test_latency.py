@@ -1,9 +1,10 @@
 import json
 
 import pytest
+import torch
 
 import detnas
-from detnas.cost.latency import LatencyMeter
+from detnas.cost.latency import REPEATS, WARMUP, LatencyMeter
 
 SPACE = detnas.get_space("tiny")
 PATH = SPACE.parse("01-23-01-23")
@@ -13,19 +14,21 @@ def meter(**kwargs):
     return LatencyMeter(SPACE, (64, 64), **kwargs)
 
 
-def test_a_larger_image_takes_longer():
-    assert 0 < meter().cost("latency_ms", PATH) < LatencyMeter(SPACE, (512, 512)).cost("latency_ms", PATH)
+def test_it_times_passes_of_images_of_its_size():
+    class Network(torch.nn.Module):
+        def forward(self, images):
+            sizes.append(tuple(images.shape))
+
+    sizes = []
+    assert LatencyMeter(SPACE, (48, 64), batch=2, network=lambda path: Network()).cost("latency_ms", PATH) > 0
+    assert sizes == [(2, 3, 48, 64)] * (WARMUP + REPEATS)
 
 
-def test_other_settings_are_measured_anew_and_kept_beside_the_others(tmp_path):
+def test_other_settings_are_measured_anew_and_kept_beside_the_others_and_a_damaged_cache_is_named(tmp_path):
     cache = tmp_path / "latency.json"
     meter(cache=str(cache)).cost("latency_ms", PATH)
     meter(cache=str(cache), batch=2).cost("latency_ms", PATH)
     assert len(json.loads(cache.read_text())) == 2
-
-
-def test_a_damaged_cache_is_an_error_that_names_it(tmp_path):
-    cache = tmp_path / "latency.json"
     cache.write_text("{")
     with pytest.raises(ValueError, match=f"latency cache {cache} is damaged"):
         meter(cache=str(cache))

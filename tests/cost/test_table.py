@@ -37,95 +37,54 @@ def conv_flops(network, resolution):
     return analysis.by_operator()["conv"]
 
 
-def classifier_flops(model):
-    linear = FlopCountAnalysis(model.linear, torch.zeros(1, model.linear.in_features)).total()
-    return conv_flops(model.backbone, (224, 224)) + linear
-
-
 def num_parameters(model):
     return sum(p.numel() for p in model.parameters())
 
 
-def space_of(golden_name):
-    return golden_name.split("-")[-1]
+def assert_classifier(model, flops, params):
+    linear = FlopCountAnalysis(model.linear, torch.zeros(1, model.linear.in_features)).total()
+    assert conv_flops(model.backbone, (224, 224)) + linear == flops and num_parameters(model) == params
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_golden_code_is_the_arch_of_the_zoo(name):
-    assert get_space(space_of(name)).parse(PUBLISHED[ZOO_NAMES[name]].arch) == tuple(NETWORKS[name]["code"])
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_golden_flops_of_a_published_backbone(name):
-    assert measure(space_of(name)).flops(NETWORKS[name]["code"]) == NETWORKS[name]["backbone_multiply_adds_224"]
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_golden_flops_of_a_published_backbone_at_a_detectors_size(name):
-    table = measure(space_of(name), (800, 1344))
-    assert table.flops(NETWORKS[name]["code"]) == NETWORKS[name]["backbone_multiply_adds_800x1344"]
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_golden_parameters_of_a_published_backbone(name):
-    assert measure(space_of(name)).params(NETWORKS[name]["code"]) == NETWORKS[name]["backbone_params"]
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_golden_flops_and_parameters_of_a_published_classifier(name):
-    model = build_classifier(space_of(name), ZOO_NAMES[name])
-    assert classifier_flops(model) == NETWORKS[name]["with_imagenet_classifier_224"]
-    assert num_parameters(model) == NETWORKS[name]["params_with_classifier"]
+def test_golden_flops_and_parameters_of_a_published_network(name):
+    golden, space = NETWORKS[name], name.split("-")[-1]
+    code, table = golden["code"], measure(space)
+    assert get_space(space).parse(PUBLISHED[ZOO_NAMES[name]].arch) == tuple(code)
+    assert table.flops(code) == golden["backbone_multiply_adds_224"] and table.params(code) == golden["backbone_params"]
+    assert measure(space, (800, 1344)).flops(code) == golden["backbone_multiply_adds_800x1344"]
+    model = build_classifier(space, ZOO_NAMES[name])
+    assert_classifier(model, golden["with_imagenet_classifier_224"], golden["params_with_classifier"])
 
 
 @pytest.mark.parametrize("op", UNIFORM)
-def test_golden_flops_and_parameters_of_a_uniform_backbone(op):
-    path = (OPS.index(op),) * 20
-    assert measure("300M").flops(path) == UNIFORM[op]["backbone_macs_224"]
-    assert measure("300M").params(path) == UNIFORM[op]["backbone_params"]
-
-
-@pytest.mark.parametrize("op", UNIFORM)
-def test_golden_flops_and_parameters_of_a_uniform_classifier(op):
+def test_golden_flops_and_parameters_of_a_uniform_network(op):
+    golden, path = UNIFORM[op], (OPS.index(op),) * 20
+    assert measure("300M").flops(path) == golden["backbone_macs_224"]
+    assert measure("300M").params(path) == golden["backbone_params"]
     model = build_classifier("300M", str(OPS.index(op)) * 20)
-    assert classifier_flops(model) == UNIFORM[op]["classifier_macs_224"]
-    assert num_parameters(model) == UNIFORM[op]["classifier_params"]
+    assert_classifier(model, golden["classifier_macs_224"], golden["classifier_params"])
 
 
-def test_golden_bounds_of_the_small_space():
-    assert measure("300M").bounds("backbone_flops") == (BOUNDS["min_backbone_macs"], BOUNDS["max_backbone_macs"])
+def test_golden_bounds_of_the_small_space_and_their_paths():
+    table, bounds = measure("300M"), (BOUNDS["min_backbone_macs"], BOUNDS["max_backbone_macs"])
+    assert table.bounds("backbone_flops") == (table.flops(BOUNDS["argmin"]), table.flops(BOUNDS["argmax"])) == bounds
 
 
-def test_golden_paths_of_least_and_most_flops():
-    assert measure("300M").flops(BOUNDS["argmin"]) == BOUNDS["min_backbone_macs"]
-    assert measure("300M").flops(BOUNDS["argmax"]) == BOUNDS["max_backbone_macs"]
-
-
-def test_golden_numbers_hold_every_block_of_the_small_space():
-    blocks = [(f"{b.stage}{'abcdefgh'[b.position]}", b.in_channels, b.out_channels, b.stride)
-              for b in get_space("300M").blocks()]
-    assert blocks == [(b["name"], b["in"], b["out"], b["stride"]) for b in SMALL["blocks"]]
-
-
-@pytest.mark.parametrize("index", range(20), ids=[b["name"] for b in SMALL["blocks"]])
-def test_golden_flops_and_parameters_of_a_block(index):
-    block, table = SMALL["blocks"][index], measure("300M").table
-    assert list(table["backbone_flops"][index]) == block["multiply_adds_by_choice"]
-    assert list(table["backbone_params"][index]) == block["params_by_choice"]
-
-
-def test_golden_input_size_of_every_block():
-    sizes = []
+def test_golden_flops_and_parameters_of_stem_blocks_and_supernet():
+    table, sizes = measure("300M"), []
     with torch.device("meta"):
         network, image = DetNASNet("300M", "0" * 20), torch.empty(1, 3, 224, 224)
     for block in itertools.chain(network.stage1, network.stage2, network.stage3, network.stage4):
         block.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[2:]))
     network(image)
-    assert sizes == [(b["input_hw"],) * 2 for b in SMALL["blocks"]]
-
-
-def test_golden_flops_of_the_stem():
-    assert measure("300M").stem["backbone_flops"] == SMALL["stem"]
+    for b, block, size in zip(SMALL["blocks"], table.space.blocks(), sizes, strict=True):
+        assert (b["name"], b["in"]) == (f"{block.stage}{'abcdefgh'[block.position]}", block.in_channels)
+        assert (b["out"], b["stride"], (b["input_hw"],) * 2) == (block.out_channels, block.stride, size)
+        assert list(table.table["backbone_flops"][block.index]) == b["multiply_adds_by_choice"]
+        assert list(table.table["backbone_params"][block.index]) == b["params_by_choice"]
+    assert table.stem["backbone_flops"] == SMALL["stem"]
+    assert num_parameters(DetNASSupernet("300M")) == GOLDEN["supernet_params"]["300M backbone, all choices"]
 
 
 def test_golden_flops_of_the_classifiers_tail():
@@ -133,10 +92,6 @@ def test_golden_flops_of_the_classifiers_tail():
     with_tail, without = (conv_flops(m, (224, 224)) for m in (model.backbone, model.backbone.bottom_up))
     assert with_tail - without == SMALL["last_conv"]
     assert model.linear.weight.numel() == SMALL["fc"]
-
-
-def test_golden_parameters_of_the_supernet():
-    assert num_parameters(DetNASSupernet("300M")) == GOLDEN["supernet_params"]["300M backbone, all choices"]
 
 
 def test_golden_mean_and_deviation_of_the_flops_of_random_paths():
@@ -156,14 +111,8 @@ def test_golden_share_of_random_paths_within_300e6_flops():
 
 @pytest.mark.parametrize(
     "space, resolution, num_paths",
-    [
-        ("tiny", (96, 96), 3),
-        ("tiny", (75, 130), 3),
-        ("300M", (96, 96), 2),
-        ("300M", (75, 130), 2),
-        ("1.3G", (75, 130), 1),
-        ("3.8G", (75, 130), 1),
-    ],
+    [("tiny", (96, 96), 3), ("tiny", (75, 130), 3), ("300M", (75, 130), 2), ("1.3G", (75, 130), 1),
+     ("3.8G", (75, 130), 1)],
 )
 def test_the_flops_of_random_paths_are_those_that_fvcore_counts_on_the_built_network(space, resolution, num_paths):
     rng = random.Random(f"{space} {resolution}")
@@ -174,15 +123,11 @@ def test_the_flops_of_random_paths_are_those_that_fvcore_counts_on_the_built_net
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_the_parameters_of_a_random_path_are_those_of_the_built_network(space):
+def test_the_parameters_of_a_random_path_are_those_of_the_built_network_at_any_resolution(space):
     path = get_space(space).random(random.Random(2))
     with torch.device("meta"):
         network = DetNASNet(space, path)
     assert measure(space, (75, 130)).params(path) == num_parameters(network)
-
-
-def test_the_parameters_do_not_depend_on_the_resolution():
-    assert measure("tiny").table["backbone_params"] == measure("tiny", (75, 130)).table["backbone_params"]
 
 
 def test_the_costs_of_a_path_hold_all_metrics_by_name():
@@ -224,12 +169,10 @@ def test_a_constraint_that_reads_otherwise_is_refused_with_an_example(text):
     assert str(e.value) == f'constraint "{text}": write it as "backbone_flops <= 300e6"'
 
 
-def test_both_limits_of_a_constraint_are_included():
-    assert Constraint("backbone_flops", max=300, min=300).allows(300)
-    assert not Constraint("backbone_flops", max=299).allows(300)
-    assert not Constraint("backbone_flops", max=301, min=301).allows(300)
-
-
-@pytest.mark.parametrize("limits", [(237222720, 0), (1e12, 365472576), (300e6, 250e6)])
-def test_a_constraint_that_some_path_meets_is_reachable(limits):
-    Constraint("backbone_flops", *limits).check_reachable("300M", measure("300M").bounds("backbone_flops"))
+@pytest.mark.parametrize("limits", [(237222720, 0), (1e12, 365472576), (300e6, 250e6), (300e6, 300e6)])
+def test_both_limits_of_a_constraint_are_included_and_can_be_reached(limits):
+    most, least = limits
+    constraint = Constraint("backbone_flops", max=most, min=least)
+    assert constraint.allows(most) and constraint.allows(least)
+    assert not constraint.allows(most + 1) and not constraint.allows(least - 1)
+    constraint.check_reachable("300M", measure("300M").bounds("backbone_flops"))

@@ -16,18 +16,14 @@ def files(tmp_path):
     return names
 
 
-def whiten(files):
-    """What is read from now on is white."""
-    for name in files:
-        Image.new("RGB", (6, 4), (255, 255, 255)).save(name)
-
-
 @pytest.mark.parametrize("budget, kept", [(0, 0), (BYTES - 1, 0), (2 * BYTES, 2), (10**6, 3)])
 def test_as_many_images_are_kept_as_the_budget_allows(files, budget, kept):
     read = ImageReader(budget=budget)
     for name in files:
         assert read({"file_name": name}, "BGR").max() == 0
-    whiten(files)
+    # What is read from now on is white.
+    for name in files:
+        Image.new("RGB", (6, 4), (255, 255, 255)).save(name)
     assert [read({"file_name": name}, "BGR").max() for name in files] == [0] * kept + [255] * (3 - kept)
 
 

@@ -19,11 +19,6 @@ def picture(tmp_path):
 
 
 @pytest.fixture
-def classifier_cfg(toy_root, tmp_path):
-    return toy_setup("toy_1_pretrain_supernet", {**classification(toy_root), "OUTPUT_DIR": tmp_path})
-
-
-@pytest.fixture
 def detector_cfg(toy_root, tmp_path):
     return toy_setup("toy_2_train_supernet", {**detection(toy_root), "OUTPUT_DIR": tmp_path})
 
@@ -32,81 +27,58 @@ def first_of_training(cfg):
     return DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[0]
 
 
-@pytest.mark.parametrize("is_train", [True, False])
-def test_a_crop_has_the_size_asked_for_as_uint8_and_keeps_the_label(picture, is_train):
-    result = ClassificationMapper(is_train, 32)(picture)
-    assert result["image"].shape == (3, 32, 32)
-    assert result["image"].dtype == torch.uint8
-    assert (result["label"], result["image_id"]) == (3, 7)
-    assert "image" not in picture
+def jitter(cfg, size, scales=(1.0, 1.0)):
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SCALE_JITTER.SIZE, cfg.INPUT.SCALE_JITTER.RANGE = size, scales
+    return cfg
+
+
+def test_a_detector_is_trained_and_recalibrated_with_boxes_tested_without_and_jittered_in_training_alone(detector_cfg):
+    sample, cfg = first_of_training(detector_cfg), jitter(detector_cfg, (48, 48))
+    train, test = build_mapper(detector_cfg, True)(sample), build_mapper(cfg, False)(sample)
+    recalibration = build_recalibration_mapper(cfg)(sample)
+    assert all(x["image"].shape == (3, 64, 64) and x["image"].dtype == torch.uint8 for x in (train, test))
+    assert torch.equal(recalibration["image"], test["image"]) and "instances" not in test
+    for x in (train, recalibration):
+        assert x["instances"].gt_classes.tolist() == [ann["category_id"] for ann in sample["annotations"]]
+    boxes = torch.tensor([ann["bbox"] for ann in sample["annotations"]]).float()
+    boxes[:, 2:] += boxes[:, :2]
+    assert (boxes % 2 == 1).any()
+    # 128 pixels became 64, and what lies between two pixels is not rounded.
+    torch.testing.assert_close(recalibration["instances"].gt_boxes.tensor, boxes / 2, rtol=0, atol=1e-4)
+
+
+def test_a_classifier_recalibrates_on_the_crops_of_the_test_with_labels(toy_root, tmp_path):
+    cfg = toy_setup("toy_1_pretrain_supernet", {**classification(toy_root), "OUTPUT_DIR": tmp_path})
+    sample = first_of_training(cfg)
+    result = build_recalibration_mapper(cfg)(sample)
+    assert torch.equal(result["image"], build_mapper(cfg, is_train=False)(sample)["image"])
+    assert result["label"] == sample["label"]
+    assert build_mapper(cfg, is_train=True)(sample)["image"].shape == result["image"].shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize("image_format, red, green", [("BGR", 2, 1), ("RGB", 0, 1)])
-def test_channels_come_in_the_order_of_the_format(picture, image_format, red, green):
+def test_testing_takes_the_centre_with_channels_in_the_order_of_the_format(picture, image_format, red, green):
     image = ClassificationMapper(False, 32, image_format)(picture)["image"]
-    assert (image[red, :, 0] == 255).all() and (image[green, :, 0] == 0).all()
-    assert (image[green, :, -1] == 255).all() and (image[red, :, -1] == 0).all()
+    assert (image[red, :, :14] == 255).all() and (image[green, :, 0] == 0).all()
+    assert (image[green, :, 18:] == 255).all() and (image[red, :, -1] == 0).all()
 
 
-def test_testing_takes_the_centre(picture):
-    image = ClassificationMapper(False, 32)(picture)["image"]
-    assert (image[2, :, :14] == 255).all() and (image[1, :, 18:] == 255).all()
-
-
-def test_training_crops_flips_and_jitters_at_random(picture):
+def test_training_crops_flips_and_jitters_at_random_but_colours_where_they_are_to_stay(picture):
     torch.manual_seed(0)
-    images = [ClassificationMapper(True, 32)(picture)["image"] for _ in range(20)]
+    results = [ClassificationMapper(True, 32)(picture) for _ in range(20)]
+    assert all((x["label"], x["image_id"], x["image"].dtype) == (3, 7, torch.uint8) for x in results)
+    assert "image" not in picture
+    images = [x["image"] for x in results]
     assert len({tuple(image.flatten().tolist()) for image in images}) == len(images)
     left_is_red = [bool(image[2, 16, 0] > image[1, 16, 0]) for image in images]
     assert True in left_is_red and False in left_is_red
-
-
-def test_without_jitter_colours_stay(picture):
-    torch.manual_seed(0)
     mapper = ClassificationMapper(True, 32, color_jitter=0)
     for image in (mapper(picture)["image"] for _ in range(10)):
         assert (image[0] == 0).all()
         # At the edge between the halves red and green are mixed.
         assert (image[1].int() + image[2].int() - 255).abs().max() <= 2
-
-
-def test_a_mapper_follows_its_config(classifier_cfg):
-    result = build_mapper(classifier_cfg, is_train=True)(first_of_training(classifier_cfg))
-    size = classifier_cfg.INPUT.CLASSIFIER.SIZE
-    assert result["image"].shape == (3, size, size)
-
-
-def test_detection_trains_with_instances_and_tests_without(detector_cfg):
-    sample = first_of_training(detector_cfg)
-    train, test = (build_mapper(detector_cfg, is_train)(sample) for is_train in (True, False))
-    assert len(train["instances"]) == len(sample["annotations"]) and "instances" not in test
-    for result in (train, test):
-        assert result["image"].shape == (3, 64, 64) and result["image"].dtype == torch.uint8
-
-
-def test_a_recalibration_image_is_the_test_image_with_its_boxes(detector_cfg):
-    sample = first_of_training(detector_cfg)
-    result = build_recalibration_mapper(detector_cfg)(sample)
-    assert torch.equal(result["image"], build_mapper(detector_cfg, is_train=False)(sample)["image"])
-    assert len(result["instances"].gt_boxes) == len(sample["annotations"])
-    assert result["instances"].gt_classes.tolist() == [ann["category_id"] for ann in sample["annotations"]]
-
-
-def test_boxes_in_whole_pixels_are_scaled_without_rounding(detector_cfg):
-    sample = first_of_training(detector_cfg)
-    boxes = torch.tensor([ann["bbox"] for ann in sample["annotations"]]).float()
-    boxes[:, 2:] += boxes[:, :2]
-    assert (boxes % 2 == 1).any()
-    result = build_recalibration_mapper(detector_cfg)(sample)
-    # 128 pixels became 64.
-    torch.testing.assert_close(result["instances"].gt_boxes.tensor, boxes / 2, rtol=0, atol=1e-4)
-
-
-def test_a_classifier_recalibrates_on_centre_crops_with_labels(classifier_cfg):
-    sample = first_of_training(classifier_cfg)
-    result = build_recalibration_mapper(classifier_cfg)(sample)
-    assert torch.equal(result["image"], build_mapper(classifier_cfg, is_train=False)(sample)["image"])
-    assert result["label"] == sample["label"]
 
 
 @pytest.fixture
@@ -119,9 +91,7 @@ def jittered(detector_cfg, tmp_path):
     sample = {"file_name": str(tmp_path / "box.png"), "height": 64, "width": 96, "annotations": [annotation]}
 
     def run(size, scales, seed=0, **settings):
-        cfg = detector_cfg.clone()
-        cfg.defrost()
-        cfg.INPUT.SCALE_JITTER.SIZE, cfg.INPUT.SCALE_JITTER.RANGE = size, scales
+        cfg = jitter(detector_cfg, size, scales)
         for key, value in settings.items():
             cfg.merge_from_list([key.replace("__", "."), value])
         np.random.seed(seed)
@@ -132,19 +102,12 @@ def jittered(detector_cfg, tmp_path):
     return run
 
 
-def test_a_small_scale_pads_at_the_right_and_below(jittered):
-    image, boxes = jittered((64, 96), (0.5, 0.5), INPUT__RANDOM_FLIP="none")
+def test_a_small_scale_keeps_proportions_and_pads_at_the_right_and_below_with_the_models_mean(jittered):
+    settings = {"INPUT__RANDOM_FLIP": "none", "MODEL__PIXEL_MEAN": [100.0, 110.0, 120.0]}
+    image, boxes = jittered((64, 96), (0.5, 0.5), **settings)
     assert boxes.tolist() == [[15, 10, 30, 25]]
     assert image[17, 22] == 255 and image[2, 2] == 90
-    assert (image[:32, :48] > 0).all() and (image[32:] == 0).all() and (image[:, 48:] == 0).all()
-
-
-def test_padding_is_the_mean_which_the_model_takes_off(jittered):
-    image, _ = jittered((64, 96), (0.5, 0.5), MODEL__PIXEL_MEAN=[100.0, 110.0, 120.0])
-    assert (image[32:] == 110).all()
-
-
-def test_an_image_keeps_its_proportions(jittered):
+    assert (image[32:] == 110).all() and (image[:, 48:] == 110).all() and not (image[:32, :48] == 110).all()
     image, _ = jittered((96, 96), (1.0, 1.0))
     assert (image[:64] > 0).all() and (image[64:] == 0).all()
 
@@ -169,12 +132,3 @@ def test_scales_are_drawn_from_their_range_and_images_still_flipped(jittered):
     assert 0.49 < min(scales) < 0.6 and 0.9 < max(scales) <= 1.01
     flipped = [x0 > 30.5 * scale for (x0, *_), scale in zip(boxes, scales)]
     assert True in flipped and False in flipped
-
-
-def test_test_images_and_those_of_a_recalibration_are_not_jittered(detector_cfg):
-    cfg = detector_cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.SCALE_JITTER.SIZE = (48, 48)
-    sample = first_of_training(cfg)
-    for mapper in (build_mapper(cfg, is_train=False), build_recalibration_mapper(cfg)):
-        assert mapper(sample)["image"].shape == (3, 64, 64)

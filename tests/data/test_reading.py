@@ -63,20 +63,14 @@ def test_a_damaged_test_image_is_one_sentence_too(root, tmp_path, name, data, wo
     assert f", which {source} names, cannot be read" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_damaged_image_of_a_recalibration_names_the_training_set(root, tmp_path):
-    cfg = toy_setup("toy_1_pretrain_supernet", {**classification(root), "OUTPUT_DIR": tmp_path})
-    (file, *_) = damage_all(root / "classification" / "train", DAMAGES["text"][0])
-    with pytest.raises(UnreadableImage, match=f'{file}, which data set "{cfg.DATASETS.TRAIN[0]}" names'):
-        build_recalibration_mapper(cfg)({"file_name": str(file), "label": 0})
-
-
-def test_of_several_data_sets_the_one_that_names_the_image_is_said(root, tmp_path):
+@pytest.mark.parametrize("build", [lambda cfg: build_mapper(cfg, is_train=True), build_recalibration_mapper])
+def test_of_several_training_sets_the_one_that_names_the_image_is_said(root, tmp_path, build):
     names = [f"coco:{root}/detection/{split}.json:{root}/detection/{split}" for split in ("train", "val")]
     overrides = {"DATASETS.TRAIN": repr(tuple(names)), "DATASETS.TEST": "()", "OUTPUT_DIR": tmp_path}
     cfg = toy_setup("toy_2_train_supernet", overrides)
     (file, *_) = damage_all(root / "detection" / "val", DAMAGES["empty"][0])
     with pytest.raises(UnreadableImage, match=f"which {root}/detection/val.json names"):
-        build_mapper(cfg, is_train=True)({"file_name": str(file), "annotations": []})
+        build(cfg)({"file_name": str(file), "annotations": []})
 
 
 def test_an_image_of_another_size_than_its_annotation_says_is_one_sentence(root, tmp_path):
@@ -96,21 +90,18 @@ def test_an_image_of_more_than_8_bits_is_an_error(tmp_path, mode, dtype):
         read_image(str(file), "BGR")
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "turned"])
 def test_an_image_of_8_bits_is_read_as_detectron2_reads_it(tmp_path, mode):
-    values = np.random.RandomState(0).randint(0, 255, (5, 7, 3), np.uint8)
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 255, (5, 7, 3), np.uint8))
     file = str(tmp_path / f"image.{'tif' if mode == 'CMYK' else 'png'}")
-    Image.fromarray(values).convert(mode).save(file)
+    if mode == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(file, exif=exif)
+    else:
+        image.convert(mode).save(file)
     for format in ("BGR", "RGB", "L"):
         assert np.array_equal(read_image(file, format), detection_utils.read_image(file, format))
-
-
-def test_a_photograph_that_was_turned_is_read_as_detectron2_reads_it(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(tmp_path / "turned.jpg", exif=exif)
-    turned = read_image(str(tmp_path / "turned.jpg"), "BGR")
-    assert np.array_equal(turned, detection_utils.read_image(str(tmp_path / "turned.jpg"), "BGR"))
 
 
 def test_the_first_batches_are_read_where_a_later_image_is_damaged(root, tmp_path):

@@ -62,35 +62,33 @@ def test_an_image_of_a_coco_part_is_the_same_as_in_the_whole(root):
     assert counts == [12, 8, 4] and len(whole) == 12
 
 
-def test_joined_voc_has_the_images_of_both_years(root):
+def test_joined_voc_has_the_images_of_both_years_and_its_parts_are_the_whole(root):
+    # It can be registered once it is there.
+    assert "does not exist" in message("voc_0712_trainval")
     write_voc(root)
     assert register_dataset("voc_0712_trainval") == list(CLASS_NAMES)
     assert names("voc_0712_trainval") == names("voc_2007_trainval") + names("voc_2012_trainval")
-
-
-def test_an_image_id_of_joined_voc_is_the_way_to_its_annotation(root):
-    write_voc(root)
-    register_dataset("voc_0712_trainval")
     images = DatasetCatalog.get("voc_0712_trainval")
     assert images[0]["image_id"] == "VOC2007/Annotations/000001"
     assert len({d["image_id"] for d in images}) == len(images)
     assert all((root / f"{d['image_id']}.xml").is_file() for d in images)
-
-
-def test_the_parts_of_voc_are_the_whole(root):
-    write_voc(root)
     write_split(split_voc(6))
     search, holdout = names("voc_0712_trainval_search"), names("voc_0712_trainval_holdout")
     assert (len(search), len(holdout)) == (10, 6)
     assert sorted(search + holdout) == sorted(names("voc_0712_trainval"))
 
 
-def test_detectron2s_own_names_say_their_classes(root):
+def test_detectron2s_own_names_say_their_classes_and_what_of_the_data_is_missing(root):
     write_coco(root)
     write_voc(root)
     assert register_dataset("coco_2017_train") == register_dataset("coco_2017_val") == THINGS
     for name in ("voc_2007_trainval", "voc_2012_trainval", "voc_2007_test"):
         assert register_dataset(name) == list(CLASS_NAMES)
+    (root / "VOC2012").rename(root / "elsewhere")
+    (root / "coco" / "annotations" / "instances_val2017.json").unlink()
+    for name, file in (("voc_0712_trainval", "VOC2012/Annotations"),
+                       ("coco_2017_val", "coco/annotations/instances_val2017.json")):
+        assert f"{root}/{file} does not exist" in message(name)
 
 
 PARTS = [
@@ -129,21 +127,3 @@ def test_missing_data_says_where_it_is_expected(root, name, missing, layout):
     assert words.startswith(f'data set "{name}": {root}/{missing} does not exist; expected in {root}, the folder that ')
     assert "DETECTRON2_DATASETS" in words and layout in words
     assert name.startswith(("coco_2017_train", "coco_2017_val", "voc_2")) or name not in DatasetCatalog.list()
-
-
-def test_one_missing_year_of_voc_is_named(root):
-    write_voc(root)
-    (root / "VOC2012").rename(root / "elsewhere")
-    assert f"{root}/VOC2012/Annotations does not exist" in message("voc_0712_trainval")
-
-
-def test_missing_annotations_of_coco_are_named(root):
-    write_coco(root)
-    (root / "coco" / "annotations" / "instances_val2017.json").unlink()
-    assert f"{root}/coco/annotations/instances_val2017.json does not exist" in message("coco_2017_val")
-
-
-def test_a_data_set_that_was_missing_can_be_registered_once_it_is_there(root):
-    assert "does not exist" in message("voc_0712_trainval")
-    write_voc(root)
-    assert register_dataset("voc_0712_trainval")

@@ -1,4 +1,3 @@
-import gc
 import re
 
 import pytest
@@ -6,7 +5,6 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import coco_evaluation
 from detectron2.structures import Boxes, BoxMode, Instances
-from PIL import Image
 from stand_in import write_voc
 
 from detnas.data.datasets import register_dataset
@@ -55,43 +53,30 @@ def a_third_to_the_right(instances):
     return instances
 
 
-def classify(*scores_and_labels):
-    evaluator = ClassificationEvaluator()
-    evaluator.reset()
-    scores, labels = zip(*scores_and_labels)
-    evaluator.process([{"label": label} for label in labels], [{"scores": torch.tensor(s)} for s in scores])
-    return evaluator
+def test_top_1_and_top_5_are_shares_in_percent_over_all_batches_until_reset(toy_root):
+    name = f"folder:{toy_root}/classification/val"
+    register_dataset(name)
+    evaluator = build_evaluator(name)
+    assert isinstance(evaluator, ClassificationEvaluator)
+    few, many = [0.2, 0.8], [0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05]
+    # Fewer than five classes are all in the top 5.
+    for scores, labels, expected in ((few, (0, 1), (50, 100)), (many, (0, 1, 4, 5), (25, 75))):
+        evaluator.reset()
+        for label in labels:
+            evaluator.process([{"label": label}], [{"scores": torch.tensor(scores)}])
+        assert evaluator.evaluate() == {"classification": {"top1": expected[0], "top5": expected[1]}}
 
 
-def test_top_1_and_top_5_are_shares_in_percent():
-    scores = [0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.05]
-    evaluator = classify((scores, 0), (scores, 1), (scores, 4), (scores, 5))
-    assert evaluator.evaluate() == {"classification": {"top1": 25.0, "top5": 75.0}}
-
-
-def test_fewer_than_five_classes_are_all_in_the_top_5():
-    evaluator = classify(([0.2, 0.8], 0), ([0.2, 0.8], 1))
-    assert evaluator.evaluate()["classification"] == {"top1": 50.0, "top5": 100.0}
-
-
-def test_counts_add_up_over_batches_until_reset():
-    evaluator = classify(([0.2, 0.8], 1))
-    evaluator.process([{"label": 0}], [{"scores": torch.tensor([0.2, 0.8])}])
-    assert evaluator.evaluate()["classification"]["top1"] == 50.0
-    evaluator.reset()
-    evaluator.process([{"label": 1}], [{"scores": torch.tensor([0.2, 0.8])}])
-    assert evaluator.evaluate()["classification"]["top1"] == 100.0
-
-
-def test_ground_truth_has_an_ap_of_100(coco_name, voc_name):
+def test_ground_truth_has_an_ap_of_100_and_other_classes_have_none(coco_name, voc_name):
     for name in (coco_name, voc_name):
         results = evaluate(name)["bbox"]
         assert [results[name] for name in ("AP", "AP50", "AP75")] == pytest.approx([100, 100, 100])
-
-
-def test_other_classes_have_no_ap(coco_name, voc_name):
-    assert evaluate(voc_name, next_class)["bbox"]["AP50"] < 20
-    assert evaluate(coco_name, next_class)["bbox"]["AP"] < 5
+        # Objects of images that are left out do not count as missed.
+        part = read_test_images(name, 2)
+        assert len(part) == 2 and evaluate(name, only=part)["bbox"]["AP50"] == pytest.approx(100)
+        # Detections can be evaluated again.
+        once, again = (evaluate(name, next_class, times=times)["bbox"] for times in (1, 2))
+        assert once == pytest.approx(again, nan_ok=True) and once["AP50"] < 20
 
 
 def test_an_overlap_of_a_half_counts_for_ap50_alone_in_coco_form(coco_name):
@@ -113,31 +98,11 @@ def test_own_voc_annotations_need_not_look_like_pascals(voc_name, tmp_path, patt
     assert evaluate(voc_name)["bbox"]["AP"] == pytest.approx(100)
 
 
-def test_a_folder_of_classes_is_evaluated_by_accuracy(tmp_path):
-    (tmp_path / "a").mkdir()
-    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "0.png")
-    register_dataset(f"folder:{tmp_path}")
-    assert isinstance(build_evaluator(f"folder:{tmp_path}"), ClassificationEvaluator)
-
-
 def test_a_form_without_an_evaluator_is_an_error():
     MetadataCatalog.get("segments").set(evaluator_type="panoptic")
-    with pytest.raises(ValueError, match='data set "segments": no evaluator for its form "panoptic"'):
-        build_evaluator("segments")
-
-
-def test_a_data_set_of_no_form_is_an_error():
-    with pytest.raises(ValueError, match='no evaluator for its form "None"'):
-        build_evaluator("never registered")
-
-
-def test_real_annotations_have_an_ap_of_100_in_both_forms(data_dir):
-    root = data_dir / "bccd_voc" / "VOCdevkit" / "VOC2007"
-    json_file = data_dir / "bccd_voc" / "coco" / "annotations" / "instances_test.json"
-    for name in (f"coco:{json_file}:{root}/JPEGImages", f"voc:{root}:test"):
-        register_dataset(name)
-        results = evaluate(name)["bbox"]
-        assert results["AP50"] == pytest.approx(100) and results["AP"] > 99
+    for name, form in (("segments", "panoptic"), ("never registered", "None")):
+        with pytest.raises(ValueError, match=f'data set "{name}": no evaluator for its form "{form}"'):
+            build_evaluator(name)
 
 
 def test_pycocotools_gives_the_same_figures_where_the_faster_library_is_missing(coco_name, monkeypatch):
@@ -153,24 +118,6 @@ def test_pycocotools_gives_the_same_figures_where_the_faster_library_is_missing(
     monkeypatch.setattr(coco_evaluation, "COCOeval_opt", None)
     slow = evaluate(coco_name, shaken)
     assert fast["bbox"] == pytest.approx(slow["bbox"], abs=1e-9, nan_ok=True) and 5 < fast["bbox"]["AP"] < 95
-
-
-def test_garbage_is_collected_again_after_an_evaluation(coco_name):
-    assert gc.isenabled()
-    evaluate(coco_name)
-    assert gc.isenabled()
-
-
-def test_objects_of_images_that_are_left_out_do_not_count_as_missed(coco_name, voc_name):
-    for name in (coco_name, voc_name):
-        part = read_test_images(name, 2)
-        assert len(part) == 2 and evaluate(name, only=part)["bbox"]["AP50"] == pytest.approx(100)
-
-
-def test_detections_can_be_evaluated_again(coco_name, voc_name):
-    for name in (coco_name, voc_name):
-        once, again = (evaluate(name, next_class, times=times)["bbox"] for times in (1, 2))
-        assert once == pytest.approx(again, nan_ok=True)
 
 
 def test_a_part_of_the_test_images_is_spread_evenly_and_always_the_same(toy_root):

@@ -1,9 +1,6 @@
-import copy
 import json
-import random
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from toy_runs import RETINANET, classification, command, detection, retinanet, toy_setup, tree
@@ -11,7 +8,6 @@ from toy_runs import RETINANET, classification, command, detection, retinanet, t
 import train_net
 from detnas import SearchSpace, get_space
 from detnas.evaluation.fixed_paths import fixed_paths
-from detnas.modeling.choices import activate
 from detnas.search.evaluator import CandidateEvaluator
 from detnas.training.trainer import build_trainer
 
@@ -85,66 +81,21 @@ def test_training_evaluates_the_fixed_paths_and_goes_on_as_if_it_had_not(toy_roo
         assert -1 <= line.get("supernet/agreement", 0) <= 1
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_an_evaluation_leaves_no_trace_in_model_or_random_state(toy_root, tmp_path, task):
-    trainer = trainer_of(task, toy_root, tmp_path)
-    # In the middle of a training there is more to change, such as RetinaNet's running mean of its loss normalizer.
-    trainer.train(0, 1)
-    evaluation = evaluation_of(trainer)
-    activate(evaluation.model, evaluation.space, (1,) * 8)
-    before = everything(trainer.model.train())
-    drawn = [(torch.rand(1).item(), random.random(), np.random.rand()) for _ in seeded(3)]
-    for _ in seeded(3):
-        evaluation()
-        assert (torch.rand(1).item(), random.random(), np.random.rand()) == drawn[0]
-    after = everything(trainer.model)
-    assert before.keys() == after.keys()
-    changed = [key for key, value in before.items() if not unchanged(value, after[key])]
-    assert changed == []
-
-
-def everything(model):
-    """All that the modules of a model hold, by name; tensors as copies."""
-    found = {}
-    for name, module in model.named_modules():
-        held = {key: value for key, value in vars(module).items() if key != "_modules"}
-        held |= {**held.pop("_parameters"), **held.pop("_buffers")}
-        found.update({f"{name}.{key}": copy.copy(value) for key, value in held.items()})
-    return {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in found.items()}
-
-
-def unchanged(before, after):
-    if isinstance(before, torch.Tensor):
-        return torch.equal(before, after)
-    plain = isinstance(before, (bool, int, float, str, tuple, list, dict, type(None)))
-    return before == after if plain else type(before) is type(after)
-
-
-def seeded(seed):
-    torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)
-    yield
-
-
-def test_an_evaluation_does_not_speak_of_augmentation(toy_root, tmp_path):
-    trainer = trainer_of("faster", toy_root, tmp_path)
-    said = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "used in training" in line]
-    assert len(said) == 1 and "RandomFlip" in said[0]
-    evaluation_of(trainer)()
-    assert (tmp_path / "log.txt").read_text().count("used in training") == 1
-
-
-def test_a_supernet_says_its_mean_and_how_far_the_ranking_changed(toy_root, tmp_path):
+def test_a_supernet_says_its_mean_and_how_far_the_ranking_changed_and_nothing_of_augmentation(toy_root, tmp_path):
     trainer = trainer_of("classifier", toy_root, tmp_path)
     evaluation = evaluation_of(trainer)
+    said = (tmp_path / "log.txt").read_text().count("used in training")
     results = evaluation()
     assert list(results["supernet"]) == ["mean"]
     scores = {name: results[name]["classification"]["top1"] for name in NAMES}
     evaluation.previous_scores = {name: -score for name, score in scores.items()}
     assert evaluation()["supernet"] == {"mean": results["supernet"]["mean"], "agreement": pytest.approx(-1)}
-    first, second = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "Supernet: " in line]
+    text = (tmp_path / "log.txt").read_text()
+    first, second = [line for line in text.splitlines() if "Supernet: " in line]
     words = f"Supernet: mean classification/top1 {sum(scores.values()) / 6:.2f} over 6 paths"
     assert first.endswith(words)
     assert second.endswith(f"{words}, rank agreement with the evaluation before -1.00 (tau)")
+    assert text.count("used in training") == said
 
 
 def test_a_metric_that_is_not_among_the_results_costs_the_mean_alone(toy_root, tmp_path):
@@ -191,13 +142,11 @@ def test_eval_only_of_a_supernet_shows_the_fixed_paths_of_what_was_trained_and_t
     overrides = {**classification(toy_root), **FEW, "SEARCH.METRIC": "classification/top1", "OUTPUT_DIR": tmp_path}
     args = command("toy_1_pretrain_supernet", {**overrides, "SOLVER.MAX_ITER": 2})
     train_net.main(args)
-    before = tree(tmp_path)["metrics.json"]
+    before, last = tree(tmp_path)["metrics.json"], lines(tmp_path)[-1]
     capsys.readouterr()
     args.eval_only = True
-    results = train_net.main(args)
+    results, shown = train_net.main(args), capsys.readouterr().out
     assert list(results) == [*NAMES, "supernet"]
-    last = lines(tmp_path)[-1]
-    shown = capsys.readouterr().out
     for name in NAMES:
         top1 = results[name]["classification"]["top1"]
         assert top1 == last[f"{name}/classification/top1"]

@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 import torch
@@ -7,21 +6,14 @@ import yaml
 from toy_runs import DEMO, TASKS, classification, command, detection, toy_setup
 
 from detnas import get_space
-from detnas.command_line import argument_parser
 from detnas.config.load import load_config, without_unused
 from detnas.errors import UserError, user_errors
-from detnas.launch.setup import launch, save_config, setup
+from detnas.launch.setup import save_config, setup
 
 
 @pytest.fixture
 def overrides(toy_root, tmp_path):
     return {**classification(toy_root), "OUTPUT_DIR": tmp_path / "run"}
-
-
-def config_file(folder, text):
-    path = folder / "config.yaml"
-    path.write_text(text)
-    return str(path)
 
 
 def message(*args):
@@ -30,74 +22,56 @@ def message(*args):
     return str(caught.value)
 
 
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "own.yaml"
+
+
 @pytest.mark.parametrize("arch", ["00000000", "21202112", "01", "0123-0000"])
-def test_an_arch_of_digits_on_the_command_line_is_no_number(arch):
-    assert load_config(None, ["MODEL.DETNAS.ARCH", arch]).MODEL.DETNAS.ARCH == arch
-
-
-def test_an_arch_of_digits_in_a_file_is_no_number(tmp_path):
-    file = tmp_path / "own.yaml"
-    file.write_text('MODEL: {DETNAS: {ARCH: "21301203"}}')
-    assert load_config(str(file)).MODEL.DETNAS.ARCH == "21301203"
+def test_an_arch_of_digits_is_no_number(file, arch):
+    words = ["MODEL.DETNAS.ARCH", arch]
+    assert load_config(None, words).MODEL.DETNAS.ARCH == arch and words == ["MODEL.DETNAS.ARCH", arch]
+    file.write_text(f'MODEL: {{DETNAS: {{ARCH: "{arch}"}}}}')
+    assert load_config(str(file)).MODEL.DETNAS.ARCH == arch
     # What a search of a space of one stage writes.
     file.write_text(load_config(str(file)).dump())
-    assert load_config(str(file)).MODEL.DETNAS.ARCH == "21301203"
+    assert load_config(str(file)).MODEL.DETNAS.ARCH == arch
 
 
-def test_an_arch_of_digits_without_quotes_is_an_error_that_asks_for_them(tmp_path):
-    path = config_file(tmp_path, "MODEL: {DETNAS: {ARCH: 21301203}}")
-    assert message(path).startswith(f"{path}: MODEL.DETNAS.ARCH 21301203 is a number to yaml: put quotes around it")
-
-
-def test_later_overrides_win_over_the_file():
-    cfg = load_config(str(DEMO / "toy_1_pretrain_supernet.yaml"), ["SOLVER.MAX_ITER", "7", "SOLVER.MAX_ITER", "9"])
-    assert cfg.SOLVER.MAX_ITER == 9
-    assert cfg.MODEL.DETNAS.SPACE == "tiny"
-
-
-def test_loading_leaves_the_words_of_the_command_line_as_they_were():
-    words = ["MODEL.DETNAS.ARCH", "00000000"]
-    load_config(None, words)
-    assert words == ["MODEL.DETNAS.ARCH", "00000000"]
-
-
-def test_an_odd_number_of_overrides_shows_them():
+def test_later_overrides_win_over_the_file_and_nothing_is_fitted_to_the_machine():
+    cfg = load_config(str(DEMO / "toy_2_train_supernet.yaml"), ["SOLVER.MAX_ITER", "7", "SOLVER.MAX_ITER", "9"])
+    assert (cfg.SOLVER.MAX_ITER, cfg.MODEL.DETNAS.SPACE) == (9, "tiny")
+    assert (cfg.MODEL.DEVICE, cfg.MODEL.FPN.NORM) == ("cuda", "SyncBN")
     words = message(None, ["SOLVER.MAX_ITER", "7", "OUTPUT_DIR"])
     assert "KEY VALUE pairs" in words and "SOLVER.MAX_ITER 7 OUTPUT_DIR" in words
 
 
-def test_a_missing_base_of_a_config_file_is_named(tmp_path):
-    path = config_file(tmp_path, '_BASE_: "gone.yaml"')
-    words = message(path)
-    assert path in words and "gone.yaml" in words
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        *((text, "") for text in ("MODEL: [", "MODEL: 3", "- a\n- b", "just words", "")),
+        ('_BASE_: "gone.yaml"', "gone.yaml"),
+        ("MODEL: {DETNAS: {ARCH: 21301203}}", "MODEL.DETNAS.ARCH 21301203 is a number to yaml: put quotes around it"),
+    ],
+)
+def test_a_config_file_that_is_none_is_named(file, text, words):
+    file.write_text(text)
+    said = message(str(file))
+    assert str(file) in said and words in said
 
 
-@pytest.mark.parametrize("text", ["MODEL: [", "MODEL: 3", "- a\n- b", "just words", ""])
-def test_a_config_file_that_is_none_is_named(tmp_path, text):
-    path = config_file(tmp_path, text)
-    assert path in message(path)
-
-
-def test_a_config_file_that_would_run_code_is_refused_and_one_on_top_of_it(tmp_path):
-    path = config_file(tmp_path, f'OUTPUT_DIR: !!python/object/apply:os.mkdir ["{tmp_path}/ran"]')
-    assert path in message(path)
-    (tmp_path / "other.yaml").write_text('_BASE_: "config.yaml"')
+def test_a_config_file_that_would_run_code_is_refused_and_one_on_top_of_it(file, tmp_path):
+    file.write_text(f'OUTPUT_DIR: !!python/object/apply:os.mkdir ["{tmp_path}/ran"]')
+    assert str(file) in message(str(file))
+    (tmp_path / "other.yaml").write_text('_BASE_: "own.yaml"')
     message(str(tmp_path / "other.yaml"))
     assert not (tmp_path / "ran").exists()
 
 
-def test_loading_fits_nothing_to_the_machine():
-    cfg = load_config(str(DEMO / "toy_2_train_supernet.yaml"))
-    assert (cfg.MODEL.DEVICE, cfg.MODEL.FPN.NORM) == ("cuda", "SyncBN")
-
-
-def test_the_number_of_classes_comes_from_the_data(toy_root, tmp_path):
+def test_the_number_of_classes_comes_from_the_data_and_data_sets_with_other_ones_are_named(toy_root, tmp_path):
     for name, data in TASKS.values():
         model = toy_setup(name, {**data(toy_root), "OUTPUT_DIR": tmp_path}).MODEL
         assert (model.ROI_HEADS.NUM_CLASSES, model.RETINANET.NUM_CLASSES, model.CLASSIFIER.NUM_CLASSES) == (4, 4, 4)
-
-
-def test_data_sets_with_other_classes_are_named(toy_root, tmp_path):
     data = json.loads((toy_root / "detection" / "val.json").read_text())
     data["categories"][3]["name"] = "star"
     (tmp_path / "val.json").write_text(json.dumps(data))
@@ -127,37 +101,11 @@ def test_a_run_starts_from_its_seed(overrides):
     assert numbers[0] == numbers[1] != numbers[2]
 
 
-@pytest.mark.parametrize("arch", ["2120", "00000009", "0000000x", "", "DetNASNet-1.3G", "DetNASNet"])
-def test_an_arch_that_does_not_fit_is_named_with_its_key(overrides, arch, tmp_path):
-    with pytest.raises(ValueError) as caught:
-        setup(command("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": arch}))
-    assert f'MODEL.DETNAS.ARCH "{arch}"' in str(caught.value) and "tiny" in str(caught.value)
-    assert not (tmp_path / "run").exists()
-
-
-def best_yaml(folder, **detnas):
-    path = folder / "best.yaml"
-    path.write_text(yaml.safe_dump({"MODEL": {"DETNAS": detnas}}))
-    return path
-
-
-@pytest.mark.parametrize("arch", ["21301203", "'21301203'"])
-def test_the_arch_of_a_file_may_be_digits_alone(overrides, tmp_path, arch):
-    path = best_yaml(tmp_path, ARCH=arch, SPACE="tiny")
-    cfg = toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+@pytest.mark.parametrize("arch", ["'21301203'", "\"'21301203'\""])
+def test_the_arch_of_a_file_may_be_digits_alone(overrides, file, arch):
+    file.write_text(f"MODEL: {{DETNAS: {{ARCH: {arch}, SPACE: tiny}}}}")
+    cfg = toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": file})
     assert cfg.MODEL.DETNAS.ARCH == "21-30-12-03"
-
-
-def test_a_search_of_another_space_does_not_give_the_arch(overrides, tmp_path):
-    path = best_yaml(tmp_path, ARCH="2120-2112-33130031-3132", SPACE="300M")
-    with pytest.raises(ValueError, match='is of space "300M"; this config is of space "tiny"'):
-        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
-
-
-def test_a_search_that_has_not_run_is_named(overrides, tmp_path):
-    path = tmp_path / "best.yaml"
-    with pytest.raises(UserError, match=f"{path} does not exist; search_net.py writes it"):
-        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
 
 
 @pytest.mark.parametrize(
@@ -166,29 +114,23 @@ def test_a_search_that_has_not_run_is_named(overrides, tmp_path):
         ("MODEL: {DETNAS: {SPACE: tiny}}", " holds no MODEL.DETNAS.ARCH"),
         *((text, ": not a yaml file of settings") for text in ("- 1", "", "{")),
         ("MODEL: {DETNAS: 3}", ": MODEL.DETNAS 3: it holds settings"),
+        ("MODEL: {DETNAS: {SPACE: 300M, ARCH: '0'}}", ' is of space "300M"; this config is of space "tiny"'),
+        (None, " does not exist; search_net.py writes it"),
     ],
 )
-def test_a_file_without_an_arch_is_named(overrides, tmp_path, text, words):
-    path = tmp_path / "best.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=f"{path}{words}"):
-        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": path})
+def test_a_file_without_an_arch_for_the_space_is_named(overrides, file, text, words):
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError, match=f"{file}{words}"):
+        toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": file})
 
 
-def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(capsys):
-    with pytest.raises(SystemExit) as caught, user_errors():
-        get_space("300G")
-    assert caught.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == 'error: unknown space "300G"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny'
+def test_a_mistake_of_the_user_is_one_line_and_what_a_library_raises_keeps_its_traceback(refused):
+    def with_user_errors(function, *args):
+        with user_errors():
+            function(*args)
 
-
-def test_what_a_library_raises_keeps_its_traceback():
-    with pytest.raises(json.JSONDecodeError), user_errors():
-        json.loads("{")
-
-
-def test_a_run_without_processes_asked_for_is_this_process():
-    pids = []
-    launch(lambda args: pids.append((os.getpid(), args.opts)), argument_parser().parse_args(["SEED", "1"]))
-    assert pids == [(os.getpid(), ["SEED", "1"])]
+    sentence = 'unknown space "300G"; there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny'
+    assert refused(with_user_errors, get_space, "300G") == sentence
+    with pytest.raises(json.JSONDecodeError):
+        with_user_errors(json.loads, "{")

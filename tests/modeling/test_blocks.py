@@ -42,22 +42,11 @@ def test_every_op_that_a_space_may_name_is_built():
     assert tuple(OPS) == space.OPS
 
 
-@pytest.mark.parametrize("shuffle", HALVES)
-def test_a_split_gives_the_channels_of_the_released_networks(shuffle):
-    x = torch.arange(16.0).view(1, 16, 1, 1)
-    untouched, to_main = SHUFFLES[shuffle](x)
-    assert (untouched.flatten().tolist(), to_main.flatten().tolist()) == HALVES[shuffle]
-
-
-@pytest.mark.parametrize("shuffle", HALVES)
-def test_a_split_keeps_images_and_positions_apart(shuffle):
+def test_the_splits_give_the_channels_of_the_released_networks_at_all_images_and_positions():
+    assert SHUFFLES.keys() == HALVES.keys()
     x = torch.rand(2, 16, 3, 5)
-    for half, channels in zip(SHUFFLES[shuffle](x), HALVES[shuffle]):
-        assert torch.equal(half, x[:, channels])
-
-
-def test_there_are_the_two_splits_of_the_release():
-    assert set(SHUFFLES) == set(HALVES)
+    for shuffle, halves in HALVES.items():
+        assert all(torch.equal(half, x[:, channels]) for half, channels in zip(SHUFFLES[shuffle](x), halves))
 
 
 @pytest.mark.parametrize("shuffle", HALVES)
@@ -84,35 +73,22 @@ def test_a_block_does_not_write_into_its_input(stride):
 
 @pytest.mark.parametrize("op", KERNELS)
 @pytest.mark.parametrize("size, halved", [((6, 8), (3, 4)), ((7, 9), (4, 5)), ((1, 1), (1, 1))])
-def test_stride_2_halves_the_size_rounded_up_and_widens(op, size, halved):
-    assert block(2, op).eval()(torch.rand(2, 16, *size)).shape == (2, 40, *halved)
-
-
-@pytest.mark.parametrize("op", KERNELS)
-@pytest.mark.parametrize("shuffle", HALVES)
-def test_stride_1_keeps_size_and_width(op, shuffle):
-    assert block(1, op, shuffle=shuffle).eval()(torch.rand(2, 16, 7, 9)).shape == (2, 16, 7, 9)
+def test_stride_1_keeps_size_and_width_and_stride_2_halves_the_size_rounded_up_and_widens(op, size, halved):
+    x = torch.rand(2, 16, *size)
+    assert block(1, op).eval()(x).shape == x.shape and block(2, op).eval()(x).shape == (2, 40, *halved)
 
 
 @pytest.mark.parametrize("k", [3, 5, 7])
-def test_layers_of_a_shufflenet_op_at_stride_1(k):
-    unit = block(1, f"shufflenet_{k}x{k}")
+def test_layers_of_a_shufflenet_op(k):
+    unit, expected = block(1, f"shufflenet_{k}x{k}"), ["1x1 16->20 /1", "BN", "ReLU", f"depthwise {k}x{k} 20 /2", "BN"]
     assert describe(unit.main) == ["1x1 8->8 /1", "BN", "ReLU", f"depthwise {k}x{k} 8 /1", "BN", "1x1 8->8 /1", "BN"]
     assert unit.proj is None
+    assert describe(block(2, f"shufflenet_{k}x{k}").main) == [*expected, "1x1 20->24 /1", "BN"]
 
 
-@pytest.mark.parametrize("k", [3, 5, 7])
-def test_layers_of_a_shufflenet_op_at_stride_2(k):
-    expected = ["1x1 16->20 /1", "BN", "ReLU", f"depthwise {k}x{k} 20 /2", "BN", "1x1 20->24 /1", "BN"]
-    assert describe(block(2, f"shufflenet_{k}x{k}").main) == expected
-
-
-def test_layers_of_the_xception_op_at_stride_1():
+def test_layers_of_the_xception_op():
     expected = ["depthwise 3x3 8 /1", "BN", "1x1 8->8 /1", "BN"]
     assert describe(block(1, "xception_3x3").main) == (expected + ["ReLU"]) * 2 + expected
-
-
-def test_layers_of_the_xception_op_at_stride_2():
     first = ["depthwise 3x3 16 /2", "BN", "1x1 16->20 /1", "BN", "ReLU"]
     second = ["depthwise 3x3 20 /1", "BN", "1x1 20->20 /1", "BN", "ReLU"]
     third = ["depthwise 3x3 20 /1", "BN", "1x1 20->24 /1", "BN"]

@@ -32,17 +32,21 @@ def assert_close(outputs, features, tolerance=1e-4):
         torch.testing.assert_close(torch.as_tensor(output), feature, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_a_network_can_be_traced(network):
-    net, image, features = network
+CONVERSIONS = {
     # A network returns a dict, which torch traces only when told that it may.
-    traced = torch.jit.trace(net, image, strict=False)
-    assert_close(traced(image).values(), features, 1e-6)
+    "traced": lambda net, image: torch.jit.trace(net, image, strict=False),
+    "exported": lambda net, image: torch.export.export(net, (image,)).module(),
+    # The eager backend takes the same graph as the others and needs no compiler; a graph break is an error.
+    "compiled as one graph": lambda net, image: torch.compile(net, fullgraph=True, backend="eager"),
+}
 
 
-def test_a_network_can_be_exported(network):
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_a_network_can_be(conversion, network):
     net, image, features = network
-    assert_close(torch.export.export(net, (image,)).module()(image).values(), features, 1e-6)
+    with torch.no_grad():
+        assert_close(CONVERSIONS[conversion](net, image)(image).values(), features, 1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -51,11 +55,3 @@ def test_a_network_runs_as_onnx_with_equal_outputs(network, tmp_path):
     torch.onnx.export(net, (image,), tmp_path / "net.onnx", dynamo=True, opset_version=18, verbose=False)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     assert_close(session.run(None, {session.get_inputs()[0].name: image.numpy()}), features)
-
-
-def test_a_network_compiles_as_one_graph(network):
-    net, image, features = network
-    # The eager backend takes the same graph as the others and needs no compiler; a graph break is an error.
-    compiled = torch.compile(net, fullgraph=True, backend="eager")
-    with torch.no_grad():
-        assert_close(compiled(image).values(), features, 1e-6)

@@ -21,44 +21,34 @@ def image(seed, height, width):
     return torch.nn.functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 255)[0].round()
 
 
-IMAGES = [image(1, 96, 144), image(2, 120, 88)]
+#: Offsets of a trained detector are small; random ones throw boxes out of the image.
+SMALLER = {
+    "retinanet": {"rpn.head.bbox_pred": 0.5},
+    "faster_rcnn": {"rpn.head.bbox_pred": 0.1, "roi_heads.box.predictor.bbox_pred": 0.1},
+}
 
 
-def tame(state, heads, factor):
-    """Offsets of a trained detector are small; random ones throw boxes out of the image."""
-    for name in heads:
+@pytest.mark.parametrize("kind", SMALLER)
+def test_a_converted_detector_finds_the_released_boxes(tmp_path, kind):
+    state = getattr(released, kind)("tiny", TINY, CLASSES)
+    for name, factor in SMALLER[kind].items():
         state[f"{name}.weight"] *= factor
         state[f"{name}.bias"] *= factor
     # The image enters as 0 to 255.
     state["backbone.body.first_conv.conv.weight"] /= 128
-    return state
-
-
-def assert_same_boxes(model, state, detect):
-    for x in IMAGES:
+    if kind == "retinanet":
+        state["rpn.head.cls_logits.bias"] -= 3
+    _, model = loaded(tmp_path, state)
+    for x in (image(1, 96, 144), image(2, 120, 88)):
         with torch.no_grad():
             ours = model([{"image": x, "height": x.shape[1], "width": x.shape[2]}])[0]["instances"]
-            boxes, scores, classes = detect(state, "tiny", TINY, x)
+            boxes, scores, classes = getattr(reference, kind)(state, "tiny", TINY, x)
         assert len(ours) == len(boxes) and len(boxes) > 20
         torch.testing.assert_close(ours.scores.double(), scores, rtol=0, atol=1e-4)
         assert torch.equal(ours.pred_classes, classes)
         # Their last pixel is one before our edge.
         boxes = boxes + torch.tensor([0, 0, 1, 1])
         torch.testing.assert_close(ours.pred_boxes.tensor.double(), boxes, rtol=0, atol=0.01)
-
-
-def test_a_converted_retinanet_finds_the_released_boxes(tmp_path):
-    state = tame(released.retinanet("tiny", TINY, CLASSES), ["rpn.head.bbox_pred"], 0.5)
-    state["rpn.head.cls_logits.bias"] -= 3
-    _, model = loaded(tmp_path, state)
-    assert_same_boxes(model, state, reference.retinanet)
-
-
-def test_a_converted_faster_rcnn_finds_the_released_boxes(tmp_path):
-    heads = ["rpn.head.bbox_pred", "roi_heads.box.predictor.bbox_pred"]
-    state = tame(released.faster_rcnn("tiny", TINY, CLASSES), heads, 0.1)
-    _, model = loaded(tmp_path, state)
-    assert_same_boxes(model, state, reference.faster_rcnn)
 
 
 @pytest.mark.parametrize("kind", ["retinanet", "faster_rcnn"])

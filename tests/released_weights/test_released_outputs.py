@@ -3,7 +3,6 @@ import random
 import pytest
 import released_reference as released
 import torch
-import torch.nn.functional as F
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
 from scripts import ROOT, script
@@ -54,11 +53,10 @@ def close(ours, theirs):
     torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
 
 
-CASES = pytest.mark.parametrize("path", [TINY, None], ids=["single", "supernet"])
 IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 
 
-@CASES
+@pytest.mark.parametrize("path", [TINY, None], ids=["single", "supernet"])
 @pytest.mark.parametrize("shuffle", [None, "even_odd", "interleave"])
 @torch.no_grad()
 def test_a_converted_classifier_gives_the_released_logits(tmp_path, path, shuffle):
@@ -70,9 +68,7 @@ def test_a_converted_classifier_gives_the_released_logits(tmp_path, path, shuffl
         set_path(model, p)
         x = released.run_body(state, "", "tiny", p, shuffle, IMAGE)[4]
         x = released.norm(state, "last_conv.bn", released.conv(state, "last_conv.conv", x)).relu().mean((2, 3))
-        logits = F.linear(x, state["fc.fc.weight"], state["fc.fc.bias"])
-        ours = model.linear(model.backbone(IMAGE)["last"].mean((2, 3)))
-        close(ours, logits)
+        close(model.linear(model.backbone(IMAGE)["last"].mean((2, 3))), released.linear(state, "fc.fc", x))
 
 
 @torch.no_grad()
@@ -87,65 +83,18 @@ def test_a_converted_classifier_of_the_small_space_gives_the_released_stages(tmp
         close(feature, theirs[stage])
 
 
-@CASES
+@pytest.mark.parametrize("kind, unused", [("faster_rcnn", ["rpn.anchor_generator.cell_anchors.0"]), ("retinanet", [])])
 @torch.no_grad()
-def test_a_converted_faster_rcnn_gives_the_released_outputs(tmp_path, path):
-    state = released.faster_rcnn("tiny", path)
+def test_a_converted_supernet_of_a_detector_gives_the_released_levels(tmp_path, kind, unused):
+    state = getattr(released, kind)("tiny", None)
     result, model = loaded(tmp_path, {"model": state, "iteration": 3})
-    assert (result.kind, result.num_classes) == ("faster_rcnn", 80)
-    assert result.unused == ["rpn.anchor_generator.cell_anchors.0"]
-    body, fpn = ("backbone.body.", "backbone.fpn.") if path else ("backbone.", "fpn.")
-    for p in paths(path):
+    assert (result.kind, result.num_classes, result.unused) == (kind, 80, unused)
+    for p in paths(None):
         set_path(model, p)
-        stages = released.run_body(state, body, "tiny", p, result.shuffle, IMAGE)
-        theirs, ours = released.run_fpn(state, stages, fpn), model.backbone(IMAGE)
-        for name, feature in theirs.items():
-            close(ours[name], feature)
-        close(ours["p6"], F.max_pool2d(theirs["p5"], 1, 2))
-    head = model.proposal_generator.rpn_head
-    logits, deltas = head([ours["p3"]])
-    x = released.conv(state, "rpn.head.conv", theirs["p3"]).relu()
-    close(logits[0], released.conv(state, "rpn.head.cls_logits", x))
-    close(deltas[0], released.conv(state, "rpn.head.bbox_pred", x))
-
-    pooled = torch.randn(5, 256, 7, 7)
-    scores, boxes = model.roi_heads.box_predictor(model.roi_heads.box_head(pooled))
-    their_scores, their_boxes = released.run_box_head(state, pooled)
-    # The released background is class 0, Detectron2's the last one, without a box.
-    close(scores[:, :80], their_scores[:, 1:])
-    close(scores[:, 80], their_scores[:, 0])
-    close(boxes, their_boxes[:, 4:])
-
-
-@CASES
-@torch.no_grad()
-def test_a_converted_retinanet_gives_the_released_outputs(tmp_path, path):
-    state = released.retinanet("tiny", path)
-    result, model = loaded(tmp_path, state)
-    assert (result.kind, result.num_classes, result.unused) == ("retinanet", 80, [])
-    body, fpn = ("backbone.body.", "backbone.fpn.") if path else ("backbone.", "fpn.")
-    for p in paths(path):
-        set_path(model, p)
-        theirs = released.run_fpn(state, released.run_body(state, body, "tiny", p, result.shuffle, IMAGE), fpn)
-        theirs["p6"] = released.conv(state, f"{fpn}top_blocks.p6", theirs["p5"], 2)
-        theirs["p7"] = released.conv(state, f"{fpn}top_blocks.p7", theirs["p6"].relu(), 2)
+        stages = released.run_body(state, "backbone.", "tiny", p, result.shuffle, IMAGE)
         ours = model.backbone(IMAGE)
-        assert sorted(ours) == sorted(theirs)
-        for name, feature in theirs.items():
+        for name, feature in released.run_fpn(state, stages, "fpn.").items():
             close(ours[name], feature)
-
-    logits, boxes = model.head([ours[name] for name in ("p3", "p4", "p5", "p6", "p7")])
-    theirs = released.run_retinanet_head(state, theirs["p3"])
-    # Released offsets are 10, 10, 5 and 5 times ours.
-    codes = torch.ones(80), torch.tensor([10.0, 10.0, 5.0, 5.0])
-    for x, ours, code in zip(theirs, (logits[0], boxes[0]), codes):
-        values = len(code)
-        for size in range(3):
-            for ratio in range(3):
-                # The released anchors of a place run over ratios, then sizes; Detectron2's over sizes, then ratios.
-                mine, other = 3 * size + ratio, 3 * ratio + size
-                wanted = x[:, other * values : (other + 1) * values] / code.view(values, 1, 1)
-                close(ours[:, mine * values : (mine + 1) * values], wanted)
 
 
 @pytest.mark.parametrize("name", [name for name, net in detnas.PUBLISHED.items() if net.space == "300M"])
@@ -155,34 +104,28 @@ def test_space_and_arch_of_published_networks_are_recognised(name):
     assert (result.kind, result.space, result.arch) == ("classifier", network.space, network.arch)
 
 
-def test_a_converted_file_says_what_it_is(tmp_path):
-    _, file = convert(tmp_path, released.classifier("tiny", None))
-    saved = torch.load(file, weights_only=True)
-    assert saved["detnas"] == {"kind": "classifier", "space": "tiny", "arch": "supernet", "shuffle": "interleave"}
-
-
-def test_every_name_of_a_released_file_is_used_or_listed(tmp_path):
+def test_every_name_of_a_released_file_is_used_or_listed_and_detectron2s_own_checkpointer_loads_all(tmp_path, caplog):
     state = released.faster_rcnn("tiny", TINY)
-    result, _ = convert(tmp_path, state)
+    result, file = convert(tmp_path, state)
     folded = 4 * 2 + 4
     # The split is added, and the mark of the anchors; the biases before a norm are in its mean.
     assert len(result.state) == len(state) - len(result.unused) - folded + 2
     assert any("12 conv biases" in change for change in result.changes)
-
-
-def test_detectron2s_own_checkpointer_loads_a_converted_file_in_full(tmp_path, caplog):
-    result, file = convert(tmp_path, released.faster_rcnn("tiny", TINY))
     model = build(result)
     DetectionCheckpointer(model).load(file)
     assert all(torch.equal(value, result.state[name]) for name, value in model.state_dict().items())
     assert "not found in the checkpoint" not in caplog.text and "Skip loading" not in caplog.text
 
 
-def test_a_converted_supernet_does_not_load_into_a_model_with_the_other_split(tmp_path):
+def test_a_converted_file_says_what_it_is_and_does_not_load_into_a_model_with_the_other_split(tmp_path, refused):
     result, file = convert(tmp_path, released.classifier("tiny", None))
+    saved = torch.load(file, weights_only=True)
+    assert saved["detnas"] == {"kind": "classifier", "space": "tiny", "arch": "supernet", "shuffle": "interleave"}
     result.shuffle = "even_odd"
     with pytest.raises(ValueError, match='for the channel split "interleave" and the model has "even_odd"'):
         detnas.load_weights(build(result), file)
+    said = refused(convert, tmp_path, released.classifier("tiny", TINY), "--shuffle", "odd")
+    assert 'shuffle "odd"; there are: even_odd, interleave' in said
 
 
 def without(prefix):
@@ -241,8 +184,3 @@ def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, r
     make, spoil, words = BAD[case]
     assert words in refused(convert, tmp_path, spoil(make()))
     assert not (tmp_path / "made" / "ours.pth").exists()
-
-
-def test_an_unknown_split_is_an_error(tmp_path, refused):
-    said = refused(convert, tmp_path, released.classifier("tiny", TINY), "--shuffle", "odd")
-    assert 'shuffle "odd"; there are: even_odd, interleave' in said

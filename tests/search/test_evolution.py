@@ -6,6 +6,7 @@ import pytest
 from detnas import SearchSpace, get_space
 from detnas.search.candidate import Candidate
 from detnas.search.evolution import Searcher
+from detnas.search.surrogate import SurrogateSearcher
 
 #: 256 paths, and 16
 SMALL = SearchSpace("small", 4, (8, 16), (2, 2))
@@ -18,8 +19,8 @@ def score(path):
     return float(sum(i * op for i, op in enumerate(path, 1)) % 7)
 
 
-def searcher(space=SMALL, is_legal=lambda path: True, **settings):
-    return Searcher(space, is_legal, **{"population": 8, "num_parents": 3, "num_mutate": 4, "num_cross": 3, **settings})
+def searcher(space=SMALL, is_legal=lambda path: True, kind=Searcher, **settings):
+    return kind(space, is_legal, **{"population": 8, "num_parents": 3, "num_mutate": 4, "num_cross": 3, **settings})
 
 
 def search(searcher, generations, fails=lambda path: False):
@@ -32,52 +33,41 @@ def search(searcher, generations, fails=lambda path: False):
     return history
 
 
-def test_a_used_up_space_gives_fewer_paths_and_then_none():
-    small = searcher(SMALLEST, population=7, num_mutate=3, num_cross=3)
-    sizes = Counter(c.generation for c in search(small, 5))
-    assert sizes == {0: 7, 1: 7, 2: 2}
+@pytest.mark.parametrize("kind", [Searcher, SurrogateSearcher])
+def test_a_used_up_space_gives_fewer_paths_and_then_none(kind):
+    small = searcher(SMALLEST, kind=kind, population=7, num_mutate=3, num_cross=3)
+    assert Counter(c.generation for c in search(small, 5)) == {0: 7, 1: 7, 2: 2}
     assert list(small.lineage(search(small, 3), 3)) == []
 
 
-def test_a_constraint_that_nothing_meets_gives_no_path_in_bounded_time():
+@pytest.mark.parametrize("kind", [Searcher, SurrogateSearcher])
+def test_a_constraint_that_nothing_new_meets_gives_no_path_in_bounded_time(kind):
     calls = []
-    assert list(searcher(is_legal=lambda path: calls.append(path)).lineage([], 0)) == []
+    known = [Candidate((0, 0, 0, 0), score=1.0), Candidate((0, 0, 0, 1), score=2.0)]
+    for history in ([], known):
+        assert searcher(is_legal=lambda path: calls.append(path), kind=kind).lineage(history, bool(history)) == {}
     assert len(calls) < 10**5
 
 
+@pytest.mark.parametrize("kind", [Searcher, SurrogateSearcher])
 @pytest.mark.parametrize("generation", [1, 2, 3])
-def test_a_generation_depends_on_earlier_ones_alone(generation):
-    history = search(searcher(), 5)
+def test_a_generation_depends_on_earlier_ones_alone_in_any_order(kind, generation):
+    history = search(searcher(kind=kind), 4)
+    assert len({c.score for c in history}) < len(history)
     earlier = [c for c in history if c.generation < generation]
     expected = [c.network for c in history if c.generation == generation]
-    for finished in range(len(history) - len(earlier) + 1):
-        assert list(searcher().lineage(earlier + history[len(earlier) :][:finished], generation)) == expected
+    state = random.getstate()
+    for finished in range(9):
+        seen = earlier + history[len(earlier) :][:finished]
+        assert list(searcher(kind=kind).lineage(seen, generation)) == expected
+        shuffled = random.Random(finished).sample(seen, len(seen))
+        assert list(searcher(kind=kind).lineage(shuffled, generation)) == expected
+    assert random.getstate() == state
 
 
-def test_the_order_of_the_history_does_not_matter():
-    history = search(searcher(), 4)
-    assert len({c.score for c in history}) < len(history)
-    expected = list(searcher().lineage(history, 4))
-    for seed in range(20):
-        shuffled = random.Random(seed).sample(history, len(history))
-        assert list(searcher().lineage(shuffled, 4)) == expected
-
-
-def test_proposing_changes_no_history_and_no_global_random_state():
-    history = search(searcher(), 3)
-    before, state = list(history), random.getstate()
-    searcher().lineage(history, 3)
-    assert history == before and random.getstate() == state
-
-
-def test_another_seed_is_another_search():
-    first, second = ({c.network for c in search(searcher(get_space("tiny"), seed=seed), 3)} for seed in (0, 1))
-    assert len(first & second) <= 1
-
-
-def test_the_first_generation_is_random_whatever_children_are_asked_for():
+def test_the_first_generation_is_random_by_the_seed_whatever_children_are_asked_for():
     first = list(searcher(num_mutate=8, num_cross=0).lineage([], 0))
-    assert len(first) == 8
+    assert len(first) == 8 and list(searcher(seed=1).lineage([], 0)) != first
     for crossed in (8, 0):
         assert list(searcher(num_mutate=0, num_cross=crossed).lineage([], 0)) == first
 
@@ -92,9 +82,7 @@ def test_the_first_generation_begins_with_what_is_known_and_the_rest_is_the_same
     history = search(known, 4)
     assert len({c.network for c in history}) == len(history) == 32
     assert list(known.lineage(history[:5], 0)) == list(lineage)
-
-
-def test_of_what_is_known_only_what_is_legal_and_finds_a_place_is_taken():
+    # Of what is known only what is legal and finds a place is taken.
     assert list(searcher(initial=INITIAL, is_legal=lambda path: sum(path) < 12).lineage([], 0))[0] == INITIAL[1]
     assert list(searcher(initial=INITIAL, population=1, num_mutate=0, num_cross=0).lineage([], 0)) == [INITIAL[0]]
 
@@ -138,18 +126,17 @@ def test_children_are_made_by_mutation_then_by_crossover_and_the_rest_is_random(
     assert sum(set(path) <= {0, 1} for path in paths[6:]) == 0
 
 
-def test_a_single_parent_cannot_cross_and_the_generation_is_still_full():
-    paths = list(searcher().lineage([Candidate((0, 1, 2, 3), score=1.0)], 1))
-    assert len(set(paths)) == 8
-
-
-def test_failed_candidates_are_no_parents_and_do_not_come_again():
-    history = search(searcher(), 6, fails=lambda path: path[0] == 1)
-    failed = [c.network for c in history if c.error]
+@pytest.mark.parametrize("kind", [Searcher, SurrogateSearcher])
+def test_failed_candidates_are_no_parents_and_do_not_come_again(kind):
+    history = search(searcher(kind=kind), 6, fails=lambda path: path[0] == 1)
+    failed = {c.network for c in history if c.error}
     assert failed and len({c.network for c in history}) == len(history)
+    assert not failed & {p for parents in searcher(kind=kind).lineage(history, 6).values() for p in parents}
     only_failures = [Candidate((0, 0, 0, i), error="it failed") for i in range(4)]
-    paths = list(searcher().lineage(only_failures, 1))
-    assert len(paths) == 8 and not set(paths) & {c.network for c in only_failures}
+    # Nor can a single one cross with another.
+    for known in (only_failures, [Candidate((0, 1, 2, 3), score=1.0)]):
+        paths = set(searcher(kind=kind).lineage(known, 1))
+        assert len(paths) == 8 and not paths & {c.network for c in known}
 
 
 def test_another_order_chooses_other_parents():

@@ -1,7 +1,6 @@
 import json
 import multiprocessing
 import os
-import random
 import resource
 import signal
 import time
@@ -10,7 +9,7 @@ import pytest
 
 from detnas import SearchSpace
 from detnas.errors import UserError
-from detnas.search.candidate import Candidate, by_score
+from detnas.search.candidate import Candidate
 from detnas.search.log import LogWriteError, SearchLog
 from detnas.search.tables import first_cost
 
@@ -19,7 +18,7 @@ HEADER = {"space": "small", "seed": 0, "constraints": ("backbone_flops <= 30e6",
 CANDIDATES = [
     Candidate((0, 1, 2, 3), 0, 21.5, {"bbox/AP": 21.5, "bbox/APl": None}, {"backbone_flops": 12}, 1.25),
     Candidate((3, 3, 3, 3), 0, error="RuntimeError: it failed"),
-    Candidate((1, 1, 1, 1), 1, 30.0, {"bbox/AP": 30.0}),
+    Candidate((1, 1, 1, 1), 1, 30.0, {"bbox/AP": 30.0}, parents=((0, 1, 2, 3), (3, 3, 3, 3))),
 ]
 
 
@@ -37,49 +36,50 @@ def file(log, tmp_path):
     return tmp_path / "search.jsonl"
 
 
-def test_what_is_appended_is_read_again(log, tmp_path):
+def test_what_is_appended_is_read_again_the_best_first_and_failures_not_at_all(log, tmp_path):
     for again in (SearchLog(str(tmp_path), SPACE, HEADER), SearchLog(str(tmp_path), SPACE)):
         assert again.history() == log.history() == CANDIDATES
         assert (0, 1, 2, 3) in again and (0, 0, 0, 0) not in again
+        assert again.best(5) == [CANDIDATES[2], CANDIDATES[0]] and again.best() == [CANDIDATES[2]]
 
 
-def test_a_line_is_one_candidate_with_its_arch_after_the_header(file):
-    header, *lines = map(json.loads, file.read_text().splitlines())
-    assert header == json.loads(json.dumps(HEADER))
-    assert [line["network"] for line in lines] == ["01-23", "33-33", "11-11"]
-    assert lines[0]["score"] == 21.5 and lines[1]["error"] == "RuntimeError: it failed"
-
-
-def test_appending_never_rewrites_what_is_there(log, file):
+def test_a_line_is_one_candidate_with_its_arch_after_the_header(log, file):
     before = file.read_bytes()
     log.append(Candidate((2, 2, 2, 2), 1, 3.0))
     assert file.read_bytes().startswith(before)
+    header, *lines = map(json.loads, file.read_text().splitlines())
+    assert header == json.loads(json.dumps(HEADER))
+    assert [line["network"] for line in lines] == ["01-23", "33-33", "11-11", "22-22"]
+    assert lines[0]["score"] == 21.5 and lines[1]["error"] == "RuntimeError: it failed"
+    assert lines[2]["parents"] == ["01-23", "33-33"]
 
 
-def test_a_last_line_torn_anywhere_is_dropped(file, tmp_path):
+def test_a_last_line_torn_anywhere_is_dropped_by_the_next_writer_and_a_torn_header_starts_the_log_anew(file, tmp_path):
     data = file.read_bytes()
     last = data.rstrip(b"\n").rfind(b"\n") + 1
     for end in range(last, len(data)):
         file.write_bytes(data[:end])
-        assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES[:2]
-        assert file.read_bytes() == data[:last]
-
-
-def test_settings_without_a_candidate_bind_nobody(tmp_path):
-    SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 1}).close()
-    log = SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 2})
-    log.close()
-    assert SearchLog(str(tmp_path), SPACE).header["seed"] == 2 and log.history() == []
-
-
-def test_a_torn_header_starts_the_log_anew(file, tmp_path):
-    file.write_bytes(file.read_bytes()[:10])
+        # Without a header it only reads.
+        assert SearchLog(str(tmp_path), SPACE).history() == CANDIDATES[:2] and file.read_bytes() == data[:end]
+        assert SearchLog(str(tmp_path), SPACE, HEADER).history() == CANDIDATES[:2] and file.read_bytes() == data[:last]
+    file.write_bytes(data[:10])
     assert SearchLog(str(tmp_path), SPACE, HEADER).history() == []
     assert SearchLog(str(tmp_path), SPACE).header["space"] == "small"
 
 
+def test_settings_without_a_candidate_bind_nobody_and_other_versions_are_a_warning_alone(tmp_path, caplog):
+    SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 1}).close()
+    log = SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 2, "versions": {"torch": "1"}})
+    assert log.header["seed"] == 2 and log.history() == []
+    log.append(CANDIDATES[0])
+    log.close()
+    SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 2, "versions": {"torch": "2"}}).close()
+    assert "begun with {'torch': '1'}" in caplog.text
+
+
 @pytest.mark.parametrize(
-    "line", ['{"network": "01', "none", "3", "[1]", '{"score": 2.0}', '{"network": "0123", "sorce": 1.0}', '{"network": "01"}']
+    "line",
+    ['{"network": "01', "none", "3", "[1]", '{"score": 2.0}', '{"network": "0123", "sorce": 1.0}', '{"network": "01"}'],
 )
 def test_a_damaged_line_is_an_error_that_names_the_file(file, tmp_path, line):
     lines = file.read_text().splitlines()
@@ -89,32 +89,25 @@ def test_a_damaged_line_is_an_error_that_names_the_file(file, tmp_path, line):
         SearchLog(str(tmp_path), SPACE, HEADER)
 
 
-def test_reading_a_log_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="search.jsonl does not exist or is empty; search_net.py writes it"):
-        SearchLog(str(tmp_path), SPACE)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_other_settings_are_named_with_both_values(file, tmp_path):
     before = file.read_bytes()
     with pytest.raises(ValueError) as caught:
-        SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 5, "population": 20})
+        SearchLog(str(tmp_path), SPACE, {**HEADER, "seed": 5, "population": 20, "metric": "bbox/AP"})
     words = str(caught.value)
+    assert "metric was None and is 'bbox/AP'" in words
     assert "population was 10 and is 20" in words and "seed was 0 and is 5" in words
     assert str(file) in words and "constraints was" not in words
     assert file.read_bytes() == before
 
 
-def test_a_setting_that_the_log_does_not_have_is_named(log, tmp_path):
-    with pytest.raises(ValueError, match="metric was None and is 'bbox/AP'"):
-        SearchLog(str(tmp_path), SPACE, {**HEADER, "metric": "bbox/AP"})
-
-
-def test_a_log_of_another_space_is_refused(log, tmp_path):
+def test_a_log_of_another_space_is_refused_and_one_that_is_not_there(log, tmp_path):
     other = SearchSpace("other", 4, (8, 16), (2, 2))
     for header in (None, {**HEADER, "space": "other"}):
         with pytest.raises(ValueError, match='is a search of space "small"; this one is of "other"'):
             SearchLog(str(tmp_path), other, header)
+    with pytest.raises(UserError, match="search.jsonl does not exist or is empty; search_net.py writes it"):
+        SearchLog(str(tmp_path / "nowhere"), SPACE)
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize(
@@ -123,33 +116,14 @@ def test_a_log_of_another_space_is_refused(log, tmp_path):
         Candidate((2, 2, 2, 2), score=float("nan")),
         Candidate((2, 2, 2, 2), score=1.0, metrics={"bbox/APl": float("nan")}),
         Candidate((2, 2, 2, 2), score=float("inf")),
+        Candidate((0, 0, 0), score=1.0),
     ],
 )
-def test_a_value_that_is_no_number_does_not_get_into_the_log(log, file, candidate):
+def test_what_is_no_number_or_no_path_of_the_space_does_not_get_into_the_log(log, file, candidate):
     before = file.read_bytes()
     with pytest.raises(ValueError):
         log.append(candidate)
     assert file.read_bytes() == before and log.history() == CANDIDATES
-
-
-def test_a_path_that_does_not_fit_the_space_does_not_get_into_the_log(log, file):
-    before = file.read_bytes()
-    with pytest.raises(ValueError, match="3 blocks"):
-        log.append(Candidate((0, 0, 0), score=1.0))
-    assert file.read_bytes() == before and (0, 0, 0) not in log
-
-
-def test_the_best_come_first_and_failures_not_at_all(log):
-    assert [c.network for c in log.best(5)] == [(1, 1, 1, 1), (0, 1, 2, 3)]
-    assert [c.network for c in log.best()] == [(1, 1, 1, 1)]
-
-
-def test_paths_break_ties_whatever_the_order_of_the_lines():
-    tied = [Candidate((i, 0, 0, 0), score=1.0) for i in range(4)] + [Candidate((0, 0, 0, 1), score=2.0)]
-    expected = [(0, 0, 0, 1), (0, 0, 0, 0), (1, 0, 0, 0), (2, 0, 0, 0), (3, 0, 0, 0)]
-    for seed in range(10):
-        shuffled = random.Random(seed).sample(tied, len(tied))
-        assert [c.network for c in sorted(shuffled, key=by_score)] == expected
 
 
 def test_two_searches_cannot_write_into_one_folder(tmp_path):
@@ -192,13 +166,6 @@ def test_a_data_worker_that_outlives_a_killed_search_holds_no_lock(tmp_path):
         os.kill(worker, signal.SIGKILL)
 
 
-def test_a_reader_leaves_a_torn_line_to_the_writer(file, tmp_path):
-    file.write_bytes(file.read_bytes()[:-5])
-    before = file.read_bytes()
-    assert SearchLog(str(tmp_path), SPACE).history() == CANDIDATES[:2]
-    assert file.read_bytes() == before
-
-
 def test_a_full_disk_is_one_sentence_and_the_log_stays_as_it_was(log, file, tmp_path):
     before = file.read_bytes()
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
@@ -214,21 +181,6 @@ def test_a_full_disk_is_one_sentence_and_the_log_stays_as_it_was(log, file, tmp_
     assert str(caught.value).startswith(f"{file} cannot be written: ") and "started again" in str(caught.value)
     assert (2, 2, 2, 2) not in log and file.read_bytes() == before
     assert SearchLog(str(tmp_path), SPACE).history() == CANDIDATES
-
-
-def test_other_versions_are_a_warning_and_no_error(tmp_path, caplog):
-    log = SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "1"}})
-    log.append(Candidate((0, 1, 2, 3), 0, 3.0))
-    log.close()
-    SearchLog(str(tmp_path), SPACE, {**HEADER, "versions": {"torch": "2"}}).close()
-    assert "begun with {'torch': '1'}" in caplog.text
-
-
-def test_parents_are_archs_in_the_file_and_paths_when_read(log, file, tmp_path):
-    child = Candidate((2, 2, 2, 2), 1, 3.0, parents=((0, 1, 2, 3), (1, 1, 1, 1)))
-    log.append(child)
-    assert json.loads(file.read_text().splitlines()[-1])["parents"] == ["01-23", "11-11"]
-    assert SearchLog(str(tmp_path), SPACE).history()[-1] == child
 
 
 @pytest.mark.parametrize("limits, cost", [(["latency_ms <= 3"], "latency_ms"), ([], "backbone_flops")])

@@ -48,7 +48,8 @@ def test_asynchronously_and_on_ray_workers_it_is_the_same_search(searched, tmp_p
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("PYTHONPATH", str(Path(three_places.__file__).parent))
     log = run(tmp_path / "ray", "--cpu-processes", "2")
-    assert {c.network: c.score for c in log.history()} == {c.network: c.score for c in read_log(str(searched)).history()}
+    here = read_log(str(searched))
+    assert {c.network: c.score for c in log.history()} == {c.network: c.score for c in here.history()}
 
 
 def test_tables_and_report_show_it(searched, capsys):

@@ -52,8 +52,6 @@ def test_the_order_does_not_depend_on_that_of_the_history():
     assert all(order(candidates(), count) == expected[:count] for count in (1, 7, 30, 100))
     first = next(fronts(candidates(), ["a"]))
     assert {c.network for c in expected[: len(first)]} == {c.network for c in first}
-
-
-def test_without_costs_the_order_is_that_of_the_score():
+    # Without costs it is that of the score.
     scores = [c.score for c in pareto_order([])(candidates(), 10)]
     assert scores == sorted(scores, reverse=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from ray_fakes import RACE, Shuffled, raced
-from toy_runs import classification, detection, toy_setup
+from toy_runs import TASKS, toy_setup
 
 from detnas import get_space
 from detnas.search.candidate import Candidate
@@ -110,22 +110,14 @@ def test_parts_that_hold_no_image_more_are_an_error():
             rung_sizes(total, parts)
 
 
-@pytest.fixture(params=["toy_1_pretrain_supernet", "toy_2_train_supernet"])
+@pytest.fixture(params=[("classifier", "classification/top1"), ("detector", "bbox/AP50")], ids=lambda param: param[0])
 def run(request, toy_root, tmp_path):
     """(config with a race, checkpoint of random weights)"""
-    data, metric = {
-        "toy_1_pretrain_supernet": (classification, "classification/top1"),
-        "toy_2_train_supernet": (detection, "bbox/AP50"),
-    }[request.param]
-    overrides = {
-        **data(toy_root),
-        "OUTPUT_DIR": tmp_path,
-        "SEARCH.RECALIBRATION_IMAGES": 6,
-        "SEARCH.RACING": True,
-        "SEARCH.RACING_PARTS": "(0.4, 0.7)",
-        "SEARCH.METRIC": metric,
-    }
-    cfg = toy_setup(request.param, overrides)
+    task, metric = request.param
+    name, data = TASKS[task]
+    settings = {"RECALIBRATION_IMAGES": 6, "RACING": True, "RACING_PARTS": "(0.4, 0.7)", "METRIC": metric}
+    overrides = {f"SEARCH.{key}": value for key, value in settings.items()}
+    cfg = toy_setup(name, {**data(toy_root), **overrides, "OUTPUT_DIR": tmp_path})
     torch.manual_seed(0)
     torch.save({"model": build_model(cfg).state_dict()}, tmp_path / "supernet.pth")
     return cfg, str(tmp_path / "supernet.pth")
@@ -143,17 +135,12 @@ def test_who_comes_to_the_end_has_the_metrics_of_an_evaluation_without_a_race(ru
         assert [look["images"] for look in looks] == evaluator.ends[:2]
         # What was collected is not changed by a look at it.
         assert evaluator.score() == metrics
-
-
-def test_a_look_is_the_evaluation_of_the_images_seen_so_far(run):
-    cfg, weights = run
-    evaluator = build_candidate_evaluator(cfg, weights)
-    looks = evaluator(A)[LOOKS]
-    for number, look in enumerate(looks, 1):
-        evaluator.metric.reset()
-        for rung in evaluator.held_out[:number]:
-            evaluator.collect(rung)
-        assert look["score"] == round(evaluator.score()[cfg.SEARCH.METRIC], 3)
+        # A look is the evaluation of the images seen so far.
+        for number, look in enumerate(looks, 1):
+            evaluator.metric.reset()
+            for rung in evaluator.held_out[:number]:
+                evaluator.collect(rung)
+            assert look["score"] == round(evaluator.score()[cfg.SEARCH.METRIC], 3)
 
 
 def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
@@ -164,18 +151,13 @@ def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
     assert list(stopped) == [LOOKS] and len(stopped[LOOKS]) == 1
     assert stopped[LOOKS][0] == evaluator(B)[LOOKS][0]
     assert evaluator(A, (), [look["score"] for look in before[LOOKS]]) == before
-
-
-def test_a_metric_without_a_value_on_some_images_stops_nobody(run):
-    cfg, weights = run
-    evaluator = build_candidate_evaluator(cfg, weights)
+    # A metric without a value on some images stops nobody.
     evaluator.score = lambda: {cfg.SEARCH.METRIC: None}
     assert [look["score"] for look in evaluator(A, (), [0.0, None])[LOOKS]] == [0.0, 0.0]
 
 
-def test_a_share_of_nobody_is_an_error(run):
-    cfg = run[0].clone()
-    cfg.defrost()
+def test_a_share_of_nobody_is_an_error(toy_config):
+    cfg = toy_config("toy_2_train_supernet", "SEARCH.RACING_PARTS", "(0.4, 0.7)", "SEARCH.RACING", "True")
     assert build_race(cfg) == Race(0.5, cfg.SEARCH.NUM_PARENTS, 2)
     cfg.SEARCH.RACING_SHARE = 0.0
     with pytest.raises(ValueError, match=r"SEARCH.RACING_SHARE 0.0 must lie above 0"):

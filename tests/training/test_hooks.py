@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_runs import RETINANET, SMALL_RETINANET, classification, command, detection, on_a_cpu, toy_setup
+from toy_runs import RETINANET, SMALL_RETINANET, classification, command, detection, on_a_cpu
 
 import train_net
-from detnas.training.trainer import build_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = 60
@@ -64,13 +63,6 @@ def test_a_killed_training_logs_the_losses_of_an_uninterrupted_one_when_it_is_re
     assert 59 not in losses(tmp_path / "killed")
     train_net.main(args)
     assert losses(tmp_path / "killed") == whole
-
-
-def test_a_training_resumes_whether_it_has_a_loss_normalizer_or_not(words, tmp_path):
-    config, overrides = words
-    cfg = toy_setup(config, {**overrides, "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 3})
-    build_trainer(cfg).train(0, 3)
-    assert build_trainer(cfg, resume=True).start_iter == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -13,13 +13,18 @@ from detnas.training.step import StepTrainer
 from detnas.training.trainer import build_trainer
 
 
-def progress(caplog, name, overrides, iterations=20):
-    trainer = build_trainer(toy_setup(name, {**overrides, "DATASETS.TEST": "()", "SOLVER.MAX_ITER": iterations}))
+def said_in(trainer, start, end, caplog):
+    """What a training says of its progress."""
     caplog.set_level("INFO", "detnas.training.progress")
     # Detectron2's loggers do not pass their messages on.
     logging.getLogger("detnas").propagate = True
-    trainer.train(0, iterations)
+    trainer.train(start, end)
     return [r.getMessage() for r in caplog.records if r.name == "detnas.training.progress"]
+
+
+def progress(caplog, name, overrides, iterations=20):
+    trainer = build_trainer(toy_setup(name, {**overrides, "DATASETS.TEST": "()", "SOLVER.MAX_ITER": iterations}))
+    return said_in(trainer, 0, iterations, caplog)
 
 
 def test_the_line_of_a_supernet_says_path_losses_speed_and_time_left(toy_root, tmp_path, caplog):
@@ -33,15 +38,10 @@ def test_the_line_of_a_supernet_says_path_losses_speed_and_time_left(toy_root, t
     assert re.match(r"iteration 1/20  path \d\d-\d\d-\d\d-\d\d  loss [\d.]+ \(cls", first)
 
 
-def test_the_line_of_a_single_network_has_no_path(toy_root, tmp_path, caplog):
+def test_the_line_of_a_single_network_has_no_path_and_metrics_come_every_20_iterations(toy_root, tmp_path, caplog):
     overrides = {**classification(toy_root), "OUTPUT_DIR": tmp_path, "MODEL.DETNAS.ARCH": "00000000"}
-    _, line = progress(caplog, "toy_1_pretrain_supernet", overrides)
-    assert re.match(r"iteration 20/20  loss [\d.]+  [\d.]+ img/s  lr", line)
-
-
-def test_metrics_are_written_as_often_as_before(toy_root, tmp_path, caplog):
-    overrides = {**classification(toy_root), "OUTPUT_DIR": tmp_path, "MODEL.DETNAS.ARCH": "00000000"}
-    progress(caplog, "toy_1_pretrain_supernet", overrides, iterations=43)
+    _, line, *_ = progress(caplog, "toy_1_pretrain_supernet", overrides, iterations=43)
+    assert re.match(r"iteration 20/43  loss [\d.]+  [\d.]+ img/s  lr", line)
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [19, 39, 42]
 
@@ -51,8 +51,6 @@ def timed(monkeypatch, caplog):
     """Function that trains on a clock of its own and gives what is said: seconds of a step, and of it for the data."""
     clock = [1000.0]
     monkeypatch.setattr(progress_module.time, "perf_counter", lambda: clock[0])
-    caplog.set_level("INFO", "detnas.training.progress")
-    logging.getLogger("detnas").propagate = True
 
     def train(start, end, step, data=0.0, between=0.0, **settings):
         class Step(StepTrainer):
@@ -67,8 +65,7 @@ def timed(monkeypatch, caplog):
             clock[0] += between
 
         trainer.register_hooks([ProgressLine(2, **settings), hooks.CallbackHook(after_step=pause)])
-        trainer.train(start, end)
-        return [r.getMessage() for r in caplog.records if r.name == "detnas.training.progress"]
+        return said_in(trainer, start, end, caplog)
 
     return train
 

@@ -40,19 +40,15 @@ def rates(**settings):
     return found
 
 
-def test_the_linear_schedule_falls_in_equal_steps_to_exactly_zero():
-    found = rates(LR_SCHEDULER_NAME="LinearLR", BASE_LR=0.5, MAX_ITER=10, WARMUP_ITERS=0)
+def test_the_linear_schedule_falls_in_equal_steps_to_exactly_zero_also_after_a_warm_up():
+    linear = {"LR_SCHEDULER_NAME": "LinearLR", "BASE_LR": 0.5, "MAX_ITER": 10}
+    found = rates(**linear, WARMUP_ITERS=0)
     assert found == pytest.approx([0.5 - 0.05 * i for i in range(11)])
     assert found[0] == 0.5 and found[-1] == 0.0
-
-
-def test_the_linear_schedule_can_start_with_a_warm_up():
-    found = rates(LR_SCHEDULER_NAME="LinearLR", BASE_LR=0.5, MAX_ITER=10, WARMUP_ITERS=4, WARMUP_FACTOR=0.1)
+    found = rates(**linear, WARMUP_ITERS=4, WARMUP_FACTOR=0.1)
     assert found[0] == pytest.approx(0.05) and found == sorted(found[:5]) + sorted(found[5:], reverse=True)
     assert found[-1] == 0.0
-
-
-def test_detectron2s_own_schedules_are_as_they_were():
+    # Detectron2's own schedules are as they were.
     found = rates(BASE_LR=1.0, MAX_ITER=6, WARMUP_ITERS=0, STEPS=(2, 4), LR_SCHEDULER_NAME="WarmupMultiStepLR")
     assert found[:6] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
@@ -79,7 +75,7 @@ def test_gradients_are_clipped_to_the_bits_of_detectron2s(toy_config, clip_type,
         assert any(kept) and not all(kept)
 
 
-def test_a_path_can_be_clipped_by_value(toy_config):
+def test_a_path_can_be_clipped_by_value_and_an_unknown_way_is_an_error(toy_config):
     cfg = toy_config("toy_2_train_supernet", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "value")
     model = torch.nn.Linear(2, 2)
     optimizer = build_optimizer(cfg, model)
@@ -87,6 +83,9 @@ def test_a_path_can_be_clipped_by_value(toy_config):
     model.bias.grad = torch.tensor([-30.0, 3.0])
     optimizer.step()
     assert model.weight.grad is None and model.bias.grad.tolist() == [-10.0, 3.0]
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "length"
+    with pytest.raises(ValueError, match="length"):
+        build_optimizer(cfg, model)
 
 
 def test_gradients_are_not_clipped_unless_asked_for(toy_config):
@@ -96,9 +95,3 @@ def test_gradients_are_not_clipped_unless_asked_for(toy_config):
     build_optimizer(cfg, model).step()
     after = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.equal(p.nan_to_num(), q.nan_to_num()) for p, q in zip(after, before))
-
-
-def test_an_unknown_way_to_clip_is_an_error(toy_config):
-    cfg = toy_config("toy_2_train_supernet", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "length")
-    with pytest.raises(ValueError, match="length"):
-        build_optimizer(cfg, torch.nn.Linear(2, 2))

@@ -23,14 +23,17 @@ class Line(torch.nn.Module):
         return {"loss": torch.stack([(self.w * x["x"] - x["y"]) ** 2 for x in batch]).mean()}
 
 
-def one_step(accumulate, **kwargs):
+def one_step(accumulate):
     batch = [{"x": float(i), "y": float(i * i)} for i in range(8)]
-    model = Line()
+    model, before = Line(), copy.deepcopy(batch)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.1)
-    trainer = StepTrainer(model, lambda iteration: iter([batch]), optimizer, accumulate, **kwargs)
+    trainer = StepTrainer(model, lambda iteration: iter([batch]), optimizer, accumulate)
     trainer.iter = 0
     with EventStorage() as storage:
         trainer.run_step()
+    assert batch == before
+    # Weight decay leaves a parameter without a gradient alone.
+    assert model.unused.item() == 5.0 and model.unused.grad is None
     return model, storage.latest()["total_loss"][0]
 
 
@@ -41,11 +44,6 @@ def test_a_batch_in_parts_gives_the_update_and_the_loss_of_the_whole_batch(accum
     assert whole.w.item() != 2.0
     torch.testing.assert_close(parts.w, whole.w)
     assert loss_of_parts == pytest.approx(loss)
-
-
-def test_a_parameter_without_a_gradient_is_left_alone_by_weight_decay():
-    model, _ = one_step(2)
-    assert model.unused.item() == 5.0 and model.unused.grad is None
 
 
 @pytest.mark.parametrize("task, data", TASKS.values())
@@ -87,18 +85,6 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_sa
     args.resume = True
     train_net.main(args)
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
-
-
-def test_the_step_leaves_the_batch_as_it_was():
-    batch = [{"x": 1.0, "y": 1.0}, {"x": 2.0, "y": 4.0}]
-    before = copy.deepcopy(batch)
-    model = Line()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    trainer = StepTrainer(model, lambda iteration: iter([batch]), optimizer, accumulate=2)
-    trainer.iter = 0
-    with EventStorage():
-        trainer.run_step()
-    assert batch == before
 
 
 def failing(error, iteration):
