@@ -128,7 +128,7 @@ def test_nothing_in_a_log_becomes_markup_and_the_page_needs_nothing_else(page):
 
 def test_every_picture_is_in_the_page_and_lies_beside_it_as_png_and_svg(page):
     held = dict(re.findall(r'<img alt="(\w+)" src="data:image/svg\+xml;base64,(.*?)">', page.read_text()))
-    assert set(held) == {"best", "top", "generations", "cost", "archs", "frequencies"}
+    assert set(held) == {"best", "top", "generations", "cost", "archs"}
     for name, source in held.items():
         file = page.parent / "report_figures" / name
         assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

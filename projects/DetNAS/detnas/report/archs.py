@@ -1,7 +1,4 @@
-"""
-Pictures of candidates as rows of blocks, such as which op stands in which block (paper, Fig. 4 and 5), and how often an
-op stands there among the best.
-"""
+"""Pictures of candidates as rows of blocks, such as which op stands in which block (paper, Fig. 4 and 5)."""
 
 import itertools
 
@@ -119,35 +116,3 @@ def _legend(fig, fills):
 def _columns(entries, inches):
     """How many entries of a legend fit beside each other."""
     return max(1, min(len(entries), int(inches / (0.06 * max(map(len, entries)) + 0.65)))) if entries else 1
-
-
-def op_frequencies(space, paths):
-    """How often each op stands in each block of the paths: a list per block of a count per op."""
-    ops = range(len(space.ops))
-    return [[sum(path[block.index] == op for path in paths) for op in ops] for block in space.blocks()]
-
-
-def plot_frequencies(groups, *files):
-    """
-    Draw for each block the share of each op, a row of bars for each group, into files.
-
-    Args:
-        groups: list of (label, :class:`detnas.SearchSpace`, paths).
-        files: of PathManager; the ending says the format (png, svg, pdf).
-    """
-    with figure(files, 7.5, 1.9 * max(len(groups), 1) + 0.6, nrows=max(len(groups), 1), squeeze=False) as (fig, axes):
-        for ax, (label, space, paths) in zip(axes[:, 0], groups):
-            xs = [_starts(space.stage_depths)[b.stage - 1] + b.position + 0.5 for b in space.blocks()]
-            bottoms = [0.0] * space.num_blocks
-            for op, counts in enumerate(zip(*op_frequencies(space, paths))):
-                shares = [count / max(len(paths), 1) for count in counts]
-                colour = OP_COLOURS[space.ops[op]][0]
-                ax.bar(xs, shares, 0.9, bottoms, color=colour, edgecolor="#7d8791", linewidth=0.4)
-                bottoms = [a + b for a, b in zip(bottoms, shares)]
-            ax.set_title(f"{label}: share of each op over the best {len(paths)}", loc="left")
-            ax.set_ylim(0, 1)
-            ax.grid(False)
-            middles = [x + depth / 2 for x, depth in zip(_starts(space.stage_depths), space.stage_depths)]
-            ax.set_xticks(middles, [f"stage {i}" for i in range(1, len(middles) + 1)])
-            ax.tick_params(axis="x", length=0)
-        _legend(fig, {op: OP_COLOURS[op][0] for _, space, _ in groups for op in space.ops})

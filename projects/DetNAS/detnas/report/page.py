@@ -16,10 +16,9 @@ from detnas.search.candidate import by_score
 from detnas.search.log import VERSIONS
 from detnas.search.pareto import front_of
 from detnas.search.tables import candidate_rows
-from detnas.space import SearchSpace
 from detnas.zoo import PUBLISHED
 
-from .archs import named_archs, plot_archs, plot_frequencies
+from .archs import named_archs, plot_archs
 from .curves import FIGURES, default_cost, front_costs, plot_search
 from .descent import descent, plot_descent
 from .searches import group_searches, metric_name, shown_costs
@@ -35,7 +34,6 @@ CAPTIONS = {
     "generations": "The mean of each generation; the last one may be unfinished." + _SEEDS,
     "cost": "No other candidate has a better score at a lower cost than those of a Pareto front.",
     "archs": "A box is a block, its number the choice; the best of each search, then published networks of its space.",
-    "frequencies": "How often each op stands in each block, among the best.",
     "descent": "From the start network to the winner.",
 }
 
@@ -80,8 +78,6 @@ def write_figures(logs, folder):
     ]
     spaces = {space.name for _, space, _ in tops}
     published = named_archs([name for name, network in PUBLISHED.items() if network.space in spaces])
-    ranked = [(label, space, [path for path, _ in best]) for label, space, best in tops if best]
-    ranked = [group for group in ranked if isinstance(group[1], SearchSpace)]
     draw = {name: partial(plot, logs) for name, plot in FIGURES.items()}
     if len(logs) == 1:
         draw["best"] = partial(plot_search, *logs.values())
@@ -89,8 +85,6 @@ def write_figures(logs, folder):
         del draw["cost"]
     if archs or published:
         draw["archs"] = partial(plot_archs, archs + published)
-    if ranked:
-        draw["frequencies"] = partial(plot_frequencies, ranked)
     if len(logs) == 1 and descent(*logs.values()):
         draw["descent"] = partial(plot_descent, *logs.values())
     for name, write in draw.items():
