@@ -35,13 +35,14 @@ def damage_all(folder, damage):
     return files
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("damage, reason", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_training_image_is_one_sentence_with_file_and_annotations(root, tmp_path, damage, reason, workers):
+# A worker that has failed takes torch five seconds to end.
+@pytest.mark.parametrize("damage, workers", [*((damage, 0) for damage in DAMAGES), ("cut off", 1)])
+def test_a_damaged_training_image_is_one_sentence_with_file_and_annotations(root, tmp_path, damage, workers):
+    change, reason = DAMAGES[damage]
     overrides = {**detection(root), "DATALOADER.NUM_WORKERS": workers, "OUTPUT_DIR": tmp_path}
     cfg = toy_setup("toy_2_train_supernet", overrides)
     data = TrainingData(cfg)
-    files = damage_all(root / "detection" / "train", damage)
+    files = damage_all(root / "detection" / "train", change)
     with pytest.raises(UnreadableImage) as caught:
         next(data.batches())
     said = f", which {root}/detection/train.json names, cannot be read as an image: {reason}"
@@ -50,9 +51,9 @@ def test_a_damaged_training_image_is_one_sentence_with_file_and_annotations(root
     assert f"`python tools/check_dataset.py {shlex.quote(cfg.DATASETS.TRAIN[0])}` lists all" in words
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("name, data", TASKS.values(), ids=TASKS)
-def test_a_damaged_test_image_is_one_sentence_too(root, tmp_path, name, data, workers):
+@pytest.mark.parametrize("task, workers", [("classifier", 0), ("detector", 1)])
+def test_a_damaged_test_image_is_one_sentence_too(root, tmp_path, task, workers):
+    name, data = TASKS[task]
     cfg = toy_setup(name, {**data(root), "DATALOADER.NUM_WORKERS": workers, "OUTPUT_DIR": tmp_path})
     (test,) = cfg.DATASETS.TEST
     loader = build_test_loader(cfg, read_test_images(test))

@@ -99,6 +99,10 @@ def test_a_sum_over_blocks_is_found_again_from_the_times_of_some_networks():
 def test_a_search_warns_where_times_are_predicted_badly(cfg, monkeypatch, busy):
     said = []
     monkeypatch.setattr(latency_predictor.logger, "warning", said.append)
+    # The times are given, so that nothing needs to be exported.
+    monkeypatch.setattr(DetectorMeter, "_export", lambda self, path: (None, None))
+    monkeypatch.setattr(DetectorMeter, "run_of", lambda self, data, image: None)
+    monkeypatch.setattr(latency_predictor, "module_to_onnx", lambda op, image: None)
     monkeypatch.setattr(latency_predictor, "median_times", lambda runs, seconds, most: [1.0] * len(runs))
     times = lambda runs: [10.0 * (1 + busy * (number % 2)) for number in range(len(runs))]  # noqa: E731
     monkeypatch.setattr(detector_latency, "median_times", times)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from detnas import SPACES, get_space, report
+from detnas import SPACES, report
 from detnas.report import archs
 from detnas.report.searches import search_labels
 from detnas.space import OP_COLOURS, OPS, PAPER_OPS

@@ -2,14 +2,12 @@
 
 import random
 import statistics
-import time
 
 import pytest
 
 from detnas import CostTable, get_space
 from detnas.search.candidate import Candidate
 from detnas.search.evolution import Searcher
-from detnas.search.executor import LocalExecutor, run_all
 from detnas.search.pareto import fronts, pareto_order
 
 SPACE = get_space("300M")
@@ -105,18 +103,3 @@ def test_a_lineage_names_the_paths_that_a_child_was_made_from():
     for child, made_from in lineage.items():
         if len(made_from) == 2:
             assert all(op in (a, b) for op, a, b in zip(child, *made_from))
-
-
-def test_a_hanging_candidate_is_stopped_and_tried_again():
-    calls = []
-
-    def evaluate(path, parents):
-        calls.append(path)
-        if len(calls) < 3:
-            time.sleep(60)
-        return {"AP": 1.0}
-
-    (first,) = run_all(LocalExecutor(evaluate, "AP", tries=2, timeout=0.05), {(0, 0): ()})
-    assert first.error == "TimeoutError: it took more than SEARCH.TIMEOUT, 0.05 s" and first.tries == 2
-    (second,) = run_all(LocalExecutor(evaluate, "AP", tries=2, timeout=0.05), {(0, 1): ()})
-    assert second.score == 1.0 and second.tries == 1

@@ -12,8 +12,9 @@ WEIGHTS = {"swap": 1, "swap_doubling": 1, "expand": 1, "new_stage": 1}
 
 
 @pytest.mark.parametrize("text", ["11-21-21-21", "111-2111-211111-211", "1112-1112-11111-21-1-11"])
-def test_a_code_is_read_and_written_as_the_same_text(text):
-    assert str(SerialCode.parse(text)) == text
+def test_a_code_is_read_and_written_as_the_same_text_whatever_its_ids(text):
+    code = SerialCode.parse(text)
+    assert str(code) == text and SerialCode(tuple(text.split("-")), tuple(range(7, 7 + len(code)))) == code
 
 
 @pytest.mark.parametrize(
@@ -24,11 +25,18 @@ def test_a_code_is_read_and_written_as_the_same_text(text):
         ("11-21", "has 2 stages; there may be 3 to 6"),
         ("-".join("1111111"), "has 7 stages"),
         (f"1-1-{'1' * 59}", "has 61 blocks; there may be at most 60"),
+        ("1-2-1_0-1", 'copies "0-1" are for 2 stages; code "1-2-1" has 3'),
+        ("1-2-1_0-1-4", 'copies "0-1-4": each stage has 0 to 3'),
+        ("1-2-1_", 'copies "": give a number a stage'),
+        ("1-2-1_0-1-x", 'copies "0-1-x": give a number a stage'),
+        ("1-2-1_0-1-1_0", 'copies "0-1-1_0": give a number a stage'),
+        ("1-2_0-1", 'code "1-2" has 2 stages'),
     ],
 )
-def test_what_is_no_code_is_one_sentence(text, words):
-    with pytest.raises(ValueError, match=words):
-        SerialCode.parse(text)
+def test_what_is_no_code_and_no_copies_is_one_sentence(text, words):
+    for kind in (ParallelCode, SerialCode)[: 1 if "_" in text else 2]:
+        with pytest.raises(ValueError, match=words):
+            kind.parse(text)
 
 
 def test_a_stage_starts_with_stride_2_and_widths_double_wherever_the_2_stands():
@@ -39,31 +47,11 @@ def test_a_stage_starts_with_stride_2_and_widths_double_wherever_the_2_stands():
     assert [i for i, b in enumerate(blocks) if b.stride == 2] == [4, 8, 13, 15, 16]
 
 
-def test_codes_of_the_same_digits_are_equal_whatever_their_ids():
-    assert SerialCode(("1", "2", "1"), (7, 8, 9)) == SerialCode.parse("1-2-1")
-
-
 def test_copies_stand_behind_the_serial_code():
     code = ParallelCode.parse("1-21-1_0-2-3")
     assert (str(code.serial), code.counts, str(code)) == ("1-21-1", (0, 2, 3), "1-21-1_0-2-3")
     assert ParallelCode.parse("1-21-1") == ParallelCode(SerialCode.parse("1-21-1"), (0, 0, 0))
     assert str(ParallelCode.parse("1-21-1_0-0-0")) == "1-21-1"
-
-
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("1-2-1_0-1", 'copies "0-1" are for 2 stages; code "1-2-1" has 3'),
-        ("1-2-1_0-1-4", 'copies "0-1-4": each stage has 0 to 3'),
-        ("1-2-1_", 'copies "": give a number a stage'),
-        ("1-2-1_0-1-x", 'copies "0-1-x": give a number a stage'),
-        ("1-2-1_0-1-1_0", 'copies "0-1-1_0": give a number a stage'),
-        ("1-2_0-1", 'code "1-2" has 2 stages'),
-    ],
-)
-def test_what_are_no_copies_is_one_sentence(text, words):
-    with pytest.raises(ValueError, match=words):
-        ParallelCode.parse(text)
 
 
 def test_a_swap_there_and_back_is_the_same_network():
@@ -81,22 +69,17 @@ def test_expand_and_a_new_stage_keep_the_ids_and_give_new_ones():
 
 def test_a_long_tree_of_mutations_is_legal_and_never_changes_the_doublings():
     rng, codes = random.Random(0), [CODE]
-    for _ in range(10_000):
+    for _ in range(3000):
         child = mutate(rng.choice(codes[-200:]), WEIGHTS, rng)
         assert SerialCode.parse(str(child)) == child and child.doublings == 3 and len(child) <= MAX_BLOCKS
         codes.append(child)
 
 
-def test_the_same_seed_gives_the_same_children():
-    first, second = ([mutate(CODE, WEIGHTS, rng) for _ in range(50)] for rng in (random.Random(1), random.Random(1)))
-    assert first == second
+def test_the_same_seed_gives_the_same_children_in_whichever_order_the_weights_stand():
+    turned = dict(reversed(WEIGHTS.items()))
+    assert all(mutate(CODE, WEIGHTS, random.Random(i)) == mutate(CODE, turned, random.Random(i)) for i in range(20))
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_every_morph_is_reached(name):
     assert mutate(CODE, {name: 1}, random.Random(0)) not in (None, CODE)
-
-
-def test_the_order_of_the_weights_does_not_matter():
-    turned = dict(reversed(WEIGHTS.items()))
-    assert all(mutate(CODE, WEIGHTS, random.Random(i)) == mutate(CODE, turned, random.Random(i)) for i in range(20))

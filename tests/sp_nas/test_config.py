@@ -13,17 +13,14 @@ from spnas import add_spnas_config
 SERIAL = ["MODEL.BACKBONE.NAME", "build_spnas_fpn_backbone", "MODEL.SPNAS.CODE", "1-2-1"]
 
 
-def test_a_network_of_detnas_is_saved_without_settings_of_spnas():
+def test_a_serial_network_is_saved_with_settings_of_spnas_and_one_of_detnas_without():
+    cfg = load_config("", SERIAL)
+    assert without_unused(cfg) == cfg
     saved = yaml.safe_load(without_unused(load_config("", ["MODEL.SPNAS.CODE", "1-2-1"])).dump())
     assert "SPNAS" not in saved["MODEL"] and "CHILDREN" not in saved["SEARCH"]
     default = get_cfg()
     add_detnas_config(default)
     assert saved == yaml.safe_load(default.dump())
-
-
-def test_a_serial_network_is_saved_with_them():
-    cfg = load_config("", SERIAL)
-    assert without_unused(cfg) == cfg
 
 
 def test_an_exported_serial_network_says_how_another_project_reads_it(tmp_path, pytestconfig):

@@ -91,16 +91,6 @@ def test_a_swap_copies_every_tensor_and_back_again_restores_the_outputs(block):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_blocks_are_told_by_their_ids_and_not_by_their_digits():
-    code = SerialCode.parse("111-2-1")
-    model = network(code)
-    child, _, _ = child_of(code, expand(code, 0, 1), model)
-    own, parents = child.state_dict(), model.state_dict()
-    for before, after in (("res2.0", "res2.0"), ("res2.1", "res2.2"), ("res2.2", "res2.3")):
-        assert torch.equal(own[f"{after}.conv1.weight"], parents[f"{before}.conv1.weight"])
-    assert not own["res2.1.conv2.norm.weight"].any()
-
-
 def test_a_moved_doubling_keeps_what_still_fits():
     code = SerialCode.parse("111-211-21")
     _, new, dropped = child_of(code, swap_doubling(code, 3, 1), network(code))

@@ -74,17 +74,13 @@ def steps(network, number):
     return names, reached
 
 
-def test_the_first_gradients_reach_every_fusion():
+def test_the_first_gradients_reach_every_fusion_and_untied_ones_row_by_row():
     for counts in itertools.product(range(4), repeat=3):
         names, reached = steps(spnas.SPNet(f"1-2-1_{'-'.join(map(str, counts))}", **SMALL), 1)
         assert len(names) == sum(count > 0 for count in counts)
         assert reached == [set(names)], counts
-
-
-def test_gradients_reach_untied_fusions_row_by_row():
     names, reached = steps(spnas.SPNet("1-2-1_0-3-0", tied=False, **SMALL), 3)
-    assert [len(found) for found in reached] == [1, 2, 3]
-    assert len(names) == 3
+    assert len(names) == 3 and [len(found) for found in reached] == [1, 2, 3]
 
 
 class Recorder(nn.Module):
@@ -153,14 +149,6 @@ def test_rows_are_handed_over_as_in_the_paper(counts, calls):
     assert handed == [line.strip() for line in calls.split("\n")]
 
 
-def test_six_stages_take_an_image_of_odd_size():
-    network = spnas.SPNet("1112-1112-11111-21-1-11_1-0-3-2-1-2", block="basic", base_width=4)
-    # The map of the sixth stage is one point of each image; a batch norm needs two.
-    maps = network(torch.randn(2, 3, 101, 75))
-    assert [tuple(m.shape[2:]) for m in maps.values()] == [(26, 19), (13, 10), (7, 5), (4, 3), (2, 2), (1, 1)]
-    assert list(maps) == list(network.output_shape())
-
-
 def trained(code):
     """A network whose fusion does something, as that of a trained one, for inference."""
     network = spnas.SPNet(code, stem="3x3", block="bottleneck", base_width=8)
@@ -183,6 +171,10 @@ def test_each_row_has_statistics_of_its_own(tied):
     assert (weights[0] is weights[1] is weights[2]) is tied
     assert not any(torch.equal(a, b) for a, b in itertools.combinations(means[::2], 2))
     assert len({mean.data_ptr() for mean in means}) == 3
+    # A copy of a network is tied in itself.
+    other = copy.deepcopy(network)
+    assert (other.parallel[1].rows[1][0].conv1.weight is other.res3[0].conv1.weight) is tied
+    assert other.res3[0].conv1.weight is not stage[0].conv1.weight
 
 
 def test_recalibration_gives_each_row_the_statistics_of_what_it_sees():
@@ -232,11 +224,3 @@ def test_it_is_traced_and_scripted_to_equal_outputs():
         maps = network(other)
         assert all(map(torch.equal, traced(other), maps.values()))
         assert all(torch.equal(scripted(other)[name], value) for name, value in maps.items())
-
-
-def test_a_copy_of_a_network_is_tied_in_itself():
-    network = spnas.SPNet("1-2-1_0-0-2", **SMALL)
-    other = copy.deepcopy(network)
-    row = other.parallel[2].rows[1]
-    assert row[0].conv1.weight is other.res4[0].conv1.weight
-    assert row[0].conv1.weight is not network.res4[0].conv1.weight

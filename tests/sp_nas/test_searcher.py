@@ -104,22 +104,13 @@ def test_a_search_that_is_stuck_is_reignited_and_goes_on_from_the_best():
     stuck = stuck_searcher(reignitions=2)
     history = run(stuck, 8, never_better)
     assert stuck.reignited(history) == {3: DEEP, 5: DEEP}
-    for generation in (3, 5):
-        assert {c.parents for c in history if c.generation == generation} == {(DEEP,)}
+    for generation in range(8):
+        networks = [c.network for c in history if c.generation == generation]
+        # What is finished of a generation reignites nothing before it.
+        assert list(stuck.lineage([c for c in history if c.generation < generation], generation)) == networks
+        if generation in (3, 5):
+            assert {c.parents for c in history if c.generation == generation} == {(DEEP,)}
     assert stuck_searcher().reignited(history) == {}
-
-
-def test_what_is_finished_of_a_generation_reignites_nothing_before_it():
-    stuck = stuck_searcher(reignitions=1)
-    history = run(stuck, 6, never_better)
-    for generation in range(6):
-        earlier = [c for c in history if c.generation < generation]
-        assert list(stuck.lineage(earlier, generation)) == [c.network for c in history if c.generation == generation]
-
-
-def test_without_selection_it_is_a_sequence_of_morphs():
-    history = run(searcher(select=False, children=1), 8)
-    assert [c.parents for c in history] == [(), *((c.network,) for c in history[:-1])]
 
 
 def test_asynchronously_nothing_is_proposed_while_the_start_network_runs():
@@ -128,6 +119,9 @@ def test_asynchronously_nothing_is_proposed_while_the_start_network_runs():
     assert plain.propose_one([], 1, {START}.__contains__) is None
     code, parents = plain.propose_one(run(plain, 1), 1, {START}.__contains__)
     assert parents == (START,) and code != START
+    # Without selection it is a sequence of morphs.
+    history = run(searcher(select=False, children=1), 8)
+    assert [c.parents for c in history] == [(), *((c.network,) for c in history[:-1])]
 
 
 @pytest.mark.parametrize("build", [searcher, counts])
@@ -136,16 +130,16 @@ def test_the_first_generation_is_one_network(build):
     assert [build().generation_of(number) for number in range(6)] == [0, 1, 1, 1, 1, 2]
 
 
-def test_copies_are_added_to_the_serial_network_and_none_comes_twice():
-    found = [c.network for c in run(counts(children=5), 4)]
-    assert found[0] == SERIAL and len(found) == len(set(found)) == 16
-    assert all(code.serial == SERIAL.serial for code in found)
-
-
-def test_all_copies_are_proposed_within_the_limits_and_then_no_more():
-    found = {c.network for c in run(counts(lambda code: sum(code.counts) <= 2), 6)}
-    assert found == {code for code in COPIES if sum(code.counts) <= 2}
+def test_all_copies_are_proposed_once_within_the_limits_and_then_no_more():
+    legal, known = {code for code in COPIES if sum(code.counts) <= 2}, []
+    found = [c.network for c in run(counts(lambda code: sum(code.counts) <= 2), 6)]
+    assert found[0] == SERIAL and len(found) == len(legal) and set(found) == legal
     assert counts(lambda code: code == SERIAL).lineage([Candidate(SERIAL, 0, 1.0)], 1) == {}
+    # Without generations they come one after the other.
+    while proposal := counts(lambda code: sum(code.counts) <= 2).propose_one([], len(known), known.__contains__):
+        known.append(proposal[0])
+        assert proposal[1] == (() if len(known) == 1 else (SERIAL,))
+    assert known[0] == SERIAL and len(known) == len(legal) and set(known) == legal
 
 
 def test_copies_are_drawn_half_as_often_for_each_serial_network_that_they_add():
@@ -157,11 +151,3 @@ def test_copies_are_drawn_half_as_often_for_each_serial_network_that_they_add():
     chi_square = sum((first[c] - 4000 * w / total) ** 2 / (4000 * w / total) for c, w in weights.items())
     # 62 degrees of freedom; more than 104 comes once in a thousand times.
     assert chi_square < 104
-
-
-def test_without_generations_copies_come_one_after_the_other():
-    known = []
-    while proposal := counts(lambda code: sum(code.counts) <= 1).propose_one([], len(known), known.__contains__):
-        known.append(proposal[0])
-        assert proposal[1] == (() if len(known) == 1 else (SERIAL,))
-    assert known[0] == SERIAL and len(known) == 4

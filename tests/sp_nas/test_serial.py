@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_runs import classification, on_a_cpu, result
+from toy_runs import classification, detection, on_a_cpu, result
 
 import train_net
 from detnas.command_line import argument_parser
+from detnas.config.load import load_config
 from detnas.search.log import read_log
 
 AP = "bbox/AP"
@@ -83,13 +84,6 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(search, tmp
     assert result(log) == result(search(tmp_path / "whole", SEARCH__GENERATIONS=1))
 
 
-def test_iterations_go_with_the_batch_of_a_worker(search, tmp_path):
-    settings = {"SOLVER__REFERENCE_WORLD_SIZE": 4, "SEARCH__CANDIDATE_ITERS": 2, "SEARCH__GENERATIONS": 1}
-    search(tmp_path / "run", **settings)
-    header = lines(tmp_path / "run")[0]
-    assert (header["images_per_batch"], header["candidate_iters"]) == (1, 8)
-
-
 class Stopped(BaseException):
     """Raised wherever the search is."""
 
@@ -136,17 +130,14 @@ def test_asynchronously_on_two_workers_it_is_said_that_the_result_depends_on_the
 @pytest.fixture
 def reignition(toy_root, tmp_path):
     """Settings of a search that is stuck, and then trains a classifier on the generated images."""
-    images = classification(toy_root)
-    file = tmp_path / "reignite.yaml"
-    base = Path(__file__).resolve().parents[2] / "configs" / "SPNAS" / "Base-reignite.yaml"
-    file.write_text(
-        f'_BASE_: "{base}"\nDATASETS: {{TRAIN: {list(eval(images["DATASETS.TRAIN"]))}, '
-        f'TEST: {list(eval(images["DATASETS.TEST"]))}}}\n'
-        "INPUT: {CLASSIFIER: {SIZE: 32}}\nDATALOADER: {NUM_WORKERS: 0}\n"
-        "SOLVER: {MAX_ITER: 3, IMS_PER_BATCH: 4, WARMUP_ITERS: 0, REFERENCE_WORLD_SIZE: 0}\n"
-    )
+    keys = {"MAX_ITER": 3, "IMS_PER_BATCH": 4, "WARMUP_ITERS": 0, "REFERENCE_WORLD_SIZE": 0}
+    keys = {**classification(toy_root), **{f"SOLVER.{key}": value for key, value in keys.items()}}
+    keys |= {"INPUT.CLASSIFIER.SIZE": 32, "DATALOADER.NUM_WORKERS": 0}
+    base = str(Path(__file__).resolve().parents[2] / "configs" / "SPNAS" / "Base-reignite.yaml")
+    cfg = load_config(base, [str(word) for pair in keys.items() for word in pair])
+    (tmp_path / "reignite.yaml").write_text(cfg.dump())
     return {
-        **{"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": file},
+        **{"SEARCH__REIGNITIONS": 1, "SEARCH__STUCK": 1, "SEARCH__REIGNITION_CONFIG": tmp_path / "reignite.yaml"},
         **{"SEARCH__GENERATIONS": 3, "SEARCH__CHILDREN": 1, "SOLVER__BASE_LR": 0.0},
     }
 
@@ -219,25 +210,20 @@ def test_what_no_search_can_begin_with_is_one_sentence(search, tmp_path, refused
     assert not (tmp_path / "run" / "search.jsonl").exists()
 
 
-def test_candidates_of_another_search_are_refused(search, tmp_path, refused):
-    search(tmp_path / "run", SEARCH__GENERATIONS=1)
-    os.remove(tmp_path / "run" / "search.jsonl")
-    words = refused(search, tmp_path / "run", SEARCH__GENERATIONS=1, SEARCH__CANDIDATE_ITERS=5)
-    assert words.startswith(f"{tmp_path}/run/candidates holds candidates of another search: give another OUTPUT_DIR")
+def test_a_training_is_refused_before_it_begins_where_its_search_would_be(search, tmp_path, refused, toy_root):
+    keys = {**detection(toy_root), "OUTPUT_DIR": tmp_path, "MODEL.DEVICE": "cpu", "SEARCH.CONSTRAINTS": "('flops',)"}
+    words = ["--config-file", "configs/SPNAS/Base-FPN.yaml", *(str(word) for pair in keys.items() for word in pair)]
+    assert "constraint" in refused(train_net.main, argument_parser().parse_args(words))
 
 
-def test_a_training_of_such_a_config_is_refused_before_it_begins_where_its_search_would_be(
-    search, tmp_path, refused, toy_root
-):
-    words = ["--config-file", "configs/SPNAS/Base-FPN.yaml", "OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
-    test = f"coco:{toy_root}/detection/val.json:{toy_root}/detection/val"
-    words += ["DATASETS.TEST", f"('{test}',)", "DATASETS.TRAIN", f"('{test}',)"]
-    sentence = refused(train_net.main, argument_parser().parse_args([*words, "SEARCH.CONSTRAINTS", "('flops',)"]))
-    assert "constraint" in sentence
-
-
-def test_a_limit_on_the_latency_is_measured_and_logged(search, tmp_path):
+def test_iterations_go_with_the_batch_of_a_worker_and_a_latency_is_measured_and_logged(search, tmp_path, refused):
     limits = "('latency_ms <= 1e4', 'backbone_flops <= 300e6')"
-    size = {"SEARCH__LATENCY_RESOLUTION": "(32, 32)", "SEARCH__GENERATIONS": 1}
-    log = search(tmp_path, SEARCH__CONSTRAINTS=limits, **size)
+    settings = {"SEARCH__LATENCY_RESOLUTION": "(32, 32)", "SEARCH__GENERATIONS": 1, "SEARCH__CONSTRAINTS": limits}
+    settings |= {"SOLVER__REFERENCE_WORLD_SIZE": 4, "SEARCH__CANDIDATE_ITERS": 2}
+    log = search(tmp_path / "run", **settings)
     assert log.history()[0].costs["latency_ms"] > 0 and "median of 20 runs" in log.header["latency"]
+    assert (log.header["images_per_batch"], log.header["candidate_iters"]) == (1, 8)
+    # What has lost its log is another search as soon as its settings differ.
+    os.remove(tmp_path / "run" / "search.jsonl")
+    words = refused(search, tmp_path / "run", **{**settings, "SEARCH__CANDIDATE_ITERS": 5})
+    assert words.startswith(f"{tmp_path}/run/candidates holds candidates of another search: give another OUTPUT_DIR")

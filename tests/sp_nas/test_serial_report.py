@@ -46,11 +46,8 @@ def test_blocks_are_told_by_kind_and_width():
     assert {block[1] for stage in other for blocks in stage for block in blocks}.isdisjoint(fills)
 
 
-def test_the_line_of_descent_leads_from_the_start_to_the_winner(log):
+def test_the_line_of_descent_leads_from_the_start_to_the_winner_unless_several_have_no_parent(log):
     assert [str(c.network) for c in descent(log)] == ["11-21-21", "11-21-21-1", "112-1-21-1"]
-
-
-def test_there_is_no_line_where_several_have_no_parent(log):
     log.append(Candidate(SerialCode.parse("1-2-1"), 2, 1.0))
     assert descent(log) == []
 

@@ -90,7 +90,7 @@ def prepare(cfg, args, method):
 def build_executor(cfg, method, workers):
     """The executor that ``SEARCH.EXECUTOR`` names; with more than one worker on the command line it is "ray"."""
     search = cfg.SEARCH
-    settings = {"metric": search.METRIC, "tries": search.TRIES, "timeout": search.TIMEOUT}
+    settings = {"metric": search.METRIC, "tries": search.TRIES}
     if search.EXECUTOR == "here" and workers == 1:
         return LocalExecutor(method.evaluator()(), **settings)
     # In a worker a mistake would come late, and once for each candidate.
@@ -98,5 +98,6 @@ def build_executor(cfg, method, workers):
     workers = workers if workers > 1 else search.WORKERS
     logger.info(f"Starting {workers} Ray workers.")
     gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0
-    settings.update(workers=workers, gpus=gpus, address=search.RAY_ADDRESS, modules=builders(cfg))
+    settings.update(workers=workers, gpus=gpus, timeout=search.TIMEOUT, address=search.RAY_ADDRESS)
+    settings["modules"] = builders(cfg)
     return RayExecutor(method.evaluator(), **settings)

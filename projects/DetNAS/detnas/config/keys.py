@@ -116,7 +116,8 @@ def add_detnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH.EXECUTOR = "here"
     cfg.SEARCH.WORKERS = 2
     cfg.SEARCH.RAY_ADDRESS = ""
-    # A candidate that fails is tried so often; one that takes more than TIMEOUT seconds counts as failed, 0: no limit.
+    # A candidate that fails is tried so often; one that takes a Ray worker more than TIMEOUT seconds (0: any number)
+    # counts as failed.
     cfg.SEARCH.TRIES = 2
     cfg.SEARCH.TIMEOUT = 0
     # Training images, fixed and the same for all candidates, that give a candidate its batch-norm statistics.

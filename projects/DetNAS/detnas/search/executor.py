@@ -3,11 +3,8 @@ Where candidates are evaluated. An executor takes paths with what their evaluati
 candidates, in any order.
 """
 
-import contextlib
 import logging
 import math
-import signal
-import threading
 import time
 
 from detnas.errors import UnreadableImage, UserError
@@ -33,13 +30,12 @@ class LocalExecutor:
         evaluate: (path, what else was submitted) -> dict of metrics, see :func:`result_of`.
         metric: name of the one that is the score.
         tries: how often a candidate that fails is tried.
-        timeout: seconds after which it counts as failed; 0 for no limit. Works in a main thread of Unix only.
     """
 
     workers = 1
 
-    def __init__(self, evaluate, metric, tries=1, timeout=0):
-        self.evaluate, self.metric, self.tries, self.timeout = evaluate, metric, tries, timeout
+    def __init__(self, evaluate, metric, tries=1):
+        self.evaluate, self.metric, self.tries = evaluate, metric, tries
         self.waiting = []
 
     def submit(self, path, *more):
@@ -56,8 +52,7 @@ class LocalExecutor:
         for number in range(1, self.tries + 1):
             start = time.perf_counter()
             try:
-                with _time_limit(self.timeout):
-                    result = result_of(self.evaluate(path, *more), self.metric)
+                result = result_of(self.evaluate(path, *more), self.metric)
             except SearchImpossible:
                 raise
             except UnreadableImage as e:
@@ -106,22 +101,3 @@ def result_of(metrics, metric):
     if metrics[metric] is None:
         return {"metrics": metrics, "error": f"{metric} is not a finite number"}
     return {"metrics": metrics, "score": metrics[metric], **looks}
-
-
-@contextlib.contextmanager
-def _time_limit(seconds):
-    """Raise TimeoutError in the block after some seconds, where signals can do that."""
-    if not seconds or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number, frame):
-        raise TimeoutError(f"it took more than SEARCH.TIMEOUT, {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -30,7 +30,8 @@ class RayExecutor:
         workers: number of workers.
         gpus: GPUs of each worker.
         address: of a Ray cluster; "" starts one on this machine for this search alone.
-        tries, timeout: as for :class:`detnas.search.executor.LocalExecutor`.
+        tries: how often a candidate that fails is tried.
+        timeout: seconds after which it counts as failed; 0 for no limit.
         modules: names of those that a worker imports first.
     """
 
