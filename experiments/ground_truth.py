@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from detnas.config.load import load_config
 from detnas.cost.costs import all_costs
+from detnas.cost.table import CostTable
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.search.settings import supernet_limits
-from detnas.training.sampling import BalancedSampler
 
 
 class Table:
@@ -64,6 +64,35 @@ class Table:
         within = statistics.mean((a - b) ** 2 / 2 for a, b in zip(first, second)) ** 0.5
         return (f"{len(whole)} networks: Kendall's tau between the seeds {tau:.2f} [{low:.2f}, {high:.2f}], standard "
                 f"deviation between networks {between:.2f}, between seeds {within:.2f}, ratio {between / within:.1f}")
+
+
+class BalancedSampler:
+    """
+    Path of an iteration, uniform over bins of multiply-adds: uniform paths have nearly all the same cost, and the
+    cheapest and the dearest would hardly be trained (released code). A function of (seed, iteration) alone.
+
+    Args:
+        flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn.
+        bins: number of bins of equal width.
+    """
+
+    def __init__(self, space, seed, flops, bins=7):
+        self.space, self.seed, self.bins = space, seed, bins
+        self._cost = CostTable.measure(space).flops
+        self.low, self.high = flops
+
+    def _bin(self, cost):
+        """The number of its bin; None if it is out of range."""
+        in_range = self.low <= cost < self.high
+        return int((cost - self.low) / (self.high - self.low) * self.bins) if in_range else None
+
+    def __call__(self, iteration):
+        rng = random.Random(f"path {self.seed} {iteration}")
+        wanted = rng.randrange(self.bins)
+        while True:
+            path = self.space.random(rng)
+            if self._bin(self._cost(path)) == wanted:
+                return path
 
 
 def paths_of(limits, count, seed):

@@ -3,7 +3,7 @@
 Which supernet ranks right? Supernets are trained with several settings, lengths and seeds, and the fitness of the
 networks of a ground truth (experiments/ground_truth.py) in each is compared with what these reach alone:
 
-    python experiments/supernet_ranking.py                  uniform, fair and balanced paths, four lengths, two seeds
+    python experiments/supernet_ranking.py                  uniform and fair paths, four lengths, two seeds
     python experiments/supernet_ranking.py --variant "SOLVER.BASE_LR 0.05" --lengths 1600
     python experiments/supernet_ranking.py --search "SEARCH.RECALIBRATION_IMAGES 20"      judge what is there anew
 
@@ -179,7 +179,7 @@ def parser():
     parser.add_argument("--table", default=GROUND_TRUTH, metavar="FILE")
     parser.add_argument("--results", default=os.path.join("experiments", "supernet_ranking.json"), metavar="FILE")
     parser.add_argument("--output", default=os.path.join("output", "supernet_ranking"), metavar="FOLDER")
-    sampling = [f"SUPERNET.PATH_SAMPLING {kind}" for kind in ("uniform", "fair", "balanced")]
+    sampling = [f"SUPERNET.PATH_SAMPLING {kind}" for kind in ("uniform", "fair")]
     parser.add_argument("--variant", nargs="+", default=sampling, metavar='"KEY VALUE ..."',
                         help="settings of trainings")
     parser.add_argument("--search", nargs="+", default=[""], metavar='"KEY VALUE ..."',

@@ -63,12 +63,9 @@ def add_detnas_config(cfg: CfgNode) -> None:
     cfg.SOLVER.ACCUMULATE = 1
 
     cfg.SUPERNET = CN()
-    # How the path of an iteration is drawn: "uniform"; "balanced": uniform over bins of multiply-adds; "fair": as many
-    # in a row as a block has ops train each op of each block once, with one update if SOLVER.ACCUMULATE is that many.
+    # How the path of an iteration is drawn: "uniform"; or "fair": as many in a row as a block has ops train each op of
+    # each block once, with one update if SOLVER.ACCUMULATE is that many.
     cfg.SUPERNET.PATH_SAMPLING = "uniform"
-    # Smallest and largest multiply-adds of the backbone at 224x224 that "balanced" draws; empty: nearly all paths.
-    cfg.SUPERNET.BALANCED_FLOPS = ()
-    cfg.SUPERNET.BALANCED_BINS = 7
     # Random paths, always the same ones, that are evaluated every TEST.EVAL_PERIOD beside those of a single op.
     cfg.SUPERNET.EVAL_RANDOM_PATHS = 12
     # Images of each of DATASETS.TEST that they are judged by, spread evenly over it, always the same ones; 0: all.

@@ -58,9 +58,7 @@ RULES = {
     # One above has a digit too many.
     "SOLVER.BASE_LR": Rule("from 0 to 100", lambda v: 0 <= v <= 100),
     "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
-    "SUPERNET.PATH_SAMPLING": one_of("uniform", "balanced", "fair"),
-    "SUPERNET.BALANCED_FLOPS": Rule("empty, or two numbers of multiply-adds, the smaller one first",
-                                    lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1]),
+    "SUPERNET.PATH_SAMPLING": one_of("uniform", "fair"),
     "SEARCH.SEARCHER": one_of("evolution", "surrogate"),
     "SEARCH.EXECUTOR": one_of("here", "ray"),
     "SEARCH.AUTOCAST": one_of("", "bf16"),
@@ -69,7 +67,6 @@ RULES = {
         "MODEL.CLASSIFIER NUM_CLASSES",
         "INPUT.CLASSIFIER SIZE",
         "SOLVER IMS_PER_BATCH ACCUMULATE MAX_ITER CHECKPOINT_PERIOD",
-        "SUPERNET BALANCED_BINS",
         "SEARCH LATENCY_BATCH POPULATION NUM_PARENTS GENERATIONS WORKERS TRIES",
         "SEARCH RECALIBRATION_IMAGES RECALIBRATION_BATCH EVALUATION_BATCH",
     ), COUNT),

@@ -1,18 +1,10 @@
 """Draws the path that an iteration trains (paper, Sec. 3.2: one at random)."""
 
-import collections
 import random
 
 from detectron2.engine import HookBase
 
-from detnas.cost.table import CostTable
-from detnas.errors import UserError
 from detnas.modeling.choices import activate
-
-#: paths drawn to see how the multiply-adds of a space are spread
-_PATHS = 20_000
-#: draws for a path of one bin; a bin holds at least one path in a thousand, see BalancedSampler
-_ATTEMPTS = 100_000
 
 
 class UniformSampler:
@@ -23,48 +15,6 @@ class UniformSampler:
 
     def __call__(self, iteration):
         return self.space.random(random.Random(f"path {self.seed} {iteration}"))
-
-
-class BalancedSampler:
-    """
-    Path of an iteration, uniform over bins of multiply-adds: uniform paths have nearly all the same cost, and the
-    cheapest and the dearest would hardly be trained (released code). A function of (seed, iteration) alone.
-
-    Args:
-        flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn; empty: those of all random
-            paths but the cheapest and the dearest thousandth.
-        bins: number of bins of equal width.
-    """
-
-    def __init__(self, space, seed, flops=(), bins=7):
-        self.space, self.seed, self.bins = space, seed, bins
-        self._cost = CostTable.measure(space).flops
-        rng = random.Random("paths of a space")
-        costs = sorted(self._cost(space.random(rng)) for _ in range(_PATHS))
-        tail = _PATHS // 1000
-        self.low, self.high = flops or (costs[tail], costs[-tail])
-        counts = collections.Counter(map(self._bin, costs))
-        number = min(range(bins), key=counts.__getitem__)
-        if counts[number] < tail:
-            raise UserError(
-                f"SUPERNET.BALANCED_FLOPS ({self.low / 1e6:.1f}e6, {self.high / 1e6:.1f}e6): "
-                f'bin {number + 1} of {bins} holds {counts[number]} of {_PATHS} random paths of "{space.name}"; '
-                f"those cost {costs[0] / 1e6:.1f}e6 to {costs[-1] / 1e6:.1f}e6: narrow the range, or take fewer bins"
-            )
-
-    def _bin(self, cost):
-        """The number of its bin; None if it is out of range."""
-        in_range = self.low <= cost < self.high
-        return int((cost - self.low) / (self.high - self.low) * self.bins) if in_range else None
-
-    def __call__(self, iteration):
-        rng = random.Random(f"path {self.seed} {iteration}")
-        wanted = rng.randrange(self.bins)
-        for _ in range(_ATTEMPTS):
-            path = self.space.random(rng)
-            if self._bin(self._cost(path)) == wanted:
-                return path
-        raise RuntimeError(f"no path of bin {wanted + 1} in {_ATTEMPTS} draws")
 
 
 class FairSampler:
@@ -87,10 +37,8 @@ class FairSampler:
 
 def build_sampler(cfg, space):
     """The sampler that ``SUPERNET.PATH_SAMPLING`` names."""
-    supernet, seed = cfg.SUPERNET, max(cfg.SEED, 0)
-    if supernet.PATH_SAMPLING == "balanced":
-        return BalancedSampler(space, seed, tuple(supernet.BALANCED_FLOPS), supernet.BALANCED_BINS)
-    if supernet.PATH_SAMPLING == "fair":
+    seed = max(cfg.SEED, 0)
+    if cfg.SUPERNET.PATH_SAMPLING == "fair":
         return FairSampler(space, seed, cfg.SOLVER.ACCUMULATE)
     return UniformSampler(space, seed)
 
