@@ -23,7 +23,6 @@ from tables import parser, publish, table
 from detnas.config.load import load_config
 from detnas.cost.costs import all_costs
 from detnas.search.candidate import Candidate
-from detnas.search.executor import run_all
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import RayExecutor
@@ -134,7 +133,9 @@ def with_ray(cfg, limits, candidates=60, seconds=0.2):
     start = time.perf_counter()
     executor = RayExecutor(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
     try:
-        list(run_all(executor, {limits.space.random(random.Random(-i)): () for i in (1, 2)}))
+        for i in (1, 2):
+            executor.submit(limits.space.random(random.Random(-i)), ())
+        executor.next(), executor.next()
         started = time.perf_counter() - start
         start = time.perf_counter()
         done = search(cfg, limits, executor, candidates, True, 50)

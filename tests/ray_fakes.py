@@ -13,6 +13,13 @@ from detnas.search.racing import Race
 RACE = Race(share=0.5, parents=3, rungs=2)
 
 
+def run_all(executor, paths):
+    """The candidates of some paths, as they finish."""
+    for path in paths:
+        executor.submit(path, ())
+    return [executor.next() for _ in paths]
+
+
 class Shuffled(LocalExecutor):
     """Candidates finish in any order, as those of several workers do."""
 

@@ -15,7 +15,6 @@ FILES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_imports_and_its_command_line_parses(name, monkeypatch, capsys):
-    pytest.importorskip("scipy", reason="scipy is not installed")
     monkeypatch.syspath_prepend(FOLDER)
     module = importlib.import_module(name)
     if hasattr(module, "parser"):

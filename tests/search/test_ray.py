@@ -4,12 +4,12 @@ import functools
 from pathlib import Path
 
 import pytest
-from ray_fakes import RACE, Fake, broken, raced
+from ray_fakes import RACE, Fake, broken, raced, run_all
 
 from detnas import get_space
 from detnas.search import ray_executor
 from detnas.search.evolution import Searcher
-from detnas.search.executor import LocalExecutor, SearchImpossible, run_all
+from detnas.search.executor import LocalExecutor, SearchImpossible
 from detnas.search.log import SearchLog
 from detnas.search.loop import run_asynchronous, run_search
 from detnas.search.ray_executor import RayExecutor
@@ -75,7 +75,7 @@ def test_a_race_is_the_same_one_on_two_workers(executor, tmp_path):
 
 def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(executor, caplog):
     paths = [(first, *rest) for first in (0, 1, 2, 3) for rest in ((0,) * 7, (1,) * 7)] + [(3,) * 8]
-    found = {c.network: c for c in run_all(executor, dict.fromkeys(paths, ()))}
+    found = {c.network: c for c in run_all(executor, paths)}
     assert set(found) == set(paths)
     for path, c in found.items():
         if path[0] == 2:
@@ -90,10 +90,10 @@ def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_t
 
 def test_a_damaged_image_and_a_metric_that_is_not_reported_end_the_search(executor, monkeypatch):
     with pytest.raises(SearchImpossible, match="^a.jpg cannot be read as an image$"):
-        list(run_all(executor, {(2,) * 8: ()}))
+        run_all(executor, [(2,) * 8])
     monkeypatch.setattr(executor, "metric", "AP77")
     with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
-        list(run_all(executor, {(0,) * 7 + (2,): ()}))
+        run_all(executor, [(0,) * 7 + (2,)])
 
 
 def test_a_cluster_without_room_or_address_is_an_error():

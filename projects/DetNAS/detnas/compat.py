@@ -68,11 +68,8 @@ def _numpy_has_no_attribute(alias, module_name):
 def _fast_coco_evaluation_needs_the_extension():
     """COCOEvaluator's default, its own C++ COCOeval, is part of the missing extension; faster-coco-eval stands in."""
     if sys.modules.get("detectron2._C") and sys.modules["detectron2._C"].__spec__.loader is None:
-        try:
-            from faster_coco_eval import COCOeval_faster
-        except ImportError:
-            # detnas.evaluation.evaluators then asks for pycocotools.
-            return
+        from faster_coco_eval import COCOeval_faster
+
         importlib.import_module("detectron2.evaluation.coco_evaluation").COCOeval_opt = COCOeval_faster
 
 

@@ -8,6 +8,7 @@ import math
 import os
 import random
 
+import faster_coco_eval
 import numpy as np
 from detectron2.data import MapDataset, MetadataCatalog, build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.data.samplers import InferenceSampler
@@ -19,11 +20,6 @@ from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 
 from .voc import VOCEvaluator
-
-try:
-    import faster_coco_eval
-except ImportError:
-    faster_coco_eval = None
 
 logger = logging.getLogger(__name__)
 
@@ -56,17 +52,13 @@ class ClassificationEvaluator(DatasetEvaluator):
 
 class BoxEvaluator(COCOEvaluator):
     """
-    Detectron2's evaluator of boxes, with faster-coco-eval where that is installed and pycocotools where it is not; the
-    figures are the same. The images that count are those that were processed. A network that detects nothing has AP 0,
-    where Detectron2 says NaN.
+    Detectron2's evaluator of boxes, with faster-coco-eval, whose figures are those of pycocotools. The images that
+    count are those that were processed. A network that detects nothing has AP 0, where Detectron2 says NaN.
     """
 
     def __init__(self, dataset_name, distributed=True, output_dir=None):
-        super().__init__(
-            dataset_name, ("bbox",), distributed, output_dir, use_fast_impl=faster_coco_eval is not None
-        )
-        if faster_coco_eval is not None:
-            self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
+        super().__init__(dataset_name, ("bbox",), distributed, output_dir)
+        self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
 
     def _eval_predictions(self, predictions, img_ids=None):
         # Detectron2 writes into what it gets, which a race evaluates again together with more images.

@@ -1,7 +1,5 @@
 """Whether a supernet's ranking of paths has settled: how alike its last two evaluations rank the same paths."""
 
-import itertools
-import math
 import os
 
 from detnas.launch.outputs import read_metrics
@@ -13,18 +11,10 @@ LOW = 0.6
 
 
 def kendall_tau(a, b):
-    """
-    Kendall's tau-b of two equally long lists of numbers: 1 for the same order, -1 for the opposite one, about 0 for
-    orders that have nothing to do with each other; NaN where there is no order because all numbers are equal. Own code,
-    because scipy is installed for studies alone.
-    """
-    signs = [
-        ((x1 > x2) - (x1 < x2), (y1 > y2) - (y1 < y2))
-        for (x1, y1), (x2, y2) in itertools.combinations(list(zip(a, b)), 2)
-    ]
-    # Pairs that are tied in one of the lists count in the other one only.
-    untied = math.prod(sum(sign[side] != 0 for sign in signs) for side in (0, 1))
-    return sum(x * y for x, y in signs) / math.sqrt(untied) if untied else math.nan
+    """Kendall's tau-b of two equally long lists of numbers: 1 for the same order, NaN where one has no order."""
+    from scipy.stats import kendalltau  # takes as long to import as everything else here
+
+    return float(kendalltau(a, b).statistic)
 
 
 def read_evaluations(folder):

@@ -35,10 +35,6 @@ class Group:
     label: str
     logs: Dict[str, SearchLog]
 
-    @property
-    def metric(self):
-        return metric_name(next(iter(self.logs.values())))
-
 
 def metric_name(log):
     """What the scores of a log are."""

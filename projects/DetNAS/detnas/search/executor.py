@@ -75,14 +75,6 @@ class LocalExecutor:
         """There is nothing to stop."""
 
 
-def run_all(executor, paths):
-    """Submit the paths of {path: parents} and yield their candidates as they finish."""
-    for path, parents in paths.items():
-        executor.submit(path, parents)
-    for _ in paths:
-        yield executor.next()
-
-
 def result_of(metrics, metric):
     """
     What an evaluator reports as part of a candidate: its "metrics", and its "score" or the "error" why there is none.
