@@ -39,11 +39,7 @@ class LocalExecutor:
         self.waiting = []
 
     def submit(self, path, *more):
-        """
-        Args:
-            path: the candidate's.
-            more: for the evaluator: the paths it was made from and, in a race, the scores to beat.
-        """
+        """``more`` is for the evaluator: the paths it was made from and, in a race, the scores to beat."""
         self.waiting.append((path, *more))
 
     def next(self):

@@ -1,6 +1,7 @@
 """What a search has found, as tables and files."""
 
 import csv
+import importlib
 import os
 
 from iopath.common.file_io import g_pathmgr
@@ -120,10 +121,8 @@ def pareto_front(log, costs=()):
 
 def write_csv(log, candidates, file):
     """Everything about the candidates, a line each, into a file of PathManager, whose folder is made."""
-    path_manager = g_pathmgr
-    if "://" in file:
-        # What Detectron2 knows besides; a table on this machine should not wait for it.
-        from detectron2.utils.file_io import PathManager as path_manager
+    # A table on this machine should not wait for Detectron2, which knows more kinds of paths.
+    path_manager = importlib.import_module("detectron2.utils.file_io").PathManager if "://" in file else g_pathmgr
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))
     path_manager.mkdirs(os.path.dirname(file) or ".")
