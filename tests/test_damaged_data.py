@@ -41,18 +41,6 @@ def test_a_training_ends_with_the_sentence(root, tmp_path, refused):
     assert any(words.startswith(f"{file}, which {source} names, cannot be read as an image: ") for file in files)
 
 
-def test_several_processes_name_what_each_cannot_read(root, tmp_path, capfd):
-    files = damage(root / "detection" / "train")
-    overrides = {**detection(root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path / "run", "DATALOADER.NUM_WORKERS": 1}
-    with pytest.raises(SystemExit) as caught:
-        run(train_net.main, DETECTOR, overrides, "--cpu-processes", "2")
-    out, err = capfd.readouterr()
-    assert caught.value.code == 2 and "Traceback" not in out + err
-    errors = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]
-    said = tuple(f"{file}, which {root}/detection/train.json names, cannot be read as an image: " for file in files)
-    assert errors and all(words.startswith(said) for words in errors)
-
-
 @pytest.mark.parametrize("task", list(TASKS))
 def test_an_evaluation_during_a_training_ends_it_with_the_sentence(root, tmp_path, refused, task):
     config, data = TASKS[task]

@@ -125,7 +125,7 @@ def check(command):
     with pytest.MonkeyPatch.context() as patch, told(command):
         if words is None:
             CHECKS[command.words[0]](command.words)
-        elif words[0] == "-m" and words[1] in ("pytest", "flake8", "isort"):
+        elif words[0] == "-m" and words[1] in ("pytest", "flake8", "isort", "mypy"):
             missing = [word for word in words[2:] if not (ROOT / word).exists()]
             assert not missing, f"{missing} do not exist"
         else:

@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 from detectron2.modeling import build_model
+from detectron2.utils import comm
 from toy_runs import command, detection, own_loggers, toy_setup, tree
 
 import search_net
@@ -16,7 +17,7 @@ from detnas import get_space
 from detnas.command_line import argument_parser
 from detnas.config.load import load_config
 from detnas.config.settings import check_settings
-from detnas.errors import UserError
+from detnas.errors import UnreadableImage, UserError, user_errors
 from detnas.launch.setup import launch
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
@@ -147,6 +148,14 @@ def test_a_search_with_other_settings_is_refused(fails, run, toy_root, supernet)
     overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
     words = fails(search_net, DETECTOR, overrides, leaves=["log.txt"])
     assert "seed was 7 and is 0" in words and "OUTPUT_DIR" in words
+
+
+@pytest.mark.parametrize("error, said", [(UserError("a key is wrong"), ""), (UnreadableImage("a.jpg"), "error: a.jpg\n")])
+def test_of_several_processes_the_main_one_says_it_and_each_what_it_cannot_read(error, said, monkeypatch, capsys):
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    with pytest.raises(SystemExit) as caught, user_errors():
+        raise error
+    assert caught.value.code == 2 and capsys.readouterr().err == said
 
 
 #: values -> the keys that cannot have them

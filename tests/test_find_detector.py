@@ -23,7 +23,7 @@ from find_detector import __main__ as command
 from find_detector import configs, decide, measure, outcome, plan, recipe
 from find_detector.configs import ConfigWriter
 from find_detector.data import Facts, hold_out, look
-from find_detector.plan import Measured, Plan, Request, Sets
+from find_detector.plan import Counts, Measured, Plan, Request, Sets
 from find_detector.recipe import Machine, choose_sizes
 from find_detector.run import Run
 
@@ -170,7 +170,7 @@ def planned(holdout=80, hours=1.0):
     """A plan of a search."""
     chosen = recipe.make_recipe("tiny", facts([(96, 96)], [(20, 20, 0)]), Machine(2, "", 0), str(ROOT))
     request = Request("coco:a:b", "coco:c:d", hours, [], [], "on", "auto")
-    images, times = Sets(400, 10, 400 - holdout, holdout), Measured(10.0, 0.5, 0.25, 0.01, 0.0)
+    images, times = Counts(400, 10, 400 - holdout, holdout), Measured(10.0, 0.5, 0.25, 0.01, 0.0)
     return Plan(request, Sets("", ""), images, chosen, times, True, "", ["all 3x3", "00-00-00-00"])
 
 
@@ -183,7 +183,7 @@ def test_seconds_become_iterations_and_candidates():
     assert here.task("search", 111) == plan.Task("search", 107.0, candidates=96)
     assert here.task("search", 1).candidates == 16
     # A race needs many held-out images and many candidates.
-    here.images = Sets(7500, 10, 6000, 1500)
+    here.images = Counts(7500, 10, 6000, 1500)
     assert (here.task("search", 111).candidates, here.task("search", 111).racing) == (240, True)
     assert (here.task("search", 30).candidates, here.task("search", 30).racing) == (16, False)
 
