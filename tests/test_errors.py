@@ -150,7 +150,7 @@ def test_a_search_with_other_settings_is_refused(fails, run, toy_root, supernet)
     assert "seed was 7 and is 0" in words and "OUTPUT_DIR" in words
 
 
-@pytest.mark.parametrize("error, said", [(UserError("a key is wrong"), ""), (UnreadableImage("a.jpg"), "error: a.jpg\n")])
+@pytest.mark.parametrize("error, said", [(UserError("a wrong key"), ""), (UnreadableImage("a.jpg"), "error: a.jpg\n")])
 def test_of_several_processes_the_main_one_says_it_and_each_what_it_cannot_read(error, said, monkeypatch, capsys):
     monkeypatch.setattr(comm, "is_main_process", lambda: False)
     with pytest.raises(SystemExit) as caught, user_errors():

@@ -168,12 +168,12 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 #: folders -> lines of Python that they have at most together; a change that adds some takes others away, and where
 #: fewer are left the number falls
 BUDGETS = {
-    ("projects/DetNAS/detnas",): 9600,
+    ("projects/DetNAS/detnas",): 9000,
     ("projects/SPNAS/spnas",): 1900,
-    ("projects/FindDetector/find_detector",): 1600,
+    ("projects/FindDetector/find_detector",): 1605,
     ("projects/Released/released",): 450,
     ("tools", "demo", "benchmarks"): 2600,
-    ("tests",): 15550,
+    ("tests",): 13200,
 }
 
 
