@@ -5,7 +5,8 @@ Draw what a trained detector finds in images of your own.
     python demo/predict.py --config-file CONFIG --input FOLDER --output FOLDER [--threshold 0.5] [KEY VALUE ...]
 
 CONFIG is that of a training, whose weights are its model_final.pth or MODEL.WEIGHTS, an exported model.yaml, or the
-best.yaml of a search. The drawn images have the names of the images; detections.json holds their boxes in COCO's form.
+best.yaml of a search. The drawn images have the names of the images (.png where there is no ending); detections.json
+holds their boxes in COCO's form.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
 from detectron2.data.catalog import Metadata
-from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils.file_io import PathManager
@@ -25,6 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from detnas.data.mapper import is_classifier
+from detnas.data.reading import read_image
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import only_warnings
 from detnas.export.network import load_network_config
@@ -97,6 +98,12 @@ def draw(image, instances, metadata, path):
         Image.fromarray(drawn).save(f, format=Image.registered_extensions()[os.path.splitext(path)[1].lower()])
 
 
+def drawn_name(file):
+    """What the copy of a file is called: like the file, with .png where its ending is none of an image."""
+    name = os.path.basename(file)
+    return name if name.lower().endswith(ENDINGS) else f"{name}.png"
+
+
 def main(args):
     with user_errors():
         files = find_images(args.input, args.output)
@@ -110,10 +117,12 @@ def main(args):
             tqdm.write(f"{file} cannot be read as an image and is skipped: {e}")
             continue
         instances = predictor(image)["instances"].to("cpu")
-        name = os.path.basename(file)
-        draw(image, instances, metadata, os.path.join(args.output, name))
-        detections += instances_to_coco_json(instances, name)
-        drawn += 1
+        detections += instances_to_coco_json(instances, os.path.basename(file))
+        try:
+            draw(image, instances, metadata, os.path.join(args.output, drawn_name(file)))
+            drawn += 1
+        except (OSError, ValueError) as e:
+            tqdm.write(f"{file} cannot be drawn: {e}")
     with PathManager.open(os.path.join(args.output, "detections.json"), "w") as f:
         json.dump(detections, f)
     print(f"{args.output}: {drawn} images, {len(detections)} objects with a score of {args.threshold} and more")

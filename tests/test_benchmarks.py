@@ -8,14 +8,13 @@ import pytest
 import torch
 from ray_fakes import run_all
 from scripts import ROOT
-from toy_runs import DEMO, measure_little
+from toy_runs import DEMO
 
 import detnas
 from detnas.modeling.choices import activate
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import detector_latency  # noqa: E402
 import metric  # noqa: E402
 import scale  # noqa: E402
 import step  # noqa: E402
@@ -99,9 +98,3 @@ def test_a_full_step_trains_one_path_after_the_other():
     config = DEMO / "toy_1_pretrain_supernet.yaml"
     seconds, _, first = step.measure(str(config), step.batch_of(4, 32, 32), False, torch.channels_last, 2, "cpu")
     assert 0 < seconds < 60 and first > 0
-
-
-def test_the_predicted_latency_of_a_small_space_is_a_row(monkeypatch):
-    measure_little(monkeypatch)
-    name, times, *figures = detector_latency.measure("toy_2_train_supernet", (64, 64))
-    assert name == "toy_2_train_supernet" and " to " in times and len(figures) == 4

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import re
 import runpy
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from images import COUNTS, generate
 from PIL import Image
 from scripts import ROOT
@@ -16,13 +18,12 @@ from stand_in import voc_xml
 from toy_runs import measure_little, own_loggers
 
 from detnas.config.load import load_config
-from detnas.data.datasets import parse_dataset_name
 from detnas.export import detector_latency
 from detnas.search.settings import supernet_limits
 from find_detector import __main__ as command
 from find_detector import configs, decide, measure, outcome, plan, recipe
 from find_detector.configs import ConfigWriter
-from find_detector.data import Facts, hold_out, look
+from find_detector.data import Facts, look
 from find_detector.plan import Counts, Measured, Plan, Request, Sets
 from find_detector.recipe import Machine, choose_sizes
 from find_detector.run import Run
@@ -63,7 +64,7 @@ def coco(root, split):
 
 def facts(sizes, boxes):
     """Of images (height, width) and boxes (width, height, image)."""
-    return Facts("some", np.array(sizes, float), np.array(boxes, float), {"a": len(boxes)}, ["file"] * len(sizes))
+    return Facts("some", np.array(sizes, float), np.array(boxes, float), {"a": len(boxes)}, ["file"] * len(sizes), [])
 
 
 def run_here(arguments, log, say, threads=1, pass_fds=()):
@@ -279,25 +280,25 @@ def write_voc(images, root):
     (root / "ImageSets" / "Main" / "all.txt").write_text("\n".join(stems) + "\n")
 
 
-def test_images_are_held_out_in_both_forms(images, tmp_path):
-    write_voc(images, tmp_path / "voc")
-    for name in (coco(images, "train"), f"voc:{tmp_path}/voc:all"):
-        rest, part = map(look, hold_out(name, 5, str(tmp_path / "data"), "search", "holdout"))
-        whole = look(name)
-        assert (rest.images, part.images) == (19, 5) and len(rest.boxes) + len(part.boxes) == len(whole.boxes)
-        assert sorted(rest.classes) == sorted(whole.classes)
-        # Once more is the same.
-        assert hold_out(name, 5, str(tmp_path / "data"), "search", "holdout") == (rest.name, part.name)
-        assert parse_dataset_name(part.name)[0] == name.partition(":")[0]
-
-
-def test_another_folder_of_the_same_name_is_not_taken_for_the_first(images, tmp_path):
-    for parent in ("a", "b"):
-        write_voc(images, tmp_path / parent / "voc")
-        _, part = hold_out(f"voc:{tmp_path}/{parent}/voc:all", 5, str(tmp_path / "data"), "search", "holdout")
-        # A part of a part lies there, too.
-        hold_out(part, 2, str(tmp_path / "data"), "search", "rest")
-        assert (tmp_path / "data" / "voc" / "JPEGImages").resolve() == tmp_path / parent / "voc" / "JPEGImages"
+def test_an_export_brings_its_test_and_its_held_out_images(find, images, tmp_path, capsys, monkeypatch):
+    for split, name in (("train", "train"), ("val", "valid"), ("test", "test")):
+        shutil.copytree(images / split, tmp_path / "export" / name)
+        shutil.copy(images / f"{split}.json", tmp_path / "export" / name / "_annotations.coco.json")
+    words = ["--train", str(tmp_path / "export"), "--hours", "0.1", "--output", str(tmp_path / "out"), "--plan"]
+    find([*words, "--search", "always"])
+    saved = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert saved["images"] == {"train": 24, "test": 6, "search": 24, "holdout": 4}
+    assert f"{tmp_path}/export/test/_annotations.coco.json" in saved["sets"]["test"]
+    assert f"{tmp_path}/export/valid/_annotations.coco.json" in saved["sets"]["holdout"]
+    # Another image of the same name, once the plan stands.
+    file = next((tmp_path / "export" / "train").glob("*.jpg"))
+    file.write_bytes(file.read_bytes() + b"more")
+    # As in a new process.
+    monkeypatch.setattr(DatasetCatalog, "data", {})
+    monkeypatch.setattr(MetadataCatalog, "data", {})
+    with pytest.raises(SystemExit):
+        find([*words, "--search", "always"])
+    assert "has changed since the run in" in capsys.readouterr().err
 
 
 def test_images_without_boxes_and_rare_classes_are_seen(images, tmp_path):
@@ -327,8 +328,8 @@ def test_a_plan_alone_writes_a_config_for_each_step(find, images, tmp_path, caps
     settings = {file.name: yaml.safe_load(file.read_text()) for file in tmp_path.glob("*.yaml")}
     assert {"base.yaml", "2_supernet.yaml", "3_search.yaml", "4_winner.yaml", "5_plain.yaml"} <= settings.keys()
     # What judges candidates was not trained on, and the winner is trained on both.
-    assert settings["2_supernet.yaml"]["DATASETS"]["TRAIN"] == [f"coco:{tmp_path}/data/search.json:{images}/train"]
-    assert settings["3_search.yaml"]["DATASETS"]["TEST"] == [f"coco:{tmp_path}/data/holdout.json:{images}/train"]
+    assert settings["2_supernet.yaml"]["DATASETS"]["TRAIN"] == [f"rest:4:{coco(images, 'train')}"]
+    assert settings["3_search.yaml"]["DATASETS"]["TEST"] == [f"holdout:4:{coco(images, 'train')}"]
     assert settings["4_winner.yaml"]["DATASETS"]["TRAIN"] == [coco(images, "train")]
     assert settings["5_plain.yaml"]["MODEL"]["DETNAS"]["ARCH"] == "0000"
 
@@ -423,8 +424,7 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
     find([*words, "--search", "always", "--plan"])
     # 24 images: 4 for the test, and of the other 20 again 4 for the search. The folder itself stays as it is.
     assert [file.name for file in (tmp_path / "voc" / "ImageSets" / "Main").iterdir()] == ["all.txt"]
-    lists = (tmp_path / "out" / "data" / "voc" / "ImageSets" / "Main").iterdir()
-    counts = {file.stem: len(file.read_text().split()) for file in lists}
+    counts = json.loads((tmp_path / "out" / "plan.json").read_text())["images"]
     assert counts == {"train": 20, "test": 4, "search": 16, "holdout": 4}
     words[-1] = str(tmp_path / "alone")
     find(words, run=run_here)

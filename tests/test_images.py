@@ -10,7 +10,8 @@ from detectron2.data import DatasetCatalog
 from PIL import Image
 from toy_runs import tree
 
-from detnas.data.datasets import check_coco_json, register_dataset
+from detnas.data.coco import read_coco
+from detnas.data.datasets import register_dataset
 
 #: set -> the same with few images
 SMALL = {
@@ -75,8 +76,8 @@ def test_every_box_lies_inside_and_boxes_of_an_image_keep_apart(small, tmp_path,
 
 def test_the_classes_of_outlines_are_those_of_their_boxes(small, tmp_path):
     images.generate("outlines", str(tmp_path / "all"))
-    classes = check_coco_json(str(tmp_path / "all" / "train.json"), str(tmp_path / "all" / "train"))
-    assert classes == list(images.RECTANGLES)
+    clean = read_coco(str(tmp_path / "all" / "train.json"), str(tmp_path / "all" / "train"))
+    assert clean.classes == images.RECTANGLES
     found = list(objects(tmp_path / "all", "train"))
     assert len(found) == 12 and all(annotations for _, annotations in found)
     for ann in (ann for _, annotations in found for ann in annotations):
@@ -84,7 +85,7 @@ def test_the_classes_of_outlines_are_those_of_their_boxes(small, tmp_path):
         assert min(x, y) >= 0 and max(x + w, y + h) <= images.OUTLINES_SIZE
         ratio = math.log(w / h)
         shape = "wide" if ratio > 0.35 else "tall" if ratio < -0.35 else "square"
-        assert classes[ann["category_id"] - 1] == shape
+        assert clean.classes[ann["category_id"] - 1] == shape
 
 
 def test_wide_images_are_a_data_set_that_a_config_can_name(small, tmp_path):

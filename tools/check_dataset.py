@@ -1,9 +1,11 @@
 #!/usr/bin/env python
 """
-List everything that is wrong with data sets, before a training finds it: each image is read and compared with what its
-annotation says of it.
+List everything that is wrong with data sets, before a training finds it. Each is registered as a training does it, each
+image goes through the trainer's reader, the annotations are evaluated as if they were detections (AP must be 100), and
+no image may be in two of the sets.
 
-    python tools/check_dataset.py coco:boxes.json:images
+    python tools/check_dataset.py FOLDER_OF_AN_EXPORT
+    python tools/check_dataset.py coco:boxes.json:images yolo:data.yaml:val
     python tools/check_dataset.py voc:VOC2007:trainval voc:VOC2007:test
     python tools/check_dataset.py folder:CLASSES imagenet_val coco_2017_train
 
@@ -16,92 +18,101 @@ import os
 import sys
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, BoxMode, Instances
 from tqdm import tqdm
 
-from detnas.data.checks import coco_problems, image_problem, read_coco_json, read_voc_xml
-from detnas.data.datasets import parse_dataset_name, register_dataset, require
-from detnas.data.standard import class_folder
-from detnas.data.voc import image_set_file, read_ids
-from detnas.errors import user_errors
+from detnas.data.clean import Unusable
+from detnas.data.datasets import register_dataset
+from detnas.data.leaks import check_leaks
+from detnas.data.mapper import DetectionMapper
+from detnas.data.reading import ImageReader
+from detnas.errors import UserError, user_errors
+from detnas.evaluation.evaluators import build_evaluator, only_warnings
+from detnas.search.evaluator import collected_metrics
 
-
-def look_at(name):
-    """
-    The annotations of a data set.
-
-    Returns:
-        problems, a list of sentences; and its images as arguments of ``image_problem``.
-    """
-    if name in DatasetCatalog or class_folder(name):
-        form = "registered"
-    else:
-        form, *parts = parse_dataset_name(name)
-    if form == "coco":
-        for path in parts:
-            require(path, name)
-        return look_at_coco(*parts)
-    if form == "voc":
-        require(image_set_file(*parts), name)
-        return look_at_voc(parts[:1], parts[1])
-    register_dataset(name)
-    metadata = MetadataCatalog.get(name)
-    form = metadata.get("evaluator_type")
-    if form == "coco":
-        return look_at_coco(metadata.json_file, metadata.image_root)
-    if form == "pascal_voc":
-        folders = [os.path.join(metadata.dirname, folder) for folder in metadata.get("folders", [""])]
-        return look_at_voc(folders, metadata.split)
-    return [], [(d["file_name"],) for d in DatasetCatalog.get(name)]
-
-
-def look_at_coco(json_file, image_root):
-    data = read_coco_json(json_file)
-    problems = list(coco_problems(data, json_file, image_root, flat_too=True))
-    images = [
-        (os.path.join(image_root, image["file_name"]), (image["width"], image["height"]), json_file)
-        for image in data["images"]
-        if {"file_name", "width", "height"} <= image.keys()
-    ]
-    # Those that are not there are among the problems already.
-    return problems, [image for image in images if os.path.isfile(image[0])]
-
-
-def look_at_voc(folders, split):
-    problems, images = [], []
-    for folder in folders:
-        for image_id in read_ids(folder, split):
-            xml = os.path.join(folder, "Annotations", f"{image_id}.xml")
-            try:
-                _, size, wrong = read_voc_xml(xml)
-            except (OSError, ValueError) as e:
-                problems.append(str(e))
-                continue
-            problems += wrong
-            images.append((os.path.join(folder, "JPEGImages", f"{image_id}.jpg"), size, xml))
-    return problems, images
+#: detections of an image that COCO's metric counts
+MOST_DETECTIONS = 100
 
 
 def check(name):
-    """Print what is wrong with a data set; the number of sentences."""
-    problems, images = look_at(name)
-    # Decoding takes the time, and no other thread waits for it.
-    with multiprocessing.pool.ThreadPool(os.cpu_count()) as pool:
-        found = pool.imap(lambda image: image_problem(*image), images, chunksize=8)
-        problems += filter(None, tqdm(found, total=len(images), desc="images", unit="", disable=None))
+    """Print what is wrong with a data set, and what was mended; the number of problems."""
+    try:
+        with only_warnings("detnas"):
+            register_dataset(name)
+    except Unusable as e:
+        problems, images = e.problems or [str(e)], 0
+    else:
+        metadata, dicts = MetadataCatalog.get(name), DatasetCatalog.get(name)
+        for sentence in metadata.get("said", ()):
+            print(f"mended: {sentence}")
+        problems = [*metadata.get("doubts", ()), *image_problems(dicts)]
+        images = len(dicts)
+        if not problems and metadata.evaluator_type != "classification":
+            problems = own_detections_problems(name, dicts)
     for problem in problems:
         print(problem)
-    print(f"{name}: {len(images)} images read, {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    print(f"{name}: {images} images read, {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
     return len(problems)
+
+
+def image_problems(dicts):
+    """A sentence for each image that a training could not take."""
+    read = ImageReader()
+    mapper = DetectionMapper(read, is_train=True, augmentations=[], image_format="BGR")
+
+    def problem(dataset_dict):
+        try:
+            mapper(dataset_dict) if "annotations" in dataset_dict else read(dataset_dict, "RGB")
+        except UserError as e:
+            return str(e)
+
+    # Decoding takes the time, and no other thread waits for it.
+    with multiprocessing.pool.ThreadPool(os.cpu_count()) as pool:
+        found = pool.imap(problem, dicts, chunksize=8)
+        return list(filter(None, tqdm(found, total=len(dicts), desc="images", unit="", disable=None)))
+
+
+def own_detections_problems(name, dicts):
+    """A sentence for each class whose annotations, taken for detections, have another AP than 100."""
+    crowded = sum(len(image["annotations"]) > MOST_DETECTIONS for image in dicts)
+    if crowded and MetadataCatalog.get(name).evaluator_type == "coco":
+        print(f"{name}: {crowded} images have more than {MOST_DETECTIONS} boxes, of which COCO's metric counts as many")
+        return []
+    evaluator = build_evaluator(name, distributed=False)
+    evaluator.reset()
+    for image in dicts:
+        anns = [ann for ann in image["annotations"] if not ann.get("iscrowd")]
+        boxes = [BoxMode.convert(ann["bbox"], ann["bbox_mode"], BoxMode.XYXY_ABS) for ann in anns]
+        found = Instances((image["height"], image["width"]))
+        found.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4))
+        found.scores = torch.ones(len(anns))
+        found.pred_classes = torch.tensor([ann["category_id"] for ann in anns], dtype=torch.long)
+        evaluator.process([image], [{"instances": found}])
+    with only_warnings("detectron2"):
+        metrics = collected_metrics(evaluator)
+    wrong = {key: value for key, value in metrics.items() if "AP-" in key or key == "bbox/AP"}
+    return [
+        f"{name}: its annotations, taken for detections, have {key} {value:.2f}, not 100"
+        for key, value in wrong.items()
+        if value is not None and value < 99.99
+    ]
 
 
 def main(argv=None):
     """Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="DATASET", help="as in DATASETS.TRAIN")
-    args = parser.parse_args(argv)
+    names = list(dict.fromkeys(parser.parse_args(argv).names))
     with user_errors():
-        return int(sum([check(name) for name in args.names]) > 0)
+        problems = sum([check(name) for name in names])
+        if len(names) > 1 and not problems:
+            for (a, b), leaks in check_leaks(names).items():
+                if leaks:
+                    print(f"{a} and {b}: {len(leaks)} images are in both, {leaks[0].a} the first")
+                problems += len(leaks)
+        return int(problems > 0)
 
 
 if __name__ == "__main__":

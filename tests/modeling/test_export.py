@@ -7,7 +7,6 @@ import detnas
 CASES = [
     ("tiny", "01-23-01-23", "even_odd"),
     ("tiny", "32-10-32-10", "interleave"),
-    ("300M", "2120-2112-33130031-3132", "even_odd"),
 ]
 
 

@@ -114,12 +114,6 @@ def test_a_search_that_is_stopped_anywhere_ends_as_an_uninterrupted_one(search, 
     assert result(read_log(str(tmp_path / "stopped"))) == whole
 
 
-def test_without_generations_each_candidate_but_the_start_has_one_parent(search, tmp_path):
-    log = search(tmp_path / "run", SEARCH__ASYNCHRONOUS=True)
-    assert len(log) == 5 and not log.failures
-    assert str(log.history()[0].network) == "1-2-1" and all(len(c.parents) == 1 for c in log.history()[1:])
-
-
 @pytest.fixture
 def reignition(toy_root, tmp_path):
     """Settings of a search that is stuck, and then trains a classifier on the generated images."""

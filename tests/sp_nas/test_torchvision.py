@@ -1,15 +1,11 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import torchvision
+from scripts import script
 
 import spnas
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-import convert_torchvision as tool  # noqa: E402  no part of the installed package
-
+tool = script("tools", "convert_torchvision")
 R50 = "111-2111-211111-211"
 
 

@@ -1,5 +1,6 @@
 """Training and evaluation in two processes, which are started once for all tests."""
 
+import fcntl
 import json
 import os
 
@@ -44,9 +45,19 @@ def of_ranks(folder):
 def folder(toy_root, tmp_path_factory):
     """
     Of two processes: two trainings, in "synced" and "frozen", an evaluation, in "voc", and what is said of a training
-    in the folder "held" of another one and of one in "never" that cannot be.
+    in the folder "held" of another one and of one in "never" that cannot be. The workers of a test run share it.
     """
-    folder = tmp_path_factory.mktemp("processes")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "processes"
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            run_two_processes(toy_root, folder)
+    return folder
+
+
+def run_two_processes(toy_root, folder):
     for name in ("said of held", "said of never"):
         (folder / name).mkdir()
     args = argument_parser().parse_args(["--cpu-processes", "2"])
@@ -61,7 +72,6 @@ def folder(toy_root, tmp_path_factory):
     write_voc(args.voc, classes=FEW)
     with lock_output_folder(str(folder / "held")):
         launch(rank_report.main, args)
-    return folder
 
 
 def test_a_mistake_in_two_processes_is_one_line_and_exit_code_2(folder):

@@ -6,7 +6,6 @@ applied only where the symptom would show; with Detectron2's main branch, built 
 applies. What our own code can avoid (model_zoo, launch and DDP on CPU) is avoided there instead of being patched here.
 """
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -80,29 +79,6 @@ def _no_module_named_caffe2():
         sys.modules.setdefault("detectron2.export.api", types.ModuleType("detectron2.export.api"))
 
 
-def _voc_annotation_without_pose_has_no_attribute_text():
-    """AttributeError: 'NoneType' object has no attribute 'text', when own VOC data is evaluated; "37.0" fails, too."""
-    module = importlib.import_module("detectron2.evaluation.pascal_voc_evaluation")
-    if 'find("pose").text' not in inspect.getsource(module.parse_rec):
-        return
-
-    @functools.lru_cache(maxsize=None)
-    def parse_rec(filename):
-        with module.PathManager.open(filename) as f:
-            objects = module.ET.parse(f).findall("object")
-        sides = "xmin", "ymin", "xmax", "ymax"
-        return [
-            {
-                "name": obj.findtext("name"),
-                "difficult": int(obj.findtext("difficult") or 0),
-                "bbox": [int(float(obj.findtext(f"bndbox/{side}"))) for side in sides],
-            }
-            for obj in objects
-        ]
-
-    module.parse_rec = parse_rec
-
-
 def _torch_warns_on_every_start():
     """Detectron2 scripts a few functions when it is imported, and calls meshgrid without its newer argument."""
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
@@ -113,7 +89,5 @@ _torch_warns_on_every_start()
 _cannot_import_name_C()
 _pil_image_has_no_attribute_LINEAR()
 _numpy_has_no_attribute(int, "detectron2.data.build")
-_numpy_has_no_attribute(str, "detectron2.data.datasets.pascal_voc")
 _fast_coco_evaluation_needs_the_extension()
 _no_module_named_caffe2()
-_voc_annotation_without_pose_has_no_attribute_text()

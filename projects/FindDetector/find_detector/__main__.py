@@ -1,6 +1,7 @@
 """
 From annotated images to a detector, in the time there is.
 
+    python tools/find_detector.py --train FOLDER --hours 2      an export of a labelling tool, a YOLO or VOC folder
     python tools/find_detector.py --train coco:train.json:images --test coco:test.json:images --hours 2
     python tools/find_detector.py --train voc:ROOT:trainval --hours 2 --plan      show the plan, and stop
     python tools/find_detector.py ... --limit "latency_ms <= 20"     only detectors as fast as that, on this machine
@@ -51,6 +52,7 @@ def main(argv=None, root: str = ".", measure=None, run=run_step) -> None:
             plan = decide.make_plan(request, args.output, root, measure or here.measure,
                                     lambda: time.monotonic() - start)
         else:
+            decide.check_data(plan, args.output)
             print(f"The plan is that of {args.output}; it goes on.", flush=True)
         going = Run(plan, args.output, root, run)
         with contextlib.closing(going.steps):
@@ -66,7 +68,7 @@ def main(argv=None, root: str = ".", measure=None, run=run_step) -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--train", required=True, metavar="DATA", help="coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
+    add("--train", required=True, metavar="DATA", help="a folder of images with boxes, or a name as in a config")
     add("--test", metavar="DATA", help="images for the final figures; by default held out of --train")
     add("--hours", type=float, required=True, help="of all, such as 2 or 0.5")
     add("--output", default=os.path.join("output", "found"), metavar="FOLDER")

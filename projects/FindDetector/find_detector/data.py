@@ -1,18 +1,14 @@
 """What a data set holds, and images that are held out of it."""
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from detnas.data.datasets import parse_dataset_name, register_dataset
-from detnas.data.voc import image_set_file
+from detnas.data.datasets import register_dataset
 from detnas.errors import UserError
-
-from .splits import split_coco, split_voc, write_split
 
 #: fewest images with boxes from which some can be held out
 FEWEST_IMAGES = 10
@@ -29,6 +25,7 @@ class Facts:
     boxes: np.ndarray  # (M, 3) floats, width and height in pixels, and the number of its image, 0 to N - 1
     classes: dict  # {name: number of boxes}, in the order of the data set, also of classes without boxes
     files: list  # paths of the images that have boxes
+    said: list  # what was mended when it was read, and what is most likely a mistake, a sentence each
 
     @property
     def images(self) -> int:
@@ -49,11 +46,10 @@ class Facts:
 
 
 def look(name: str, option: str = "--train") -> Facts:
-    """Read a data set named as in a config, ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``."""
-    if parse_dataset_name(name)[0] not in ("coco", "voc"):
-        raise UserError(f"{option} {name}: a detector needs boxes: coco:ANNOTATIONS.json:IMAGES or voc:ROOT:SPLIT")
-    names = register_dataset(name)
-    dicts = DatasetCatalog.get(name)
+    """Read a data set named as in a config."""
+    names, dicts = register_dataset(name) or [], DatasetCatalog.get(name)
+    if dicts and "annotations" not in dicts[0]:
+        raise UserError(f"{option} {name}: a detector needs boxes, and this is a folder of images by class")
     sizes = np.array([(d["height"], d["width"]) for d in dicts], float).reshape(-1, 2)
     boxes, counts, files = [], Counter(), {}
     for number, image in enumerate(dicts):
@@ -65,61 +61,21 @@ def look(name: str, option: str = "--train") -> Facts:
                 files[image["file_name"]] = None
     if not boxes:
         raise UserError(f"{option} {name}: none of its {len(dicts)} images has a box")
-    return Facts(name, sizes, np.array(boxes, float), {name: counts[name] for name in names}, list(files))
+    metadata, by_class = MetadataCatalog.get(name), {name: counts[name] for name in names}
+    said = [*metadata.get("said", ()), *metadata.get("doubts", ())]
+    return Facts(name, sizes, np.array(boxes, float), by_class, list(files), said)
 
 
 def check_sets(train: Facts, test: Facts | None) -> None:
-    """Raise a UserError if there are too few images to hold some out, or both sets have other classes."""
+    """Raise a UserError if there are too few images to hold some out, or the test has classes of its own."""
     if len(train.files) < FEWEST_IMAGES:
         raise UserError(f"{train.name}: {len(train.files)} images with boxes; a detector needs at least "
                         f"{FEWEST_IMAGES}, some of which are held out")
-    if test and list(train.classes) != list(test.classes):
+    if test and not set(test.classes) <= set(train.classes):
         raise UserError(f"--train and --test have other classes: {', '.join(train.classes)} and "
                         f"{', '.join(test.classes)}")
 
 
-def hold_out(name: str, count: int, folder: str, *called: str) -> tuple:
-    """
-    Hold images out of a data set; equal every time.
-
-    Args:
-        name: ``coco:ANNOTATIONS.json:IMAGES`` or ``voc:ROOT:SPLIT``.
-        count: images to hold out.
-        folder: for the files. ROOT may be read-only, so a folder of its name there gets the new splits, and links to
-            its annotations and images.
-        called: names of the rest and of what is held out, such as "search" and "holdout".
-
-    Returns:
-        the names of both data sets.
-    """
-    form, place, other = parse_dataset_name(name)
-    files = (split_coco if form == "coco" else split_voc)(count, 0, place, other)
-    # The name of the folder decides how AP is measured.
-    linked = os.path.join(folder, os.path.basename(os.path.abspath(place)))
-    if form == "coco":
-        paths = [os.path.join(folder, f"{what}.json") for what in called]
-        names = [f"coco:{path}:{other}" for path in paths]
-    else:
-        paths = [image_set_file(linked, what) for what in called]
-        names = [f"voc:{linked}:{what}" for what in called]
-    try:
-        if form == "voc":
-            _link(place, linked)
-        # A plan that was not finished may have held out others.
-        write_split([file._replace(path=path) for file, path in zip(files, paths)], overwrite=True)
-    except OSError as e:
-        raise UserError(f"no images can be held out of {name}, since {e.filename or folder} cannot be written: "
-                        f"{e.strerror}") from None
-    return tuple(names)
-
-
-def _link(root, linked):
-    """Let a folder hold links to annotations and images of a ROOT in VOC form."""
-    os.makedirs(linked, exist_ok=True)
-    for name in ("Annotations", "JPEGImages"):
-        link, target = os.path.join(linked, name), os.path.realpath(os.path.join(root, name))
-        # It may link to another ROOT of this name.
-        if os.path.realpath(link) != target:
-            if os.path.lexists(link):
-                os.remove(link)
-            os.symlink(target, link)
+def hold_out(name: str, count: int) -> tuple:
+    """Names of the rest of a data set and of what is held out of it, so many images; equal every time."""
+    return f"rest:{count}:{name}", f"holdout:{count}:{name}"

@@ -4,6 +4,9 @@ import os
 from dataclasses import replace
 
 from detnas.config.load import load_config
+from detnas.data.datasets import check_unchanged, fingerprints, register_datasets
+from detnas.data.forms import other_splits
+from detnas.data.leaks import check_leaks
 from detnas.errors import UserError
 
 from . import plan as planned
@@ -12,7 +15,6 @@ from .data import Facts, check_sets, hold_out, look
 from .measure import measured_limits, plain_network
 from .plan import NAMES, Counts, Plan, Request, Sets, Task, clock_time, divide, duration
 from .recipe import Machine, make_recipe, spaces, this_machine
-from .splits import check_leaks
 
 #: most seconds for which the steps of a training are measured, and most as a share of all time
 _MEASURED_SECONDS, _MEASURED_SHARE = 30, 0.02
@@ -36,25 +38,33 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
         measure: a function like :func:`find_detector.measure.measure`.
         clock: function that gives the seconds since the start.
     """
-    started, data, in_both = clock(), os.path.join(folder, "data"), 0
-    train, test = look(request.train), look(request.test, "--test") if request.test else None
+    started, in_both = clock(), 0
+    os.makedirs(folder, exist_ok=True)
+    # An export, or a YOLO folder, has its own test and held-out images.
+    others = other_splits(request.train)
+    sets = Sets(request.train, request.test or others.pop("test", "") or others.pop("val", ""))
+    train, test = look(sets.train), look(sets.test, "--test") if sets.test else None
     check_sets(train, test)
-    os.makedirs(data, exist_ok=True)
-    sets = Sets(request.train, request.test or "")
     if test:
         in_both = sum(map(len, check_leaks([sets.train, sets.test]).values()))
     else:
-        sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000), data, "train", "test")
+        sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000))
         train, test = look(sets.train), look(sets.test)
     sets.search = sets.holdout = sets.train
     images = Counts(train.images, test.images, train.images, train.images)
     plan = choose(Plan(request, sets, images), train, folder, root, lambda *args: measure(*args, started))
     if plan.search:
         seconds = divide(plan.budget - clock() - plan.closing, plan.steps)["search"]
-        images.holdout = held_out_images(train.images, seconds, plan.measured.evaluation)
-        images.search -= images.holdout
-        sets.search, sets.holdout = hold_out(sets.train, images.holdout, data, "search", "holdout")
-    plan.decisions = [*_of_data(plan, train, in_both), *plan.decisions]
+        if "val" in others:
+            sets.holdout = others["val"]
+            images.holdout = look(sets.holdout).images
+        else:
+            images.holdout = held_out_images(train.images, seconds, plan.measured.evaluation)
+            images.search -= images.holdout
+            sets.search, sets.holdout = hold_out(sets.train, images.holdout)
+    said = dict.fromkeys([*train.said, *test.said])
+    plan.decisions = [*_of_data(plan, train, in_both), *said, *plan.decisions]
+    plan.data = fingerprints([sets.train, sets.test])
     plan.spent = clock()
     shares = divide(plan.budget - plan.spent - plan.closing, plan.steps)
     tasks = [plan.task(step, seconds) for step, seconds in shares.items()]
@@ -68,6 +78,13 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
         writer.write(task)
     plan.save(folder)
     return plan
+
+
+def check_data(plan: Plan, folder: str) -> None:
+    """Raise a UserError if the data is no longer that of the plan."""
+    names = [plan.sets.train, plan.sets.test]
+    register_datasets(names)
+    check_unchanged(plan.data, fingerprints(names), f"the run in {folder}")
 
 
 def fifth(images: int, most: int) -> int:
@@ -158,7 +175,9 @@ def _of_data(plan, train, in_both):
          "a training leaves them out, a test does not"),
         ("classes with few boxes", ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5),
          "their AP says little, and no search can go by it"),
-        ("test images", not own_test and images.test, "no --test was given, so these were held out of all steps"),
+        ("test images", not own_test and images.test,
+         f"those of {plan.sets.test}" if not plan.sets.test.startswith("holdout:") else
+         "no --test was given, so these were held out of all steps"),
         ("held out for the search", plan.search and f"{images.holdout} of {images.train} training images",
          "candidates are compared on them; winner and plain network train on all"),
     )

@@ -43,7 +43,9 @@ def finish(run: Run) -> str:
     inputs = [word for file in files for word in ("--input", file)]
     script = os.path.join(run.root, "demo", "predict.py")
     run.once("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
-    write_sheet([os.path.join(drawn, os.path.basename(file)) for file in files], os.path.join(run.folder, SHEET))
+    # A drawing that failed costs nothing else.
+    there = [os.path.join(drawn, os.path.basename(file) + end) for file in files for end in ("", ".png")]
+    write_sheet(list(filter(os.path.isfile, there)), os.path.join(run.folder, SHEET))
     try:
         for form in plan.request.format:
             script = os.path.join(run.root, "tools", "export_model.py")
@@ -64,6 +66,8 @@ def sheet_images(files: list, count: int = SHEET_IMAGES) -> list:
 
 def write_sheet(files: list, output: str) -> None:
     """Write one picture of several, in rows; each keeps its shape."""
+    if not files:
+        return
     row = min(_ROW, len(files))
     sheet = Image.new("RGB", (row * _SIDE, -(-len(files) // row) * _SIDE), "white")
     for number, file in enumerate(files):

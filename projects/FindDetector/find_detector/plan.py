@@ -105,6 +105,7 @@ class Plan:
     latency: str = ""  # where it is limited, how it was measured and how well others are predicted
     decisions: list = field(default_factory=list)  # a sentence for each
     spent: float = 0.0  # seconds that the planning took
+    data: dict = field(default_factory=dict)  # what train and test were made of
 
     @property
     def budget(self) -> float:

@@ -7,7 +7,7 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 import torch
 from detectron2.modeling import build_model
 
-from detnas.data.datasets import register_dataset
+from detnas.data.datasets import register_datasets
 from detnas.data.loader import seed_rngs
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.search.evaluator import build_held_out_batches, collected_metrics
@@ -37,8 +37,7 @@ class TrainedEvaluator:
     def __init__(self, cfg):
         self.cfg, self.weights = cfg, CandidateWeights(cfg.OUTPUT_DIR)
         # A worker knows nothing of the data yet.
-        for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-            register_dataset(name)
+        register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
         with only_warnings("detectron2"):
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
         self.held_out = {}  # side that images are padded to a multiple of -> batches

@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from detnas.config.load import builders, load_config
 from detnas.cost.costs import all_costs
+from detnas.data.datasets import fingerprints
 from detnas.errors import UserError, user_errors
 from detnas.launch.setup import check_processes, setup
 from detnas.report import plot_search
@@ -65,7 +66,8 @@ def prepare(cfg, args, method):
         raise UserError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
     libraries = {library.__name__: library.__version__ for library in (torch, detectron2)}
     versions = {"python": platform.python_version(), **libraries}
-    header = {"method": cfg.SEARCH.METHOD, **method.header(), VERSIONS: versions}
+    data = fingerprints((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    header = {"method": cfg.SEARCH.METHOD, **method.header(), "data": data, VERSIONS: versions}
     log = SearchLog(cfg.OUTPUT_DIR, method.space, header)
     executor = build_executor(cfg, method, workers=max(args.num_gpus, args.cpu_processes))
     board = SummaryWriter(cfg.OUTPUT_DIR)

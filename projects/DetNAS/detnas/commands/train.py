@@ -1,20 +1,27 @@
 """``train_net.py``: train what a config describes, or evaluate it."""
 
+import json
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
 
+from detnas.data.datasets import check_unchanged, fingerprints
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
+from detnas.files import write_atomically
 from detnas.launch.outputs import network_weights
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 from detnas.search.method import get_method
 from detnas.training.trainer import build_trainer, lock_output_folder
+
+#: what the data sets of a training are made of, see :func:`detnas.data.datasets.fingerprints`
+DATA = "data.json"
 
 
 def train(args):
@@ -29,9 +36,27 @@ def train(args):
         if cfg.DATASETS.TEST:
             get_method(cfg.SEARCH.METHOD).check_before_training(cfg)
         with lock_output_folder(cfg.OUTPUT_DIR):
+            data = fingerprints((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+            if args.resume:
+                check_data(cfg, data)
             trainer = build_trainer(cfg, args.resume)
             save_config(cfg)
+            save_data(cfg, data)
             trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
+
+
+def check_data(cfg, data):
+    """Refuse to go on with other data than that of data.json."""
+    file = os.path.join(cfg.OUTPUT_DIR, DATA)
+    if PathManager.isfile(file):
+        with PathManager.open(file) as f:
+            check_unchanged(json.load(f), data, f"the training in {cfg.OUTPUT_DIR}")
+
+
+def save_data(cfg, data):
+    if comm.is_main_process():
+        content = json.dumps(data, indent=1).encode()
+        write_atomically(PathManager, os.path.join(cfg.OUTPUT_DIR, DATA), lambda f: f.write(content))
 
 
 def evaluate_only(cfg, args):

@@ -1,132 +1,198 @@
 """
 Data sets named in a config, without Python. A name in ``DATASETS.TRAIN`` or ``DATASETS.TEST`` is one that
 Detectron2 knows (``coco_2017_train``, ``voc_2007_test``), one of ``standard.py`` (``imagenet_train``,
-``coco_2017_train_holdout``), or says itself where the data is:
-
-    coco:ANNOTATIONS.json:IMAGE_FOLDER    COCO form
-    voc:ROOT:SPLIT                        VOC form: ROOT/Annotations, ROOT/JPEGImages, ROOT/ImageSets/Main/SPLIT.txt
-    folder:ROOT                           classification: ROOT/CLASS/IMAGE
-    folder:ROOT:LIST.txt                  the same, only the images of LIST.txt, a line CLASS/IMAGE each
-
-``$VARIABLES`` in it are taken from the environment.
+``coco_2017_train_holdout``), or says itself where the data is, see ``forms.py``.
 """
 
+import hashlib
+import json
 import logging
 import os
-import re
+import random
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
+import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import load_coco_json, load_voc_instances
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from torchvision.datasets import ImageFolder
 
 from detnas.errors import UserError
 
-from .checks import coco_problems, read_coco_json, read_voc_xml
-from .standard import class_folder, register_standard
-from .voc import image_set_file, read_ids
+from .clean import CleanSet
+from .coco import read_coco
+from .forms import PARTS, split_name
+from .standard import STANDARD_PARTS, class_folder, register_standard
+from .voc import read_voc, read_voc_flat
+from .yolo import read_yolo
 
-FORMS = "coco:ANNOTATIONS.json:IMAGE_FOLDER, voc:ROOT:SPLIT, folder:ROOT or folder:ROOT:LIST.txt"
+_READERS: Dict[str, Callable[..., CleanSet]] = {
+    "coco": read_coco,
+    "voc": read_voc,
+    "voc-flat": read_voc_flat,
+    "yolo": read_yolo,
+}
+
+logger = logging.getLogger(__name__)
 
 
-def register_dataset(name):
+def register_dataset(name: str) -> Optional[List[str]]:
     """
     Register a data set of the names and forms above, once; what is registered already is left as it is.
 
     Returns:
         list of class names, or None where a data set of Detectron2 says nothing before it is loaded. UserError if the
-        name has another form, or the data is not there or not sound (file and id are named).
+        name has another form, or the data is not there or not sound (file and place are named).
     """
     register_standard(name)
-    if name not in DatasetCatalog.list() and (standard := class_folder(name)):
-        _register_folder(name, *standard)
-    elif name not in DatasetCatalog.list():
-        form, *parts = parse_dataset_name(name)
-        _REGISTER[form](name, *parts)
+    if name not in DatasetCatalog.list():
+        folder = class_folder(name)
+        form, *parts = ["folder", folder] if folder else split_name(STANDARD_PARTS.get(name, name))
+        if form in PARTS:
+            _register_part(name, form, *parts)
+        elif form == "folder":
+            _register_folder(name, *parts)
+        else:
+            register_clean(name, _read(name, form, parts), _metric(form, parts))
     metadata = MetadataCatalog.get(name)
     return metadata.get("thing_classes") or metadata.get("classes")
 
 
-def parse_dataset_name(name):
-    """The parts of a name of one of the forms above, such as ["voc", ROOT, SPLIT]."""
-    # "://" belongs to a path of PathManager, not to the form.
-    form, *parts = re.split(r":(?!//)", name)
-    if (form, len(parts)) not in (("coco", 2), ("voc", 2), ("folder", 1), ("folder", 2)):
-        raise UserError(f'unknown data set "{name}"; name one of Detectron2\'s or DetNAS\'s, or write {FORMS}')
-    parts = list(map(os.path.expandvars, parts))
-    for unset in re.findall(r"\$\{?(\w+)", " ".join(parts)):
-        raise UserError(f'data set "{name}": the environment variable {unset} is not set')
-    return [form, *parts]
+def _read(name, form, parts):
+    """What was mended, and what is most likely a mistake, is said in the log."""
+    for path in parts[:2] if form == "coco" else parts[:1]:
+        require(path, name)
+    clean = _READERS[form](*parts)
+    if comm.is_main_process():
+        if ":".join([form, *parts]) != name:
+            logger.info(f'"{name}" is read as {":".join([form, *parts])}')
+        for sentence in clean.said:
+            logger.info(sentence)
+        for sentence in clean.doubts:
+            logger.warning(sentence)
+    return clean
 
 
-def require(path, name):
+def register_clean(name: str, clean: CleanSet, metadata: Dict[str, Any]) -> None:
+    """Register what was read under a name, also again with other numbers of its classes."""
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: list(clean.images))
+    MetadataCatalog.get(name).set(
+        thing_classes=list(clean.classes), said=clean.said, doubts=clean.doubts, own=True, **metadata
+    )
+
+
+def _register_part(name, part, count, whole):
+    register_dataset(whole)
+    taken = part, count, name in STANDARD_PARTS, whole
+    DatasetCatalog.register(name, lambda: take_part(DatasetCatalog.get(whole), *taken))
+    known = {key: value for key, value in MetadataCatalog.get(whole).as_dict().items() if key != "name"}
+    MetadataCatalog.get(name).set(**{**known, "part": taken})
+
+
+def take_part(images: List[Any], part: str, count: str, fewer: bool = False, source: str = "") -> List[Any]:
+    """
+    The images that are held out, or the rest of them; equal for equal numbers.
+
+    Args:
+        images: in an order that is always the same.
+        part: one of :data:`detnas.data.forms.PARTS`.
+        count: how many are held out, such as "80" or "20%".
+        fewer: whether a third is held out where ``count`` is more.
+        source: what they are of, for messages.
+    """
+    try:
+        number = int(len(images) * float(count[:-1]) / 100) if count.endswith("%") else int(count)
+    except ValueError:
+        number = 0
+    number = min(number, len(images) // 3) if fewer else number
+    if not 0 < number < len(images):
+        raise UserError(f"{source}: {count} of {len(images)} images cannot be held out; 1 to {len(images) - 1} can")
+    # A string is hashed by random itself, independent of PYTHONHASHSEED.
+    held_out = set(random.Random("hold-out 0").sample(range(len(images)), number))
+    return [image for number, image in enumerate(images) if (number in held_out) == (part == "holdout")]
+
+
+def _metric(form, parts):
+    """How a form is evaluated."""
+    if form not in ("voc", "voc-flat"):
+        return {"evaluator_type": "coco"}
+    # VOC 2007 has its own 11-point metric; everything later, and own data, the area under the curve.
+    year = 2007 if os.path.basename(os.path.normpath(parts[0])) == "VOC2007" else 2012
+    return {"evaluator_type": "pascal_voc", "year": year}
+
+
+def register_datasets(names: Sequence[str]) -> Optional[List[str]]:
+    """
+    Register data sets that are used together. All have the classes of the first one, by name and in its order; the
+    others may have fewer.
+
+    Returns:
+        list of class names, or None where no data set tells.
+    """
+    classes = {name: list(found) for name in names if (found := register_dataset(name))}
+    if not classes:
+        return None
+    (first, expected), *others = classes.items()
+    for name, found in others:
+        if found == expected:
+            continue
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("said") is None or not set(found) <= set(expected):
+            raise UserError(f'data sets "{first}" and "{name}" have other classes: {expected} and {found}')
+        number = [expected.index(class_name) for class_name in found]
+        images = [
+            {**image, "annotations": [{**a, "category_id": number[a["category_id"]]} for a in image["annotations"]]}
+            for image in DatasetCatalog.get(name)
+        ]
+        kept = {key: metadata.get(key) for key in ("evaluator_type", "year") if metadata.get(key)}
+        register_clean(name, CleanSet(tuple(expected), images, metadata.said, metadata.doubts), kept)
+    return expected
+
+
+def fingerprints(names: Sequence[str]) -> Dict[str, str]:
+    """
+    What registered data sets are made of, in words that differ where the data does: numbers of images, boxes and
+    classes, and a digest each of the files' names, of their sizes on the disk, and of all annotations. Equal data has
+    equal ones wherever it lies. Standard data, which is known, has none.
+    """
+    return {name: _fingerprint(name) for name in names if MetadataCatalog.get(name).get("own")}
+
+
+def _fingerprint(name):
+    dicts, metadata = DatasetCatalog.get(name), MetadataCatalog.get(name)
+    annotations = [ann for image in dicts for ann in image.get("annotations", ())]
+    boxes = np.array([(*ann["bbox"], ann["category_id"], ann.get("iscrowd", 0)) for ann in annotations], float)
+    places = [(image.get("width"), image.get("height"), len(image.get("annotations", ())), image.get("label"))
+              for image in dicts]
+    files = [PathManager.get_local_path(image["file_name"]) for image in dicts]
+    classes = metadata.get("thing_classes") or metadata.get("classes")
+    names, sizes = [os.path.basename(file) for file in files], [os.path.getsize(file) for file in files]
+    content = [places, hashlib.sha256(boxes.tobytes()).hexdigest(), list(classes)]
+    return (f"{len(dicts)} images, {len(annotations)} boxes, {len(classes)} classes, names {_digest(names)}, "
+            f"files {_digest(sizes)}, annotations {_digest(content)}")
+
+
+def check_unchanged(before: Dict[str, str], data: Dict[str, str], where: str) -> None:
+    """Raise a UserError if :func:`fingerprints` says of a data set what it did not say ``before``."""
+    for name, now in data.items():
+        if before.get(name, now) != now:
+            was = f"it had {before[name]}, and has {now}"
+            raise UserError(f'data set "{name}" has changed since {where} was begun: {was}')
+
+
+def _digest(value):
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
+
+
+def require(path: str, name: str) -> None:
     """Raise a UserError, naming the data set, if a path of it does not exist."""
     if PathManager.exists(path):
         return
     hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
     raise UserError(f'data set "{name}": {path} does not exist{hint}')
-
-
-def _register_coco(name, json_file, image_root):
-    require(json_file, name)
-    require(image_root, name)
-    classes = check_coco_json(json_file, image_root)
-    DatasetCatalog.register(name, lambda: _load_coco(json_file, image_root, name))
-    MetadataCatalog.get(name).set(
-        json_file=json_file, image_root=image_root, thing_classes=classes, evaluator_type="coco"
-    )
-
-
-def check_coco_json(json_file, image_root):
-    """Class names of a COCO data set in the order of their ids; UserError for what a training would stumble over."""
-    data = read_coco_json(json_file)
-    for problem in coco_problems(data, json_file, image_root):
-        raise UserError(problem)
-    flat = [ann for ann in data["annotations"] if 0 in ann["bbox"][2:]]
-    if flat and comm.is_main_process():
-        logging.getLogger(__name__).warning(
-            f"{json_file}: {len(flat)} boxes have a width or height of 0, annotation {flat[0]['id']} the first: a "
-            "training leaves them out, and an evaluation counts them as missed"
-        )
-    names = {category["id"]: category["name"] for category in data["categories"]}
-    return [names[i] for i in sorted(names)]
-
-
-def _load_coco(json_file, image_root, name):
-    dicts = load_coco_json(json_file, image_root, name)
-    for ann in (ann for d in dicts for ann in d["annotations"]):
-        # Detectron2 scales a box of whole numbers in whole numbers, and so rounds it down.
-        ann["bbox"] = [float(side) for side in ann["bbox"]]
-    return dicts
-
-
-def _register_voc(name, root, split):
-    images = image_set_file(root, split)
-    require(images, name)
-    folder = PathManager.get_local_path(os.path.join(root, "Annotations"))
-    require(folder, name)
-    ids = read_ids(root, split)
-    if len(ids) < 2:
-        raise UserError(f"{images} names {len(ids)} images; Detectron2 reads VOC splits of two and more")
-    for image_id in ids:
-        for path in (f"Annotations/{image_id}.xml", f"JPEGImages/{image_id}.jpg"):
-            if not PathManager.isfile(os.path.join(root, path)):
-                raise UserError(f"{images}: image {image_id}: {os.path.join(root, path)} does not exist")
-    # Over all annotations, so that every split of a root has the same classes in the same order.
-    classes = set()
-    for file in sorted(file for file in os.listdir(folder) if file.endswith(".xml")):
-        class_names, _, problems = read_voc_xml(os.path.join(folder, file))
-        for problem in problems:
-            raise UserError(problem)
-        classes.update(class_names)
-    classes = sorted(classes)
-    DatasetCatalog.register(name, lambda: load_voc_instances(root, split, classes))
-    # VOC 2007 has its own 11-point metric; everything later, and own data, the area under the curve.
-    year = 2007 if os.path.basename(os.path.normpath(root)) == "VOC2007" else 2012
-    MetadataCatalog.get(name).set(
-        thing_classes=classes, dirname=root, split=split, year=year, evaluator_type="pascal_voc"
-    )
 
 
 def _register_folder(name, root, listing=""):
@@ -144,7 +210,9 @@ def _register_folder(name, root, listing=""):
         files = {file: files[file] for file in sorted(wanted)}
     samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(files.values())]
     DatasetCatalog.register(name, lambda: samples)
-    MetadataCatalog.get(name).set(classes=folder.classes, root=folder.root, evaluator_type="classification")
+    MetadataCatalog.get(name).set(
+        classes=folder.classes, root=folder.root, own=class_folder(name) is None, evaluator_type="classification"
+    )
 
 
 def read_image_folder(root, source):
@@ -155,6 +223,3 @@ def read_image_folder(root, source):
     except FileNotFoundError as e:
         raise UserError(f"{source}: {e}; a folder of images for each class is expected") from None
     return folder, {os.path.relpath(file, local): (file, label) for file, label in folder.samples}
-
-
-_REGISTER = {"coco": _register_coco, "voc": _register_voc, "folder": _register_folder}

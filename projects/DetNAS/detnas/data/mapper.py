@@ -63,6 +63,10 @@ class DetectionMapper(DatasetMapper):
         if not self.is_train:
             dataset_dict.pop("annotations", None)
         elif "annotations" in dataset_dict:
+            if self.use_instance_mask:
+                # Some have none, or none that is a mask.
+                masked = [ann for ann in dataset_dict["annotations"] if "segmentation" in ann]
+                dataset_dict["annotations"] = masked
             self._transform_annotations(dataset_dict, transforms, image.shape[:2])
         return dataset_dict
 

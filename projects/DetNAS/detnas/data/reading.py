@@ -1,22 +1,32 @@
 """Reads images for mappers; one that cannot be read is reported in one sentence, also from a data worker."""
 
-import os
 import shlex
+from typing import Optional, Sequence
 
-from detectron2.data import MetadataCatalog, detection_utils
+import numpy as np
+from detectron2.data import detection_utils
 from detectron2.utils.file_io import PathManager
 from PIL import Image, UnidentifiedImageError
 
 from detnas.errors import UnreadableImage
 
 
-def read_image(file_name, format=None):
-    """Detectron2's ``read_image``, which cuts pixels of more than 8 bits off at 255: those are an OSError here."""
-    with PathManager.open(file_name, "rb") as f:
-        mode = Image.open(f).mode
-    if mode.startswith(("I", "F")):
-        raise OSError(f"its pixels have more than 8 bits (Pillow's mode {mode}): save it with 8 bits")
+def read_image(file_name: str, format: Optional[str] = None, as_stored: bool = False) -> np.ndarray:
+    """
+    An image (H, W, C) uint8 as Detectron2's ``read_image`` has it, which cuts pixels of more than 8 bits off at 255:
+    those are an OSError here. ``as_stored`` leaves it as its pixels are, whatever EXIF says of its orientation.
+    """
+    with PathManager.open(file_name, "rb") as f, Image.open(f) as image:
+        check_depth(image)
+        if as_stored:
+            return detection_utils.convert_PIL_to_numpy(image, format)
     return detection_utils.read_image(file_name, format)
+
+
+def check_depth(image: Image.Image) -> None:
+    """Raise an OSError if the pixels of an image have more than 8 bits."""
+    if image.mode.startswith(("I", "F")):
+        raise OSError(f"its pixels have more than 8 bits (Pillow's mode {image.mode}): save it with 8 bits")
 
 
 def why_unreadable(error):
@@ -32,57 +42,37 @@ class ImageReader:
     does not fit is read again each time.
 
     Args:
-        names: the data sets that the dicts are of, registered.
+        names: of the data sets that the dicts are of, for messages.
     """
 
-    def __init__(self, names=(), budget=0):
-        # Now: a data worker that was not forked knows of no data sets.
-        self.named_by = {name: MetadataCatalog.get(name) for name in names}
-        self._kept, self._left = {}, budget
+    def __init__(self, names: Sequence[str] = (), budget: float = 0):
+        self.names, self._kept, self._left = names, {}, budget
 
     def __call__(self, dataset_dict, format):
         """The image, (H, W, C) uint8, or a copy of it; UnreadableImage, naming file and annotations, if it is bad."""
         file = dataset_dict["file_name"]
         if (file, format) in self._kept:
             return self._kept[file, format].copy()
-        image = self._read(file, format)
+        image = self._read(dataset_dict, format)
         height, width = image.shape[:2]
         if (dataset_dict.get("width", width), dataset_dict.get("height", height)) != (width, height):
-            source, hint = self._who_names(file)
-            said = f'{source or "its data set"} says {dataset_dict.get("width")}x{dataset_dict.get("height")}'
-            raise UnreadableImage(f"{file} has {width}x{height} pixels, but {said}{hint}")
+            said = f'{dataset_dict["width"]}x{dataset_dict["height"]}'
+            source = dataset_dict.get("source", "its data set")
+            raise UnreadableImage(f"{file} has {width}x{height} pixels, but {source} says {said}{self._hint()}")
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[file, format] = image.copy()
         return image
 
-    def _read(self, file, format):
+    def _read(self, dataset_dict, format):
+        file = dataset_dict["file_name"]
         try:
-            return read_image(file, format)
+            return read_image(file, format, dataset_dict.get("exif") == "stored")
         except Exception as e:  # Pillow raises many kinds
             reason = why_unreadable(e)
-        source, hint = self._who_names(file)
-        named = f", which {source} names," if source else ""
-        raise UnreadableImage(f"{file}{named} cannot be read as an image: {reason}{hint}")
+        named = f", which {dataset_dict['source']} names," if "source" in dataset_dict else ""
+        raise UnreadableImage(f"{file}{named} cannot be read as an image: {reason}{self._hint()}")
 
-    def _who_names(self, file):
-        """The annotations that an image belongs to, by its folder, and a hint at the tool that finds all like it."""
-        found = {}
-        for name, metadata in self.named_by.items():
-            root = metadata.get("image_root") or metadata.get("dirname") or metadata.get("root") or file
-            if file.startswith(os.path.join(root, "")):
-                found[name] = annotation_file(metadata, file) or f'data set "{name}"'
-        command = f"python tools/check_dataset.py {shlex.join(found)}"
-        # Of parts of one data set any can name it.
-        return " or ".join(dict.fromkeys(found.values())), f"; `{command}` lists all that is wrong" if found else ""
-
-
-def annotation_file(metadata, file_name):
-    """The file with the annotations of an image; None for a folder of classes."""
-    form = metadata.get("evaluator_type")
-    if form == "coco":
-        return metadata.json_file
-    if form == "pascal_voc":
-        folder, file = os.path.split(file_name)
-        return os.path.join(os.path.dirname(folder), "Annotations", f"{os.path.splitext(file)[0]}.xml")
-    return None
+    def _hint(self):
+        command = f"python tools/check_dataset.py {shlex.join(self.names)}"
+        return f"; `{command}` lists all that is wrong" if self.names else ""

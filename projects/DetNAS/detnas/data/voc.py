@@ -1,56 +1,141 @@
-"""Reads VOC splits, also of several VOC folders as one data set, as VOC2007 and VOC2012 are."""
+"""Reads annotations in VOC form: an xml file for each image."""
 
 import os
-from collections import Counter
+import unicodedata
+import xml.etree.ElementTree as ET
+from typing import Dict, List, Optional, Sequence
 
-from detectron2.data.datasets import load_voc_instances
+from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
 
-from .checks import read_voc_xml
+from .clean import CleanSet, Collector
+
+#: of files that are images; others beside annotations are left alone
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".avif", ".ppm", ".pgm")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def image_set_file(folder, split):
+def image_set_file(folder: str, split: str) -> str:
     """Path of the file that lists the images of a split."""
     return os.path.join(folder, "ImageSets", "Main", f"{split}.txt")
 
 
-def read_ids(folder, split):
-    """Image ids of a split in the order of its file, such as ["000005", "000007"]."""
+def read_ids(folder: str, split: str) -> List[str]:
+    """
+    Image ids of a split in the order of its file, one a line, such as ["000005", "000007"]. In the list of a class each
+    line has 1, 0 or -1 after the id.
+    """
     with PathManager.open(image_set_file(folder, split)) as f:
-        return f.read().split()
+        lines = [line.strip() for line in f.read().lstrip("\ufeff").splitlines() if line.strip()]
+    of_class = lines and all(line.rpartition(" ")[0] and line.split()[-1] in ("1", "0", "-1") for line in lines)
+    return [line.rpartition(" ")[0].strip() for line in lines] if of_class else lines
 
 
-def require_split(folder, split):
-    """Check that a folder in VOC form has a split."""
-    lists = os.path.dirname(image_set_file(folder, split))
-    if not PathManager.exists(lists):
-        raise UserError(f"{lists} does not exist")
-    there = sorted(file.removesuffix(".txt") for file in PathManager.ls(lists) if file.endswith(".txt"))
-    if split not in there:
-        raise UserError(f'{folder} has no split "{split}"; it has {", ".join(there) or "none"}')
+def splits(folder: str) -> List[str]:
+    """Names of the splits of a folder in VOC form."""
+    lists = os.path.dirname(image_set_file(folder, ""))
+    there = PathManager.ls(lists) if PathManager.isdir(lists) else []
+    return sorted(file.removesuffix(".txt") for file in there if file.endswith(".txt"))
 
 
-def count_boxes(folder, ids):
-    """Boxes of the images by class name, a Counter in the order of the names."""
-    boxes = Counter()
-    for file in (os.path.join(folder, "Annotations", f"{image_id}.xml") for image_id in ids):
-        if not PathManager.isfile(file):
-            raise UserError(f"{file} does not exist, though a split names it")
-        boxes.update(read_voc_xml(file)[0])
-    return Counter(dict(sorted(boxes.items())))
+def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> CleanSet:
+    """
+    Args:
+        root: with Annotations, JPEGImages and ImageSets/Main.
+        split: name of a file there.
+        classes: None: all that the annotations of the root have, in the order of the alphabet, so that every split has
+            the same ones in the same order.
+
+    Raises:
+        UserError: naming the file.
+    """
+    source = image_set_file(root, split)
+    if not PathManager.isfile(source):
+        raise UserError(f'{source} does not exist; splits there: {", ".join(splits(root)) or "none"}')
+    found = Collector(source)
+    ids = read_ids(root, split)
+    if not ids:
+        raise UserError(f"{source} names no image")
+    annotations, images = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
+    xmls, files = _by_stem(annotations, (".xml",)), _by_stem(images, IMAGE_ENDINGS)
+    if classes is None:
+        classes = _classes([os.path.join(annotations, file) for file in xmls.values()], found)
+    for twice in sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else ():
+        found.refuse(f"{source}: image {twice} occurs twice")
+    for image_id in ids:
+        stem = unicodedata.normalize("NFC", image_id)
+        if stem not in xmls or stem not in files:
+            place, what = (annotations, "xml file") if stem not in xmls else (images, "image file")
+            found.refuse(f"{source}: image {image_id}: {place} has no {what} of this name")
+            continue
+        _read_xml(os.path.join(annotations, xmls[stem]), os.path.join(images, files[stem]), classes, found)
+    return found.finish(classes)
 
 
-def joined_ids(root, folders, split):
-    """Image ids of a split over folders of ``root``: the annotation relative to ``root``, without ".xml"."""
-    return [f"{folder}/Annotations/{i}" for folder in folders for i in read_ids(os.path.join(root, folder), split)]
+def read_voc_flat(folder: str) -> CleanSet:
+    """
+    Args:
+        folder: with an xml beside each image, as a labelling tool leaves them; images without one are left alone.
+    """
+    found, xmls, files = Collector(folder), _by_stem(folder, (".xml",)), _by_stem(folder, IMAGE_ENDINGS)
+    if not xmls:
+        raise UserError(f"{folder} has no xml file")
+    classes = _classes([os.path.join(folder, file) for file in xmls.values()], found)
+    for stem, xml in xmls.items():
+        if stem in files:
+            _read_xml(os.path.join(folder, xml), os.path.join(folder, files[stem]), classes, found)
+        else:
+            found.refuse(f"{os.path.join(folder, xml)}: no image of this name is beside it")
+    for stem in files.keys() - xmls.keys():
+        found.mend("images without an xml file, which are left out", files[stem])
+    return found.finish(classes)
 
 
-def load_joined(root, folders, split, classes):
-    """Dataset dicts of a split over folders of ``root``, with the image ids of :func:`joined_ids`."""
-    dicts = []
-    for folder in folders:
-        for image in load_voc_instances(os.path.join(root, folder), split, classes):
-            dicts.append({**image, "image_id": f'{folder}/Annotations/{image["image_id"]}'})
-    return dicts
+def _by_stem(folder: str, endings: Sequence[str]) -> Dict[str, str]:
+    """File by its name without ending, in Unicode's composed form, in the order of the names."""
+    there = sorted(PathManager.ls(folder)) if PathManager.isdir(folder) else []
+    # macOS puts ._NAME beside each NAME into an archive.
+    files = [file for file in there if file.lower().endswith(tuple(endings)) and not file.startswith("._")]
+    return {unicodedata.normalize("NFC", os.path.splitext(file)[0]): file for file in files}
+
+
+def _classes(files, found):
+    names = set()
+    for file in files:
+        try:
+            names.update((obj.findtext("name") or "").strip() for obj in _parse(file).findall("object"))
+        except (ET.ParseError, OSError):
+            continue  # said where it is read, if it is
+    return sorted(names - {""})
+
+
+def _parse(file):
+    with PathManager.open(file, "rb") as f:
+        return ET.parse(f).getroot()
+
+
+def _read_xml(xml, file, classes, found):
+    try:
+        root = _parse(xml)
+    except ET.ParseError as e:
+        return found.refuse(f"{xml}: not an XML file: {e}")
+    image = found.add_image(xml, file, [root.findtext(f"size/{side}") for side in ("width", "height")], source=xml)
+    if image is None:
+        return None
+    for number, obj in enumerate(root.findall("object"), 1):
+        place, name = f"{xml}: object {number}", (obj.findtext("name") or "").strip()
+        if name not in classes:
+            found.refuse(f"{place} is called {name}, which is no class here" if name else f"{place} has no name")
+            continue
+        try:
+            box = [float(obj.findtext(f"bndbox/{side}")) for side in _CORNERS]
+            difficult = int(float(obj.findtext("difficult") or 0))
+        except (TypeError, ValueError):
+            texts = [obj.findtext(f"bndbox/{side}") for side in _CORNERS]
+            found.refuse(f"{place} ({name}): its box is {texts}, not four numbers ({', '.join(_CORNERS)})")
+            continue
+        # VOC counts pixels from 1, some tools from 0.
+        box = [side - 1 if side >= 1 else min(side, 0.0) for side in box[:2]] + box[2:]
+        found.add_box(place, image, box, BoxMode.XYXY_ABS, classes.index(name), difficult=difficult)

@@ -3,19 +3,26 @@
 import contextlib
 import gc
 import io
+import json
 import logging
 import math
+import operator
 import os
 import random
 
 import faster_coco_eval
 import numpy as np
-from detectron2.data import MapDataset, MetadataCatalog, build_detection_test_loader, get_detection_dataset_dicts
+import torch
+from detectron2.data import (DatasetCatalog, MapDataset, MetadataCatalog, build_detection_test_loader,
+                             get_detection_dataset_dicts)
 from detectron2.data.samplers import InferenceSampler
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset, print_csv_format
+from detectron2.structures import BoxMode
 from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
 from torch.utils.data import DataLoader
 
+from detnas.data.datasets import take_part
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 
@@ -57,8 +64,11 @@ class BoxEvaluator(COCOEvaluator):
     """
 
     def __init__(self, dataset_name, distributed=True, output_dir=None):
-        super().__init__(dataset_name, ("bbox",), distributed, output_dir)
-        self._coco_api = faster_coco_eval.COCO(self._coco_api.dataset)
+        # Not Detectron2's constructor, which reads the annotations from a file of COCO form.
+        self._logger, self._cpu_device, self._metadata = logger, torch.device("cpu"), MetadataCatalog.get(dataset_name)
+        self._tasks, self._distributed, self._output_dir = ("bbox",), distributed, output_dir
+        self._use_fast_impl, self._max_dets_per_image, self._kpt_oks_sigmas = True, [1, 10, 100], ()
+        self._do_evaluation, self._coco_api = True, faster_coco_eval.COCO(coco_form(dataset_name))
 
     def _eval_predictions(self, predictions, img_ids=None):
         # Detectron2 writes into what it gets, which a race evaluates again together with more images.
@@ -75,6 +85,29 @@ class BoxEvaluator(COCOEvaluator):
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
         return dict.fromkeys(results, 0.0) if coco_eval is None else results
+
+
+def coco_form(dataset_name):
+    """The annotations of a data set as COCO's json has them, which is read where Detectron2 knows one."""
+    metadata = MetadataCatalog.get(dataset_name)
+    if file := metadata.get("json_file"):
+        with PathManager.open(file) as f:
+            data = json.load(f)
+        if part := metadata.get("part"):
+            data["images"] = take_part(sorted(data["images"], key=operator.itemgetter("id")), *part)
+            kept = {image["id"] for image in data["images"]}
+            data["annotations"] = [ann for ann in data["annotations"] if ann["image_id"] in kept]
+        return data
+    images, annotations = [], []
+    for image in DatasetCatalog.get(dataset_name):
+        images.append({"id": image["image_id"], "width": image["width"], "height": image["height"]})
+        for ann in image["annotations"]:
+            box = BoxMode.convert(ann["bbox"], ann["bbox_mode"], BoxMode.XYWH_ABS)
+            # From 1: the metric takes the id 0 for none.
+            found = {"id": len(annotations) + 1, "image_id": image["image_id"], "bbox": box, "area": ann["area"]}
+            annotations.append({**found, "category_id": ann["category_id"], "iscrowd": ann["iscrowd"]})
+    categories = [{"id": number, "name": name} for number, name in enumerate(metadata.thing_classes)]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def build_evaluator(dataset_name, output_dir=None, distributed=True):

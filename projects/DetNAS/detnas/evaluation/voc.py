@@ -3,17 +3,15 @@
 import itertools
 import logging
 import math
-import os
 from collections import defaultdict
 
 import numpy as np
-from detectron2.data import MetadataCatalog
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import PascalVOCDetectionEvaluator, pascal_voc_evaluation
 from detectron2.utils import comm
-from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
-from detnas.data.voc import joined_ids, read_ids
 from detnas.errors import UserError
 
 #: overlaps in percent over which AP is a mean
@@ -22,10 +20,10 @@ THRESHOLDS = range(50, 100, 5)
 
 class VOCEvaluator(PascalVOCDetectionEvaluator):
     """
-    Detectron2's VOC evaluation, made fit for the small and the joined sets of a search: classes without an object that
-    counts (not "difficult") are left out of the means, where Detectron2 has 0 or NaN for them; and the images may lie
-    in several folders, see :func:`detnas.data.voc.joined_ids`. The images that count are those that were processed. The
-    metric is that of the metadata's ``year``: 11 points for 2007, else the area under the curve.
+    Detectron2's VOC evaluation, made fit for the small sets of a search: classes without an object that counts (not
+    "difficult") are left out of the means, where Detectron2 has 0 or NaN for them; boxes may have decimals, and the
+    images that count are those that were processed. The metric is that of the metadata's ``year``: 11 points for 2007,
+    else the area under the curve.
 
     Args:
         dataset_name: a registered data set in VOC form.
@@ -34,7 +32,8 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
     """
 
     def __init__(self, dataset_name, distributed=True):
-        super().__init__(dataset_name)
+        # Not Detectron2's constructor, which reads files of one folder. These two names are what its process() uses.
+        self._dataset_name, self._cpu_device = dataset_name, torch.device("cpu")
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
         self._distributed = distributed
@@ -44,7 +43,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         self._seen = []
 
     def process(self, inputs, outputs):
-        self._seen += [x["image_id"] for x in inputs]
+        self._seen += [str(x["image_id"]) for x in inputs]
         super().process(inputs, outputs)
 
     def evaluate(self):
@@ -82,15 +81,19 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         return {"bbox": {**results, **{f"AP50-{name}": values[0] for name, values in aps.items()}}}
 
     def _read_images(self):
-        """Image id -> its objects, of the whole set; Detectron2 keeps the files that it has read."""
-        metadata = self._metadata
-        folders = metadata.get("folders")
-        if folders:
-            ids, folder = joined_ids(metadata.dirname, folders, metadata.split), metadata.dirname
-        else:
-            ids, folder = read_ids(metadata.dirname, metadata.split), os.path.join(metadata.dirname, "Annotations")
-        folder = PathManager.get_local_path(folder)
-        return {image_id: pascal_voc_evaluation.parse_rec(f"{folder}/{image_id}.xml") for image_id in ids}
+        """Image id -> its objects, of the whole set, with the corners that VOC's files have."""
+        names = self._metadata.thing_classes
+        return {
+            str(image["image_id"]): [
+                {
+                    "name": names[ann["category_id"]],
+                    "bbox": [side + (number < 2) for number, side in enumerate(ann["bbox"])],
+                    "difficult": ann["difficult"],
+                }
+                for ann in image["annotations"]
+            ]
+            for image in DatasetCatalog.get(self._dataset_name)
+        }
 
     def _report_absent(self, absent):
         name, total = self._dataset_name, len(self._metadata.thing_classes)

@@ -20,7 +20,7 @@ from detectron2.utils.logger import setup_logger
 from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, without_unused
 from detnas.config.settings import check_settings
-from detnas.data.datasets import register_dataset
+from detnas.data import datasets as data
 from detnas.errors import UserError, user_errors
 
 from .outputs import describe_space, read_arch
@@ -133,18 +133,9 @@ def register_datasets(cfg: CfgNode) -> Optional[List[str]]:
     Returns:
         list of class names, or None where the data sets do not tell.
     """
-    classes = {}
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        names = register_dataset(name)
-        if names:
-            classes[name] = list(names)
-    if not classes:
-        return None
-    (first, names), *others = classes.items()
-    for other, other_names in others:
-        if other_names != names:
-            raise UserError(f'data sets "{first}" and "{other}" have other classes: {names} and {other_names}')
-    set_number_of_classes(cfg, len(names))
+    names = data.register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    if names:
+        set_number_of_classes(cfg, len(names))
     return names
 
 

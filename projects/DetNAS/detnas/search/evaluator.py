@@ -15,7 +15,7 @@ from detnas.batch_norm.folding import folded_batch_norms
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, reset_cycle_norms
 from detnas.config.keys import config_space
-from detnas.data.datasets import register_dataset
+from detnas.data.datasets import register_datasets
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
@@ -167,8 +167,7 @@ class RacedEvaluator(CandidateEvaluator):
 
 def build_candidate_evaluator(cfg, weights, recalibrate=True):
     """The evaluator that a config asks for, also in a new process that knows nothing of the data yet."""
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        register_dataset(name)
+    register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
     return (RacedEvaluator if cfg.SEARCH.RACING else CandidateEvaluator)(cfg, weights, recalibrate)
 
 

@@ -45,8 +45,8 @@ def check_metric(cfg):
             raise UserError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
         if name in TEST_SETS:
             logger.warning(
-                f"This search chooses networks by {name}, whose figures are then worth nothing: hold training images "
-                "out with tools/split_dataset.py"
+                f"This search chooses networks by {name}, whose figures are then worth nothing: search on training "
+                "images that are held out, such as holdout:1000:NAME, and train on rest:1000:NAME"
             )
 
 
