@@ -194,18 +194,23 @@ def relabel(folder, change):
 
 
 def test_classes_of_data_sets_that_are_used_together_are_matched_by_name(tmp_path):
-    for name in ("train", "test", "other"):
+    for name in ("train", "test", "other", "again"):
         as_coco(tmp_path / name, draw())
-    train, test, other = (str(tmp_path / name) for name in ("train", "test", "other"))
+    train, test, other, other_test = (str(tmp_path / name) for name in ("train", "test", "other", "again"))
 
     def cats_alone(data):
         data["annotations"] = [{**ann, "category_id": 7} for ann in data["annotations"] if ann["category_id"] == 1]
         data["categories"] = [{"id": 7, "name": "dog"}]
 
     relabel(tmp_path / "test", cats_alone)
+    relabel(tmp_path / "again", cats_alone)
     relabel(tmp_path / "other", lambda data: data["categories"][0].update(name="cow"))
     assert register_datasets([train, test]) == list(CLASSES) == register_dataset(test)
     assert {ann["category_id"] for image in DatasetCatalog.get(test) for ann in image["annotations"]} == {1}
+    register_dataset(other_test), register_dataset(f"holdout:1:{other_test}")
+    assert register_datasets([train, other_test, f"holdout:1:{other_test}"]) == list(CLASSES)
+    (image,) = DatasetCatalog.get(f"holdout:1:{other_test}")
+    assert {ann["category_id"] for ann in image["annotations"]} <= {1}
     with pytest.raises(UserError, match="have other classes: .*cat.* and .*cow"):
         register_datasets([train, other])
 

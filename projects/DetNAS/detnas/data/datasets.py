@@ -135,17 +135,18 @@ def register_datasets(names: Sequence[str]) -> Optional[List[str]]:
     classes = {name: list(found) for name in names if (found := register_dataset(name))}
     if not classes:
         return None
-    (first, expected), *others = classes.items()
-    for name, found in others:
-        if found == expected:
-            continue
+    (first, expected), *_ = classes.items()
+    others = {name: found for name, found in classes.items() if found != expected}
+    # All before any is registered anew: one may be a part of another.
+    read = {name: DatasetCatalog.get(name) for name in others if set(others[name]) <= set(expected)}
+    for name, found in others.items():
         metadata = MetadataCatalog.get(name)
-        if metadata.get("said") is None or not set(found) <= set(expected):
+        if metadata.get("said") is None or name not in read:
             raise UserError(f'data sets "{first}" and "{name}" have other classes: {expected} and {found}')
         number = [expected.index(class_name) for class_name in found]
         images = [
             {**image, "annotations": [{**a, "category_id": number[a["category_id"]]} for a in image["annotations"]]}
-            for image in DatasetCatalog.get(name)
+            for image in read[name]
         ]
         kept = {key: metadata.get(key) for key in ("evaluator_type", "year") if metadata.get(key)}
         register_clean(name, CleanSet(tuple(expected), images, metadata.said, metadata.doubts), kept)
