@@ -61,7 +61,7 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
     annotations, images = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
     xmls, files = _by_stem(annotations, (".xml",)), _by_stem(images, IMAGE_ENDINGS)
     if classes is None:
-        classes = _classes([os.path.join(annotations, file) for file in xmls.values()], found)
+        classes = _classes([os.path.join(annotations, file) for file in xmls.values()])
     for twice in sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else ():
         found.refuse(f"{source}: image {twice} occurs twice")
     for image_id in ids:
@@ -82,7 +82,7 @@ def read_voc_flat(folder: str) -> CleanSet:
     found, xmls, files = Collector(folder), _by_stem(folder, (".xml",)), _by_stem(folder, IMAGE_ENDINGS)
     if not xmls:
         raise UserError(f"{folder} has no xml file")
-    classes = _classes([os.path.join(folder, file) for file in xmls.values()], found)
+    classes = _classes([os.path.join(folder, file) for file in xmls.values()])
     for stem, xml in xmls.items():
         if stem in files:
             _read_xml(os.path.join(folder, xml), os.path.join(folder, files[stem]), classes, found)
@@ -101,7 +101,7 @@ def _by_stem(folder: str, endings: Sequence[str]) -> Dict[str, str]:
     return {unicodedata.normalize("NFC", os.path.splitext(file)[0]): file for file in files}
 
 
-def _classes(files, found):
+def _classes(files):
     names = set()
     for file in files:
         try:

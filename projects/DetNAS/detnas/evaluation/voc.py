@@ -1,5 +1,6 @@
 """Average precision of boxes in VOC form."""
 
+import functools
 import itertools
 import logging
 import math
@@ -56,9 +57,8 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         gathered = comm.gather(mine) if self._distributed else [mine]
         if self._distributed and not comm.is_main_process():
             return {}
-        whole = self._read_images()
         seen = {image_id for ids, _ in gathered for image_id in ids}
-        images = {image_id: objects for image_id, objects in whole.items() if image_id in seen}
+        images = {image_id: objects for image_id, objects in self._objects.items() if image_id in seen}
         predictions = defaultdict(list)  # class number -> lines "image_id score xmin ymin xmax ymax"
         for _, part in gathered:
             for number, lines in part.items():
@@ -69,7 +69,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
             lines.sort(key=lambda line: order[line.split(" ", 1)[0]])
         classes = self._metadata.thing_classes
         there = {obj["name"] for found in images.values() for obj in found if not obj["difficult"]} & set(classes)
-        if len(images) == len(whole):
+        if len(images) == len(self._objects):
             self._report_absent([name for name in classes if name not in there])
         aps = {
             name: self._average_precisions(predictions[number], _Objects(images, name))
@@ -80,7 +80,8 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         results = {"AP": float(np.mean(mean)), "AP50": mean[0], "AP75": mean[THRESHOLDS.index(75)]}
         return {"bbox": {**results, **{f"AP50-{name}": values[0] for name, values in aps.items()}}}
 
-    def _read_images(self):
+    @functools.cached_property
+    def _objects(self):
         """Image id -> its objects, of the whole set, with the corners that VOC's files have."""
         names = self._metadata.thing_classes
         return {
