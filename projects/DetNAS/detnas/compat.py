@@ -12,6 +12,7 @@ import inspect
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -42,6 +43,22 @@ def _cannot_import_name_C():
     stand_in.get_compiler_version = lambda: "not built"
     stand_in.get_cuda_version = lambda: "not built"
     sys.modules["detectron2._C"] = stand_in
+
+
+def _torchvision_imports_the_compiler():
+    """5 s and 200 MB at every start, for one function that only deterministic RoIAlign on a GPU calls."""
+    name = "torch._dynamo.utils"
+    file = Path(importlib.util.find_spec("torchvision").origin).with_name("ops") / "roi_align.py"
+    symptom = f"from {name} import is_compile_supported" in file.read_text()
+    if symptom and not {"torchvision", "torch._dynamo"} & sys.modules.keys():
+        importlib.import_module("torch")
+        stand_in = types.ModuleType(name)
+        stand_in.is_compile_supported = lambda device: importlib.import_module(name).is_compile_supported(device)
+        sys.modules.update({"torch._dynamo": types.ModuleType("torch._dynamo"), name: stand_in})
+        try:
+            importlib.import_module("torchvision")
+        finally:
+            del sys.modules["torch._dynamo"], sys.modules[name]
 
 
 def _pil_image_has_no_attribute_LINEAR():
@@ -85,6 +102,7 @@ def _torch_warns_on_every_start():
     warnings.filterwarnings("ignore", message=r"torch\.meshgrid: in an upcoming release", category=UserWarning)
 
 
+_torchvision_imports_the_compiler()
 _torch_warns_on_every_start()
 _cannot_import_name_C()
 _pil_image_has_no_attribute_LINEAR()

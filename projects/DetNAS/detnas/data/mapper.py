@@ -6,7 +6,6 @@ import detectron2.data.transforms as T
 import numpy as np
 import torch
 from detectron2.data import DatasetMapper, detection_utils
-from torchvision.transforms import v2
 
 from .reading import ImageReader
 
@@ -18,6 +17,8 @@ class ClassificationMapper:
     """
 
     def __init__(self, is_train, size, image_format="BGR", crop_area=(0.08, 1.0), color_jitter=0.4, read=None):
+        from torchvision.transforms import v2  # seconds that only this mapper needs
+
         self.read = read or ImageReader()
         if is_train:
             transforms = [
