@@ -114,7 +114,7 @@ def test_what_is_most_likely_a_mistake_is_named(cases, name, sentence):
         ("42_nan", "annotation 3: box [15.5, nan, 26.75, 25.0] (x, y, w, h) has what is no number"),
         ("43_dup_ann_id", "annotation 5: another annotation has the same id"),
         ("45_truncated", "image 2: BloodImage_00001.jpg cannot be read as an image"),
-        ("46_xyxy", "its boxes look like corners (x0, y0, x1, y1); COCO form has (x, y, width, height)"),
+        ("46_xyxy", "its boxes look like corners (x0, y0, x1, y1); COCO form has (x, y, w, h)"),
         ("46b_normalised", "its boxes look relative, from 0 to 1; COCO form has them in pixels"),
     ],
 )

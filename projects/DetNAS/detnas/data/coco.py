@@ -44,9 +44,8 @@ def read_coco(json_file: str, image_root: str) -> CleanSet:
         ann, annotations[number] = annotations[number], None
         _read_annotation(ann, f"{json_file}: annotations[{number}]", found, by_key, categories, numbers, seen)
     if _look_like_corners(found):
-        form = "COCO form has (x, y, width, height)"
-        found.problems = [f"{json_file}: its boxes look like corners (x0, y0, x1, y1); {form}"]
-    elif _look_relative(found):
+        found.problems = [f"{json_file}: its boxes look like corners (x0, y0, x1, y1); COCO form has (x, y, w, h)"]
+    elif not found.outside and max((max(a["bbox"]) for i in found.images for a in i["annotations"]), default=2) <= 1:
         found.problems = [f"{json_file}: its boxes look relative, from 0 to 1; COCO form has them in pixels"]
     return found.finish(list(numbers))
 
@@ -56,9 +55,11 @@ def load_json(json_file):
     with PathManager.open(json_file, "rb") as f:
         text = f.read()
     if len(text) > LARGE:
-        logger.info(f"Reading {json_file}, {len(text) / 1e6:.0f} MB ...")
+        # As a warning it is said in tools without a log, too.
+        logger.warning(f"Reading {json_file}, {len(text) / 1e6:.0f} MB ...")
     try:
-        data = json.loads(text)  # bytes may begin with a byte order mark
+        text = text.decode(json.detect_encoding(text))  # not both at once in memory; may begin with a byte order mark
+        data = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{json_file}: not a JSON file: {e}") from None
     for key in ("images", "annotations", "categories"):
@@ -67,7 +68,7 @@ def load_json(json_file):
         if not data[key]:
             raise UserError(f'{json_file}: "{key}" is empty; a data set needs images with annotated objects')
         if not isinstance(data[key], list):
-            raise UserError(f'{json_file}: "{key}" is {_kind(data[key])}; COCO form has a list there')
+            raise UserError(f'{json_file}: "{key}" is {_text(data[key])}; COCO form has a list there')
     return data
 
 
@@ -81,7 +82,7 @@ def _read_categories(data, found):
     for number, category in enumerate(data["categories"]):
         place = f"{found.source}: categories[{number}]"
         if not isinstance(category, dict):
-            raise Unusable(f"{place} is {_kind(category)}, no object", [])
+            raise Unusable(f"{place} is {_text(category)}, no object", [])
         key, name = _key(category.get("id")), category.get("name")
         name = str(name).strip() if isinstance(name, (str, int, float)) and not isinstance(name, bool) else None
         if key is None or not name:
@@ -108,7 +109,7 @@ def _read_categories(data, found):
 
 def _read_image(image, place, found, files, by_key):
     if not isinstance(image, dict):
-        return found.refuse(f"{place} is {_kind(image)}, no object")
+        return found.refuse(f"{place} is {_text(image)}, no object")
     key, name = _key(image.get("id")), image.get("file_name")
     if key is None:
         return found.refuse(f'{place}: its "id" is {_shown(image, "id")}')
@@ -130,7 +131,7 @@ def _read_image(image, place, found, files, by_key):
 
 def _read_annotation(ann, place, found, by_key, categories, numbers, seen):
     if not isinstance(ann, dict):
-        return found.refuse(f"{place} is {_kind(ann)}, no object")
+        return found.refuse(f"{place} is {_text(ann)}, no object")
     key = _key(ann.get("id"))
     if key is None:
         return found.refuse(f'{place}: its "id" is {_shown(ann, "id")}')
@@ -181,11 +182,6 @@ def _look_like_corners(found):
     )
 
 
-def _look_relative(found):
-    boxes = [ann["bbox"] for image in found.images for ann in image["annotations"]]
-    return boxes and not found.outside and max(map(max, boxes)) <= 1
-
-
 def _progress(items, words):
     return tqdm(items, desc=words, unit="", leave=False, disable=None if len(items) > 100_000 else True)
 
@@ -205,12 +201,9 @@ def _order(key):
 
 def _shown(record, field):
     """A field for a sentence."""
-    if field not in record:
-        return "missing"
-    text = json.dumps(record[field], ensure_ascii=False)
+    return _text(record[field]) if field in record else "missing"
+
+
+def _text(value):
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _kind(value):
-    kinds = {type(None): "null", str: "a text", list: "a list", dict: "an object", bool: "true or false"}
-    return kinds.get(type(value), "a number")

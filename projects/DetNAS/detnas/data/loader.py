@@ -16,9 +16,6 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from .mapper import build_mapper
 
-#: where an array of any type may begin
-_ALIGNED = 64
-
 
 def seed_rngs(*key):
     """Seed Python, numpy and torch from a key, the same for equal keys."""
@@ -110,7 +107,7 @@ class _Draws(Dataset):
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves the content of tensors out, as pickle does with that of arrays."""
+    """Pickles tensors as arrays, whose content is copied as it is."""
 
     def reducer_override(self, value):
         return (torch.from_numpy, (value.numpy(),)) if type(value) is torch.Tensor else NotImplemented
@@ -118,23 +115,14 @@ class _Pickler(pickle.Pickler):
 
 def pack(batch):
     """
-    Put the content of all tensors and arrays of a batch, a list of dicts, into one tensor, for :func:`unpack`: torch
-    makes a connection for each tensor that it sends to another process, which slows down small images.
+    A batch, a list of dicts, as one tensor, for :func:`unpack`: torch makes a connection for each tensor that it sends
+    to another process, which slows down small images.
     """
-    frame, buffers = io.BytesIO(), []
-    _Pickler(frame, protocol=5, buffer_callback=buffers.append).dump(batch)
-    parts = [buffer.raw() for buffer in buffers]
-    starts = [0, *itertools.accumulate(-(-part.nbytes // _ALIGNED) * _ALIGNED for part in parts)]
-    content = torch.empty(starts[-1], dtype=torch.uint8)
-    view = memoryview(content.numpy())
-    places = [(start, start + part.nbytes) for start, part in zip(starts, parts)]
-    for (start, end), part in zip(places, parts):
-        view[start:end] = part
-    return frame.getvalue(), places, content
+    packed = io.BytesIO()
+    _Pickler(packed, protocol=5).dump(batch)
+    return torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
 
 
 def unpack(packed):
-    """The batch that :func:`pack` got, without a copy."""
-    frame, places, content = packed
-    view = memoryview(content.numpy())
-    return pickle.loads(frame, buffers=[view[start:end] for start, end in places])
+    """The batch that :func:`pack` got."""
+    return pickle.loads(packed.numpy())
