@@ -170,7 +170,7 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 BUDGETS = {
     ("projects/DetNAS/detnas",): 9880,
     ("projects/SPNAS/spnas",): 1900,
-    ("projects/FindDetector/find_detector",): 1425,
+    ("projects/FindDetector/find_detector",): 1400,
     ("projects/Released/released",): 450,
     ("tools", "demo", "benchmarks"): 2500,
     ("tests",): 13400,

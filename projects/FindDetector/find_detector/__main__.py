@@ -34,6 +34,7 @@ def main(argv=None, root: str = ".", measure=None, run=run_step) -> None:
         if not args.hours > 0:
             raise UserError(f"--hours {args.hours:g}: it must be more than 0")
         # Slow to import: a mistake above should not wait for torch.
+        print("Loading torch and Detectron2 ...", flush=True)
         from detnas.export.traced import require_onnx
 
         from . import decide

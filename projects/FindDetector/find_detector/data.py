@@ -10,11 +10,6 @@ from detectron2.structures import BoxMode
 from detnas.data.datasets import register_dataset
 from detnas.errors import UserError
 
-#: fewest images with boxes from which some can be held out
-FEWEST_IMAGES = 10
-#: The plan names classes with fewer boxes, since their AP says little.
-FEW_BOXES = 10
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -31,18 +26,9 @@ class Facts:
     def images(self) -> int:
         return len(self.sizes)
 
-    def boxes_per_image(self) -> int:
-        """The 95th percentile of the number of boxes of an image."""
-        counts = np.bincount(self.boxes[:, 2].astype(int), minlength=self.images)
-        return int(np.ceil(np.quantile(counts, 0.95)))
-
     def small_box(self) -> float:
         """The 10th percentile of the boxes' sizes; a size is the square root of the area, in pixels."""
         return float(np.quantile(np.sqrt(self.boxes[:, 0] * self.boxes[:, 1]), 0.1))
-
-    def rare(self) -> dict:
-        """The classes with few boxes, and how many they have."""
-        return {name: count for name, count in self.classes.items() if count < FEW_BOXES}
 
 
 def look(name: str, option: str = "--train") -> Facts:
@@ -64,16 +50,6 @@ def look(name: str, option: str = "--train") -> Facts:
     metadata, by_class = MetadataCatalog.get(name), {name: counts[name] for name in names}
     said = [*metadata.get("said", ()), *metadata.get("doubts", ())]
     return Facts(name, sizes, np.array(boxes, float), by_class, list(files), said)
-
-
-def check_sets(train: Facts, test: Facts | None) -> None:
-    """Raise a UserError if there are too few images to hold some out, or the test has classes of its own."""
-    if len(train.files) < FEWEST_IMAGES:
-        raise UserError(f"{train.name}: {len(train.files)} images with boxes; a detector needs at least "
-                        f"{FEWEST_IMAGES}, some of which are held out")
-    if test and not set(test.classes) <= set(train.classes):
-        raise UserError(f"--train and --test have other classes: {', '.join(train.classes)} and "
-                        f"{', '.join(test.classes)}")
 
 
 def hold_out(name: str, count: int) -> tuple:

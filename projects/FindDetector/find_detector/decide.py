@@ -11,7 +11,7 @@ from detnas.errors import UserError
 
 from . import plan as planned
 from .configs import ConfigWriter
-from .data import Facts, check_sets, hold_out, look
+from .data import Facts, hold_out, look
 from .measure import measured_limits, plain_network
 from .plan import NAMES, Counts, Plan, Request, Sets, Task, clock_time, divide, duration
 from .recipe import Machine, make_recipe, spaces, this_machine
@@ -23,6 +23,8 @@ NEEDED_ITERATIONS = 2000
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
+#: fewest images with boxes from which some can be held out; the AP of a class with fewer boxes says little
+_FEWEST_IMAGES, _FEW_BOXES = 10, 10
 #: A run that would take more than this many times the hours given is refused.
 _LATE = 1.5
 #: side in pixels below which an object is hardly found
@@ -44,8 +46,11 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
     others = other_splits(request.train)
     sets = Sets(request.train, request.test or others.pop("test", "") or others.pop("val", ""))
     train, test = look(sets.train), look(sets.test, "--test") if sets.test else None
-    check_sets(train, test)
+    if len(train.files) < _FEWEST_IMAGES:
+        raise UserError(f"{train.name}: {len(train.files)} images with boxes; a detector needs at least "
+                        f"{_FEWEST_IMAGES}, some of which are held out")
     if test:
+        register_datasets([sets.train, sets.test])
         in_both = sum(map(len, check_leaks([sets.train, sets.test]).values()))
     else:
         sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000))
@@ -166,7 +171,7 @@ def _of_data(plan, train, in_both):
     images, own_test = plan.images, plan.request.test
     low, high = ("x".join(f"{side:.0f}" for side in sides[::-1]) for sides in (train.sizes.min(0), train.sizes.max(0)))
     classes = f"{len(train.classes)} class" + "es" * (len(train.classes) > 1)
-    rare = [f"{name} {count}" for name, count in train.rare().items()]
+    rare = [f"{name} {count}" for name, count in train.classes.items() if count < _FEW_BOXES]
     return _describe(
         ("data", f"{images.train} training images of {low if low == high else f'{low} to {high}'} pixels, "
                  f"{len(train.boxes)} boxes, {classes}; {images.test} test images", ""),

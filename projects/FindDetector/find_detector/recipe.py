@@ -101,7 +101,9 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
     recalibration = max(_LEAST_RECALIBRATION, round(share * _RECALIBRATION))
     widths, heights = facts.boxes[:, 0] * scale, facts.boxes[:, 1] * scale
     anchors = (sizes_of_one_level if space == "small" else sizes_of_levels)(np.sqrt(widths * heights))
-    rpn, full = cfg.MODEL.RPN, facts.boxes_per_image()
+    rpn = cfg.MODEL.RPN
+    counts = np.bincount(facts.boxes[:, 2].astype(int), minlength=facts.images)
+    full = int(np.ceil(np.quantile(counts, 0.95)))
     # The base config keeps enough regions for images with few boxes; these are for images that are full of them.
     after_test = max(rpn.POST_NMS_TOPK_TEST, _REGIONS * full, 40)
     settings = {

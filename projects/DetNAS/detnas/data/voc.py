@@ -53,7 +53,8 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
     """
     source = image_set_file(root, split)
     if not PathManager.isfile(source):
-        raise UserError(f'{source} does not exist; splits there: {", ".join(splits(root)) or "none"}')
+        flat = _by_stem(root, (".xml",)) and f"; its own xml files are voc-flat:{root}"
+        raise UserError(f'{source} does not exist; splits there: {", ".join(splits(root)) or "none"}{flat or ""}')
     found = Collector(source)
     ids = read_ids(root, split)
     if not ids:
