@@ -65,7 +65,7 @@ def _evaluate(paths, executor, log, costs, race):
     order, running, number = list(paths), 0, 0
     while running or number < len(order):
         while number < len(order):
-            before = order[: max(0, number + 1 - race.lag)] if race else ()
+            before = order[: max(0, number + 1 - race.parents)] if race else ()
             if any(path not in log for path in before):
                 break
             path = order[number]
