@@ -56,12 +56,11 @@ class LatencyPredictor:
             times: path -> measured milliseconds, of which a line over the sums of its blocks is fitted.
         """
         sums = [sum(ops[op] for ops, op in zip(blocks, path)) for path in times]
-        middle, mean = statistics.mean(sums), statistics.mean(times.values())
-        spread = sum((s - middle) ** 2 for s in sums)
-        slope = sum((s - middle) * (t - mean) for s, t in zip(sums, times.values())) / spread if spread else 1.0
+        slope = statistics.linear_regression(sums, list(times.values())).slope if len(set(sums)) > 1 else 1.0
         slope = min(max(slope, SCALES[0]), SCALES[1])
         table = tuple(tuple(slope * time for time in ops) for ops in blocks)
-        return cls(mean - slope * middle, table, meter, dict(others))
+        constant = statistics.mean(times.values()) - slope * statistics.mean(sums)
+        return cls(constant, table, meter, dict(others))
 
     def predict(self, path):
         """Milliseconds of the detector of a path."""
