@@ -1,6 +1,7 @@
 """The score of a path of a supernet: batch-norm statistics of its own, then results on the held-out images."""
 
 import contextlib
+import functools
 import io
 import itertools
 import math
@@ -9,6 +10,7 @@ import random
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.data import get_detection_dataset_dicts
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 
 from detnas.batch_norm.folding import folded_batch_norms
@@ -26,9 +28,6 @@ from detnas.modeling.weights import load_weights
 from .executor import LOOKS
 from .racing import rung_sizes
 
-#: SEARCH.AUTOCAST -> type of the computation
-_AUTOCAST = {"bf16": torch.bfloat16}
-
 
 class CandidateEvaluator:
     """
@@ -45,7 +44,8 @@ class CandidateEvaluator:
     def __init__(self, cfg, weights, recalibrate=True):
         if len(cfg.DATASETS.TEST) != 1:
             raise UserError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
-        self.autocast = _autocast(cfg)
+        device = torch.device(cfg.MODEL.DEVICE).type
+        self.autocast = functools.partial(torch.autocast, device, torch.bfloat16, cfg.SEARCH.AUTOCAST == "bf16")
         self.cfg, self.space, self.seed = cfg, config_space(cfg), max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
@@ -201,16 +201,5 @@ def collected_metrics(evaluator):
 
 def flatten(results):
     """{task: {metric: value}} -> {"task/metric": value}, None for what could not be computed."""
-    return {
-        f"{task}/{metric}": float(value) if math.isfinite(value) else None
-        for task, metrics in results.items()
-        for metric, value in metrics.items()
-    }
-
-
-def _autocast(cfg):
-    """A function that gives the context of the forward passes."""
-    name = cfg.SEARCH.AUTOCAST
-    if not name:
-        return contextlib.nullcontext
-    return lambda: torch.autocast(torch.device(cfg.MODEL.DEVICE).type, _AUTOCAST[name])
+    flat = flatten_results_dict(results)
+    return {name: float(value) if math.isfinite(value) else None for name, value in flat.items()}
