@@ -3,6 +3,7 @@
 import functools
 import os
 
+import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
 
@@ -96,23 +97,19 @@ def choose_winners(front, costs, count):
         costs: names of costs; each counts by its share of the range on the front.
         count: of candidates; fewer where the front has fewer that differ in a cost.
     """
-    points = [[c.costs[name] for name in costs] for c in front]
-    ranges = [(min(values), max(values) - min(values)) for values in zip(*points)]
-    points = [[(value - low) / (width or 1) for value, (low, width) in zip(point, ranges)] for point in points]
-    count = min(count, len(front))
-    taken = [0] if count else []
-    while len(taken) < count:
-        room = [min(_squared_distance(point, points[t]) for t in taken) for point in points]
+    if not (front and count):
+        return []
+    points = np.array([[c.costs[name] for name in costs] for c in front], float)
+    points = (points - points.min(0)) / np.where(np.ptp(points, 0), np.ptp(points, 0), 1)
+    taken = [0]
+    while len(taken) < min(count, len(front)):
+        room = ((points[:, None] - points[taken]) ** 2).sum(2).min(1)
         # The first one of several: that with the better score.
-        farthest = room.index(max(room))
+        farthest = int(room.argmax())
         if not room[farthest]:
             break
         taken.append(farthest)
     return [front[t] for t in taken]
-
-
-def _squared_distance(one, other):
-    return sum((a - b) ** 2 for a, b in zip(one, other))
 
 
 def write_front_winners(log, winners, write_config, state_of):
