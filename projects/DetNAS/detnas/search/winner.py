@@ -10,7 +10,7 @@ from detectron2.utils.file_io import PathManager
 from detnas.config.constraint import format_cost
 from detnas.config.load import without_unused
 from detnas.errors import UserError
-from detnas.files import write_atomically
+from detnas.files import write_atomically, write_text
 from detnas.launch.outputs import BEST_WEIGHTS
 from detnas.launch.setup import register_datasets
 
@@ -30,8 +30,7 @@ def write_best_config(cfg, folder, about, name="best"):
     cfg.MODEL.WEIGHTS = f"{name}.pth"
     cfg.SEARCH.WINNER = True
     cfg.OUTPUT_DIR = os.path.join(folder, name)
-    content = (about + without_unused(cfg).dump()).encode()
-    write_atomically(PathManager, os.path.join(folder, f"{name}.yaml"), lambda f: f.write(content))
+    write_text(os.path.join(folder, f"{name}.yaml"), about + without_unused(cfg).dump(), PathManager)
 
 
 def write_best_weights(log, state_of):
