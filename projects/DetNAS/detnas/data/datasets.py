@@ -198,7 +198,12 @@ def require(path: str, name: str) -> None:
 
 def _register_folder(name, root, listing=""):
     require(root, name)
-    folder, files = read_image_folder(root, f'data set "{name}"')
+    try:
+        local = PathManager.get_local_path(root)
+        folder = ImageFolder(local)
+    except FileNotFoundError as e:
+        raise UserError(f'data set "{name}": {e}; a folder of images for each class is expected') from None
+    files = {os.path.relpath(file, local): (file, label) for file, label in folder.samples}  # by CLASS/IMAGE
     if listing:
         require(listing, name)
         with PathManager.open(listing) as f:
@@ -214,13 +219,3 @@ def _register_folder(name, root, listing=""):
     MetadataCatalog.get(name).set(
         classes=folder.classes, root=folder.root, own=class_folder(name) is None, evaluator_type="classification"
     )
-
-
-def read_image_folder(root, source):
-    """torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images."""
-    try:
-        local = PathManager.get_local_path(root)
-        folder = ImageFolder(local)
-    except FileNotFoundError as e:
-        raise UserError(f"{source}: {e}; a folder of images for each class is expected") from None
-    return folder, {os.path.relpath(file, local): (file, label) for file, label in folder.samples}

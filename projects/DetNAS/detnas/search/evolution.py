@@ -22,7 +22,8 @@ class Searcher(PathProposer):
     mutate_prob: float = 0.1
 
     def propose(self, found, count, scored, rng):
-        parents, mutants, crossed = self._parents(scored), self.num_mutate, self.num_cross
+        parents = [c.network for c in self.order(scored, self.num_parents)]
+        mutants, crossed = self.num_mutate, self.num_cross
         if count < self.population:
             # One by one, each kind comes as often as in a generation.
             kind = rng.randrange(self.population)
@@ -30,9 +31,6 @@ class Searcher(PathProposer):
         found.draw(mutants, lambda: self._mutant(parents, rng))
         if len(parents) > 1:
             found.draw(crossed, lambda: self._crossed(parents, rng))
-
-    def _parents(self, scored):
-        return [c.network for c in self.order(scored, self.num_parents)]
 
     def _mutant(self, parents, rng):
         parent = rng.choice(parents)
