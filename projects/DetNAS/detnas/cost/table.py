@@ -27,7 +27,6 @@ class CostTable:
     """
 
     space: SearchSpace
-    resolution: Tuple[int, int]
     stem: dict
     table: dict
 
@@ -83,7 +82,7 @@ def _measure(space, resolution):
         name: tuple(tuple(measure(op) for op in block) for block in supernet.choice_blocks())
         for name, measure in measures.items()
     }
-    return CostTable(space, resolution, stem, table)
+    return CostTable(space, stem, table)
 
 
 def with_detector(table: CostTable, cfg: CfgNode, resolution: Tuple[int, int]) -> CostTable:
