@@ -32,8 +32,7 @@ def train(args):
     cfg = setup(args)
     trainer = build_trainer(cfg)
     model, paths, images = trainer.model, [], []
-    # Hooks run in the order of their registration: the path of the iteration is set by now.
-    trainer.register_hooks([hooks.CallbackHook(before_step=lambda t: paths.append(find_supernet(t.model).path))])
+    trainer.register_hooks([hooks.CallbackHook(after_step=lambda t: paths.append(find_supernet(t.model).path))])
     model.register_forward_pre_hook(lambda module, inputs: images.append([x["image_id"] for x in inputs[0]]))
     report = {"world_size": comm.get_world_size(), "norm": cfg.MODEL.DETNAS.NORM, "before": digest(model)}
     trainer.train(0, cfg.SOLVER.MAX_ITER)

@@ -110,7 +110,7 @@ def main(argv=None):
         if len(names) > 1 and not problems:
             for (a, b), leaks in check_leaks(names).items():
                 if leaks:
-                    print(f"{a} and {b}: {len(leaks)} images are in both, {leaks[0].a} the first")
+                    print(f"{a} and {b}: {len(leaks)} images are in both, {leaks[0]} the first")
                 problems += len(leaks)
         return int(problems > 0)
 

@@ -64,11 +64,10 @@ def test_reading_draws_nothing_from_torchs_generator(workers):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_only_images_of_equal_padded_size_share_a_batch_and_one_of_unknown_size_stays_alone():
+def test_only_images_of_equal_padded_size_share_a_batch():
     images = [{"id": i, "size": size} for i, size in enumerate("aabacbaac")]
     batches = in_equal_batches(images, 3, lambda x: x["size"])
     assert [[x["id"] for x in batch] for batch in batches] == [[0, 1, 3], [6, 7], [2, 5], [4, 8]]
-    assert in_equal_batches(images, 8, lambda x: None) == [[image] for image in images]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,6 @@ def test_only_images_of_equal_padded_size_share_a_batch_and_one_of_unknown_size_
         ((800, 1333), {"height": 427, "width": 640}, (800, 1216)),  # 800 x 1199
         ((800, 1333), {"height": 200, "width": 640}, (448, 1344)),  # the long side rules: 417 x 1333
         ((0, 1333), {"height": 33, "width": 64}, (64, 64)),  # not resized
-        ((800, 1333), {"file_name": "a.jpg"}, None),
     ],
 )
 def test_the_padded_size_is_that_of_detectron2(settings, image, expected):

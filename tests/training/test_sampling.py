@@ -1,6 +1,5 @@
 import random
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +7,7 @@ from supernet_runs import find_supernet
 from toy_runs import detection, toy_setup
 
 from detnas import DetNASSupernet, get_space
-from detnas.training.sampling import FairSampler, PathSamplingHook, UniformSampler
+from detnas.training.sampling import FairSampler, PathSampling, UniformSampler
 from detnas.training.trainer import build_trainer
 
 SPACE, LARGE = get_space("tiny"), get_space("300M")
@@ -34,13 +33,12 @@ def test_every_op_is_drawn_as_often_at_every_block_and_neighbouring_blocks_indep
 
 
 @pytest.mark.parametrize("wrap", [lambda net: net, lambda net: torch.nn.Sequential(net)])
-def test_the_hook_sets_the_path_of_its_iteration(wrap):
+def test_the_path_of_an_iteration_is_set(wrap):
     supernet = DetNASSupernet(SPACE)
     sampler = UniformSampler(SPACE, seed=2)
-    hook = PathSamplingHook(wrap(supernet), sampler)
+    activate = PathSampling(wrap(supernet), sampler)
     for iteration in (0, 1, 17):
-        hook.trainer = SimpleNamespace(iter=iteration)
-        hook.before_step()
+        activate(iteration)
         assert supernet.path == sampler(iteration)
 
 

@@ -42,9 +42,9 @@ def absolute(file):
     return os.path.abspath(file) if file and "://" not in file else file
 
 
-def write_text(file, text):
-    """Write a text file on this machine by :func:`write_atomically`."""
-    write_atomically(g_pathmgr, file, lambda f: f.write(text.encode()))
+def write_text(file, text, path_manager=g_pathmgr):
+    """Write a text file, on this machine without a path manager, by :func:`write_atomically`."""
+    write_atomically(path_manager, file, lambda f: f.write(text.encode()))
 
 
 def read_json(file, otherwise=None):

@@ -61,7 +61,7 @@ class CodeSearcher:
 
     def propose_one(self, pool: Iterable[Candidate], number: int, is_known: Callable[[Code], bool]):
         """
-        One more code for a search without generations, see :meth:`detnas.search.proposals.PathProposer.propose_one`:
+        One more code for a search without generations, see :meth:`detnas.search.evolution.Searcher.propose_one`:
         (code, (its parent,)), or None when there is none, in a serial search also while the start network runs.
         """
         if not is_known(self.start):

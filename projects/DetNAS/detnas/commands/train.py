@@ -12,7 +12,7 @@ from detnas.data.datasets import check_unchanged, fingerprints
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
-from detnas.files import write_atomically
+from detnas.files import write_text
 from detnas.launch.outputs import network_weights
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.choices import is_supernet
@@ -55,8 +55,7 @@ def check_data(cfg, data):
 
 def save_data(cfg, data):
     if comm.is_main_process():
-        content = json.dumps(data, indent=1).encode()
-        write_atomically(PathManager, os.path.join(cfg.OUTPUT_DIR, DATA), lambda f: f.write(content))
+        write_text(os.path.join(cfg.OUTPUT_DIR, DATA), json.dumps(data, indent=1), PathManager)
 
 
 def evaluate_only(cfg, args):

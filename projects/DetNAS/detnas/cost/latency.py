@@ -12,7 +12,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.choices import Space
 from detnas.errors import UserError
-from detnas.files import write_atomically
+from detnas.files import write_text
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 
@@ -30,8 +30,7 @@ class LatencyMeter:
         network: function that gives the backbone of a candidate. By default that of a path in a supernet.
         resolution: height and width of the image in pixels.
         batch: images at once.
-        cache: file (of PathManager) with what was measured before, on the same machine with the same settings; None
-            keeps it in memory only.
+        cache: file of :class:`MeasuredTimes`.
     """
 
     def __init__(self, space: Space, resolution: Tuple[int, int] = (224, 224), batch: int = 1, device: str = "cpu",
@@ -95,8 +94,8 @@ class MeasuredTimes:
         if missing:
             self.known.update(zip(missing, measure([subjects[name] for name in missing])))
             if self.file:
-                content = json.dumps({**self._read(), self.settings: self.known}, indent=1).encode()
-                write_atomically(PathManager, self.file, lambda f: f.write(content))
+                content = json.dumps({**self._read(), self.settings: self.known}, indent=1)
+                write_text(self.file, content, PathManager)
         return [self.known[name] for name in subjects]
 
     def _read(self):

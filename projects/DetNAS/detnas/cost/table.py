@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Dict, Sequence, Tuple
+from typing import Dict, Tuple
 
 import torch
 from detectron2.config import CfgNode
@@ -23,11 +23,10 @@ class CostTable:
     The :class:`detnas.cost.costs.Costs` of what adds up: multiply-adds and parameters of every op of every block.
 
     ``table[metric][block][op]`` and ``stem[metric]``, with "backbone_flops" and "backbone_params" as metrics, and what
-    :meth:`with_metric` adds.
+    :func:`with_detector` adds.
     """
 
     space: SearchSpace
-    resolution: Tuple[int, int]
     stem: dict
     table: dict
 
@@ -35,10 +34,6 @@ class CostTable:
     def measure(cls, space: SearchSpace, resolution: Tuple[int, int] = (224, 224)) -> "CostTable":
         """Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once."""
         return _measure(space, tuple(resolution))
-
-    def with_metric(self, metric: str, constant: float, table: Sequence[Sequence[float]]) -> "CostTable":
-        """A copy that has another cost beside: a constant plus ``table[block][op]`` of each block."""
-        return dataclasses.replace(self, stem={**self.stem, metric: constant}, table={**self.table, metric: table})
 
     def cost(self, metric: str, path: Candidate) -> int:
         """Cost of a path by the metric's name."""
@@ -87,7 +82,7 @@ def _measure(space, resolution):
         name: tuple(tuple(measure(op) for op in block) for block in supernet.choice_blocks())
         for name, measure in measures.items()
     }
-    return CostTable(space, resolution, stem, table)
+    return CostTable(space, stem, table)
 
 
 def with_detector(table: CostTable, cfg: CfgNode, resolution: Tuple[int, int]) -> CostTable:
@@ -97,8 +92,9 @@ def with_detector(table: CostTable, cfg: CfgNode, resolution: Tuple[int, int]) -
     """
     costs = detector_costs(cfg, resolution)
     at_size = CostTable.measure(table.space, resolution)
+    stem, ops = dict(table.stem), dict(table.table)
     for metric in ("flops", "params"):
         rest = costs["whole"][metric] - costs["backbone"][metric]
-        backbone = at_size.table[f"backbone_{metric}"]
-        table = table.with_metric(f"detector_{metric}", at_size.stem[f"backbone_{metric}"] + rest, backbone)
-    return table
+        stem[f"detector_{metric}"] = at_size.stem[f"backbone_{metric}"] + rest
+        ops[f"detector_{metric}"] = at_size.table[f"backbone_{metric}"]
+    return dataclasses.replace(table, stem=stem, table=ops)

@@ -196,31 +196,13 @@ def require(path: str, name: str) -> None:
     raise UserError(f'data set "{name}": {path} does not exist{hint}')
 
 
-def _register_folder(name, root, listing=""):
+def _register_folder(name, root):
     require(root, name)
-    folder, files = read_image_folder(root, f'data set "{name}"')
-    if listing:
-        require(listing, name)
-        with PathManager.open(listing) as f:
-            names = f.read().split("\n")
-        wanted = [file for file in names if file]
-        missing = next((file for file in wanted if file not in files), None)
-        if missing or not wanted:
-            what = f"{missing} is not in {root}" if missing else "it names no image"
-            raise UserError(f'data set "{name}": {listing}: {what}; a line CLASS/IMAGE is expected for each image')
-        files = {file: files[file] for file in sorted(wanted)}
-    samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(files.values())]
-    DatasetCatalog.register(name, lambda: samples)
-    MetadataCatalog.get(name).set(
-        classes=folder.classes, root=folder.root, own=class_folder(name) is None, evaluator_type="classification"
-    )
-
-
-def read_image_folder(root, source):
-    """torchvision's ImageFolder of a folder of classes, and {CLASS/IMAGE: (file, label)} of all its images."""
     try:
-        local = PathManager.get_local_path(root)
-        folder = ImageFolder(local)
+        folder = ImageFolder(PathManager.get_local_path(root))
     except FileNotFoundError as e:
-        raise UserError(f"{source}: {e}; a folder of images for each class is expected") from None
-    return folder, {os.path.relpath(file, local): (file, label) for file, label in folder.samples}
+        raise UserError(f'data set "{name}": {e}; a folder of images for each class is expected') from None
+    samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(folder.samples)]
+    DatasetCatalog.register(name, lambda: samples)
+    own = class_folder(name) is None
+    MetadataCatalog.get(name).set(classes=folder.classes, own=own, evaluator_type="classification")

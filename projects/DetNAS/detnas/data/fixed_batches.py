@@ -64,25 +64,22 @@ def in_batches(dicts, size):
 def in_equal_batches(dicts, size, padded_size):
     """
     Lists of at most ``size`` dataset dicts for which ``padded_size`` gives the same, so that a batch gives each image
-    what it gets alone; one dict where it gives None.
+    what it gets alone.
     """
     groups = {}
-    for number, x in enumerate(dicts):
-        key = padded_size(x)
-        groups.setdefault(("alone", number) if key is None else key, []).append(x)
+    for x in dicts:
+        groups.setdefault(padded_size(x), []).append(x)
     return [batch for group in groups.values() for batch in in_batches(group, size)]
 
 
 def padded_test_size(cfg, divisibility):
     """
     A function: dataset dict -> (H, W) of the image as a detector whose sides divide by ``divisibility`` gets it at test
-    time, None if its size is not known.
+    time.
     """
     shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
 
     def padded_size(x):
-        if "height" not in x or "width" not in x:
-            return None
         sides = x["height"], x["width"]
         if shortest:
             sides = ResizeShortestEdge.get_output_shape(*sides, shortest, longest)

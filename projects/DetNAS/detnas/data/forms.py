@@ -7,7 +7,6 @@ Names of data sets, which say in which form the data is and where:
     yolo:DATA.yaml:SPLIT                  YOLO form; SPLIT is train, val or test, without it train
     export:FOLDER:SPLIT                   FOLDER/train, FOLDER/valid, FOLDER/test, each in one of the forms above
     folder:ROOT                           classification: ROOT/CLASS/IMAGE
-    folder:ROOT:LIST.txt                  the same, only the images of LIST.txt, a line CLASS/IMAGE each
 
     rest:COUNT:NAME, holdout:COUNT:NAME   the images of a data set but for so many, or 20%, that are held out, and these
 
@@ -33,7 +32,7 @@ FORMS = {
     "voc-flat": "FOLDER",
     "yolo": "DATA.yaml[:SPLIT]",
     "export": "FOLDER[:SPLIT]",
-    "folder": "ROOT[:LIST.txt]",
+    "folder": "ROOT",
 }
 #: parts of a data set
 PARTS = ("rest", "holdout")

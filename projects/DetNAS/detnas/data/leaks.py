@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
@@ -11,42 +11,25 @@ from detectron2.utils.file_io import PathManager
 from detnas.errors import UserError
 
 
-class Leak(NamedTuple):
-    """An image that is in two data sets: what is equal ("file", "image id" or "content"), and its file in each."""
-
-    kind: str
-    a: str
-    b: str
-
-
-def find_leaks(a_dicts: List[Dict[str, Any]], b_dicts: List[Dict[str, Any]], same_source: bool = False) -> List[Leak]:
-    """
-    Find images of one data set, a list of dataset dicts, in another: by file, by content, whatever the files' names,
-    and by "image_id" if both come from the ``same_source``. Own data counts from 1 in every set.
-    """
+def find_leaks(a_dicts: List[Dict[str, Any]], b_dicts: List[Dict[str, Any]]) -> List[str]:
+    """The files of one data set, a list of dataset dicts, that are in another: by place, or by content."""
     # Files of different size differ, so that most are never read.
     common = set.intersection(*({_size(d["file_name"]) for d in dicts} for dicts in (a_dicts, b_dicts)))
 
-    def marks(image) -> Iterable[Tuple[str, Any]]:
-        yield "file", os.path.realpath(image["file_name"])
-        if same_source:
-            yield "image id", image["image_id"]
+    def marks(image):
+        yield os.path.realpath(image["file_name"])
         if _size(image["file_name"]) in common:
             with PathManager.open(image["file_name"], "rb") as f:
-                yield "content", hashlib.sha256(f.read()).digest()
+                yield hashlib.sha256(f.read()).digest()
 
-    there = {mark: image["file_name"] for image in b_dicts for mark in marks(image)}
-    leaks = ((image["file_name"], next(filter(there.get, marks(image)), None)) for image in a_dicts)
-    return [Leak(mark[0], file, there[mark]) for file, mark in leaks if mark]
+    there = {mark for image in b_dicts for mark in marks(image)}
+    return [image["file_name"] for image in a_dicts if not there.isdisjoint(marks(image))]
 
 
-def check_leaks(names: Sequence[str]) -> Dict[Tuple[str, str], List[Leak]]:
-    """The leaks between any two of the data sets, which are registered: {(name, name): list of :class:`Leak`}."""
+def check_leaks(names: Sequence[str]) -> Dict[Tuple[str, str], List[str]]:
+    """The leaks between any two of the data sets, which are registered: {(name, name): files of the first}."""
     dicts = {name: DatasetCatalog.get(name) for name in names}
-    return {
-        (a, b): find_leaks(dicts[a], dicts[b], same_source=a.startswith("coco_20") and b.startswith("coco_20"))
-        for a, b in itertools.combinations(names, 2)
-    }
+    return {(a, b): find_leaks(dicts[a], dicts[b]) for a, b in itertools.combinations(names, 2)}
 
 
 def _size(file):

@@ -53,15 +53,12 @@ def datasets_root():
     return os.path.expanduser(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 
-def require_standard(path, layout, wanted):
-    """
-    Raise a UserError that begins with ``wanted``, who needs it, if a file or folder of the standard data is not there.
-    ``layout`` is a name in ``LAYOUTS``.
-    """
+def require_standard(path, layout, name):
+    """Raise a UserError, naming the data set, if a path of it does not exist; ``layout`` is a name in ``LAYOUTS``."""
     if not PathManager.exists(path):
         raise UserError(
-            f"{wanted}: {path} does not exist; expected in {datasets_root()}, the folder that the environment variable "
-            f"DETECTRON2_DATASETS names: {LAYOUTS[layout]}"
+            f'data set "{name}": {path} does not exist; expected in {datasets_root()}, the folder that the environment '
+            f"variable DETECTRON2_DATASETS names: {LAYOUTS[layout]}"
         )
 
 
@@ -70,7 +67,7 @@ def class_folder(name):
     if name not in _FOLDERS:
         return None
     folder = os.path.join(datasets_root(), _FOLDERS[name])
-    require_standard(folder, "imagenet", f'data set "{name}"')
+    require_standard(folder, "imagenet", name)
     return folder
 
 
@@ -84,12 +81,12 @@ def register_standard(name):
     if name in _COCO:
         json_file, images = (os.path.join(root, "coco", path) for path in _COCO[name])
         for path in (images, json_file):
-            require_standard(path, "coco", f'data set "{name}"')
+            require_standard(path, "coco", name)
     elif name in _VOC:
         folders, split = _VOC[name]
         for folder in folders:
             for path in ("Annotations", "JPEGImages", "ImageSets/Main", f"ImageSets/Main/{split}.txt"):
-                require_standard(os.path.join(root, folder, path), "voc", f'data set "{name}"')
+                require_standard(os.path.join(root, folder, path), "voc", name)
         if not MetadataCatalog.get(name).get("joined"):
             _register_joined(name, [os.path.join(root, folder) for folder in folders], split)
 

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from detectron2.data import DatasetCatalog
 from detectron2.utils.file_io import PathManager
+from scipy.optimize import linear_sum_assignment
 
 from detnas.data.datasets import register_dataset
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 
-from .traced import CLASSIFIER, DETECTOR, mark_checked, open_file
+from .traced import CLASSIFIER, DETECTOR, IN_DOUBT, open_file
 
 #: above these a file counts as wrong: pixels for boxes, 0..1 for scores, relative to the largest value for features
 BOX_TOLERANCE, SCORE_TOLERANCE, FEATURE_TOLERANCE = 0.05, 1e-3, 1e-3
@@ -82,13 +83,10 @@ def match(found, expected):
     scores = (found[1][:, None] - expected[1]).abs()
     distance = torch.maximum(boxes / BOX_TOLERANCE, scores / SCORE_TOLERANCE)
     distance[found[2][:, None] != expected[2]] = float("inf")
-    pairs, left, right = {}, set(), set()
-    for i, j in sorted((distance <= 1).nonzero().tolist(), key=lambda pair: float(distance[tuple(pair)])):
-        if i not in left and j not in right:
-            left.add(i)
-            right.add(j)
-            pairs[i, j] = float(boxes[i, j]), float(scores[i, j])
-    return pairs
+    same = distance <= 1
+    # As many pairs as there can be, and of these the nearest.
+    pairs = zip(*linear_sum_assignment(torch.where(same, distance, distance.numel() + 1.0)))
+    return {(i, j): (float(boxes[i, j]), float(scores[i, j])) for i, j in pairs if same[i, j]}
 
 
 def compare_detections(found, expected):
@@ -163,4 +161,6 @@ def check_file(path, part, model, images):
             f"{faults[0]['image']} ({height}x{width} pixels) {faults[0]['fault']}. Do not use it before you know why: "
             "--image FILE compares other images, --backbone exports what comes before the boxes"
         )
-    return mark_checked(path), results
+    checked = "".join(path.rsplit(IN_DOUBT, 1))
+    PathManager.mv(path, checked)
+    return checked, results

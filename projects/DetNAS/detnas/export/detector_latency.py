@@ -33,8 +33,7 @@ class DetectorMeter:
         cfg: of a supernet, or of one network of the space.
         space: of the paths.
         resolution: height and width of the image in pixels, as the network gets it.
-        cache: file of PathManager with what was measured before, on the same machine with the same settings; None
-            keeps it in memory only.
+        cache: file of :class:`detnas.cost.latency.MeasuredTimes`.
     """
 
     def __init__(self, cfg, space, resolution, cache=None):

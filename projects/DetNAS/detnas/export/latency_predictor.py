@@ -56,10 +56,11 @@ class LatencyPredictor:
             times: path -> measured milliseconds, of which a line over the sums of its blocks is fitted.
         """
         sums = [sum(ops[op] for ops, op in zip(blocks, path)) for path in times]
-        slope = statistics.linear_regression(sums, times.values()).slope if len(set(sums)) > 1 else 1.0
+        slope = statistics.linear_regression(sums, list(times.values())).slope if len(set(sums)) > 1 else 1.0
         slope = min(max(slope, SCALES[0]), SCALES[1])
         table = tuple(tuple(slope * time for time in ops) for ops in blocks)
-        return cls(statistics.mean(times.values()) - slope * statistics.mean(sums), table, meter, dict(others))
+        constant = statistics.mean(times.values()) - slope * statistics.mean(sums)
+        return cls(constant, table, meter, dict(others))
 
     def predict(self, path):
         """Milliseconds of the detector of a path."""

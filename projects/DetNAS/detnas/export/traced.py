@@ -116,13 +116,6 @@ def write_part(model, part, form, folder, image):
     return path
 
 
-def mark_checked(path):
-    """Give a checked file its own name. Returns the new path."""
-    checked = "".join(path.rsplit(IN_DOUBT, 1))
-    PathManager.mv(path, checked)
-    return checked
-
-
 @contextlib.contextmanager
 def _silence():
     """Without the warnings on every branch that a trace takes; a comparison afterwards tells whether one mattered."""
@@ -169,8 +162,7 @@ def open_file(path):
     """A function image (3, H, W) -> list of tensors that runs an exported file."""
     local = PathManager.get_local_path(path)
     if path.endswith(FORMATS["torchscript"]):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+        with _silence():
             network = torch.jit.load(local)
         return lambda image: _as_list(network(image))
     # Only here: it is one of the optional packages.

@@ -1,6 +1,6 @@
 """The searched blocks (paper, Sec. 3.3): a ShuffleNetV2 unit whose main branch is one of four ops."""
 
-from typing import Callable, Tuple
+from typing import Tuple
 
 import torch
 from detectron2.layers import get_norm
@@ -33,45 +33,37 @@ def _depthwise(channels, kernel_size, stride, norm):
     return _conv(channels, channels, norm, kernel_size, stride, depthwise=True)
 
 
-def shufflenet(kernel_size: int) -> Callable[..., nn.Sequential]:
+def shufflenet(c_in: int, c_mid: int, c_out: int, kernel_size: int, stride: int, norm: str) -> nn.Sequential:
     """1x1, depthwise ``kernel_size`` (takes the stride), 1x1; the block adds the last ReLU."""
-
-    def main(c_in, c_mid, c_out, stride, norm):
-        return nn.Sequential(
-            *_conv(c_in, c_mid, norm),
-            nn.ReLU(inplace=True),
-            *_depthwise(c_mid, kernel_size, stride, norm),
-            *_conv(c_mid, c_out, norm),
-        )
-
-    return main
+    return nn.Sequential(
+        *_conv(c_in, c_mid, norm),
+        nn.ReLU(inplace=True),
+        *_depthwise(c_mid, kernel_size, stride, norm),
+        *_conv(c_mid, c_out, norm),
+    )
 
 
-def xception(kernel_size: int) -> Callable[..., nn.Sequential]:
+def xception(c_in: int, c_mid: int, c_out: int, kernel_size: int, stride: int, norm: str) -> nn.Sequential:
     """Three times depthwise, 1x1; the first depthwise takes the stride; the block adds the last ReLU."""
-
-    def main(c_in, c_mid, c_out, stride, norm):
-        return nn.Sequential(
-            *_depthwise(c_in, kernel_size, stride, norm),
-            *_conv(c_in, c_mid, norm),
-            nn.ReLU(inplace=True),
-            *_depthwise(c_mid, kernel_size, 1, norm),
-            *_conv(c_mid, c_mid, norm),
-            nn.ReLU(inplace=True),
-            *_depthwise(c_mid, kernel_size, 1, norm),
-            *_conv(c_mid, c_out, norm),
-        )
-
-    return main
+    return nn.Sequential(
+        *_depthwise(c_in, kernel_size, stride, norm),
+        *_conv(c_in, c_mid, norm),
+        nn.ReLU(inplace=True),
+        *_depthwise(c_mid, kernel_size, 1, norm),
+        *_conv(c_mid, c_mid, norm),
+        nn.ReLU(inplace=True),
+        *_depthwise(c_mid, kernel_size, 1, norm),
+        *_conv(c_mid, c_out, norm),
+    )
 
 
 #: op name -> (builder of its main branch, its kernel size)
 OPS = {
-    "shufflenet_3x3": (shufflenet(3), 3),
-    "shufflenet_5x5": (shufflenet(5), 5),
-    "shufflenet_7x7": (shufflenet(7), 7),
-    "xception_3x3": (xception(3), 3),
-    "shufflenet_1x1": (shufflenet(1), 1),
+    "shufflenet_3x3": (shufflenet, 3),
+    "shufflenet_5x5": (shufflenet, 5),
+    "shufflenet_7x7": (shufflenet, 7),
+    "xception_3x3": (xception, 3),
+    "shufflenet_1x1": (shufflenet, 1),
 }
 
 
@@ -120,7 +112,7 @@ class ShuffleUnit(nn.Module):
                 *_conv(c_in, c_in, norm),
                 nn.ReLU(inplace=True),
             )
-        self.main = build_main(c_in, c_mid, c_out - c_in, spec.stride, norm)
+        self.main = build_main(c_in, c_mid, c_out - c_in, kernel_size, spec.stride, norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.proj is None:

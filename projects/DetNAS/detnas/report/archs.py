@@ -17,22 +17,14 @@ GAP = 0.6
 LINE = 0.78
 
 
-def named_archs(words, space=None):
+def named_arch(word):
     """
-    What to draw for published names, archs and configs.
+    What to draw for a word: (label, :class:`detnas.SearchSpace`, path).
 
     Args:
-        words: names of :data:`detnas.zoo.PUBLISHED`, archs, or files such as a search's best.yaml, also of a space of
-            one's own.
-        space: name of the archs' space; None: the first one that has their number of blocks.
-
-    Returns:
-        list of (label, :class:`detnas.SearchSpace`, path).
+        word: a name of :data:`detnas.zoo.PUBLISHED`, a file such as a search's best.yaml, also of a space of one's own,
+            or an arch, which is drawn in the first space that has its number of blocks: those of one number look alike.
     """
-    return [_named_arch(word, space) for word in words]
-
-
-def _named_arch(word, space):
     if word in PUBLISHED:
         network = PUBLISHED[word]
         own = get_space(network.space)
@@ -40,17 +32,15 @@ def _named_arch(word, space):
     if word.endswith((".yaml", ".yml")):
         own, path = read_single_arch(word)
         return f"{word}\n{own.format(path)}", own, path
-    if space is not None and space not in SPACES:
-        raise UserError(f'--space {space}: there are: {", ".join(SPACES)}')
     digits = "".join(c for c in word if c not in "-_ ")
     if not (digits.isascii() and digits.isdigit()):
         raise UserError(f'"{word}" is no arch and no published network; those are: {", ".join(PUBLISHED)}')
-    fitting = [SPACES[space]] if space else [s for s in SPACES.values() if s.num_blocks == len(digits)]
-    if not fitting:
+    fitting = next((s for s in SPACES.values() if s.num_blocks == len(digits)), None)
+    if fitting is None:
         sizes = ", ".join(f"{s.name} {s.num_blocks}" for s in SPACES.values())
         raise UserError(f'arch "{word}" has {len(digits)} blocks; the spaces have: {sizes}')
     try:
-        return word, fitting[0], fitting[0].parse(word)
+        return word, fitting, fitting.parse(word)
     except UserError as e:
         raise UserError(f'arch "{word}": {e}') from None
 

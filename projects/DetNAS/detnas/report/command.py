@@ -14,7 +14,7 @@ from tabulate import tabulate
 from detnas.errors import UserError, user_errors
 from detnas.search.log import read_log
 
-from .archs import named_archs, plot_archs
+from .archs import named_arch, plot_archs
 from .curves import FIGURES
 from .page import write_page
 from .searches import search_labels
@@ -27,7 +27,7 @@ def main(argv=None):
     with user_errors():
         _check(args)
         if args.archs:
-            plot_archs(named_archs(args.archs, args.space), args.out)
+            plot_archs(list(map(named_arch, args.archs)), args.out)
             return
         logs = {label: read_log(folder) for folder, label in search_labels(args.folders).items()}
         if args.out:
@@ -42,8 +42,6 @@ def _check(args):
     """Before anything is written."""
     if bool(args.folders) == bool(args.archs):
         raise UserError("give one of these: folders with a search.jsonl, --archs")
-    if args.space and not args.archs:
-        raise UserError("--space goes with --archs; a log knows its space")
     if args.figure and not (args.folders and args.out):
         raise UserError("--figure goes with folders and --out FILE; --html has every picture")
     if args.archs and (args.html or not args.out):
@@ -63,5 +61,4 @@ def parser():
     parser.add_argument("--figure", choices=FIGURES, help="which picture of the searches; best without it")
     parser.add_argument("--html", metavar="FILE", help="report page to write; its pictures go beside it")
     parser.add_argument("--archs", nargs="+", metavar="NAME_OR_ARCH", help="draw these instead of searches")
-    parser.add_argument("--space", metavar="NAME", help="of the archs; without it, the first with so many blocks")
     return parser

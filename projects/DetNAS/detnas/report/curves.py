@@ -158,8 +158,7 @@ def front_costs(log, cost):
 
 def cost_label(cost):
     """Axis label of a cost, with its unit."""
-    units = {"_flops": " (multiply-adds)", "_ms": ""}
-    return str(cost).replace("_", " ") + next((u for end, u in units.items() if str(cost).endswith(end)), "")
+    return str(cost).replace("_", " ") + (" (multiply-adds)" if str(cost).endswith("_flops") else "")
 
 
 def _columns(points):

@@ -18,7 +18,7 @@ from detnas.search.pareto import front_of
 from detnas.search.tables import candidate_rows
 from detnas.zoo import PUBLISHED
 
-from .archs import named_archs, plot_archs
+from .archs import named_arch, plot_archs
 from .curves import FIGURES, default_cost, front_costs, plot_search
 from .descent import descent, plot_descent
 from .searches import group_searches, metric_name, shown_costs
@@ -77,7 +77,7 @@ def write_figures(logs, folder):
         for path, score in (best if len(tops) == 1 else best[:3])
     ]
     spaces = {space.name for _, space, _ in tops}
-    published = named_archs([name for name, network in PUBLISHED.items() if network.space in spaces])
+    published = [named_arch(name) for name, network in PUBLISHED.items() if network.space in spaces]
     draw = {name: partial(plot, logs) for name, plot in FIGURES.items()}
     if len(logs) == 1:
         draw["best"] = partial(plot_search, *logs.values())

@@ -1,6 +1,8 @@
 """What a report shows of one log and of several: labels, groups of seeds, curves."""
 
+import itertools
 import json
+import math
 import os
 from dataclasses import dataclass
 from statistics import fmean
@@ -68,13 +70,9 @@ def _common_label(labels):
 
 def best_so_far(log):
     """The best score after each candidate, by its number from 1; nothing before the first one with a score."""
-    best, curve = None, {}
-    for number, candidate in enumerate(log.history(), 1):
-        if candidate.score is not None and (best is None or candidate.score > best):
-            best = candidate.score
-        if best is not None:
-            curve[number] = best
-    return curve
+    scores = (-math.inf if candidate.score is None else candidate.score for candidate in log.history())
+    best = enumerate(itertools.accumulate(scores, max), 1)
+    return {number: score for number, score in best if score > -math.inf}
 
 
 def generation_means(log):

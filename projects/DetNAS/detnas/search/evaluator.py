@@ -1,6 +1,7 @@
 """The score of a path of a supernet: batch-norm statistics of its own, then results on the held-out images."""
 
 import contextlib
+import functools
 import io
 import itertools
 import math
@@ -9,6 +10,7 @@ import random
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.data import get_detection_dataset_dicts
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.modeling import build_model
 
 from detnas.batch_norm.folding import folded_batch_norms
@@ -26,9 +28,6 @@ from detnas.modeling.weights import load_weights
 from .executor import LOOKS
 from .racing import rung_sizes
 
-#: SEARCH.AUTOCAST -> type of the computation
-_AUTOCAST = {"bf16": torch.bfloat16}
-
 
 class CandidateEvaluator:
     """
@@ -45,7 +44,8 @@ class CandidateEvaluator:
     def __init__(self, cfg, weights, recalibrate=True):
         if len(cfg.DATASETS.TEST) != 1:
             raise UserError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
-        self.autocast = _autocast(cfg)
+        device = torch.device(cfg.MODEL.DEVICE).type
+        self.autocast = functools.partial(torch.autocast, device, torch.bfloat16, cfg.SEARCH.AUTOCAST == "bf16")
         self.cfg, self.space, self.seed = cfg, config_space(cfg), max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
@@ -60,9 +60,9 @@ class CandidateEvaluator:
             self.model.to(memory_format=torch.channels_last)
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         with only_warnings("detectron2"):
-            self.recalibrates, self.batches = recalibrate, {}  # size -> recalibration and held-out batches
             # Before a candidate is evaluated: what is wrong with the data is told at the start.
-            self.take_batches(cfg.INPUT.MIN_SIZE_TEST)
+            self.recalibration = build_recalibration_batches(cfg) if recalibrate else None
+            self.held_out = self.read_held_out()
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path, parents=()):
@@ -74,19 +74,8 @@ class CandidateEvaluator:
             return self.score()
 
     def activate(self, path):
-        """Let the model run as a path, on images of its size."""
+        """Let the model run as a path."""
         activate(self.model, self.space, path)
-        self.take_batches(self.space.settings(path).get("INPUT.MIN_SIZE_TEST", self.cfg.INPUT.MIN_SIZE_TEST))
-
-    def take_batches(self, size):
-        """Recalibrate with, and predict on, images whose shorter side has ``size`` pixels, each read once."""
-        if size not in self.batches:
-            cfg = self.cfg.clone()
-            cfg.defrost()
-            cfg.INPUT.MIN_SIZE_TEST = size
-            recalibration = build_recalibration_batches(cfg) if self.recalibrates else None
-            self.batches[size] = recalibration, self.read_held_out(cfg)
-        self.recalibration, self.held_out = self.batches[size]
 
     def recalibrate(self):
         """Give the active path its own batch-norm statistics."""
@@ -94,9 +83,9 @@ class CandidateEvaluator:
             with self.autocast():
                 recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
 
-    def read_held_out(self, cfg):
+    def read_held_out(self):
         """The batches of held-out images."""
-        return build_held_out_batches(cfg, self.model)
+        return build_held_out_batches(self.cfg, self.model)
 
     def inherit(self, path):
         """
@@ -139,8 +128,9 @@ class RacedEvaluator(CandidateEvaluator):
     rung, see :meth:`detnas.search.racing.Race.to_beat`.
     """
 
-    def read_held_out(self, cfg):
+    def read_held_out(self):
         """The batches of each rung."""
+        cfg = self.cfg
         dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
         # A rung is a sample of all images, and not those of one kind that stand first.
         random.Random(f"race {self.seed}").shuffle(dicts)
@@ -201,16 +191,5 @@ def collected_metrics(evaluator):
 
 def flatten(results):
     """{task: {metric: value}} -> {"task/metric": value}, None for what could not be computed."""
-    return {
-        f"{task}/{metric}": float(value) if math.isfinite(value) else None
-        for task, metrics in results.items()
-        for metric, value in metrics.items()
-    }
-
-
-def _autocast(cfg):
-    """A function that gives the context of the forward passes."""
-    name = cfg.SEARCH.AUTOCAST
-    if not name:
-        return contextlib.nullcontext
-    return lambda: torch.autocast(torch.device(cfg.MODEL.DEVICE).type, _AUTOCAST[name])
+    flat = flatten_results_dict(results)
+    return {name: float(value) if math.isfinite(value) else None for name, value in flat.items()}

@@ -65,7 +65,7 @@ def _evaluate(paths, executor, log, costs, race):
     order, running, number = list(paths), 0, 0
     while running or number < len(order):
         while number < len(order):
-            before = order[: max(0, number + 1 - race.lag)] if race else ()
+            before = order[: max(0, number + 1 - race.parents)] if race else ()
             if any(path not in log for path in before):
                 break
             path = order[number]
@@ -93,21 +93,19 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
         logger.info("Asynchronous, on several workers: the result depends on the order in which candidates finish.")
     _repeat_best(log, on_candidate)
     flying = {}  # path -> (number of its proposal, its parents)
-    number, used_up = len(log), False
+    number = len(log)
     while True:
-        while not used_up and number < total and len(flying) < executor.workers:
+        while number < total and len(flying) < executor.workers:
             proposal = searcher.propose_one(log.best(None), number, lambda path: path in flying or path in log)
-            if proposal is None and flying:
-                # Its parents may be among those that run.
-                break
             if proposal is None:
-                logger.warning(f"No new path meets the constraints: the search ends after {number} candidates.")
-                used_up = True
+                # Its parents may be among those that run.
                 break
             flying[proposal[0]] = number, proposal[1]
             executor.submit(*proposal, *([race.to_beat(log.history(), costs(proposal[0]))] if race else []))
             number += 1
         if not flying:
+            if number < total:
+                logger.warning(f"No new path meets the constraints: the search ends after {number} candidates.")
             break
         candidate = executor.next()
         proposed, parents = flying.pop(candidate.network)

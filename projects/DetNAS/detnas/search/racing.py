@@ -17,7 +17,9 @@ class Race:
     """
     Args:
         share: of the candidates looked at on a rung, the best ones that go on, in (0, 1].
-        parents: how many candidates are parents, at least 1.
+        parents: how many candidates are parents, at least 1. A candidate of a generation waits for those that are so
+            many places before it, and is compared with none that come later, so that the result is the same with any
+            number of workers.
         rungs: how often a candidate is looked at.
         costs: names of the objectives beside the score; a candidate is compared with those alone that cost no more.
     """
@@ -26,14 +28,6 @@ class Race:
     parents: int
     rungs: int
     costs: Tuple[str, ...] = ()
-
-    @property
-    def lag(self):
-        """
-        A candidate of a generation waits for those that are so many places before it, and is compared with none that
-        come later, so that the result is the same with any number of workers.
-        """
-        return self.parents
 
     def to_beat(self, known, costs):
         """

@@ -3,13 +3,14 @@
 import functools
 import os
 
+import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.constraint import format_cost
 from detnas.config.load import without_unused
 from detnas.errors import UserError
-from detnas.files import write_atomically
+from detnas.files import write_atomically, write_text
 from detnas.launch.outputs import BEST_WEIGHTS
 from detnas.launch.setup import register_datasets
 
@@ -29,8 +30,7 @@ def write_best_config(cfg, folder, about, name="best"):
     cfg.MODEL.WEIGHTS = f"{name}.pth"
     cfg.SEARCH.WINNER = True
     cfg.OUTPUT_DIR = os.path.join(folder, name)
-    content = (about + without_unused(cfg).dump()).encode()
-    write_atomically(PathManager, os.path.join(folder, f"{name}.yaml"), lambda f: f.write(content))
+    write_text(os.path.join(folder, f"{name}.yaml"), about + without_unused(cfg).dump(), PathManager)
 
 
 def write_best_weights(log, state_of):
@@ -96,23 +96,19 @@ def choose_winners(front, costs, count):
         costs: names of costs; each counts by its share of the range on the front.
         count: of candidates; fewer where the front has fewer that differ in a cost.
     """
-    points = [[c.costs[name] for name in costs] for c in front]
-    ranges = [(min(values), max(values) - min(values)) for values in zip(*points)]
-    points = [[(value - low) / (width or 1) for value, (low, width) in zip(point, ranges)] for point in points]
-    count = min(count, len(front))
-    taken = [0] if count else []
-    while len(taken) < count:
-        room = [min(_squared_distance(point, points[t]) for t in taken) for point in points]
+    if not (front and count):
+        return []
+    points = np.array([[c.costs[name] for name in costs] for c in front], float)
+    points = (points - points.min(0)) / np.where(np.ptp(points, 0), np.ptp(points, 0), 1)
+    taken = [0]
+    while len(taken) < min(count, len(front)):
+        room = ((points[:, None] - points[taken]) ** 2).sum(2).min(1)
         # The first one of several: that with the better score.
-        farthest = room.index(max(room))
+        farthest = int(room.argmax())
         if not room[farthest]:
             break
         taken.append(farthest)
     return [front[t] for t in taken]
-
-
-def _squared_distance(one, other):
-    return sum((a - b) ** 2 for a, b in zip(one, other))
 
 
 def write_front_winners(log, winners, write_config, state_of):

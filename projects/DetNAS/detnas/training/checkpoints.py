@@ -8,7 +8,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from detnas.errors import UserError
-from detnas.files import write_atomically
+from detnas.files import write_atomically, write_text
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -27,8 +27,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.tag_last_checkpoint(f"{name}.pth")
 
     def tag_last_checkpoint(self, last_filename_basename):
-        file = os.path.join(self.save_dir, "last_checkpoint")
-        write_atomically(self.path_manager, file, lambda f: f.write(last_filename_basename.encode()))
+        write_text(os.path.join(self.save_dir, "last_checkpoint"), last_filename_basename, self.path_manager)
 
     def find_intact(self):
         """

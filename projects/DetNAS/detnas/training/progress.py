@@ -25,7 +25,7 @@ class ProgressLine(HookBase):
 
     Args:
         images: images per iteration, over all processes.
-        path_sampling: the :class:`detnas.training.sampling.PathSamplingHook` whose path is said; None without one.
+        path_sampling: the :class:`detnas.training.sampling.PathSampling` whose path is said; None without one.
         on_cpu: whether to say, once, what makes a slow step smaller.
     """
 

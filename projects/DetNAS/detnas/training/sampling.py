@@ -2,8 +2,6 @@
 
 import random
 
-from detectron2.engine import HookBase
-
 from detnas.modeling.choices import activate
 
 
@@ -13,7 +11,7 @@ class UniformSampler:
     def __init__(self, space, seed):
         self.space, self.seed = space, seed
 
-    def __call__(self, iteration):
+    def __call__(self, iteration, part=0):
         return self.space.random(random.Random(f"path {self.seed} {iteration}"))
 
 
@@ -43,22 +41,15 @@ def build_sampler(cfg, space):
     return UniformSampler(space, seed)
 
 
-class PathSamplingHook(HookBase):
-    """Activate the path of every iteration before it; a fair one also between the parts of its batch."""
+class PathSampling:
+    """Activates a path in a model before each part of a batch: a fair one for each, else that of the iteration."""
 
     def __init__(self, model, sampler):
         self.model, self.sampler, self.path = model, sampler, None
 
-    def before_step(self):
-        self._activate(self.sampler(self.trainer.iter))
-
-    def before_part(self, part):
-        if isinstance(self.sampler, FairSampler):
-            self._activate(self.sampler(self.trainer.iter, part))
-
-    def _activate(self, path):
-        self.path = path
-        activate(self.model, self.sampler.space, path)
+    def __call__(self, iteration, part=0):
+        self.path = self.sampler(iteration, part)
+        activate(self.model, self.sampler.space, self.path)
 
     @property
     def text(self):

@@ -42,11 +42,11 @@ class StepTrainer(SimpleTrainer):
             run repeats them.
         when_diverged: called with {name: loss} on every rank before the update if a loss of any rank is not finite.
             Raises what ends the training.
-        before_part: called with the number of the part before each one.
+        before_part: called with the iteration and the number of the part before each one.
     """
 
     def __init__(self, model, data, optimizer, accumulate=1, amp=False, seed=0, when_diverged=_raise,
-                 before_part=lambda part: None):
+                 before_part=lambda iteration, part: None):
         super().__init__(model, (), optimizer)
         self.data, self.batches = data, None
         self.accumulate, self.amp, self.seed, self.when_diverged = accumulate, amp, seed, when_diverged
@@ -77,7 +77,7 @@ class StepTrainer(SimpleTrainer):
         self.optimizer.zero_grad()
         sums = {}
         for part in range(self.accumulate):
-            self.before_part(part)
+            self.before_part(self.iter, part)
             seed_rngs("iteration", self.seed, self.iter, part * self.world + self.rank)
             with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
                 losses = self.model(batch[part :: self.accumulate])

@@ -21,7 +21,7 @@ from detnas.modeling.weights import load_weights
 from .checkpoints import SafeCheckpointer
 from .hooks import KeepLossNormalizer, StopOnSignal, end_diverged
 from .progress import ProgressLine
-from .sampling import PathSamplingHook, build_sampler
+from .sampling import PathSampling, build_sampler
 from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
 
@@ -41,7 +41,7 @@ def build_trainer(cfg, resume=False):
         model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg, model)
     data = TrainingData(cfg)
-    path_sampling = PathSamplingHook(model, build_sampler(cfg, config_space(cfg))) if is_supernet(model) else None
+    path_sampling = PathSampling(model, build_sampler(cfg, config_space(cfg))) if is_supernet(model) else None
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
     checkpoint = resume and checkpointer.find_intact()
@@ -56,7 +56,7 @@ def build_trainer(cfg, resume=False):
         amp=cfg.SOLVER.AMP.ENABLED,
         seed=max(cfg.SEED, 0),
         when_diverged=functools.partial(end_diverged, checkpointer, optimizer, path_sampling),
-        **({"before_part": path_sampling.before_part} if path_sampling else {}),
+        **({"before_part": path_sampling} if path_sampling else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
     is_main = comm.is_main_process()
@@ -65,7 +65,6 @@ def build_trainer(cfg, resume=False):
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
-            path_sampling,
             # Before what takes time of its own.
             ProgressLine(cfg.SOLVER.IMS_PER_BATCH, path_sampling, cfg.MODEL.DEVICE == "cpu") if is_main else None,
             KeepLossNormalizer(model),
