@@ -23,11 +23,11 @@ from pathlib import Path
 
 import doc_pages
 import pytest
-import released_reference
 import torch
 from base_rcnn_fpn import BASE_RCNN_FPN
 from detectron2.config import get_cfg
 from doc_pages import GUIDE, PAGES, ROOT, SPNAS_GUIDE, Command
+from released_reference import Network
 from stand_in import use_root
 from toy_runs import SHORT, SMALL_SEARCH, own_loggers
 
@@ -183,7 +183,7 @@ def clone(toy_root, tmp_path_factory):
     folder.mkdir()
     link_project(folder)
     shutil.copytree(toy_root, folder / "datasets" / "toy")
-    torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
+    torch.save(Network("faster_rcnn", "300M", (0,) * 20).state, folder / "released.pth")
     (folder / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
     with inside(folder):
         for command in filter(runs, doc_pages.commands("README.md")):
