@@ -116,7 +116,7 @@ def test_a_resumed_training_compares_with_the_evaluation_before_the_interruption
     whole = evaluations(tmp_path / "whole")
     assert ["supernet/agreement" in line for line in whole.values()] == [False, True, True]
     # Killed at the end, or while it evaluated after iteration 40.
-    for folder, first_lost in ((tmp_path / "at the end", 60), (tmp_path / "while it evaluated", 39)):
+    for folder, first_lost in ((tmp_path / "at the end", 61), (tmp_path / "while it evaluated", 39)):
         shutil.copytree(tmp_path / "whole", folder)
         (folder / "last_checkpoint").write_text("model_0000039.pth")
         there = [json.dumps(line) for line in lines(folder) if line["iteration"] < first_lost]
