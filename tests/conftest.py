@@ -6,6 +6,7 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 import spnas  # isort: skip  # noqa: F401  it registers its keys and methods
 import images
 import pytest
+import torch.utils.data
 from toy_runs import DEVICE, own_loggers
 
 from detnas.config.load import load_config
@@ -13,6 +14,8 @@ from detnas.config.load import load_config
 ROOT = Path(__file__).resolve().parents[1]
 # The scripts train_net.py and search_net.py are no part of the installed package.
 sys.path.insert(0, str(ROOT))
+# How long torch waits for a worker that has failed; otherwise five seconds.
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ y2) whose x2 and y2 are the last pixel. Nothing of detnas or Detectron2.
 
 import math
 
-import released_reference as released
 import torch
 import torch.nn.functional as F
 from torchvision.ops import batched_nms, roi_align
@@ -48,21 +47,17 @@ def by_place(x, values):
     return x.unflatten(0, (-1, values)).permute(2, 3, 0, 1).reshape(-1, values)
 
 
-def features(state, space, path, shuffle, image):
-    body, fpn = "backbone.body.", "backbone.fpn."
+def features(network, path, image):
     height, width = image.shape[1:]
-    padded = F.pad(image, (0, -width % 32, 0, -height % 32))[None]
-    return released.run_fpn(state, released.run_body(state, body, space, path, shuffle, padded), fpn)
+    return network.levels(F.pad(image, (0, -width % 32, 0, -height % 32))[None], path)
 
 
-def retinanet(state, space, path, image):
+def retinanet(network, path, image):
     """(boxes, scores, classes) in the image (3, H, W); score 0.05, overlap 0.4, 1000 a level, 100 an image."""
-    levels = features(state, space, path, "even_odd", image)
-    levels["p6"] = released.conv(state, "backbone.fpn.top_blocks.p6", levels["p5"], 2)
-    levels["p7"] = released.conv(state, "backbone.fpn.top_blocks.p7", levels["p6"].relu(), 2)
+    levels = features(network, path, image)
     boxes, scores, classes = [], [], []
     for k, name in enumerate(("p3", "p4", "p5", "p6", "p7")):
-        logits, offsets = (x[0] for x in released.run_retinanet_head(state, levels[name]))
+        logits, offsets = (x[0] for x in network.retinanet_head(levels[name]))
         places = anchors(8 * 2**k, [32 * 2**k * 2 ** (octave / 3) for octave in range(3)], *logits.shape[1:])
         probability = by_place(logits, len(logits) // 9).sigmoid()
         found = (probability > 0.05).nonzero()
@@ -74,14 +69,12 @@ def retinanet(state, space, path, image):
     return best(clip(torch.cat(boxes), *image.shape[1:]), torch.cat(scores), torch.cat(classes), 0.4)
 
 
-def proposals(state, levels, height, width):
+def proposals(network, levels, height, width):
     """1000 boxes at most; 1000 a level before a suppression at 0.7 within each."""
     boxes, scores, levels_of = [], [], []
     for k, name in enumerate(("p2", "p3", "p4", "p5", "p6")):
-        x = released.conv(state, "rpn.head.conv", levels[name]).relu()
-        logits = by_place(released.conv(state, "rpn.head.cls_logits", x)[0], 1)[:, 0]
-        offsets = by_place(released.conv(state, "rpn.head.bbox_pred", x)[0], 4)
-        places = anchors(4 * 2**k, [32 * 2**k], *x.shape[2:])
+        logits, offsets = (by_place(x[0], values) for x, values in zip(network.rpn(levels[name]), (1, 4)))
+        places, logits = anchors(4 * 2**k, [32 * 2**k], *levels[name].shape[2:]), logits[:, 0]
         order = logits.argsort(descending=True)[:1000]
         boxes.append(clip(decode(offsets[order], places[order], (1, 1, 1, 1)), height, width))
         scores.append(logits[order].double())
@@ -100,13 +93,12 @@ def pool(levels, boxes):
     return pooled
 
 
-def faster_rcnn(state, space, path, image):
+def faster_rcnn(network, path, image):
     """(boxes, scores, classes) in the image (3, H, W); score 0.05, overlap 0.5, 100 an image."""
     height, width = image.shape[1:]
-    levels = features(state, space, path, "even_odd", image)
-    levels["p6"] = F.max_pool2d(levels["p5"], 1, 2)
-    regions = proposals(state, levels, height, width)
-    logits, offsets = released.run_box_head(state, pool(levels, regions))
+    levels = features(network, path, image)
+    regions = proposals(network, levels, height, width)
+    logits, offsets = network.box_head(pool(levels, regions))
     scores = logits.softmax(1).double()[:, 1:]
     offsets = offsets.unflatten(1, (-1, 4))[:, 1:]
     region, label = (scores > 0.05).nonzero().T

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import doc_pages
 import pytest
-import released_reference
 import torch
 from base_rcnn_fpn import BASE_RCNN_FPN
 from detectron2.config import get_cfg
 from doc_pages import GUIDE, PAGES, ROOT, SPNAS_GUIDE, Command
+from released_reference import Network
 from stand_in import use_root
-from toy_runs import SHORT, SMALL_SEARCH, own_loggers
+from toy_runs import SHORT, own_loggers
 
 from detnas.config.load import load_config
 
@@ -46,9 +46,12 @@ SUBSTITUTIONS = {
     "OURS.pth": "ours.pth",
 }
 #: trainings and searches are this small, whatever the command says; all else that it says stays
-SMALL = {"SOLVER.MAX_ITER": 2, "SOLVER.STEPS": "[]", "SEARCH.GENERATIONS": 2, "SEARCH.CANDIDATE_ITERS": 2}
+SMALL = {"SOLVER.MAX_ITER": 1, "SOLVER.STEPS": "[]", "SEARCH.GENERATIONS": 2, "SEARCH.CANDIDATE_ITERS": 1}
+SMALL |= {"SEARCH.POPULATION": 2, "SEARCH.NUM_PARENTS": 1, "SEARCH.NUM_MUTATE": 1, "SEARCH.NUM_CROSS": 0}
 #: and these hold where the command says nothing
-DEFAULTS = {**SHORT, **SMALL_SEARCH, "SUPERNET.EVAL_RANDOM_PATHS": 0}
+DEFAULTS = {**SHORT, "SEARCH.RECALIBRATION_IMAGES": 4, "SEARCH.CHILDREN": 2, "SUPERNET.EVAL_RANDOM_PATHS": 0}
+#: This page trains and searches in a space of the paper, which takes many times as long as the smallest one.
+OWN_DATA = {"MODEL.DETNAS.SPACE": "tiny"}
 #: Options with another value. Processes of their own take most of the time; tests/training/test_processes.py and
 #: tests/search start two. The training set has 8 images here.
 OPTIONS = {"--cpu-processes": "1", "--images": "3"}
@@ -78,9 +81,10 @@ def runs(command):
     return not command.marked and "python benchmarks/" not in command.text and "experiments/" not in command.page
 
 
-def small(words):
-    """A training's or search's command line with its settings made small."""
-    given = {key: str(value) for key, value in DEFAULTS.items() if key not in words}
+def small(page, words):
+    """A training's or search's command line of a page with its settings made small."""
+    defaults = {**DEFAULTS, **(OWN_DATA if page == "docs/own_data.md" else {})}
+    given = {key: str(value) for key, value in defaults.items() if key not in words}
     given.update({key: str(value) for key, value in SMALL.items()})
     return [*words, *(word for pair in given.items() for word in pair)]
 
@@ -114,7 +118,7 @@ def run(command):
     words = python_words(command)
     assert words, f"{command}: neither run nor marked; only commands of Python can run"
     if words[0] in SCRIPTS and not {"--list", "--best", "--front", "--report"} & set(words):
-        words = small(words)
+        words = small(command.page, words)
     with pytest.MonkeyPatch.context() as patch, own_loggers(), told(command):
         execute(words, patch)
 
@@ -170,6 +174,9 @@ def _check_ray(words):
 CHECKS = {"make": _check_make, "uv": _check_install, "pip": _check_install, "ray": _check_ray}
 
 
+README = [command for command in doc_pages.commands("README.md") if runs(command)]
+
+
 def link_project(folder):
     """Let a folder look like a clone."""
     for name in ("benchmarks", "configs", "tools", "demo", "docs", "experiments", "projects", *SCRIPTS):
@@ -183,10 +190,10 @@ def clone(toy_root, tmp_path_factory):
     folder.mkdir()
     link_project(folder)
     shutil.copytree(toy_root, folder / "datasets" / "toy")
-    torch.save(released_reference.faster_rcnn("300M", (0,) * 20), folder / "released.pth")
+    torch.save(Network("faster_rcnn", "300M", (0,) * 20).state, folder / "released.pth")
     (folder / "Base-RCNN-FPN.yaml").write_text(BASE_RCNN_FPN)
     with inside(folder):
-        for command in filter(runs, doc_pages.commands("README.md")):
+        for command in README:
             run(command)
     return folder
 
@@ -222,11 +229,15 @@ def test_the_commands_of_the_readme_run(clone):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
 def test_the_commands_of_a_page_run_and_then_its_python(page, clone):
+    # What the README runs is there already.
+    ran = {" ".join(python_words(command)) for command in README}
     with inside(clone):
         doc_pages.write_yaml(page, clone)
-        for command in doc_pages.commands(page):
-            if runs_here(command):
+        for command in filter(runs_here, doc_pages.commands(page)):
+            words = " ".join(python_words(command))
+            if words not in ran:
                 run(command)
+                ran.add(words)
         if page not in RUN_ELSEWHERE:
             doc_pages.run_snippets(page)
 

@@ -34,7 +34,6 @@ def damage_all(folder, damage):
     return files
 
 
-# A worker that has failed takes torch five seconds to end.
 @pytest.mark.parametrize("damage, workers", [*((damage, 0) for damage in DAMAGES), ("cut off", 1)])
 def test_a_damaged_training_image_is_one_sentence_with_file_and_annotations(root, tmp_path, damage, workers):
     change, reason = DAMAGES[damage]

@@ -26,6 +26,10 @@ FPN_BASE = {
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 32,
     "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4", "p5"],
     "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.FPN.OUT_CHANNELS": 32,
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 32,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": 32,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
     "MODEL.ROI_BOX_HEAD.NUM_FC": 2,
     "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
     "MODEL.ROI_MASK_HEAD.NAME": "MaskRCNNConvUpsampleHead",
@@ -98,7 +102,7 @@ def test_a_lazy_config_of_an_fpn_is_the_fpn_of_the_yaml_config():
     torch.manual_seed(0)
     network = L(DetNASNet)(space="tiny", path="01-23-01-23")
     lazy = instantiate(L(FPN)(bottom_up=network, in_features=STAGES, out_channels=32, top_block=L(LastLevelMaxPool)()))
-    yaml = build_model(config(**{"MODEL.FPN.OUT_CHANNELS": 32})).backbone
+    yaml = build_model(config()).backbone
     yaml.load_state_dict(lazy.state_dict())
     image = torch.rand(1, 3, 64, 64, device=DEVICE)
     lazy_out, yaml_out = lazy.to(DEVICE).eval()(image), yaml.eval()(image)

@@ -2,16 +2,14 @@
 
 import pytest
 import released_boxes_reference as reference
-import released_reference as released
 import torch
 from detectron2.modeling import build_model
+from released_reference import Network
 from scripts import ROOT
 from test_released_outputs import TINY, convert, loaded, tool
 
 import detnas
 from detnas.config.load import load_config
-
-CLASSES = 5
 
 
 def image(seed, height, width):
@@ -30,7 +28,8 @@ SMALLER = {
 
 @pytest.mark.parametrize("kind", SMALLER)
 def test_a_converted_detector_finds_the_released_boxes(tmp_path, kind):
-    state = getattr(released, kind)("tiny", TINY, CLASSES)
+    network = Network(kind, path=TINY, classes=5)
+    state = network.state
     for name, factor in SMALLER[kind].items():
         state[f"{name}.weight"] *= factor
         state[f"{name}.bias"] *= factor
@@ -42,7 +41,7 @@ def test_a_converted_detector_finds_the_released_boxes(tmp_path, kind):
     for x in (image(1, 96, 144), image(2, 120, 88)):
         with torch.no_grad():
             ours = model([{"image": x, "height": x.shape[1], "width": x.shape[2]}])[0]["instances"]
-            boxes, scores, classes = getattr(reference, kind)(state, "tiny", TINY, x)
+            boxes, scores, classes = getattr(reference, kind)(network, TINY, x)
         assert len(ours) == len(boxes) and len(boxes) > 20
         torch.testing.assert_close(ours.scores.double(), scores, rtol=0, atol=1e-4)
         assert torch.equal(ours.pred_classes, classes)
@@ -51,9 +50,9 @@ def test_a_converted_detector_finds_the_released_boxes(tmp_path, kind):
         torch.testing.assert_close(ours.pred_boxes.tensor.double(), boxes, rtol=0, atol=0.01)
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "faster_rcnn"])
+@pytest.mark.parametrize("kind", SMALLER)
 def test_a_converted_detector_is_not_evaluated_with_other_anchors(tmp_path, kind, caplog):
-    result, file = convert(tmp_path, getattr(released, kind)("tiny", TINY, CLASSES))
+    result, file = convert(tmp_path, Network(kind, path=TINY).state)
     opts = [*tool.settings(result), "MODEL.ANCHOR_GENERATOR.NAME", "DefaultAnchorGenerator", "MODEL.DEVICE", "cpu"]
     model = build_model(load_config(str(ROOT / "configs" / tool.BASES[kind]), opts))
     with pytest.raises(ValueError, match="unknown to the model .*needs_the_settings_that_convert_released_prints"):

@@ -1,13 +1,14 @@
 import random
 
 import pytest
-import released_reference as released
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
+from released_reference import Network
 from scripts import ROOT, script
 
 import detnas
+from detnas import PUBLISHED, get_space
 from detnas.config.load import load_config
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
@@ -56,56 +57,48 @@ def close(ours, theirs):
 IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("path", [TINY, None], ids=["single", "supernet"])
+SMALL = get_space("300M").parse(PUBLISHED["DetNAS-COCO-FPN-300M"].arch)
+CLASSIFIERS = {"single": ("tiny", TINY), "supernet": ("tiny", None), "small": ("300M", SMALL)}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("shuffle", [None, "even_odd", "interleave"])
 @torch.no_grad()
-def test_a_converted_classifier_gives_the_released_logits(tmp_path, path, shuffle):
-    state = released.classifier("tiny", path)
+def test_a_converted_classifier_gives_the_released_logits(tmp_path, name, shuffle):
+    space, path = CLASSIFIERS[name]
+    network = Network("classifier", space, path, 10)
+    state = {f"module.{key}": value for key, value in network.state.items()}
     result, model = loaded(tmp_path, state, *(["--shuffle", shuffle] if shuffle else []))
-    shuffle = shuffle or ("even_odd" if path else "interleave")
-    assert (result.kind, result.space, result.shuffle, result.num_classes) == ("classifier", "tiny", shuffle, 10)
+    network.shuffle = shuffle or network.shuffle
+    found = result.kind, result.space, result.shuffle, result.num_classes
+    assert found == ("classifier", space, network.shuffle, 10)
     for p in paths(path):
         set_path(model, p)
-        x = released.run_body(state, "", "tiny", p, shuffle, IMAGE)[4]
-        x = released.norm(state, "last_conv.bn", released.conv(state, "last_conv.conv", x)).relu().mean((2, 3))
-        close(model.linear(model.backbone(IMAGE)["last"].mean((2, 3))), released.linear(state, "fc.fc", x))
-
-
-@torch.no_grad()
-def test_a_converted_classifier_of_the_small_space_gives_the_released_stages(tmp_path):
-    space = detnas.get_space("300M")
-    path = space.parse(detnas.PUBLISHED["DetNAS-COCO-FPN-300M"].arch)
-    state = released.classifier("300M", path, classes=1000)
-    result, model = loaded(tmp_path, {f"module.{name}": value for name, value in state.items()})
-    assert (result.space, result.arch) == ("300M", "2120-2112-33130031-3132")
-    theirs = released.run_body(state, "", "300M", path, "even_odd", IMAGE)
-    for stage, feature in enumerate(model.backbone.bottom_up(IMAGE).values(), 1):
-        close(feature, theirs[stage])
+        close(model.linear(model.backbone(IMAGE)["last"].mean((2, 3))), network.logits(IMAGE, p))
 
 
 @pytest.mark.parametrize("kind, unused", [("faster_rcnn", ["rpn.anchor_generator.cell_anchors.0"]), ("retinanet", [])])
 @torch.no_grad()
 def test_a_converted_supernet_of_a_detector_gives_the_released_levels(tmp_path, kind, unused):
-    state = getattr(released, kind)("tiny", None)
-    result, model = loaded(tmp_path, {"model": state, "iteration": 3})
+    network = Network(kind)
+    result, model = loaded(tmp_path, {"model": network.state, "iteration": 3})
     assert (result.kind, result.num_classes, result.unused) == (kind, 80, unused)
     for p in paths(None):
         set_path(model, p)
-        stages = released.run_body(state, "backbone.", "tiny", p, result.shuffle, IMAGE)
         ours = model.backbone(IMAGE)
-        for name, feature in released.run_fpn(state, stages, "fpn.").items():
+        for name, feature in network.levels(IMAGE, p).items():
             close(ours[name], feature)
 
 
-@pytest.mark.parametrize("name", [name for name, net in detnas.PUBLISHED.items() if net.space == "300M"])
+@pytest.mark.parametrize("name", [name for name, net in PUBLISHED.items() if net.space == "300M"])
 def test_space_and_arch_of_published_networks_are_recognised(name):
-    network = detnas.PUBLISHED[name]
-    result = from_released(released.classifier("300M", detnas.get_space("300M").parse(network.arch)))
+    network = PUBLISHED[name]
+    result = from_released(Network("classifier", "300M", get_space("300M").parse(network.arch)).state)
     assert (result.kind, result.space, result.arch) == ("classifier", network.space, network.arch)
 
 
 def test_every_name_of_a_released_file_is_used_or_listed_and_detectron2s_own_checkpointer_loads_all(tmp_path, caplog):
-    state = released.faster_rcnn("tiny", TINY)
+    state = Network("faster_rcnn", path=TINY).state
     result, file = convert(tmp_path, state)
     folded = 4 * 2 + 4
     # The split is added, and the mark of the anchors; the biases before a norm are in its mean.
@@ -118,13 +111,13 @@ def test_every_name_of_a_released_file_is_used_or_listed_and_detectron2s_own_che
 
 
 def test_a_converted_file_says_what_it_is_and_does_not_load_into_a_model_with_the_other_split(tmp_path, refused):
-    result, file = convert(tmp_path, released.classifier("tiny", None))
+    result, file = convert(tmp_path, Network("classifier").state)
     saved = torch.load(file, weights_only=True)
     assert saved["detnas"] == {"kind": "classifier", "space": "tiny", "arch": "supernet", "shuffle": "interleave"}
     result.shuffle = "even_odd"
     with pytest.raises(ValueError, match='for the channel split "interleave" and the model has "even_odd"'):
         detnas.load_weights(build(result), file)
-    said = refused(convert, tmp_path, released.classifier("tiny", TINY), "--shuffle", "odd")
+    said = refused(convert, tmp_path, Network("classifier", path=TINY).state, "--shuffle", "odd")
     assert 'shuffle "odd"; there are: even_odd, interleave' in said
 
 
@@ -140,10 +133,9 @@ def cut(name):
     return lambda state: {**state, name: state[name][:-1]}
 
 
-DETECTOR, PLAIN = lambda: released.faster_rcnn("tiny", TINY), lambda: released.classifier("tiny", TINY)
+PLAIN, DETECTOR = ("classifier", TINY), ("faster_rcnn", TINY)
 BAD = {
     "a missing tensor": (PLAIN, without("last_conv.bn.running_mean"), "backbone.last.1.running_mean"),
-    "a missing norm of a block": (PLAIN, without("features.3.conv.0.bn"), "backbone.bottom_up.stage2.1.main"),
     "a missing block": (PLAIN, without("features.3."), "features.3.* is missing; the last block is features.7"),
     "a missing stem": (PLAIN, without("first_conv"), "these are not names of the released DetNAS code"),
     "other names": (PLAIN, renamed("features", "layers"), "these are not names of the released DetNAS code"),
@@ -155,7 +147,7 @@ BAD = {
         "features.0 has several ops: shufflenet_3x3, shufflenet_5x5",
     ),
     "a supernet without an op": (
-        lambda: released.classifier("tiny", None),
+        ("classifier", None),
         without("features.2.1."),
         'features.2 has the ops (\'shufflenet_3x3\', \'shufflenet_7x7\', \'xception_3x3\'); space "tiny" has',
     ),
@@ -166,7 +158,7 @@ BAD = {
     ),
     "no scores": (DETECTOR, without("roi_heads.box.predictor.cls_score"), "one of them is missing"),
     "other anchors": (
-        lambda: released.retinanet("tiny", TINY),
+        ("retinanet", TINY),
         cut("rpn.head.bbox_pred.weight"),
         "head.bbox_pred.weight has 35 rows; 3 sizes and 3 ratios of anchors were expected",
     ),
@@ -181,6 +173,6 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, refused, case):
-    make, spoil, words = BAD[case]
-    assert words in refused(convert, tmp_path, spoil(make()))
+    (kind, path), spoil, words = BAD[case]
+    assert words in refused(convert, tmp_path, spoil(Network(kind, path=path).state))
     assert not (tmp_path / "made" / "ours.pth").exists()

@@ -32,7 +32,9 @@ def parallel(search, serial):
     return run
 
 
-def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys, check_winner):
+def test_both_phases_and_a_search_that_goes_on_where_it_stopped_and_repeats_nothing(
+    parallel, serial, tmp_path, capsys, check_winner, stopped_at
+):
     log, folder = parallel(tmp_path / "run"), tmp_path / "run"
     serial = read_log(str(serial)).best()[0]
     header = json.loads((folder / "search.jsonl").read_text().splitlines()[0])
@@ -45,6 +47,12 @@ def test_both_phases_from_the_command_line(parallel, serial, tmp_path, capsys, c
     check_winner(folder, parallel)
     parallel(folder, "--report")
     assert f'<th scope="row">{log.best()[0].network}</th>' in (folder / "report.html").read_text()
+
+    calls = stopped_at(1, 3)
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="Stopped; "):
+            parallel(tmp_path / "again")
+    assert result(parallel(tmp_path / "again")) == result(log) and len(calls) == 3 + 2
 
 
 def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, monkeypatch):
@@ -66,14 +74,6 @@ def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, mon
         assert any(".rows." in name for name in state) == ("_" in code)
     # Nothing is trained: copies change no score.
     assert len({c.score for c in log.history()}) == 1
-
-
-def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(parallel, tmp_path, stopped_at):
-    whole, calls = result(parallel(tmp_path / "whole")), stopped_at(1, 3)
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="Stopped; "):
-            parallel(tmp_path / "again")
-    assert result(parallel(tmp_path / "again")) == whole and len(calls) == 3 + 2
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_search_without_a_serial_one_starts_from_the_weights_of_the_config(sea
 
 def test_copies_add_up_to_the_counted_multiply_adds(monkeypatch, pytestconfig):
     monkeypatch.chdir(pytestconfig.rootpath)
-    opts = ["MODEL.DEVICE", "cpu", "SEARCH.CONSTRAINTS", "()"]
+    opts = ["MODEL.DEVICE", "cpu", "SEARCH.CONSTRAINTS", "()", "MODEL.SPNAS.CODE", "1-2-1-1"]
     cfg = load_config("configs/SPNAS/Base-FPN.yaml", opts)
     _, limits, searcher = ParallelSearch.read(cfg)
     code = ParallelCode(searcher.start.serial, (1, 3, 0, 2))
