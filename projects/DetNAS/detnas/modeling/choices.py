@@ -1,4 +1,7 @@
-"""Blocks that hold several candidates at once, anywhere in a model, and how one of them is chosen in all of it."""
+"""
+Modules that hold several candidates at once, and how one of them is chosen in a whole model. Such a module says which
+places of a candidate it heeds, and what it makes of their values; places may stand anywhere in a model.
+"""
 
 from typing import Any, Dict, Iterable, List, Mapping
 
@@ -8,7 +11,27 @@ from torch import nn
 from detnas.choices import Candidate, Choice, ChoiceSpace
 
 
-class ChoiceBlock(nn.ModuleList):
+class ChoiceModule:
+    """What an ``nn.Module`` with choices adds."""
+
+    def choices(self) -> Dict[str, Choice]:
+        """The places that it heeds, by their names; places of one name in several modules are one place."""
+        raise NotImplementedError
+
+    def activate(self, values: Mapping[str, Any]) -> None:
+        """Run what the values of a candidate say from now on: name of a place -> value, also of places elsewhere."""
+        raise NotImplementedError
+
+    def inactive(self) -> List[nn.Module]:
+        """The modules inside that do not run now."""
+        raise NotImplementedError
+
+    def state_of(self, values: Mapping[str, Any]) -> Dict[str, torch.Tensor]:
+        """The state dict of the candidate's own module, which holds nothing else."""
+        raise NotImplementedError
+
+
+class ChoiceBlock(nn.ModuleList, ChoiceModule):
     """All values of one place, a module for each in their order; the one with the index ``choice`` runs."""
 
     choice = 0
@@ -20,30 +43,30 @@ class ChoiceBlock(nn.ModuleList):
     def forward(self, x):
         return self[self.choice](x)
 
-    def activate(self, values: Mapping[str, Any]) -> None:
-        """Run what the values of a candidate say from now on: name of a place -> value, also of places elsewhere."""
+    def choices(self):
+        return {self.place.name: self.place}
+
+    def activate(self, values):
         self.choice = self._index(values)
 
-    def inactive(self) -> List[nn.Module]:
-        """The modules inside that do not run now."""
+    def inactive(self):
         return [module for index, module in enumerate(self) if index != self.choice]
 
-    def state_of(self, values: Mapping[str, Any]) -> Dict[str, torch.Tensor]:
-        """The state dict of the candidate's own module, which holds nothing else."""
+    def state_of(self, values):
         return self[self._index(values)].state_dict()
 
     def _index(self, values):
         return self.place.values.index(values[self.place.name])
 
 
-def choice_modules(model: nn.Module) -> Dict[str, ChoiceBlock]:
-    """The choice blocks by their names in a model, whatever wraps them (DDP, FPN, detector), in its order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, ChoiceBlock)}
+def choice_modules(model: nn.Module) -> Dict[str, ChoiceModule]:
+    """The modules with choices by their names in a model, whatever wraps them (DDP, FPN, detector), in its order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, ChoiceModule)}
 
 
 def is_supernet(model: nn.Module) -> bool:
     """Whether a model holds several candidates at once."""
-    return bool(choice_modules(model))
+    return any(isinstance(module, ChoiceModule) for module in model.modules())
 
 
 def activate(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> None:
@@ -66,8 +89,12 @@ def state_of(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> Dict
         model: that holds the candidate; whichever is active makes no difference.
     """
     values, state = space.values(candidate), model.state_dict()
+    done = []
     for name, module in choice_modules(model).items():
         prefix = f"{name}." if name else ""
-        state = {key: value for key, value in state.items() if not key.startswith(prefix)}
-        state.update({prefix + key: value for key, value in module.state_of(values).items()})
+        # The outermost one answers for those inside it.
+        if not any(prefix.startswith(outer) for outer in done):
+            state = {key: value for key, value in state.items() if not key.startswith(prefix)}
+            state.update({prefix + key: value for key, value in module.state_of(values).items()})
+            done.append(prefix)
     return state
