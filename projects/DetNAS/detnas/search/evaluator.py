@@ -60,9 +60,9 @@ class CandidateEvaluator:
             self.model.to(memory_format=torch.channels_last)
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         with only_warnings("detectron2"):
+            self.recalibrates, self.batches = recalibrate, {}  # size -> recalibration and held-out batches
             # Before a candidate is evaluated: what is wrong with the data is told at the start.
-            self.recalibration = build_recalibration_batches(cfg) if recalibrate else None
-            self.held_out = self.read_held_out()
+            self.take_batches(cfg.INPUT.MIN_SIZE_TEST)
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path, parents=()):
@@ -74,8 +74,19 @@ class CandidateEvaluator:
             return self.score()
 
     def activate(self, path):
-        """Let the model run as a path."""
+        """Let the model run as a path, on images of its size."""
         activate(self.model, self.space, path)
+        self.take_batches(self.space.settings(path).get("INPUT.MIN_SIZE_TEST", self.cfg.INPUT.MIN_SIZE_TEST))
+
+    def take_batches(self, size):
+        """Recalibrate with, and predict on, images whose shorter side has ``size`` pixels, each read once."""
+        if size not in self.batches:
+            cfg = self.cfg.clone()
+            cfg.defrost()
+            cfg.INPUT.MIN_SIZE_TEST = size
+            recalibration = build_recalibration_batches(cfg) if self.recalibrates else None
+            self.batches[size] = recalibration, self.read_held_out(cfg)
+        self.recalibration, self.held_out = self.batches[size]
 
     def recalibrate(self):
         """Give the active path its own batch-norm statistics."""
@@ -83,9 +94,9 @@ class CandidateEvaluator:
             with self.autocast():
                 recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
 
-    def read_held_out(self):
+    def read_held_out(self, cfg):
         """The batches of held-out images."""
-        return build_held_out_batches(self.cfg, self.model)
+        return build_held_out_batches(cfg, self.model)
 
     def inherit(self, path):
         """
@@ -128,9 +139,8 @@ class RacedEvaluator(CandidateEvaluator):
     rung, see :meth:`detnas.search.racing.Race.to_beat`.
     """
 
-    def read_held_out(self):
+    def read_held_out(self, cfg):
         """The batches of each rung."""
-        cfg = self.cfg
         dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
         # A rung is a sample of all images, and not those of one kind that stand first.
         random.Random(f"race {self.seed}").shuffle(dicts)
