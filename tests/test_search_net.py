@@ -16,6 +16,7 @@ from toy_runs import SMALL_SEARCH, classification, command, detection, dotted, m
 import search_net
 import train_net
 from detnas import CostTable, get_space
+from detnas.export import detector_latency, latency_predictor
 from detnas.search import paths
 from detnas.search.evolution import Searcher
 from detnas.search.log import SearchLog
@@ -278,17 +279,6 @@ def test_a_mistake_is_one_sentence_before_any_evaluation(toy_root, tmp_path, ref
     assert not (tmp_path / "search.jsonl").exists()
 
 
-def test_a_ray_worker_gives_the_scores_of_this_process(toy_root, tmp_path, searched):
-    pytest.importorskip("ray", reason="Ray is not installed")
-    data = detection(toy_root)
-    # One worker, as each imports torch; two at a time in search/test_ray.py.
-    ray = {"SEARCH__EXECUTOR": "ray", "SEARCH__WORKERS": 1, "SEARCH__GENERATIONS": 1}
-    log = run(tmp_path, data, "--random-weights", **ray, **FLOPS)
-    here = [c for c in SearchLog(str(searched), TINY).history() if c.generation == 0]
-    assert {c.network: c.score for c in log.history()} == pytest.approx({c.network: c.score for c in here}, abs=1e-3)
-    assert written(tmp_path)[1] == TINY.format(log.best()[0].network)
-
-
 def front_files(folder):
     """{name: time of writing} of the detectors of the front."""
     return {path.name: path.stat().st_mtime_ns for path in sorted((folder / "front").iterdir())}
@@ -341,12 +331,23 @@ def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(t
                 "SEARCH__OBJECTIVES": '["detector_latency_ms"]', "SEARCH__GENERATIONS": 1, "SEARCH__FRONT_WINNERS": 2}
     log = run(tmp_path, detection(toy_root), "--random-weights", **settings)
     assert len(log) == 4 and all(0 < c.costs["detector_latency_ms"] < 60000 for c in log.history())
-    assert "(tau)" in log.header["detector_latency"] and "(tau)" in (tmp_path / "log.txt").read_text()
     said = capsys.readouterr().out
     files = [path.name for path in (tmp_path / "front").glob("*.yaml")]
     assert len(files) == len(re.findall(r"/front/.*: bbox/AP50 .*, detector_latency_ms .* ms$", said, re.M))
     archs = re.findall(r"^Detector (\S+) in ONNX Runtime: \S+ ms predicted, \S+ ms measured$", said, re.M)
     assert {TINY.format(log.best()[0].network), *(name.removesuffix(".yaml") for name in files)} == set(archs)
+    stored = json.loads((tmp_path / "latency.json").read_text())
+    detectors, blocks = (next(v for k, v in stored.items() if k.startswith(w)) for w in ("detectors", "blocks"))
+    assert len(detectors) == 6 and len(blocks) == 32
     # The same again evaluates and measures nothing.
-    monkeypatch.setattr("detnas.export.detector_latency.median_times", None)
+    for module in (detector_latency, latency_predictor):
+        monkeypatch.setattr(module, "median_times", None)
     run(tmp_path, detection(toy_root), "--random-weights", **settings)
+    overrides = {**detection(toy_root), "OUTPUT_DIR": tmp_path, "SEARCH.DETECTOR_RESOLUTION": "(64, 64)"}
+    predictor = latency_predictor.build_latency_predictor(toy_setup("toy_2_train_supernet", overrides), TINY)
+    assert predictor.constant > 0 and all(time > 0 for row in predictor.table for time in row)
+    assert predictor.header()["detector_latency"] == log.header["detector_latency"]
+    assert "of 2 other networks, which take" in predictor.quality and "(tau)" in (tmp_path / "log.txt").read_text()
+    assert [predictor.predict(c.network) for c in log.history()] == pytest.approx(
+        [c.costs["detector_latency_ms"] for c in log.history()]
+    )

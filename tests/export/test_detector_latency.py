@@ -1,7 +1,6 @@
 """The latency of exported detectors, measured and predicted, on the demo's small space."""
 
 import importlib.util
-import json
 import random
 
 import pytest
@@ -33,14 +32,9 @@ def cfg(toy_config, tmp_path):
     return toy_config("toy_2_train_supernet", "OUTPUT_DIR", str(tmp_path), "SEARCH.DETECTOR_RESOLUTION", "(64, 96)")
 
 
-def test_measuring_changes_nothing_that_is_drawn_later(cfg):
-    state = torch.get_rng_state()
-    assert DetectorMeter(cfg, TINY, (64, 96))([PATH])[0] > 0 and torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_detector_of_another_config_is_measured_anew(cfg, tmp_path):
-    cache = str(tmp_path / "latency.json")
-    DetectorMeter(cfg, TINY, (64, 64), cache)([PATH])
+def test_a_detector_of_another_config_is_measured_anew_and_nothing_that_is_drawn_later_changes(cfg, tmp_path):
+    cache, state = str(tmp_path / "latency.json"), torch.get_rng_state()
+    assert DetectorMeter(cfg, TINY, (64, 64), cache)([PATH])[0] > 0 and torch.equal(torch.get_rng_state(), state)
     # Neither changes a time.
     cfg.MODEL.WEIGHTS, cfg.MODEL.ANOTHER = "other.pth", CfgNode({"SETTING": 1})
     assert DetectorMeter(cfg, TINY, (64, 64), cache).times.known
@@ -70,19 +64,6 @@ def test_each_function_runs_once_a_round():
     calls = []
     times = median_times([lambda: calls.append("a"), lambda: calls.append("b")])
     assert calls == ["a"] * 2 + ["b"] * 2 + ["a", "b"] * 2 and all(time >= 0 for time in times)
-
-
-def test_the_predictor_is_measured_once_and_said(cfg, tmp_path, monkeypatch):
-    first = build_latency_predictor(cfg, TINY)
-    assert "of 2 other networks, which take" in first.quality and "(tau)" in first.quality
-    stored = json.loads((tmp_path / "latency.json").read_text())
-    detectors, blocks = (next(v for k, v in stored.items() if k.startswith(w)) for w in ("detectors", "blocks"))
-    assert len(detectors) == 6 and len(blocks) == 32
-    monkeypatch.setattr(detector_latency, "median_times", None)
-    monkeypatch.setattr(latency_predictor, "median_times", None)
-    again = build_latency_predictor(cfg, TINY)
-    assert (again.constant, again.table, again.header()) == (first.constant, first.table, first.header())
-    assert first.constant > 0 and all(time > 0 for row in first.table for time in row)
 
 
 def test_a_sum_over_blocks_is_found_again_from_the_times_of_some_networks():

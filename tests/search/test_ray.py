@@ -4,8 +4,12 @@ import functools
 from pathlib import Path
 
 import pytest
+import three_places  # noqa: F401  it registers its method
+import torch
 from ray_fakes import RACE, Fake, broken, raced, run_all
+from toy_runs import SMALL_SEARCH, command, detection, own_loggers
 
+import search_net
 from detnas import get_space
 from detnas.search import ray_executor
 from detnas.search.evolution import Searcher
@@ -21,8 +25,7 @@ TIMEOUT = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def workers_find_the_fakes():
-    # By value, so that a worker starts in a moment: it need not import the package, nor torch. The search with real
-    # candidates, in tests/test_search_net.py, has workers that do.
+    # By value, so that a worker starts in a moment: it need not import the package, nor torch.
     cloudpickle.register_pickle_by_value(ray_executor)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
@@ -40,6 +43,20 @@ def executor(tmp_path_factory):
         executor = RayExecutor(build, "AP", workers=2, tries=2, timeout=TIMEOUT)
     yield executor
     executor.close()
+
+
+@pytest.fixture
+def command_line(executor, tmp_path, monkeypatch):
+    """Function (name of a folder, config, overrides, *flags) -> the log of a search, on the Ray that runs."""
+    monkeypatch.setattr(ray_executor, "_start", lambda *args: executor.ray)
+    monkeypatch.setattr(RayExecutor, "close", lambda self: None)
+
+    def run(name, config, overrides, *flags):
+        args = command(config, {**overrides, "OUTPUT_DIR": tmp_path / name}, *flags, parser=search_net.parser())
+        with own_loggers():
+            return search_net.main(args)
+
+    return run
 
 
 def search(folder, executor, run=run_search, count=3, race=None):
@@ -74,7 +91,7 @@ def test_a_race_is_the_same_one_on_two_workers(executor, tmp_path):
 
 
 def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_the_search(executor, caplog):
-    paths = [(first, *rest) for first in (0, 1, 2, 3) for rest in ((0,) * 7, (1,) * 7)] + [(3,) * 8]
+    paths = [(first, *rest) for first, rest in enumerate(((0,) * 7, (1,) * 7, (0,) * 7, (1,) * 7))] + [(3,) * 8]
     found = {c.network: c for c in run_all(executor, paths)}
     assert set(found) == set(paths)
     for path, c in found.items():
@@ -109,3 +126,26 @@ def test_workers_that_cannot_start_end_the_search_with_their_error(executor, tmp
     broken_one.submit((0, 0), ())
     with pytest.raises(SearchImpossible, match="2 workers in a row could not start: (.|\n)*no model"):
         broken_one.next()
+
+
+def test_a_search_of_real_candidates_has_the_scores_of_this_process(command_line, toy_root, tmp_path):
+    settings = {**detection(toy_root), **SMALL_SEARCH, "SEARCH.GENERATIONS": 1, "SEARCH.METRIC": "bbox/AP50"}
+    # One worker, as each imports torch.
+    ray = {"SEARCH.EXECUTOR": "ray", "SEARCH.WORKERS": 1}
+    here, there = (
+        command_line(name, "toy_2_train_supernet", {**settings, **more}, "--random-weights")
+        for name, more in (("here", {}), ("ray", ray))
+    )
+    assert {c.network: c.score for c in there.history()} == pytest.approx(
+        {c.network: c.score for c in here.history()}, abs=1e-3
+    )
+    assert {c.worker for c in here.history()} == {"here"} and len({c.worker for c in there.history()} - {"here"}) == 1
+    saved = torch.load(tmp_path / "ray" / "best.pth", weights_only=True)
+    assert saved["found"]["arch"] == SPACE.format(there.best()[0].network)
+
+
+def test_a_method_of_another_package_is_the_same_search(command_line, tmp_path):
+    config = tmp_path / "places.yaml"
+    config.write_text("SEARCH: {METHOD: places, METRIC: value, GENERATIONS: 3}")
+    here, there = command_line("here", config, {}), command_line("ray", config, {}, "--cpu-processes", "2")
+    assert result(here) == result(there) and {c.worker for c in there.history()} != {"here"}
