@@ -202,7 +202,11 @@ def test_a_file_that_differs_keeps_a_name_that_says_so(fails, exported, toy_root
     config = ("--config-file", tmp_path / "model.yaml")
     images = [word for n in (1, 2) for word in ("--image", toy_root / "detection" / "val" / f"0000{n}.jpg")]
     open_file = traced.open_file
-    without_some = lambda path: lambda image: [values[::2] for values in open_file(path)(image)]  # noqa: E731
+
+    def without_some(path):
+        run = open_file(path)
+        return lambda image: [values[::2] for values in run(image)]
+
     monkeypatch.setattr(traced_check, "open_file", without_some)
     sentence = fails(*config, "--format", "torchscript", *images)
     assert sentence.startswith(f"{tmp_path}/detector.in_doubt.ts keeps this name, as it differs from the network on 4 ")
