@@ -122,7 +122,7 @@ def test_modules_of_others_are_changed_in_one_file_alone():
 
 #: the packages that stand on detnas; a file of each imports from itself and from those before it
 ORDERS = {
-    SPNAS: """code morphs zoo config fit space parallel_stage backbone builders torchvision inheritance weights
+    SPNAS: """code morphs zoo config fit space parallel_stage backbone builders inheritance weights
         costs searcher evaluator reignite trained_search serial_search parallel_search""".split(),
     PRETRAINED: "config weights backbone".split(),
     # In the order in which it works.
