@@ -16,6 +16,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.errors import user_errors
 from detnas.files import write_atomically
+from detnas.modeling.foreign import from_torchvision
 from detnas.modeling.weights import BODY, check_weights, read_checkpoint
 
 #: torchvision normalises RGB in 0..1, Detectron2 in 0..255
@@ -24,7 +25,7 @@ _INPUT = "INPUT.FORMAT RGB MODEL.PIXEL_MEAN '[123.675, 116.28, 103.53]' MODEL.PI
 
 def main(args):
     with user_errors():
-        state = spnas.from_torchvision(read_checkpoint(args.weights))
+        state = from_torchvision(read_checkpoint(args.weights))
         with torch.device("meta"):
             network = spnas.SPNet(args.code, block=args.block)
         check_weights(args.weights, state, network.state_dict())

@@ -10,6 +10,7 @@ long the backbone takes here.
 import argparse
 
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
+import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
 from tabulate import tabulate

@@ -4,6 +4,7 @@ import torchvision
 from scripts import script
 
 import spnas
+from detnas.modeling.foreign import from_torchvision
 
 tool = script("tools", "convert_torchvision")
 R50 = "111-2111-211111-211"
@@ -17,7 +18,7 @@ def test_a_network_of_torchvision_computes_the_same_under_our_names(name, code, 
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, name)().eval()
     ours = spnas.SPNet(code, block=block).eval()
-    ours.load_state_dict(spnas.from_torchvision(theirs.state_dict()))
+    ours.load_state_dict(from_torchvision(theirs.state_dict()))
     x = torch.randn(1, 3, 64, 64)
     maps = list(ours(x).values())
     x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
@@ -28,7 +29,7 @@ def test_a_network_of_torchvision_computes_the_same_under_our_names(name, code, 
 
 def test_another_network_is_refused():
     with pytest.raises(ValueError, match="features.0.weight is no weight of a torchvision ResNet"):
-        spnas.from_torchvision({"features.0.weight": torch.ones(1)})
+        from_torchvision({"features.0.weight": torch.ones(1)})
 
 
 def test_the_tool_writes_what_a_detector_starts_from(tmp_path, capsys, refused):

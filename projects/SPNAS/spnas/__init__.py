@@ -22,7 +22,6 @@ _MODULES = {
     "SerialCode": "code",
     "add_spnas_config": "builders",
     "build_published": "builders",
-    "from_torchvision": "torchvision",
     "inherit": "inheritance",
 }
 __all__ = ["fit_to_code", *_MODULES]

@@ -13,6 +13,7 @@ from torch import nn
 from detnas.errors import UserError
 
 from .backbone import SHUFFLE_KEY
+from .foreign import of_backbone, read_zoo
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +24,18 @@ _CLASSIFIER_TAIL = ("backbone.last.", "linear.")
 
 def read_checkpoint(path: str) -> Dict[str, torch.Tensor]:
     """
-    Read a ``.pth`` file without running any code from it: its "model" or "state_dict", or the whole file if it is a
-    plain state dict. UserError if it is not there, or not a checkpoint.
+    Read a ``.pth`` file, or a ``.pkl`` of Detectron2's model zoo, without running any code from it: its "model" or
+    "state_dict", or the whole file if it is a plain state dict. UserError if it is not there, or not a checkpoint.
     """
     try:
         local = PathManager.get_local_path(path)
+    except Exception as e:  # many kinds, by what is between here and there
+        raise UserError(f"weights {path} cannot be fetched ({type(e).__name__}): give a file on this machine") from None
+    try:
         with open(local, "rb") as f, warnings.catch_warnings():
             # On pickles of another version, which are refused.
             warnings.simplefilter("ignore", UserWarning)
-            data = torch.load(f, map_location="cpu", weights_only=True)
+            data = read_zoo(f) if path.endswith(".pkl") else torch.load(f, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(
             f'weights {path} do not exist; the step before writes them, and MODEL.WEIGHTS "" starts from random ones'
@@ -69,7 +73,8 @@ def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
         model: a detector or classifier.
         path: a file of PathManager.
         new_heads: the start of a training. What stands outside the searched network may then be new, and the
-            classifier's tail may be left over; both are logged. A head whose shape changed (another number of classes)
+            classifier's tail may be left over; both are logged. The file may also be that of a ResNet alone, of
+            torchvision or the model zoo. A head whose shape changed (another number of classes)
             starts anew. The searched network itself must match in full, once a part of it with a method
             ``complete(state_dict, prefix)`` has added what it makes from other weights.
 
@@ -78,6 +83,7 @@ def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
     """
     loaded, own = read_checkpoint(path), model.state_dict()
     if new_heads:
+        loaded = of_backbone(loaded, BODY)
         before = len(loaded)
         for name, module in model.named_modules():
             if hasattr(module, "complete"):

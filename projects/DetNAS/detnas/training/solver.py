@@ -18,10 +18,23 @@ def build_optimizer(cfg, model):
     cfg.defrost()
     cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
     optimizer = build_unclipped_optimizer(cfg, model)
+    for module in model.modules():
+        if (factor := getattr(module, "lr_factor", 1.0)) != 1.0:
+            scale_rates(optimizer, set(module.parameters()), factor)
     if clip.ENABLED:
         # Detectron2 clips within step(), too: mixed precision skips both where gradients overflowed.
         optimizer.register_step_pre_hook(functools.partial(_clip, GradientClipType(clip.CLIP_TYPE), clip))
     return optimizer
+
+
+def scale_rates(optimizer, parameters, factor):
+    """Give those of the optimizer's parameters that are in a set the learning rate of their group times a factor."""
+    for group in list(optimizer.param_groups):
+        apart = [p for p in group["params"] if p in parameters]
+        if apart:
+            group["params"] = [p for p in group["params"] if p not in parameters]
+            optimizer.add_param_group({**group, "params": apart, "lr": group["lr"] * factor})
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
 
 
 def _clip(clip_type, clip, optimizer, *_):

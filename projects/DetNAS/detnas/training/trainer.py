@@ -47,6 +47,10 @@ def build_trainer(cfg, resume=False):
     checkpoint = resume and checkpointer.find_intact()
     if cfg.MODEL.WEIGHTS and not checkpoint:
         load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
+    elif not checkpoint:
+        # A pre-trained backbone has a start of its own.
+        for module in model.modules():
+            getattr(module, "load_start", lambda: None)()
 
     trainer = StepTrainer(
         model,

@@ -1,0 +1,145 @@
+"""
+Networks of timm as backbones of Detectron2.
+
+Shapes: N images of H x W pixels; the feature of stride S, called res{log2 S} as in Detectron2's ResNets, has C channels.
+"""
+
+import math
+from typing import Dict, Optional
+
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import timm
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+from torch import nn
+
+from detnas.errors import UserError
+from detnas.modeling.builders import build_fpn
+
+from .config import add_timm_config, pretrained_config  # noqa: F401  who adds the keys gets the networks
+from .weights import pretrained_weights
+
+#: an image that any network for several sizes takes
+_IMAGE = (1, 3, 64, 96)
+
+
+class TimmBackbone(Backbone):
+    """
+    A network of timm with random weights; :meth:`load_start` gives it those of its pre-training.
+
+    Args:
+        name: that timm has for it.
+        weights: see ``MODEL.TIMM.WEIGHTS``.
+        freeze_at: everything up to the feature of stride ``2 ** freeze_at`` stays as it is, norms too; 0: nothing.
+        norm: "FrozenBN" or "BN".
+        lr_factor: learning rate relative to that of the rest of a detector.
+
+    Raises:
+        UserError: if timm has no such network, or it cannot be the backbone of an FPN: it has no features, their
+            strides do not double, they are not (N, C, H / S, W / S), or it takes images of one size alone.
+    """
+
+    @configurable
+    def __init__(self, name: str, weights: str = "pretrained", freeze_at: int = 0, norm: str = "BN",
+                 lr_factor: float = 1.0):
+        super().__init__()
+        pretrained_config(name)
+        self.name, self.weights, self.lr_factor = name, weights, lr_factor
+        self.network = _network(name)
+        info = self.network.feature_info
+        strides, channels = info.reduction(), info.channels()
+        if any(2 * a != b for a, b in zip(strides, strides[1:])):
+            raise UserError(f"MODEL.TIMM.NAME {name}: its features have the strides {', '.join(map(str, strides))}; an "
+                            "FPN needs strides that double")
+        self._names = [f"res{int(math.log2(stride))}" for stride in strides]
+        self._out_feature_strides = dict(zip(self._names, strides))
+        self._out_feature_channels = dict(zip(self._names, channels))
+        self._out_features = [name for name, stride in zip(self._names, strides) if stride >= 4]
+        self._check_shapes()
+        self._freeze(freeze_at, norm)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> Dict:
+        timm_keys = cfg.MODEL.TIMM
+        return {"name": timm_keys.NAME, "weights": timm_keys.WEIGHTS, "freeze_at": timm_keys.FREEZE_AT,
+                "norm": timm_keys.NORM, "lr_factor": timm_keys.LR_FACTOR}
+
+    def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """(N, 3, H, W) -> {"res2": (N, C, H / 4, W / 4), "res3": (N, C, H / 8, W / 8), ...}"""
+        features = dict(zip(self._names, self.network(x)))
+        return {name: features[name] for name in self._out_features}
+
+    def train(self, mode: bool = True):
+        """As of any module, but for the frozen norms, which stay in eval mode."""
+        super().train(mode)
+        for module in self._frozen_norms:
+            module.eval()
+        return self
+
+    def load_start(self) -> None:
+        """Load the weights that a training starts from; UserError if they are not to be had, or are of another one."""
+        if self.weights:
+            self.network.load_state_dict(pretrained_weights(self.name, self.weights))
+
+    def _check_shapes(self):
+        self.network.eval()
+        try:
+            with torch.no_grad():
+                features = self.network(torch.zeros(_IMAGE))
+        except (AssertionError, RuntimeError, ValueError) as e:
+            reason = str(e).splitlines()[0]
+            raise UserError(f"MODEL.TIMM.NAME {self.name} does not take images of any size: {reason}") from None
+        for name, feature in zip(self._names, features):
+            stride = self._out_feature_strides[name]
+            shape = (1, self._out_feature_channels[name], _IMAGE[2] // stride, _IMAGE[3] // stride)
+            if feature.shape != shape:
+                raise UserError(f"MODEL.TIMM.NAME {self.name}: its feature of stride {stride} has the shape "
+                                f"{tuple(feature.shape)} for an image of 64x96; an FPN needs {shape}")
+
+    def _freeze(self, freeze_at, norm):
+        frozen = set()
+        if freeze_at:
+            name = f"res{freeze_at}"
+            if name not in self._names:
+                raise UserError(f"MODEL.TIMM.FREEZE_AT {freeze_at}: {self.name} has "
+                                f"{', '.join(name[3:] for name in self._names)}, and 0 for nothing")
+            # What a feature depends on gets a gradient from it.
+            feature = self.network(torch.zeros(_IMAGE))[self._names.index(name)]
+            parameters = list(self.network.parameters())
+            grads = torch.autograd.grad(feature.sum(), parameters, allow_unused=True)
+            frozen = {parameter for parameter, grad in zip(parameters, grads) if grad is not None}
+        norms = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._frozen_norms = [m for m in norms if norm == "FrozenBN" or m.weight in frozen]
+        for parameter in (*frozen, *(p for m in self._frozen_norms for p in m.parameters())):
+            parameter.requires_grad_(False)
+        self.train()
+
+
+def _network(name):
+    try:
+        return timm.create_model(name, features_only=True)
+    except (AttributeError, RuntimeError, NotImplementedError, AssertionError) as e:
+        raise UserError(f"MODEL.TIMM.NAME {name} only classifies: timm has no features of it ({e})") from None
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> TimmBackbone:
+    """The network of ``MODEL.TIMM``."""
+    return TimmBackbone(cfg, input_shape)
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
+    """FPN for Faster R-CNN and its kin: a level for each of ``MODEL.FPN.IN_FEATURES``, one more by max-pooling."""
+    return build_fpn(cfg, TimmBackbone(cfg, input_shape), LastLevelMaxPool())
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_retinanet_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
+    """FPN for RetinaNet: a level for each of ``MODEL.FPN.IN_FEATURES``, two more by convs."""
+    channels = cfg.MODEL.FPN.OUT_CHANNELS
+    # build_fpn says from which level.
+    return build_fpn(cfg, TimmBackbone(cfg, input_shape), LastLevelP6P7(channels, channels, in_feature=""))
