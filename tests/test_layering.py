@@ -170,13 +170,13 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 #: folders -> lines of Python that they have at most together; a change that adds some takes others away, and where
 #: fewer are left the number falls
 BUDGETS = {
-    ("projects/DetNAS/detnas",): 9880,
-    ("projects/SPNAS/spnas",): 1900,
+    ("projects/DetNAS/detnas",): 9860,
+    ("projects/SPNAS/spnas",): 1860,
     ("projects/FindDetector/find_detector",): 1400,
     ("projects/Released/released",): 450,
-    ("projects/Pretrained/pretrained",): 350,
-    ("tools", "demo", "benchmarks"): 2500,
-    ("tests",): 13400,
+    ("projects/Pretrained/pretrained",): 330,
+    ("tools", "demo", "benchmarks"): 2480,
+    ("tests",): 13580,
 }
 
 

@@ -54,7 +54,7 @@ def test_a_detector_starts_from_torchvisions_file_and_has_its_features(resnet50,
 def test_a_file_of_the_model_zoo_is_read_without_running_code(resnet50, tmp_path):
     state = {name: value.numpy() for name, value in from_torchvision(resnet50.state_dict()).items()}
     # As torchvision's network lies in the zoo.
-    content = {"model": {**state, "stem.fc.weight": np.ones(2)}, "__author__": "torchvision", "matching_heuristics": True}
+    content = {"model": {**state, "stem.fc.weight": np.ones(2)}, "__author__": "torchvision"}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(content))
     detector = Detector()
     load_weights(detector, str(tmp_path / "R-50.pkl"), new_heads=True)

@@ -1,8 +1,8 @@
 import pytest
 import torch
-import train_net
 from toy_runs import DEVICE, SHORT, command, detection
 
+import train_net
 from detnas.config.load import load_config
 from detnas.errors import UserError
 from detnas.modeling.weights import read_checkpoint

@@ -1,7 +1,7 @@
 """
 Networks of timm as backbones of Detectron2.
 
-Shapes: N images of H x W pixels; the feature of stride S, called res{log2 S} as in Detectron2's ResNets, has C channels.
+Shapes: N images of H x W pixels; the feature of stride S, res{log2 S} as in Detectron2's ResNets, has C channels.
 """
 
 import math

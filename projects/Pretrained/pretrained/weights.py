@@ -55,7 +55,8 @@ def pretrained_weights(name: str, weights: str) -> Dict[str, torch.Tensor]:
         reason = re.sub(r"\s+", " ", str(e))[:300]
         raise UserError(f"weights {source} are not those of {name}: {reason}") from None
     known = timm.get_pretrained_cfg(name)
-    logger.info(f"{name} starts from {source}; licence {known.license}; RGB, mean {known.mean}, std {known.std} of 0..1")
+    pixels = f"RGB, mean {known.mean}, std {known.std} of 0..1"
+    logger.info(f"{name} starts from {source}; licence {known.license}; {pixels}")
     return network.state_dict()
 
 
@@ -90,8 +91,8 @@ def from_package(state: Dict[str, torch.Tensor], name: str) -> Dict[str, torch.T
 
 def _from_hub(name, package):
     try:
-        files = (huggingface_hub.try_to_load_from_cache(timm.get_pretrained_cfg(name).hf_hub_id, file) for file in _FILES)
-        if not any(isinstance(file, str) for file in files):
+        there = [huggingface_hub.try_to_load_from_cache(timm.get_pretrained_cfg(name).hf_hub_id, f) for f in _FILES]
+        if not any(isinstance(file, str) for file in there):
             # One try: the hub's own take most of a minute where it cannot be reached.
             urllib.request.urlopen(huggingface_hub.constants.ENDPOINT, timeout=5).close()
         return timm.create_model(name, pretrained=True).state_dict()
