@@ -26,7 +26,7 @@ import pytest
 import torch
 from base_rcnn_fpn import BASE_RCNN_FPN
 from detectron2.config import get_cfg
-from doc_pages import GUIDE, PAGES, ROOT, SPNAS_GUIDE, Command
+from doc_pages import GUIDE, PAGES, ROOT, SPNAS_GUIDE
 from released_reference import Network
 from stand_in import use_root
 from toy_runs import SHORT, own_loggers
