@@ -77,8 +77,10 @@ def test_paths_near_the_smallest_are_found_by_repair(tmp_path):
 
 
 @pytest.fixture
-def tiny(tmp_path):
+def tiny(tmp_path, monkeypatch):
     """Function: limits -> Limits of the tiny space, whose latency is quickly measured."""
+    monkeypatch.setattr("detnas.cost.latency.WARMUP", 1)
+    monkeypatch.setattr("detnas.cost.latency.REPEATS", 2)
     words = ["SEARCH.LATENCY_RESOLUTION", "(32, 32)", "MODEL.DETNAS.SPACE", "tiny"]
     return lambda *constraints: limits(tmp_path, constraints, "demo/toy_2_train_supernet", *words)
 
