@@ -1,8 +1,6 @@
 """Training and evaluation in two processes, which are started once for all tests."""
 
 import json
-import os
-import pickle
 
 import pytest
 import rank_report
@@ -41,12 +39,6 @@ def of_ranks(folder):
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def fork(function, args, nprocs):
-    """In place of torch's spawn, as new processes take long to import everything; they get what can be pickled."""
-    function, args = pickle.loads(pickle.dumps((function, args)))
-    torch.multiprocessing.start_processes(function, args, nprocs, start_method="fork")
-
-
 @pytest.fixture(scope="module")
 def folder(toy_root, tmp_path_factory):
     """
@@ -66,10 +58,7 @@ def folder(toy_root, tmp_path_factory):
     }
     args.voc = folder / "voc"
     write_voc(args.voc, classes=FEW)
-    with lock_output_folder(str(folder / "held")), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("detnas.launch.setup.mp.spawn", fork)
-        # One thread for each: those of OpenMP do not outlive a fork.
-        patch.setattr(os, "cpu_count", lambda: 2)
+    with lock_output_folder(str(folder / "held")):
         launch(rank_report.main, args)
     return folder
 

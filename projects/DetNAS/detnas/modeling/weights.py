@@ -35,7 +35,7 @@ def read_checkpoint(path: str) -> Dict[str, torch.Tensor]:
         with open(local, "rb") as f, warnings.catch_warnings():
             # On pickles of another version, which are refused.
             warnings.simplefilter("ignore", UserWarning)
-            data = read_zoo(f) if path.endswith(".pkl") else torch.load(f, map_location="cpu", weights_only=True)
+            data = read_zoo(f) if str(path).endswith(".pkl") else torch.load(f, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(
             f'weights {path} do not exist; the step before writes them, and MODEL.WEIGHTS "" starts from random ones'
