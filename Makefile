@@ -8,6 +8,8 @@ FILES  := requirements.lock.txt pyproject.toml setup.cfg
 # The stamp carries a checksum of what was installed, so a changed lock is noticed whatever its date.
 STAMP  := .venv/.synced-$(shell cat $(FILES) | cksum | tr ' ' '-')
 export UV_LINK_MODE ?= copy
+# Else the first imports compile it, in each process that starts meanwhile.
+export UV_COMPILE_BYTECODE ?= 1
 
 .PHONY: demo test bench lock setup clean
 
