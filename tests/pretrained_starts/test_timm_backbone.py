@@ -143,6 +143,12 @@ def test_a_stride_that_is_not_there_cannot_be_frozen():
         TimmBackbone(LITE0, freeze_at=7)
 
 
+def test_random_values_do_not_stay_frozen():
+    with pytest.raises(UserError, match="random values, which must not stay frozen: set MODEL.TIMM.FREEZE_AT 0 and"):
+        TimmBackbone(LITE0, "", freeze_at=2).load_start()
+    TimmBackbone(LITE0, "").load_start()
+
+
 @pytest.mark.skipif(DEVICE != "cpu", reason="one device is enough")
 def test_a_training_that_goes_on_does_not_start_anew(toy_root, tmp_path, monkeypatch):
     args, _ = toy_config(toy_root, tmp_path, **{"DATASETS.TEST": "()"})

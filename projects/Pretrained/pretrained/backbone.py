@@ -81,6 +81,9 @@ class TimmBackbone(Backbone):
 
     def load_start(self) -> None:
         """Load the weights that a training starts from; UserError if they are not to be had, or are of another one."""
+        if not self.weights and any(not p.requires_grad for p in self.parameters()):
+            raise UserError('MODEL.TIMM.WEIGHTS "" starts from random values, which must not stay frozen: set '
+                            "MODEL.TIMM.FREEZE_AT 0 and MODEL.TIMM.NORM BN, too")
         if self.weights:
             self.network.load_state_dict(pretrained_weights(self.name, self.weights))
 
