@@ -13,11 +13,11 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from torch import nn
 
 from detnas.errors import UserError
-from detnas.modeling.builders import build_fpn
+from detnas.modeling.builders import build_fpn, build_retinanet_fpn
 
 from .config import add_timm_config, pretrained_config  # noqa: F401  who adds the keys gets the networks
 from .weights import pretrained_weights
@@ -143,6 +143,4 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = Non
 @BACKBONE_REGISTRY.register()
 def build_timm_retinanet_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for RetinaNet: a level for each of ``MODEL.FPN.IN_FEATURES``, two more by convs."""
-    channels = cfg.MODEL.FPN.OUT_CHANNELS
-    # build_fpn says from which level.
-    return build_fpn(cfg, TimmBackbone(cfg, input_shape), LastLevelP6P7(channels, channels, in_feature=""))
+    return build_retinanet_fpn(cfg, TimmBackbone(cfg, input_shape))

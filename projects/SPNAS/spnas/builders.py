@@ -2,9 +2,9 @@
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.modeling import BACKBONE_REGISTRY
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
-from detnas.modeling.builders import build_fpn
+from detnas.modeling.builders import build_fpn, build_retinanet_fpn
 from detnas.modeling.classifier import ClassifierNeck
 
 from .backbone import SPNet
@@ -32,9 +32,7 @@ def build_spnas_fpn_backbone(cfg, input_shape=None):
 @BACKBONE_REGISTRY.register()
 def build_spnas_retinanet_fpn_backbone(cfg, input_shape=None):
     """FPN for RetinaNet: a level for each stage from p3 on, and two more by convs."""
-    channels = cfg.MODEL.FPN.OUT_CHANNELS
-    # build_fpn says from which level.
-    return build_fpn(cfg, SPNet(cfg, input_shape), LastLevelP6P7(channels, channels, in_feature=""))
+    return build_retinanet_fpn(cfg, SPNet(cfg, input_shape))
 
 
 @BACKBONE_REGISTRY.register()

@@ -44,6 +44,12 @@ def build_fpn(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
     )
 
 
+def build_retinanet_fpn(cfg: CfgNode, bottom_up: Backbone) -> FPN:
+    """The FPN of a RetinaNet's config on a backbone, with two more levels by convs, from that which build_fpn says."""
+    channels = cfg.MODEL.FPN.OUT_CHANNELS
+    return build_fpn(cfg, bottom_up, LastLevelP6P7(channels, channels, in_feature=""))
+
+
 @BACKBONE_REGISTRY.register()
 def build_detnas_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
@@ -53,6 +59,4 @@ def build_detnas_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = N
 @BACKBONE_REGISTRY.register()
 def build_detnas_retinanet_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
     """FPN for RetinaNet: p6 and p7 are convolved from p5, as in the released RetinaNet models."""
-    channels = cfg.MODEL.FPN.OUT_CHANNELS
-    top_block = LastLevelP6P7(channels, channels, in_feature="p5")
-    return build_fpn(cfg, build_detnas_backbone(cfg, input_shape), top_block)
+    return build_retinanet_fpn(cfg, build_detnas_backbone(cfg, input_shape))
