@@ -61,6 +61,16 @@ def _torchvision_imports_the_compiler():
             del sys.modules["torch._dynamo"], sys.modules[name]
 
 
+def _an_optimizer_imports_the_compiler():
+    """5 s and 200 MB at the first step of every training, to keep torch.compile out of methods that nobody compiles."""
+    optim = importlib.import_module("torch.optim")
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(optim.Optimizer, name)
+        setattr(optim.Optimizer, name, getattr(method, "__wrapped__", method))
+    step = optim.SGD.step
+    optim.SGD.step = importlib.import_module("torch").no_grad()(getattr(step, "__wrapped__", step))
+
+
 def _pil_image_has_no_attribute_LINEAR():
     """AttributeError: module 'PIL.Image' has no attribute 'LINEAR' (Pillow 10 and later)."""
     if not hasattr(PIL.Image, "LINEAR"):
@@ -103,6 +113,7 @@ def _torch_warns_on_every_start():
 
 
 _torchvision_imports_the_compiler()
+_an_optimizer_imports_the_compiler()
 _torch_warns_on_every_start()
 _cannot_import_name_C()
 _pil_image_has_no_attribute_LINEAR()
