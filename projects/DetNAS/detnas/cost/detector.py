@@ -9,7 +9,7 @@ from detectron2.modeling import RetinaNet, build_backbone, build_model
 from detnas.errors import UserError
 from detnas.modeling.choices import inactive_modules
 
-from .flops import count_flops
+from .flops import count_flops, shapes_alone
 
 
 def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> Dict[str, Dict[str, int]]:
@@ -28,13 +28,12 @@ def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> D
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
+    with shapes_alone():
         model = build_model(cfg).eval()
-    divisor = max(model.backbone.size_divisibility, 1)
-    image = torch.empty(1, 3, *(-(-side // divisor) * divisor for side in resolution), device="meta")
-    with count_flops(model) as flops, torch.no_grad():
-        features = model.backbone(image)
-        heads = list(_run_heads(cfg, model, features))
+        divisor = max(model.backbone.size_divisibility, 1)
+        image = torch.empty(1, 3, *(-(-side // divisor) * divisor for side in resolution))
+        with count_flops(model) as flops, torch.no_grad():
+            heads = list(_run_heads(cfg, model, model.backbone(image)))
 
     unused = {id(p) for module in inactive_modules(model) for p in module.parameters()}
 
@@ -56,7 +55,7 @@ def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> D
 
 def backbone_costs(cfg: CfgNode, resolution: Tuple[int, int] = (224, 224)) -> Dict[str, int]:
     """Costs of the backbone of a config alone, without the FPN, counted in the same way: {"flops", "params"}."""
-    with torch.device("meta"):
+    with shapes_alone():
         backbone = build_backbone(cfg).eval()
         body = getattr(backbone, "bottom_up", backbone)
         with count_flops(body) as flops, torch.no_grad():
@@ -92,7 +91,7 @@ def _run_roi_heads(heads, features, proposals, detections):
     channels = features[heads.box_in_features[0]].shape[1]
 
     def pooled(pooler, count):
-        return torch.empty(count, channels, *pooler.output_size, device="meta")
+        return torch.empty(count, channels, *pooler.output_size)
 
     # A cascade has a list of heads, one a stage.
     stages = heads.box_head if isinstance(heads.box_head, torch.nn.ModuleList) else [heads.box_head]

@@ -7,7 +7,26 @@ import contextlib
 from collections import Counter
 from typing import Iterator
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+#: most of the time on the meta device; neither changes a shape
+_FILLS = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_}
+
+
+class _WithoutValues(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in _FILLS or func is nn.functional.batch_norm:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Modules that are built and run within the block are on the meta device: they have shapes, and no values."""
+    with torch.device("meta"), _WithoutValues():
+        yield
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from detnas.modeling.choices import activate
 from detnas.space import SearchSpace
 
 from .detector import detector_costs
-from .flops import count_flops
+from .flops import count_flops, shapes_alone
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,12 @@ class CostTable:
 
 @functools.lru_cache(maxsize=None)
 def _measure(space, resolution):
-    with torch.device("meta"):
+    with shapes_alone(), torch.no_grad():
         supernet = DetNASSupernet(space).eval()
-        image = torch.empty(1, 3, *resolution)
-    with count_flops(supernet) as flops:
-        for op in range(len(space.ops)):
-            activate(supernet, space, (op,) * space.num_blocks)
-            supernet(image)
+        with count_flops(supernet) as flops:
+            for op in range(len(space.ops)):
+                activate(supernet, space, (op,) * space.num_blocks)
+                supernet(torch.empty(1, 3, *resolution))
     # Every op ran once; the stem ran in every pass.
     for module in supernet.stem.modules():
         if module in flops:

@@ -66,9 +66,8 @@ class PathSearch(Method):
 
     @classmethod
     def check_before_training(cls, cfg):
-        if cfg.MODEL.DETNAS.ARCH != SUPERNET or is_classifier(cfg):
-            return
-        read_settings(without_latency(cfg))
+        if "detnas" in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.DETNAS.ARCH == SUPERNET and not is_classifier(cfg):
+            read_settings(without_latency(cfg))
 
     def header(self):
         cfg, search = self.cfg, self.cfg.SEARCH
