@@ -126,12 +126,11 @@ def test_nothing_in_a_log_becomes_markup_and_the_page_needs_nothing_else(page):
     assert not re.findall(r"<(?:link|script|img)[^>]*(?:src|href)=\"(?!data:)", text)
 
 
-def test_every_picture_is_in_the_page_and_lies_beside_it_as_png_and_svg(page):
+def test_every_picture_is_in_the_page_and_lies_beside_it(page):
     held = dict(re.findall(r'<img alt="(\w+)" src="data:image/svg\+xml;base64,(.*?)">', page.read_text()))
     assert set(held) == {"best", "top", "generations", "cost", "archs"}
     for name, source in held.items():
         file = page.parent / "report_figures" / name
-        assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
         assert base64.b64decode(source) == file.with_suffix(".svg").read_bytes()
     archs = base64.b64decode(held["archs"]).decode()
     best = re.search('<tbody>\n<tr><th scope="row">(.*?)</th>', page.read_text())[1]

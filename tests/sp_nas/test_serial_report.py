@@ -55,7 +55,7 @@ def test_the_line_of_descent_leads_from_the_start_to_the_winner_unless_several_h
 def test_page_and_pictures_show_codes_descent_and_events(log, tmp_path):
     write_page({"run": log}, str(tmp_path / "report.html"))
     pictures = {path.name for path in (tmp_path / "report_figures").iterdir()}
-    assert {"archs.svg", "descent.png", "generations.svg"} <= pictures
+    assert {"archs.svg", "descent.svg", "generations.svg"} <= pictures
     text = (tmp_path / "report_figures" / "descent.svg").read_text()
     assert all(f"<!-- {words} -->" in text for words in ("generation 3: 43.00, 10.0M", "basic, width 64"))
     assert "<!-- reignition -->" in (tmp_path / "report_figures" / "generations.svg").read_text()

@@ -69,7 +69,7 @@ def write_page(logs, file):
 
 
 def write_figures(logs, folder):
-    """Write every picture of the page into a folder, as PNG and SVG, and return their names."""
+    """Write every picture of the page into a folder, as SVG, and return their names."""
     tops = [(group.label, *_top(group)) for group in group_searches(logs)]
     archs = [
         (f"{space.format(path)}  {score:.2f}" if len(tops) == 1 else f"{label}\n{score:.2f}", space, path)
@@ -88,7 +88,7 @@ def write_figures(logs, folder):
     if len(logs) == 1 and descent(*logs.values()):
         draw["descent"] = partial(plot_descent, *logs.values())
     for name, write in draw.items():
-        write(*(os.path.join(folder, f"{name}.{ending}") for ending in ("png", "svg")))
+        write(os.path.join(folder, f"{name}.svg"))
     return list(draw)
 
 
