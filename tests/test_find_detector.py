@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from detnas.config.load import load_config
 from detnas.export import detector_latency
 from detnas.search.settings import supernet_limits
 from find_detector import __main__ as command
-from find_detector import configs, decide, measure, outcome, plan, recipe
+from find_detector import configs, decide, measure, outcome, plan, race, recipe, starts
 from find_detector.configs import ConfigWriter
 from find_detector.data import Facts, look
 from find_detector.plan import Counts, Measured, Plan, Request, Sets
@@ -29,7 +30,7 @@ from find_detector.recipe import Machine, choose_sizes
 from find_detector.run import Run
 
 #: what stands for the measurement: a machine so slow that few iterations fit
-MEASURED = Measured(start=1.0, supernet_step=2.0, plain_step=2.0, recalibration=0.01, evaluation=0.01)
+MEASURED = Measured(start=1.0, supernet_step=2.0, recalibration=0.01, evaluation=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,7 @@ def find(monkeypatch):
         monkeypatch.setattr(module, "GENERATION", 4)
     monkeypatch.setattr(plan, "LEAST_ITERATIONS", 2)
     monkeypatch.setattr(plan, "LEAST_CANDIDATES", 4)
+    monkeypatch.setattr(race, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(recipe, "_RECALIBRATION", 4)
     monkeypatch.setattr(recipe, "_LEAST_RECALIBRATION", 1)
 
@@ -71,9 +73,15 @@ def run_here(arguments, log, say, threads=1, pass_fds=()):
     """Run a command line in this process."""
     words = list(map(str, arguments))
     with pytest.MonkeyPatch.context() as patch, own_loggers():
-        patch.setattr(sys, "argv", words)
-        patch.syspath_prepend(str(words[0].rpartition("/")[0]))
-        runpy.run_path(words[0], run_name="__main__")
+        if words[0] == "-m":
+            race.main(words[2:])
+            # As slow as MEASURED.
+            file = Path(words[words.index("--output") + 1]) / race.RACE_FILE
+            file.write_text(re.sub(r'"step": [\d.]+', '"step": 2.0', file.read_text()))
+        else:
+            patch.setattr(sys, "argv", words)
+            patch.syspath_prepend(str(words[0].rpartition("/")[0]))
+            runpy.run_path(words[0], run_name="__main__")
     return 1.0
 
 
@@ -129,11 +137,13 @@ def test_a_training_sees_squares_of_images_that_are_too_large_for_it():
 def test_squares_are_for_trainings_alone(tmp_path):
     large = facts([(2000, 3000)] * 20, [(56, 56, 0)] * 20)
     chosen = recipe.make_recipe("tiny", large, Machine(2, "", 0), str(ROOT))
-    request = Request("coco:a:b", "coco:c:d", 1.0, [], [], "on", "never")
-    here = Plan(request, Sets("coco:a:b", "coco:c:d"), None, chosen, plain=["", "00-00-00-00"])
+    request = Request("coco:a:b", "coco:c:d", 1.0, [], [], "never")
+    start = starts.random_start("tiny", ["all 3x3", "00-00-00-00"])
+    here = Plan(request, Sets("coco:a:b", "coco:c:d"), None, None, {"tiny": chosen}, "tiny", starts=[start])
     writer = ConfigWriter(here, str(tmp_path), str(ROOT))
-    writer.base()
-    writer.write(plan.Task("plain", 1.0, 100))
+    writer.base("tiny")
+    writer.starts()
+    writer.write(plan.Task("plain", 1.0, 100), start.name)
     cfg = load_config(writer.path("plain"))
     assert cfg.INPUT.CROP.ENABLED and cfg.INPUT.CROP.SIZE == [384, 384] and cfg.INPUT.MIN_SIZE_TRAIN == (192,)
     assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (1000, 1504)
@@ -164,21 +174,24 @@ def test_the_plain_network_gets_as_long_as_all_steps_of_the_search():
     assert plan.divide(600, ["plain"], spent=500) == {"plain": 500}
     assert plan.divide(600, ["plain"]) == {"plain": 600}
     assert plan.divide(600, ["supernet", "search", "winner"])["winner"] == 300
+    # The race of its starts is part of its time.
+    assert plan.divide(600, ["race", "plain"]) == {"race": 75, "plain": 525}
     assert plan.divide(600, []) == {}
 
 
 def planned(holdout=80, hours=1.0):
     """A plan of a search."""
     chosen = recipe.make_recipe("tiny", facts([(96, 96)], [(20, 20, 0)]), Machine(2, "", 0), str(ROOT))
-    request = Request("coco:a:b", "coco:c:d", hours, [], [], "on", "auto")
-    images, times = Counts(400, 10, 400 - holdout, holdout), Measured(10.0, 0.5, 0.25, 0.01, 0.0)
-    return Plan(request, Sets("", ""), images, chosen, times, True, "", ["all 3x3", "00-00-00-00"])
+    request = Request("coco:a:b", "coco:c:d", hours, [], [], "auto")
+    images, times = Counts(400, 10, 400 - holdout, holdout), Measured(10.0, 0.5, 0.01, 0.0, 0.25)
+    start = starts.random_start("tiny", ["all 3x3", "00-00-00-00"])
+    return Plan(request, Sets("", ""), images, times, {"tiny": chosen}, "tiny", True, "", [start])
 
 
 def test_seconds_become_iterations_and_candidates():
     here = planned()
     assert here.task("winner", 110) == plan.Task("winner", 110.0, 200)
-    assert here.task("plain", 110).iterations == 400 and here.task("plain", 110, factor=2.0).iterations == 200
+    assert here.task("plain", 110).iterations == 400
     assert here.task("winner", 5).iterations == plan.LEAST_ITERATIONS
     # A second each: 100 images of a recalibration.
     assert here.task("search", 111) == plan.Task("search", 107.0, candidates=96)
@@ -213,9 +226,12 @@ def test_the_search_holds_out_a_fifth_and_no_more_than_it_can_look_at():
     ],
 )
 def test_a_search_is_run_where_it_can_pay(hours, count, gpu, fits, search, reason):
-    request = Request("coco:a:b", None, hours, [], [], "on", "auto")
-    found, why = decide.should_search(request, count, gpu, ["all 3x3" if fits else "all 1x1", ""])
+    request = Request("coco:a:b", None, hours, [], [], "auto")
+    found, why = starts.should_search(request, count, gpu, fits, True, "no timm")
     assert found is search and reason in why and "docs/results.md" in why
+    # Pre-trained weights are worth more than a search, but for limits that they are not counted for.
+    found, why = starts.should_search(request, count, gpu, fits, True, "")
+    assert found is not fits and ("pre-trained" in why) is fits
 
 
 # The plain network
@@ -325,12 +341,20 @@ def test_a_plan_alone_writes_a_config_for_each_step(find, images, tmp_path, caps
                  "supernet: ", "plain network: ", "train_net.py --config-file"):
         assert line in shown
     settings = {file.name: yaml.safe_load(file.read_text()) for file in tmp_path.glob("*.yaml")}
-    assert {"base.yaml", "2_supernet.yaml", "3_search.yaml", "4_winner.yaml", "5_plain.yaml"} <= settings.keys()
+    assert {"base_small.yaml", "2_supernet.yaml", "3_search.yaml", "4_winner.yaml"} <= settings.keys()
     # What judges candidates was not trained on, and the winner is trained on both.
     assert settings["2_supernet.yaml"]["DATASETS"]["TRAIN"] == [f"rest:4:{coco(images, 'train')}"]
     assert settings["3_search.yaml"]["DATASETS"]["TEST"] == [f"holdout:4:{coco(images, 'train')}"]
     assert settings["4_winner.yaml"]["DATASETS"]["TRAIN"] == [coco(images, "train")]
-    assert settings["5_plain.yaml"]["MODEL"]["DETNAS"]["ARCH"] == "0000"
+    begins = [yaml.safe_load(file.read_text()) for file in sorted((tmp_path / "starts").iterdir())]
+    assert [start["_BASE_"] for start in begins] == ["../base_small.yaml", "../base_300M.yaml"]
+    assert begins[0]["MODEL"]["DETNAS"]["ARCH"] == "0000"
+    assert begins[1]["MODEL"]["TIMM"]["NAME"] == "tf_efficientnet_lite0"
+    assert all(start["DATASETS"] == {"TRAIN": [f"rest:4:{coco(images, 'train')}"],
+                                     "TEST": [f"holdout:4:{coco(images, 'train')}"]} for start in begins)
+    for line in ("start: all 3x3 of space small from random weights", "licence of the weights: apache-2.0",
+                 "race of starts: 2 starts", "python -m find_detector.race --seconds"):
+        assert line in shown
 
 
 def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(find, images, tmp_path, capsys, monkeypatch):
@@ -368,6 +392,7 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(
     # That this machine is faster than what is given as measured makes no step longer.
     monkeypatch.setattr(Run, "_factor", lambda self: 1.0)
     words = arguments(images, tmp_path, "--search", "always", "--limit", "backbone_flops <= 22e6")
+    order = ["search_net.py", "train_net.py", "-m", "train_net.py", "search_net.py --report", "predict.py"]
     ran, measured = [], []
 
     def measured_once(*_):
@@ -394,13 +419,13 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(
     shown = capsys.readouterr().out
     # Nothing is measured anew, no finished step runs again, and the interrupted one has its settings still.
     assert len(measured) == 1 and "supernet: done before" in shown
-    assert ran == ["search_net.py", "train_net.py", "train_net.py", "search_net.py --report", "predict.py"]
+    assert ran == order
     assert begun == ((tmp_path / "2_supernet.yaml").read_text(), (tmp_path / "3_search.yaml").read_text())
 
     page = (tmp_path / "README.md").read_text()
-    assert page in shown + "\n" and "winner of the search" in page and "plain network, all 3x3" in page
+    assert page in shown + "\n" and "winner of the search" in page and "plain network: all 3x3" in page
     # Which of the sentences depends on how fast this machine was just then.
-    assert re.search("[Tt]he search (paid|made no|did not)", page) and page.count("    python ") == 7
+    assert re.search("[Tt]he search (paid|made no|did not)", page) and page.count("    python ") == 8
     assert "supernet/front" in page and "backbone_flops" in page
     for file in ("winner/model_final.pth", "plain/model_final.pth", "supernet/report.html", "supernet/best.pth"):
         assert (tmp_path / file).is_file()
@@ -412,18 +437,37 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(
     assert ran == [] and "supernet: done before" in capsys.readouterr().out
 
 
-def test_without_a_search_the_plain_network_has_the_whole_time(find, images, tmp_path, capsys):
+def test_the_best_start_has_the_rest_of_the_time(find, images, tmp_path, capsys):
     # No --test: a part of the images is held out for it.
     words = ["--train", coco(images, "train"), "--hours", "0.01", "--output", str(tmp_path), "--format", "torchscript"]
     find(words, run=run_here)
     shown = capsys.readouterr().out
-    assert "search: no, a plain network for the whole time" in shown and "no --test was given" in shown
+    assert "search: no  (pre-trained weights were worth more" in shown and "no --test was given" in shown
     page = (tmp_path / "README.md").read_text()
     assert "A plain network was trained for the whole time" in page and "winner" not in page
+    assert "How the start was chosen: " in page and page.count("apache-2.0") == 1 and "AP of round 1" in page
     assert not (tmp_path / "2_supernet.yaml").exists()
-    solver = yaml.safe_load((tmp_path / "5_plain.yaml").read_text())["SOLVER"]
-    assert 10 < solver["MAX_ITER"] <= 18
+    best = json.loads((tmp_path / "race" / "race.json").read_text())["best"]
+    plain = yaml.safe_load((tmp_path / "5_plain.yaml").read_text())
+    assert plain["_BASE_"] == f"starts/{best}.yaml"
+    assert plain["MODEL"]["WEIGHTS"] == f"{tmp_path}/race/{best}/1/model_final.pth"
     assert (tmp_path / "plain" / "export" / "detector.ts").is_file() and "plain/export" in page
+
+
+def test_a_start_that_is_named_does_not_race(find, images, tmp_path, capsys, refused):
+    def started(name, *words):
+        find(arguments(images, tmp_path / name, *words, "--plan"))
+        return [file.stem for file in (tmp_path / name / "starts").iterdir()], capsys.readouterr().out
+
+    assert started("scratch", "--from-scratch")[0] == ["small_random"]
+    names, shown = started("backbone", "--backbone", "tf_efficientnet_lite1")
+    assert names == ["tf_efficientnet_lite1_frozen"] and "race: " not in shown
+    names, _ = started("weights", "--weights", "mine.pth")
+    assert "WEIGHTS: mine.pth" in (tmp_path / "weights" / "starts" / f"{names[0]}.yaml").read_text()
+    said = refused(find, arguments(images, tmp_path / "no", "--backbone", "efficientnetlite0"))
+    assert "efficientnetlite0 is no network of timm; most alike are efficientnet_lite0" in said
+    assert "--from-scratch leaves no use for --backbone" in refused(
+        find, arguments(images, tmp_path / "both", "--backbone", "resnet18", "--from-scratch"))
 
 
 def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_path, capsys):
@@ -435,8 +479,8 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
     counts = json.loads((tmp_path / "out" / "plan.json").read_text())["images"]
     assert counts == {"train": 20, "test": 4, "search": 16, "holdout": 4}
     words[-1] = str(tmp_path / "alone")
-    find(words, run=run_here)
-    assert "plain network, all 3x3" in capsys.readouterr().out
+    find([*words, "--from-scratch"], run=run_here)
+    assert "plain network: all 3x3" in capsys.readouterr().out
     assert set(outcome.test_scores(str(tmp_path / "alone" / "plain"))) == {"AP", "AP50"}
 
 
@@ -446,13 +490,13 @@ def test_a_slower_step_shortens_the_next(tmp_path):
     run.seconds.update(supernet=500.0, search=100.0)
     run.steps.done.update({name: {} for name in ("supernet", "search")})
     run.plan.spent = -run.plan.closing
-    winner, plain = run.forecast()
-    assert (winner.step, plain.step) == ("winner", "plain")
-    assert (winner.seconds, plain.seconds) == pytest.approx((200, 800), abs=0.5)
+    winner, raced, plain = run.forecast()
+    assert [winner.step, raced.step, plain.step] == ["winner", "race", "plain"]
+    assert (winner.seconds, raced.seconds, plain.seconds) == pytest.approx((200, 100, 700), abs=0.5)
     # The supernet's iterations took twice as long as measured, so fewer fit.
     (tmp_path / "supernet").mkdir()
     (tmp_path / "supernet" / "metrics.json").write_text('{"time": 1.0}\n')
-    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 1580], abs=2)
+    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 0, 2760], abs=2)
     # A step that was begun goes on with its iterations.
     run.tasks["winner"] = winner
     assert run.forecast()[0] == winner

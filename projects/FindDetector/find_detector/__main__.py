@@ -6,12 +6,13 @@ From annotated images to a detector, in the time there is.
     python tools/find_detector.py --train voc:ROOT:trainval --hours 2 --plan      show the plan, and stop
     python tools/find_detector.py ... --limit "latency_ms <= 20"     only detectors as fast as that, on this machine
     python tools/find_detector.py ... --format onnx                  the detector as an ONNX file, too
-    python tools/find_detector.py ... --search always                search even where it will hardly pay
+    python tools/find_detector.py ... --backbone resnet18            this network of timm alone, pre-trained; no race
 
-It looks at images, boxes and machine, measures a step of a training and a candidate of a search, prints a plan, and
-runs it: supernet, search, the winner's training, and a plain network trained for as long in all, to see whether the
-search paid; where that is known not to pay, the plain network alone. All is in the output folder: configs, weights,
-README.md with the results, sheet.png with boxes drawn. Stopped or killed, the same command goes on.
+It looks at images, boxes and machine, prints a plan, and runs it: a few networks, from pre-trained and from random
+weights, race on images that are held out; the best is trained for the rest of the time. Where a search is asked for, or
+a limit needs one, it also trains a supernet, searches it and trains the winner, for as long in all, to see whether the
+search paid. All is in the output folder: configs, weights, README.md with the results, sheet.png with boxes drawn.
+Stopped or killed, the same command goes on.
 """
 
 import argparse
@@ -46,10 +47,10 @@ def main(argv=None, root: str = ".", measure=None, run=run_step) -> None:
         if "onnx" in args.format:
             require_onnx("--format onnx")
         request = Request(args.train, args.test, args.hours, list(map(here.detector_limit, args.limit)),
-                          list(dict.fromkeys(args.format)), args.compare, args.search)
+                          list(dict.fromkeys(args.format)), args.search, args.backbone, args.weights, args.from_scratch)
         plan = Plan.read(args.output, request)
         if plan is None:
-            print("Looking at the images and measuring; a minute or a few.", flush=True)
+            print("Looking at the images; a search's steps are measured, for a minute or a few.", flush=True)
             plan = decide.make_plan(request, args.output, root, measure or here.measure,
                                     lambda: time.monotonic() - start)
         else:
@@ -76,8 +77,11 @@ def parser() -> argparse.ArgumentParser:
     add("--plan", action="store_true", help="stop after the plan")
     add("--search", choices=("auto", "always", "never"), default="auto",
         help="auto: where it can pay by what was measured in docs/results.md")
-    add("--compare", choices=("on", "off"), default="on",
-        help="off: no plain network beside the winner, which then has twice the time")
+    add("--backbone", default="", metavar="NAME",
+        help="a network of timm, from pre-trained weights; nothing else is tried")
+    add("--weights", default="", metavar="FILE", help="its pre-trained weights, as timm has them; by default from its "
+                                                      "package or timm's hub")
+    add("--from-scratch", action="store_true", help="random weights alone")
     add("--limit", action="append", default=[], metavar="LIMIT",
         help='on the cost of a network, such as "backbone_flops <= 20e6", or "latency_ms <= 20" of the exported '
              "detector on this machine; may be given several times")

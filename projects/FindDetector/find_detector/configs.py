@@ -9,15 +9,15 @@ from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS
 
 from .plan import GENERATION, PLAIN, Plan, Task
 
-#: what all steps share
-BASE = "base.yaml"
+#: what all steps of a space share
+BASE = "base_{}.yaml"
 #: step -> its file, which stands upon BASE, and what it is
 _FILES = {
     "measure": ("measure.yaml", "What was measured for the plan."),
     "supernet": ("2_supernet.yaml", "Step 2, the supernet, from random weights."),
     "search": ("3_search.yaml", "Step 3, the search in the supernet."),
     "winner": ("4_winner.yaml", "Step 4, the winner of the search, from the supernet's weights."),
-    PLAIN: ("5_plain.yaml", "A network of one op in all blocks, which needs no search, from random weights."),
+    PLAIN: ("5_plain.yaml", "The network that needs no search, from the best start."),
 }
 #: detectors of the search's front that are left ready to use
 FRONT_WINNERS = 3
@@ -40,15 +40,31 @@ class ConfigWriter:
         """``OUTPUT_DIR`` of a step; the search writes beside the supernet."""
         return os.path.join(self.folder, "supernet" if step == "search" else step)
 
-    def base(self) -> None:
-        """Write what all steps share. Only a plan does: later the user may have changed it."""
-        recipe = self.plan.recipe
-        above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
-        self._write(BASE, "What all steps share. Changes in this file are kept.", above, recipe.settings)
+    def start(self, name: str) -> str:
+        """The file of a start."""
+        return os.path.join(self.folder, "starts", f"{name}.yaml")
 
-    def write(self, task: Task) -> None:
-        """Write the config of a step, or of "measure": a supernet without images that are held out."""
-        step, sets, base = task.step, self.plan.sets, BASE
+    def base(self, space: str) -> None:
+        """Write what the steps of a space share. Only a plan does, as with the starts: later the user may change it."""
+        recipe = self.plan.recipes[space]
+        above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
+        self._write(BASE.format(space), "What steps share. Changes in this file are kept.", above, recipe.settings)
+
+    def starts(self) -> None:
+        """Write a config for each start."""
+        os.makedirs(os.path.join(self.folder, "starts"), exist_ok=True)
+        for start in self.plan.starts:
+            datasets = {"TRAIN": [self.plan.sets.search], "TEST": [self.plan.sets.holdout]}
+            settings = {**start.settings, "DATASETS": datasets, "TEST": {"EVAL_PERIOD": 0}}
+            file = os.path.join("starts", f"{start.name}.yaml")
+            self._write(file, f"{start.about}.", f"../{BASE.format(start.space)}", settings)
+
+    def write(self, task: Task, best: str = "", weights: str = "") -> None:
+        """
+        Write the config of a step, or of "measure": a supernet without images that are held out. The plain network's
+        has the name of the best start, and the weights that the race has left.
+        """
+        step, sets, base = task.step, self.plan.sets, BASE.format(self.plan.space)
         if step == "measure":
             settings = self._training(task, sets.train, [sets.train])
         elif step == "supernet":
@@ -61,11 +77,12 @@ class ConfigWriter:
                 "GENERATIONS": task.candidates // GENERATION, "RACING": task.racing, "FRONT_WINNERS": FRONT_WINNERS,
             }}
         else:
-            weights, arch = (os.path.join(self.output("search"), file) for file in (BEST_WEIGHTS, BEST_CONFIG))
+            settings = self._training(task, sets.train, [sets.test])
             if step == PLAIN:
-                weights, arch = "", self.plan.plain[1]
-            settings = {**self._training(task, sets.train, [sets.test]),
-                        "MODEL": {"WEIGHTS": weights, "DETNAS": {"ARCH": arch}}}
+                base, settings["MODEL"] = f"starts/{best}.yaml", {"WEIGHTS": weights}
+            else:
+                weights, arch = (os.path.join(self.output("search"), file) for file in (BEST_WEIGHTS, BEST_CONFIG))
+                settings["MODEL"] = {"WEIGHTS": weights, "DETNAS": {"ARCH": arch}}
         self._write(*_FILES[step], base, settings)
 
     def _training(self, task, train, test):

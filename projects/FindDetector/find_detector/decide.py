@@ -13,16 +13,16 @@ from . import plan as planned
 from .configs import ConfigWriter
 from .data import Facts, hold_out, look
 from .measure import measured_limits, plain_network
-from .plan import NAMES, Counts, Plan, Request, Sets, Task, clock_time, divide, duration
-from .recipe import Machine, make_recipe, spaces, this_machine
+from .plan import NAMES, RACE, SHARES, Counts, Measured, Plan, Request, Sets, Task, clock_time, divide, duration
+from .recipe import make_recipe, spaces, this_machine
+from .starts import PRETRAINED_SPACE, choose_starts, should_search
 
 #: most seconds for which the steps of a training are measured, and most as a share of all time
 _MEASURED_SECONDS, _MEASURED_SHARE = 30, 0.02
-#: A smaller space is taken if a supernet, or a plain network, would get fewer iterations (experiments/RESULTS.md).
+#: A smaller space is taken if a supernet would get fewer iterations (experiments/RESULTS.md).
 NEEDED_ITERATIONS = 2000
-#: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
-#: without and with a GPU, training images.
-SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
+#: seconds of all for each image that is held out for the race of starts, and fewest of them
+_SECONDS_OF_IMAGE, _LEAST_RACE_IMAGES = 20, 20
 #: fewest images with boxes from which some can be held out; the AP of a class with fewer boxes says little
 _FEWEST_IMAGES, _FEW_BOXES = 10, 10
 #: A run that would take more than this many times the hours given is refused.
@@ -57,18 +57,24 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
         train, test = look(sets.train), look(sets.test)
     sets.search = sets.holdout = sets.train
     images = Counts(train.images, test.images, train.images, train.images)
-    plan = choose(Plan(request, sets, images), train, folder, root, lambda *args: measure(*args, started))
-    if plan.search:
-        seconds = divide(plan.budget - clock() - plan.closing, plan.steps)["search"]
-        if "val" in others:
-            sets.holdout = others["val"]
-            images.holdout = look(sets.holdout).images
-        else:
+    plan = Plan(request, sets, images, Measured(started))
+    plan = choose(plan, train, folder, root, lambda *args: measure(*args, started))
+    if "val" in others:
+        sets.holdout = others["val"]
+        images.holdout = look(sets.holdout).images
+    elif plan.search or len(plan.starts) > 1:
+        images.holdout = min(fifth(train.images, 1500), max(int(plan.budget / _SECONDS_OF_IMAGE), _LEAST_RACE_IMAGES))
+        if plan.search:
+            seconds = divide(plan.budget - clock() - plan.closing, plan.steps)["search"]
             images.holdout = held_out_images(train.images, seconds, plan.measured.evaluation)
-            images.search -= images.holdout
-            sets.search, sets.holdout = hold_out(sets.train, images.holdout)
+        images.search -= images.holdout
+        sets.search, sets.holdout = hold_out(sets.train, images.holdout)
     said = dict.fromkeys([*train.said, *test.said])
-    plan.decisions = [*_of_data(plan, train, in_both), *said, *plan.decisions]
+    writer = ConfigWriter(plan, folder, root)
+    for space in plan.recipes:
+        writer.base(space)
+    writer.starts()
+    plan.decisions = [*_of_data(plan, train, in_both), *said, *_of_detector(plan, train, writer)]
     plan.data = fingerprints([sets.train, sets.test])
     plan.spent = clock()
     shares = divide(plan.budget - plan.spent - plan.closing, plan.steps)
@@ -77,10 +83,9 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
     if needed > _LATE * plan.budget:
         raise UserError(f"--hours {request.hours:g} are too few: the shortest run on this machine takes about "
                         f"{needed / 3600:.2f} hours")
-    writer = ConfigWriter(plan, folder, root)
-    writer.base()
     for task in tasks:
-        writer.write(task)
+        if task.step in SHARES:
+            writer.write(task)
     plan.save(folder)
     return plan
 
@@ -107,58 +112,49 @@ def held_out_images(images: int, seconds: float, one_image: float) -> int:
 
 
 def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
-    """The plan with the largest space whose supernet, or plain network, gets enough iterations, or the smallest one."""
-    request, machine, problem, chosen = plan.request, this_machine(), None, None
-    tried = {search: spaces(request.hours, machine.gpu, train.images, search) for search in (True, False)}
-    # A network alone has time for larger spaces.
-    for space in tried[request.search == "always"]:
-        plan = replace(plan, recipe=make_recipe(space, train, machine, root))
-        writer = ConfigWriter(plan, folder, root)
-        writer.base()
-        writer.write(Task("measure", 0, 100_000))
-        file = writer.path("measure")
+    """
+    The plan with its starts and, with a search, the largest space whose supernet gets enough iterations, or the
+    smallest one, and what was measured of it.
+    """
+    request, machine = plan.request, this_machine()
+    alone, searched = (spaces(request.hours, machine.gpu, train.images, search) for search in (False, True))
+    tried = {space: make_recipe(space, train, machine, root) for space in dict.fromkeys([*alone, *searched])}
+    plan.recipes = {**tried, PRETRAINED_SPACE: make_recipe(PRETRAINED_SPACE, train, machine, root)}
+    plains, problem = {}, None
+    for space in tried:
+        writer, file = _measured_config(plan, space, folder, root)
         try:
             limits = measured_limits(writer, file)
-            plan.plain, plan.latency = plain_network(limits), limits.costs.header().get("detector_latency", "")
-            plan.search, plan.why = should_search(request, train.images, machine.gpu, plan.plain)
+            plains[space] = plain_network(limits)
+            plan.latency = limits.costs.header().get("detector_latency", "")
         except UserError as e:
             # A smaller space may have a network within the limits.
             problem = e
-            continue
-        if space not in tried[plan.search]:
-            continue
-        seconds = min(_MEASURED_SECONDS, _MEASURED_SHARE * plan.budget)
-        chosen, plan.measured = plan, measure(file, seconds, plan.recipe.threads)
-        plan.decisions = _of_detector(plan, machine, train.small_box() * plan.recipe.scale, load_config(file))
-        each = plan.measured.supernet_step if plan.search else plan.measured.plain_step
-        if divide(plan.budget, plan.steps)[plan.steps[0]] / each >= NEEDED_ITERATIONS:
-            break
-    if chosen:
-        return chosen
-    raise problem  # type: ignore[misc]  # one of the two is there
+    if not plains:
+        raise problem  # type: ignore[misc]  # one of the two is there
+    fits = {space: plains[space] for space in alone if plains.get(space)}
+    plan.starts, plan.no_weights = choose_starts(request, fits)
+    all_3x3 = any(plain[:1] == ["all 3x3"] for plain in plains.values())
+    plan.search, plan.why = should_search(request, train.images, machine.gpu, all_3x3, bool(fits), plan.no_weights)
+    if plan.search:
+        for plan.space in (space for space in searched if space in plains):
+            _, file = _measured_config(plan, plan.space, folder, root)
+            seconds = min(_MEASURED_SECONDS, _MEASURED_SHARE * plan.budget)
+            plan.measured = measure(file, seconds, plan.recipe.threads)
+            if divide(plan.budget, plan.steps)["supernet"] / plan.measured.supernet_step >= NEEDED_ITERATIONS:
+                break
+    plan.space = plan.space or plan.starts[0].space
+    used = {plan.space, *(start.space for start in plan.starts)}
+    plan.recipes = {space: recipe for space, recipe in plan.recipes.items() if space in used}
+    return plan
 
 
-def should_search(request: Request, images: int, gpu: str, plain: list) -> tuple:
-    """Whether a search is worth its time, and why."""
-    page = "docs/results.md, When a search pays"
-    least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
-    if request.search == "never":
-        if not plain:
-            raise UserError("--search never: no network of one op meets the limits, so one has to be searched for")
-        return False, "--search never"
-    if plain[:1] != ["all 3x3"]:
-        return True, f"all 3x3 does not meet the limits, so a mixture has to be found ({page})"
-    if request.hours < least:
-        where = f"less than {least * 60:g} minutes " + ("with a GPU" if gpu else "on a CPU")
-        why = f"in {where} the plain network was mostly better where both were measured ({page})"
-    elif images < SEARCH_IMAGES:
-        why = (f"with {images} training images, fewer than {SEARCH_IMAGES}, the held-out ones cannot tell networks "
-               f"apart: on blood cells the plain network was better ({page})")
-    else:
-        return True, f"{request.hours:g} hours and {images} training images: enough for a search to pay ({page})"
-    if request.search == "always":
-        return True, f"--search always; without it the plain network would be trained alone: {why}"
-    return False, why
+def _measured_config(plan, space, folder, root):
+    """The writer for a space, and the file of a config of its supernet."""
+    writer = ConfigWriter(replace(plan, space=space), folder, root)
+    writer.base(space)
+    writer.write(Task("measure", 0, 100_000))
+    return writer, writer.path("measure")
 
 
 def _describe(*decisions):
@@ -183,23 +179,29 @@ def _of_data(plan, train, in_both):
         ("test images", not own_test and images.test,
          f"those of {plan.sets.test}" if not plan.sets.test.startswith("holdout:") else
          "no --test was given, so these were held out of all steps"),
-        ("held out for the search", plan.search and f"{images.holdout} of {images.train} training images",
-         "candidates are compared on them; winner and plain network train on all"),
+        ("held out", images.holdout < images.train and f"{images.holdout} of {images.train} training images",
+         "starts and candidates are compared on them; at the end all are trained on"),
     )
 
 
-def _of_detector(plan: Plan, machine: Machine, small: float, cfg):
-    """Machine, search and detector, whose config is ``cfg``; a small box has so many pixels after resizing."""
-    recipe, measured, limit, inputs = plan.recipe, plan.measured, plan.request.limit, cfg.INPUT
+def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
+    """Machine, search, starts, and the detector of the search or of the first start."""
+    recipe, measured, limit, machine = plan.recipe, plan.measured, plan.request.limit, this_machine()
+    cfg = load_config(writer.path("measure") if plan.search else writer.start(plan.starts[0].name))
+    inputs, small = cfg.INPUT, train.small_box() * recipe.scale
     anchors, ratios = cfg.MODEL.ANCHOR_GENERATOR.SIZES, cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS[0]
     hard = ", which is hard to find; more --hours or a GPU allow larger images" if small < _HARD_TO_FIND else ""
     used = f"; one of the {machine.gpus} GPUs is used" if machine.gpus > 1 else ""
     return _describe(
         ("machine", f"{machine.cores} core{'s' * (machine.cores > 1)}, {machine.gpu or 'no GPU'}",
          f"torch gets {recipe.threads} of them{used}"),
-        ("search", "yes" if plan.search else "no, a plain network for the whole time", plan.why),
-        ("space", recipe.space, f"a step of its supernet takes {measured.supernet_step:.2f} s, of all 3x3 "
-                                f"{measured.plain_step:.2f} s"),
+        ("search", "yes" if plan.search else "no", plan.why),
+        ("space", plan.search and plan.space, f"a step of its supernet takes {measured.supernet_step:.2f} s"),
+        *(("start", start.about, start.licence and f"licence of the weights: {start.licence}")
+          for start in plan.starts if RACE in plan.steps),
+        ("no pre-trained weights", RACE in plan.steps and plan.no_weights, ""),
+        ("race", RACE in plan.steps and len(plan.starts) > 1 and "of these starts, by halving",
+         "on the images held out, for an eighth of the time; the best goes on"),
         ("image size", f"{inputs.MIN_SIZE_TEST}, longer side up to {inputs.MAX_SIZE_TEST} pixels",
          f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
          f"less{hard}"),
@@ -209,7 +211,7 @@ def _of_detector(plan: Plan, machine: Machine, small: float, cfg):
          f"for configs/{recipe.base}"),
         ("trained on", inputs.CROP.ENABLED and f"squares of {inputs.MAX_SIZE_TRAIN} pixels, cut out at random",
          "whole images are too large to train on; tests see them whole"),
-        ("plain network", "" if plan.plain else "none", "no network of one op meets the limits"),
+        ("plain network", "" if plan.starts else "none", "no network of one op meets the limits"),
         ("limits", (plan.search or limit) and (", ".join(limit) or recipe.limit),
          "--limit" if limit else "that of the space"),
         ("latency", plan.latency and "of the whole detector as an ONNX file", plan.latency),

@@ -11,7 +11,6 @@ import torch
 from detectron2.engine.hooks import CallbackHook
 
 from detnas.config.constraint import Constraint, format_cost
-from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.limits import DETECTOR_LATENCY, Limits
 from detnas.evaluation.evaluators import only_warnings
@@ -34,21 +33,18 @@ def measure(config_file: str, seconds: float, threads: int, started: float) -> M
 
     Args:
         config_file: of a supernet; its OUTPUT_DIR stays as it is.
-        seconds: for the steps of each of two trainings.
+        seconds: for the steps of a training.
         threads: of torch.
         started: seconds that this process took to start and to import everything.
     """
     cfg = _machine_config(config_file)
-    plain, space = cfg.clone(), config_space(cfg)
-    plain.MODEL.DETNAS.ARCH = space.format(next(iter(space.anchors().values())))
     torch.set_num_threads(threads)
     with only_warnings("detectron2", "fvcore", "detnas"):
         recalibration, evaluation = _candidate_seconds(cfg.clone())
-        supernet_step, start = _step_seconds(cfg, seconds)
-        plain_step, _ = _step_seconds(plain, seconds)
+        supernet_step, start = step_seconds(cfg, seconds)
     # The steps of the run have processes of their own.
     torch.cuda.empty_cache()
-    return Measured(started + start, supernet_step, plain_step, recalibration, evaluation)
+    return Measured(started + start, supernet_step, recalibration, evaluation)
 
 
 def _machine_config(config_file):
@@ -62,7 +58,7 @@ class _Enough(BaseException):
     """Ends a training that is measured; no Exception, since nothing went wrong."""
 
 
-def _step_seconds(cfg, seconds):
+def step_seconds(cfg, seconds):
     """Seconds of a training step, reading included, and those until the end of the first; changes ``cfg``."""
     start, ends = time.perf_counter(), []
 

@@ -14,7 +14,8 @@ from detnas.search.winner import FRONT
 from .configs import BASE
 from .data import look
 from .measure import limited_costs, measured_limits
-from .plan import PLAIN, SHEET_IMAGES, duration
+from .plan import PLAIN, RACE, SHEET_IMAGES, duration
+from .race import read_race
 from .run import Run
 
 SHEET, PAGE = "sheet.png", "README.md"
@@ -81,18 +82,21 @@ def page(run: Run, scores: dict, best: str) -> str:
     """The page at the end: {step: scores on the test images} as a table, and what lies where."""
     plan, writer, found = run.plan, run.writer, run.writer.output("search")
     searched = sum(run.seconds.get(step, 0.0) for step in ("supernet", "search", "winner"))
-    seconds = {"winner": searched, PLAIN: run.seconds.get(PLAIN, 0.0)}
-    limits, rows = measured_limits(writer, writer.path(best)), []
+    seconds = {"winner": searched, PLAIN: sum(run.seconds.get(step, 0.0) for step in (RACE, PLAIN))}
+    starts, rows = {start.name: start for start in plan.starts}, []
     for step, score in scores.items():
         what, arch = "winner of the search", os.path.join(found, BEST_CONFIG)
         if step == PLAIN:
-            what, arch = f"plain network, {plan.plain[0]}", plan.plain[1]
-        costs = limited_costs(limits, read_arch(arch, limits.space))
+            what, arch = f"plain network: {starts[run.best].about}", starts[run.best].arch
+        costs = {}
+        if plan.request.limit or plan.search and arch:
+            limits = measured_limits(writer, writer.path(step))
+            costs = limited_costs(limits, read_arch(arch, limits.space))
         rows.append({"detector": what, "AP on the test images": score.get("AP"), "AP50": score.get("AP50"), **costs,
                      "time of all its steps": duration(seconds[step]), "config": writer.path(step),
                      "weights": os.path.join(writer.output(step), "model_final.pth")})
     files = {
-        "settings of all steps": os.path.join(run.folder, BASE),
+        "settings that steps share": os.path.join(run.folder, BASE.format(plan.space)),
         "everything of the search": os.path.join(found, "report.html"),
         "several networks that it found, ready to use": os.path.join(found, FRONT),
         "test images with boxes drawn": os.path.join(run.folder, SHEET),
@@ -102,12 +106,26 @@ def page(run: Run, scores: dict, best: str) -> str:
     return "\n".join([
         f"# A detector for {plan.request.train}", "",
         verdict(plan, scores, seconds), f"It took {duration(run.spent)} of {duration(plan.budget)}.", "",
-        _table(rows), "", *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
+        _table(rows), "", *_race_lines(run, starts),
+        *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
         _table([{"what": what, "where": where} for what, where in files.items() if os.path.exists(where)]), "",
         "What it finds in images of yours:", "",
         f"    python demo/predict.py --config-file {writer.path(best)} --input FOLDER --output DRAWN", "",
         "The commands that made it:", "", *(f"    python {step['command']}" for step in run.steps.done.values()),
     ])
+
+
+def _race_lines(run, starts):
+    """The race of the starts as lines of the page; none where there was one start alone."""
+    rows = [{"start": starts[name].about, "licence of the weights": starts[name].licence,
+             **{f"AP of round {number}": done["AP"] for number, done in enumerate(entry["rounds"], 1)},
+             "iterations": ", ".join(str(done["iterations"]) for done in entry["rounds"])}
+            for name, entry in read_race(run.writer.output(RACE)).get("entries", {}).items() if entry["rounds"]]
+    if not rows:
+        return []
+    return [f"How the start was chosen: short trainings, compared on {run.plan.images.holdout} training images held "
+            f"out, {duration(run.seconds.get(RACE, 0.0))} in all. The best went on with all training images.", "",
+            _table(rows), ""]
 
 
 def _table(rows):
@@ -117,7 +135,7 @@ def _table(rows):
 def verdict(plan, scores: dict, seconds: dict) -> str:
     """Whether the search paid, in a sentence: by {step: scores} and the seconds of the winner and the plain network."""
     if "winner" not in scores:
-        return f"A plain network was trained for the whole time: {plan.why}."
+        return f"A plain network was trained for the whole time, without a search: {plan.why}."
     winner, plain = (scores.get(step, {}).get("AP") for step in ("winner", PLAIN))
     if winner is None or plain is None:
         return "The winner of the search was not compared with a plain network."

@@ -9,14 +9,17 @@ from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
 from .recipe import Recipe
+from .starts import Start
 
 PLAN_FILE = "plan.json"
 #: Shares of the time of the search's steps. The winner gets most: a search pays where its winner is trained about as
 #: long as the plain network would be (docs/results.md).
 SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
-PLAIN = "plain"
+RACE, PLAIN = "race", "plain"
+#: share of the race of starts in the time of one network, and of its trainings in that of the race
+RACE_SHARE, RACE_TRAININGS = 0.125, 0.6
 #: step -> what it is called
-NAMES = {"supernet": "supernet", "search": "search", "winner": "winner", PLAIN: "plain network"}
+NAMES = {"supernet": "supernet", "search": "search", "winner": "winner", RACE: "race of starts", PLAIN: "plain network"}
 #: A training has at least so many iterations.
 LEAST_ITERATIONS = 50
 #: fewest and most candidates of a search, and how many make a generation
@@ -36,8 +39,10 @@ class Request:
     hours: float
     limit: list
     format: list
-    compare: str
     search: str
+    backbone: str = ""
+    weights: str = ""
+    from_scratch: bool = False
 
 
 @dataclass
@@ -65,17 +70,17 @@ class Measured:
     """What was measured on this machine, in seconds of the clock."""
 
     start: float  # from the start of a command to its first step
-    supernet_step: float  # an iteration of the supernet, mean over its paths
-    plain_step: float  # an iteration of the network of 3x3 blocks
-    recalibration: float  # an image of a candidate's recalibration
-    evaluation: float  # an image of an evaluation
+    supernet_step: float = 0.0  # an iteration of the supernet, mean over its paths
+    recalibration: float = 0.0  # an image of a candidate's recalibration
+    evaluation: float = 0.0  # an image of an evaluation
+    plain_step: float = 0.0  # an iteration of the start that won the race; 0 before it
 
 
 @dataclass(frozen=True)
 class Task:
     """
-    What a step does in about so many seconds: iterations of a training, or candidates of a search. Candidates that race
-    stop early if they have no hope.
+    What a step does in about so many seconds: iterations of a training, candidates of a search, or starts of a race.
+    Candidates that race stop early if they have no hope.
     """
 
     step: str
@@ -87,7 +92,9 @@ class Task:
     def __str__(self):
         if self.step == "search":
             return f"{self.candidates} candidates" + ", racing" * self.racing
-        return f"{self.iterations} iterations"
+        if self.step == RACE:
+            return f"{self.candidates} starts"
+        return f"{self.iterations} iterations" if self.iterations else "as many iterations as fit"
 
 
 @dataclass
@@ -97,15 +104,21 @@ class Plan:
     request: Request
     sets: Sets
     images: Counts
-    recipe: Recipe = None  # type: ignore[assignment]  # this and the next are decided one after the other
-    measured: Measured = None  # type: ignore[assignment]
+    measured: Measured  # what the race measures comes later
+    recipes: dict = field(default_factory=dict)  # space -> Recipe
+    space: str = ""  # of the search, or of the first start
     search: bool = False  # whether to search
     why: str = ""  # the reason
-    plain: list = field(default_factory=list)  # name and arch of the network that needs no search, if any is legal
+    starts: list = field(default_factory=list)  # of the network that needs no search; none where a limit excludes it
+    no_weights: str = ""  # why none of them is pre-trained
     latency: str = ""  # where it is limited, how it was measured and how well others are predicted
     decisions: list = field(default_factory=list)  # a sentence for each
     spent: float = 0.0  # seconds that the planning took
     data: dict = field(default_factory=dict)  # what train and test were made of
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.recipes[self.space]
 
     @property
     def budget(self) -> float:
@@ -115,14 +128,13 @@ class Plan:
     @property
     def closing(self) -> float:
         """Seconds that report, drawings and exported files take at the end."""
-        starts = (4 if self.search else 2.5) + 2 * len(self.request.format)
+        starts = (3 if self.search else 1.5) + 2 * len(self.request.format)
         return starts * self.measured.start + SHEET_IMAGES * self.measured.evaluation
 
     @property
     def steps(self) -> list:
         """The trainings and the search, in their order."""
-        plain = self.plain and (self.request.compare == "on" or not self.search)
-        return [*(SHARES if self.search else ()), *([PLAIN] if plain else ())]
+        return [*(SHARES if self.search else ()), *([RACE, PLAIN] if self.starts else ())]
 
     def task(self, step: str, seconds: float, factor: float = 1.0) -> Task:
         """What a step does in the seconds that it has; all but starts takes ``factor`` times as long as measured."""
@@ -137,8 +149,14 @@ class Plan:
             each *= RACING_RATIO if racing else 1
             number = _candidates(seconds - beside, each)
             return Task(step, beside + number * each, candidates=number, racing=racing)
+        if step == RACE:
+            return Task(step, seconds, candidates=len(self.starts))
         beside = times.start + (factor * times.evaluation * images.test if step != "supernet" else 0)
-        each = factor * (times.plain_step if step == PLAIN else times.supernet_step)
+        each = factor * times.supernet_step
+        if step == PLAIN:
+            each = times.plain_step
+            if not each:
+                return Task(step, seconds)
         number = max(LEAST_ITERATIONS, int((seconds - beside) / each))
         return Task(step, beside + number * each, number)
 
@@ -158,8 +176,10 @@ class Plan:
                 before, now = ((" and ".join(v) if isinstance(v, list) else v) or "none" for v in (value, now))
                 raise UserError(f"{folder} holds a run with --{name} {before}, not {now}: give another --output, or "
                                 "remove it")
-        parts: dict = {"sets": Sets, "images": Counts, "recipe": Recipe, "measured": Measured}
+        parts: dict = {"sets": Sets, "images": Counts, "measured": Measured}
         parts = {name: kind(**there[name]) for name, kind in parts.items()}
+        parts["recipes"] = {space: Recipe(**recipe) for space, recipe in there["recipes"].items()}
+        parts["starts"] = [Start(**start) for start in there["starts"]]
         return cls(**{**there, **parts, "request": request})
 
 
@@ -170,22 +190,27 @@ def _candidates(seconds, each):
 
 def divide(rest: float, steps: list, spent: float = 0.0) -> dict:
     """
-    Seconds of each step that is left. The plain network gets as long as supernet, search and winner together, so that
-    both can be compared.
+    Seconds of each step that is left. The plain network, with the race of its starts, gets as long as supernet, search
+    and winner together, so that both can be compared.
 
     Args:
         rest: seconds.
-        steps: the steps left, out of ``SHARES`` and ``PLAIN``.
+        steps: the steps left, out of ``SHARES``, ``RACE`` and ``PLAIN``.
         spent: seconds that the search's steps have taken that are done.
     """
-    rest, searched = max(rest, 0.0), [step for step in steps if step != PLAIN]
+    rest, searched = max(rest, 0.0), [step for step in steps if step in SHARES]
     if not searched:
         # Alone it gets everything; after a search no more than the search had.
-        return {step: min(rest, spent) if spent else rest for step in steps}
-    # Half of all; if the steps before took more than that, still a part of what is left.
-    time = max((rest + spent) / 2 - spent, rest / 8) if PLAIN in steps else rest
+        plain = min(rest, spent) if spent else rest
+    elif PLAIN in steps:
+        # Half of all; if the steps before took more than that, still a part of what is left.
+        plain = rest - max((rest + spent) / 2 - spent, rest / 8)
+    else:
+        plain = 0.0
     whole = sum(SHARES[step] for step in searched)
-    return {step: time * SHARES[step] / whole if step != PLAIN else rest - time for step in steps}
+    shares = {step: (rest - plain) * SHARES[step] / whole for step in searched}
+    race = plain * RACE_SHARE if RACE in steps else 0.0
+    return shares | ({RACE: race} if race else {}) | ({PLAIN: plain - race} if PLAIN in steps else {})
 
 
 def clock_time(seconds_from_now: float) -> str:

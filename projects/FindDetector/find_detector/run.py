@@ -4,13 +4,14 @@ import json
 import os
 import statistics
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from detnas.files import read_json, write_text
 from detnas.launch.outputs import read_metrics
 
 from .configs import ConfigWriter
-from .plan import NAMES, Plan, Task, clock_time, divide, duration
+from .plan import NAMES, RACE, RACE_TRAININGS, SHARES, Plan, Task, clock_time, divide, duration
+from .race import read_race
 from .steps import Steps, run_step
 
 #: what a run has spent, and the tasks that it has begun
@@ -35,6 +36,18 @@ class Run:
         there = read_json(self.clock, {"seconds": {}, "tasks": {}})
         #: step -> seconds; step -> its task, of those that were begun
         self.seconds, self.tasks = there["seconds"], {step: Task(**task) for step, task in there["tasks"].items()}
+        self._take_race()
+
+    def _take_race(self):
+        """The best start, the weights that it has in the race ("" where it was alone), and what was measured there."""
+        race = read_race(self.writer.output(RACE))
+        self.best, self.best_weights = race.get("best", ""), ""
+        if self.best:
+            entry, measured = race["entries"][self.best], self.plan.measured
+            last = entry["rounds"][-1] if entry["rounds"] else entry
+            self.best_weights = last.get("weights", "")
+            evaluation = last.get("evaluation", 0.0) / self.plan.images.holdout
+            self.plan.measured = replace(measured, plain_step=last["step"], evaluation=evaluation)
 
     @property
     def spent(self) -> float:
@@ -69,6 +82,11 @@ class Run:
 
     def command(self, step: str) -> list:
         """The arguments of ``python`` for a step."""
+        if step == RACE:
+            task = self.tasks.get(RACE) or next(task for task in self.forecast() if task.step == RACE)
+            files = [self.writer.start(start.name) for start in self.plan.starts]
+            seconds = max(1, round(task.seconds * RACE_TRAININGS))
+            return ["-m", "find_detector.race", "--seconds", str(seconds), "--output", self.writer.output(RACE), *files]
         search = step == "search"
         script = os.path.join(self.root, "search_net.py" if search else "train_net.py")
         return [script, "--config-file", self.writer.path(step), *([] if search else ["--resume"])]
@@ -78,19 +96,22 @@ class Run:
         for number, step in enumerate(self.plan.steps, 1):
             if NAMES[step] not in self.steps.done and step not in self.tasks:
                 task = self.tasks[step] = self.forecast()[0]
-                self.writer.write(task)
+                if step != RACE:
+                    self.writer.write(task, self.best, self.best_weights)
                 end = clock_time(self.plan.budget - self.spent)
                 print(f"\n[{clock_time(0)}] step {number} of {len(self.plan.steps)}, {NAMES[step]}: {task}, "
                       f"{duration(task.seconds)}, done at about {clock_time(task.seconds)}; all done at about {end}",
                       flush=True)
             self.once(step, *self.command(step))
+            if step == RACE:
+                self._take_race()
 
     def forecast(self) -> list:
         """The :class:`find_detector.plan.Task` of each step that is not done, in the time that is left for it."""
         done = [step for step in self.plan.steps if NAMES[step] in self.steps.done]
         left = [step for step in self.plan.steps if step not in done]
         rest = self.plan.budget - self.spent - self.plan.closing
-        shares = divide(rest, left, sum(self.seconds.get(step, 0.0) for step in done))
+        shares = divide(rest, left, sum(self.seconds.get(step, 0.0) for step in done if step in SHARES))
         tasks = [self.plan.task(step, seconds, self._factor()) for step, seconds in shares.items()]
         return [self.tasks.get(task.step, task) for task in tasks]
 

@@ -1,0 +1,140 @@
+"""
+Races trainings: all have the same short time, and the better half goes on, until one is left.
+
+    python -m find_detector.race --seconds 80 --output RACE CONFIG CONFIG ...
+
+Each round takes half of the seconds of all rounds but the first, divided among those that are left, and goes on from
+the weights of the round before. What counts is the AP on ``DATASETS.TEST`` of the configs, which must be the same
+images, and none of the training. RACE/race.json has the order, RACE/NAME/ROUND the weights. Killed, the same command
+goes on.
+"""
+
+import argparse
+import json
+import logging
+import math
+import os
+import statistics
+import time
+from typing import Any, Dict, List
+
+from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import setup_logger
+
+import pretrained  # noqa: F401  it registers its keys
+from detnas.config.load import load_config
+from detnas.errors import UserError, user_errors
+from detnas.files import read_json, write_text
+from detnas.launch.outputs import read_metrics
+from detnas.launch.setup import fit_to_device, register_datasets, save_config
+from detnas.training.trainer import build_trainer
+
+from .measure import step_seconds
+
+RACE_FILE = "race.json"
+#: fewest iterations of a training, and most in which its learning rate rises
+_LEAST_ITERATIONS, _WARMUP = 20, 50
+
+logger = logging.getLogger(__name__)
+
+
+class Race:
+    """
+    Args:
+        files: a config each, the likeliest first: where none finds anything, the order stays.
+        seconds: of all trainings.
+        folder: for what is written.
+    """
+
+    def __init__(self, files: List[str], seconds: float, folder: str):
+        self.files = {os.path.splitext(os.path.basename(file))[0]: file for file in files}
+        self.seconds, self.folder = seconds, folder
+        #: name -> {"step": seconds of an iteration, "rounds": [what :meth:`_train` returns, ...]}
+        self.entries: Dict[str, Any] = read_race(folder).get("entries", {})
+
+    def run(self) -> None:
+        left = list(self.files)
+        for name in left:
+            if name not in self.entries:
+                self.entries[name] = {"step": step_seconds(self._config(name), 0)[0], "rounds": []}
+                self._save()
+        rounds = math.ceil(math.log2(len(left)))
+        for number in range(rounds):
+            for name in left:
+                entry = self.entries[name]
+                if len(entry["rounds"]) <= number:
+                    iterations = int(self.seconds / rounds / len(left) / entry["step"])
+                    weights = entry["rounds"][-1]["weights"] if entry["rounds"] else ""
+                    entry["rounds"].append(self._train(name, number + 1, iterations, weights))
+                    self._save()
+            left.sort(key=lambda name: -self.entries[name]["rounds"][number]["AP"])
+            said = (f"{name} {self.entries[name]['rounds'][number]['AP']:.1f}" for name in left)
+            logger.info(f"round {number + 1} of {rounds}, AP: {', '.join(said)}")
+            left = left[:math.ceil(len(left) / 2)]
+        self._save(best=left[0])
+
+    def _save(self, **best):
+        write_text(os.path.join(self.folder, RACE_FILE), json.dumps({"entries": self.entries, **best}, indent=1))
+
+    def _config(self, name):
+        cfg = load_config(self.files[name])
+        register_datasets(cfg)
+        fit_to_device(cfg)
+        return cfg
+
+    def _train(self, name, number, iterations, weights):
+        """Train in a round, or go on with it after a kill; returns what counts of it, with times in seconds."""
+        cfg, iterations = self._config(name), max(iterations, _LEAST_ITERATIONS)
+        logger.info(f"{name}, round {number}: {iterations} iterations")
+        cfg.OUTPUT_DIR = os.path.join(self.folder, name, str(number))
+        cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = iterations, min(_WARMUP, iterations // 4)
+        cfg.SOLVER.CHECKPOINT_PERIOD = max(100, iterations // 4)
+        cfg.MODEL.WEIGHTS = weights or cfg.MODEL.WEIGHTS
+        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+        seed_all_rng(max(cfg.SEED, 0))
+        start, diverged = time.perf_counter(), False
+        try:
+            trainer = build_trainer(cfg, resume=True)
+            save_config(cfg)
+            trainer.train(trainer.start_iter, iterations)
+        except SystemExit as e:
+            # A number is that of a signal.
+            if not isinstance(e.code, str):
+                raise
+            logger.warning(f"{name} is out of the race: {e.code}")
+            diverged = True
+        seconds, lines = time.perf_counter() - start, read_metrics(cfg.OUTPUT_DIR)
+        step = statistics.median([line["time"] for line in lines if "time" in line] or [seconds / iterations])
+        scores = next((line for line in reversed(lines) if "bbox/AP" in line), {})
+        ap, ap50 = (-1.0 if diverged else scores.get(f"bbox/{key}") or 0.0 for key in ("AP", "AP50"))
+        return {"iterations": iterations, "seconds": seconds, "step": step, "AP": ap, "AP50": ap50,
+                "evaluation": max(0.0, seconds - step * iterations),
+                "weights": os.path.join(cfg.OUTPUT_DIR, "model_final.pth")}
+
+
+def read_race(folder: str) -> Dict[str, Any]:
+    """race.json of a folder: "entries" and, once it has ended, "best"; {} if there is none."""
+    return read_json(os.path.join(folder, RACE_FILE), {})
+
+
+def main(argv=None) -> None:
+    args = parser().parse_args(argv)
+    with user_errors():
+        if not 0 < args.seconds < math.inf:
+            raise UserError(f"--seconds {args.seconds:g}: it must be more than 0")
+        for name in ("fvcore", "detectron2", "detnas", "find_detector", "pretrained"):
+            setup_logger(args.output, name=name)
+        Race(args.config, args.seconds, args.output).run()
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, required=True, help="of all trainings of the race")
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument("config", nargs="+", help="of a training, the likeliest first")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

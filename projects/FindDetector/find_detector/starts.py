@@ -1,0 +1,118 @@
+"""Where the training of one network can start, with pre-trained or random weights; and whether to search beside it."""
+
+import importlib.util
+from dataclasses import dataclass
+
+from detnas.errors import UserError
+from pretrained.config import pretrained_config
+
+#: the network that is tried where no --backbone is given (Apache-2.0, from a package that is installed with timm)
+BACKBONE = "tf_efficientnet_lite0"
+#: whose recipe such a network stands on
+PRETRAINED_SPACE = "300M"
+#: hours from which four starts race instead of two: each needs some time to show what it is worth
+FOUR_HOURS = 0.25
+#: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
+#: without and with a GPU, training images.
+SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
+#: learning rate for the batch of 4 (docs/own_data.md)
+_RATE = 0.04
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network, its weights, and how it is trained."""
+
+    name: str  # of its config
+    about: str  # in words
+    space: str  # whose recipe it stands on
+    settings: dict  # over those of the recipe
+    arch: str = ""  # of a network of the space
+    licence: str = ""  # of pre-trained weights
+
+
+def pretrained_starts(backbone: str, weights: str) -> list:
+    """A network of timm as it is mostly best, and with everything trained; ``weights`` as in ``MODEL.TIMM.WEIGHTS``."""
+    licence = pretrained_config(backbone).get("license") or "not said"
+    starts = []
+    for name, about, freeze, norm in (
+        ("frozen", "batch norms and the blocks up to stride 4 stay as they are", 2, "FrozenBN"),
+        ("trained", "everything is trained but the statistics of batch norms", 0, "FrozenBN"),
+    ):
+        settings = {
+            "MODEL": {
+                "BACKBONE": {"NAME": "build_timm_fpn_backbone"},
+                "FPN": {"IN_FEATURES": ["res2", "res3", "res4", "res5"]},
+                "TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": freeze, "NORM": norm},
+            },
+            "SOLVER": {"BASE_LR": _RATE},
+        }
+        from_where = "ImageNet weights" if weights == "pretrained" else weights
+        starts.append(Start(f"{backbone}_{name}", f"{backbone} from {from_where}, {about}", PRETRAINED_SPACE, settings,
+                            licence=licence))
+    return starts
+
+
+def random_start(space: str, plain: list) -> Start:
+    """The network of one op of a space, ``[name, arch]``, from random weights."""
+    name, arch = plain
+    settings = {"MODEL": {"DETNAS": {"ARCH": arch}}}
+    return Start(f"{space}_random", f"{name} of space {space} from random weights", space, settings, arch)
+
+
+def choose_starts(request, plains: dict) -> tuple:
+    """
+    The starts that race, the likeliest first, and why there is no pre-trained one ("" if there is).
+
+    Args:
+        request: a :class:`find_detector.plan.Request`.
+        plains: {space: [name, arch] of its network of one op}, the largest first.
+    """
+    for option in ("backbone", "weights"):
+        if request.from_scratch and getattr(request, option):
+            raise UserError(f"--from-scratch leaves no use for --{option}: give one of them")
+    scratch = [random_start(space, plain) for space, plain in plains.items()]
+    if request.from_scratch:
+        return scratch[:2], "--from-scratch"
+    if request.limit:
+        return scratch[:2], "--limit counts networks of the search spaces alone"
+    if importlib.util.find_spec("timm") is None:
+        if request.backbone:
+            raise UserError(f"--backbone {request.backbone}: timm is not installed; `uv pip install timm`")
+        return scratch[:2], "timm is not installed; `uv pip install timm`"
+    first, second = pretrained_starts(request.backbone or BACKBONE, request.weights or "pretrained")
+    if request.backbone or request.weights:
+        return [first], ""
+    return ([first, scratch[0], second, *scratch[1:2]] if request.hours >= FOUR_HOURS else [first, scratch[0]]), ""
+
+
+def should_search(request, images: int, gpu: str, all_3x3: bool, plain: bool, no_weights: str) -> tuple:
+    """
+    Whether a search is worth its time, and why.
+
+    Args:
+        all_3x3: whether it meets the limits.
+        plain: whether any network does that needs no search.
+        no_weights: why there are no pre-trained weights, "" if there are.
+    """
+    page = "docs/results.md, When a search pays"
+    least = SEARCH_GPU_HOURS if gpu else SEARCH_HOURS
+    if request.search == "never":
+        if not plain:
+            raise UserError("--search never: no network of one op meets the limits, so one has to be searched for")
+        return False, "--search never"
+    if not all_3x3:
+        return True, f"all 3x3 does not meet the limits, so a mixture has to be found ({page})"
+    if not no_weights:
+        why = "pre-trained weights were worth more than a search where both were measured (docs/own_data.md)"
+    elif request.hours < least:
+        where = f"less than {least * 60:g} minutes " + ("with a GPU" if gpu else "on a CPU")
+        why = f"in {where} the plain network was mostly better where both were measured ({page})"
+    elif images < SEARCH_IMAGES:
+        why = (f"with {images} training images, fewer than {SEARCH_IMAGES}, the held-out ones cannot tell networks "
+               f"apart: on blood cells the plain network was better ({page})")
+    else:
+        return True, f"{request.hours:g} hours and {images} training images: enough for a search to pay ({page})"
+    if request.search == "always":
+        return True, f"--search always; without it the plain network would be trained alone: {why}"
+    return False, why
