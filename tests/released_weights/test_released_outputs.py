@@ -6,9 +6,11 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling import build_model
 from released_reference import Network
 from scripts import ROOT, script
+from toy_runs import command, detection
 
 import detnas
 from detnas import PUBLISHED, get_space
+from detnas.commands.train import train
 from detnas.config.load import load_config
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
@@ -119,6 +121,18 @@ def test_a_converted_file_says_what_it_is_and_does_not_load_into_a_model_with_th
         detnas.load_weights(build(result), file)
     said = refused(convert, tmp_path, Network("classifier", path=TINY).state, "--shuffle", "odd")
     assert 'shuffle "odd"; there are: even_odd, interleave' in said
+
+
+def test_step_2_starts_from_a_converted_supernet(tmp_path, toy_root):
+    result, file = convert(tmp_path, Network("classifier").state)
+    settings = {"MODEL.WEIGHTS": file, "MODEL.DETNAS.SHUFFLE": "interleave", "OUTPUT_DIR": tmp_path / "2"}
+    settings |= {"SOLVER.MAX_ITER": 1, "SOLVER.BASE_LR": 1e-9}
+    train(command("toy_2_train_supernet", {**detection(toy_root), **settings, "DATASETS.TEST": "()"}))
+    trained = torch.load(tmp_path / "2" / "model_final.pth", weights_only=True)["model"]
+    taken = [name for name, value in result.state.items() if name.startswith("backbone.bottom_up") and value.ndim == 4]
+    for name in taken:
+        close(trained[name], result.state[name])
+    assert len(taken) > 100
 
 
 def without(prefix):

@@ -46,6 +46,8 @@ def pretrained_weights(name: str, weights: str) -> Dict[str, torch.Tensor]:
         state, source = from_package(read_checkpoint(package_file(package)), name), f"the package {package}"
     else:
         state, source = _from_hub(name, package), "timm's hub"
+    # That the network of features has no use for its classifier is no news.
+    logging.getLogger("timm").setLevel(logging.ERROR)
     try:
         # The whole network takes them all or none; that of the features alone would pass over what it lacks.
         timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
