@@ -15,7 +15,7 @@ from .data import Facts, hold_out, look
 from .measure import measured_limits, plain_network
 from .plan import NAMES, RACE, SHARES, Counts, Measured, Plan, Request, Sets, Task, clock_time, divide, duration
 from .recipe import make_recipe, spaces, this_machine
-from .starts import PRETRAINED_SPACE, choose_starts, should_search
+from .starts import choose_starts, should_search
 
 #: most seconds for which the steps of a training are measured, and most as a share of all time
 _MEASURED_SECONDS, _MEASURED_SHARE = 30, 0.02
@@ -118,8 +118,10 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
     """
     request, machine = plan.request, this_machine()
     alone, searched = (spaces(request.hours, machine.gpu, train.images, search) for search in (False, True))
-    tried = {space: make_recipe(space, train, machine, root) for space in dict.fromkeys([*alone, *searched])}
-    plan.recipes = {**tried, PRETRAINED_SPACE: make_recipe(PRETRAINED_SPACE, train, machine, root)}
+    tried = list(dict.fromkeys([*alone, *searched]))
+    # A pre-trained network has no place in the smallest one.
+    needed = dict.fromkeys([*tried, *(["tiny"] if "small" in tried else [])])
+    plan.recipes = {space: make_recipe(space, train, machine, root) for space in needed}
     plains, problem = {}, None
     for space in tried:
         writer, file = _measured_config(plan, space, folder, root)
@@ -133,7 +135,7 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
     if not plains:
         raise problem  # type: ignore[misc]  # one of the two is there
     fits = {space: plains[space] for space in alone if plains.get(space)}
-    plan.starts, plan.no_weights = choose_starts(request, fits)
+    plan.starts, plan.no_weights = choose_starts(request, fits, plan.recipes)
     all_3x3 = any(plain[:1] == ["all 3x3"] for plain in plains.values())
     plan.search, plan.why = should_search(request, train.images, machine.gpu, all_3x3, bool(fits), plan.no_weights)
     if plan.search:

@@ -8,15 +8,13 @@ from pretrained.config import pretrained_config
 
 #: the network that is tried where no --backbone is given (Apache-2.0, from a package that is installed with timm)
 BACKBONE = "tf_efficientnet_lite0"
-#: whose recipe such a network stands on
-PRETRAINED_SPACE = "300M"
 #: hours from which four starts race instead of two: each needs some time to show what it is worth
 FOUR_HOURS = 0.25
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
-#: learning rate for the batch of 4 (docs/own_data.md)
-_RATE = 0.04
+#: learning rate for each image of a batch, of a pre-trained network (docs/own_data.md)
+_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -31,42 +29,44 @@ class Start:
     licence: str = ""  # of pre-trained weights
 
 
-def pretrained_starts(backbone: str, weights: str) -> list:
-    """A network of timm as it is mostly best, and with everything trained; ``weights`` as in ``MODEL.TIMM.WEIGHTS``."""
+def pretrained_start(backbone: str, weights: str, space: str, recipe) -> Start:
+    """
+    A network of timm in the detector of a space. Its batch norms and its blocks up to stride 4 stay as they are: with
+    everything trained it was worse wherever both were tried (docs/own_data.md).
+
+    Args:
+        weights: as in ``MODEL.TIMM.WEIGHTS``.
+        recipe: the :class:`find_detector.recipe.Recipe` of the space.
+    """
+    settings = {
+        "MODEL": {
+            "BACKBONE": {"NAME": "build_timm_fpn_backbone"},
+            "FPN": {"IN_FEATURES": ["res2", "res3", "res4", "res5"]},
+            "TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN"},
+        },
+        "SOLVER": {"BASE_LR": _RATE * recipe.settings["SOLVER"]["IMS_PER_BATCH"]},
+    }
+    from_where = "ImageNet weights" if weights == "pretrained" else weights
+    about = f"{backbone} with {from_where}, heads and sizes of {space}"
     licence = pretrained_config(backbone).get("license") or "not said"
-    starts = []
-    for name, about, freeze, norm in (
-        ("frozen", "batch norms and the blocks up to stride 4 stay as they are", 2, "FrozenBN"),
-        ("trained", "everything is trained but the statistics of batch norms", 0, "FrozenBN"),
-    ):
-        settings = {
-            "MODEL": {
-                "BACKBONE": {"NAME": "build_timm_fpn_backbone"},
-                "FPN": {"IN_FEATURES": ["res2", "res3", "res4", "res5"]},
-                "TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": freeze, "NORM": norm},
-            },
-            "SOLVER": {"BASE_LR": _RATE},
-        }
-        from_where = "ImageNet weights" if weights == "pretrained" else weights
-        starts.append(Start(f"{backbone}_{name}", f"{backbone} from {from_where}, {about}", PRETRAINED_SPACE, settings,
-                            licence=licence))
-    return starts
+    return Start(f"{backbone}_{space}", about, space, settings, licence=licence)
 
 
 def random_start(space: str, plain: list) -> Start:
     """The network of one op of a space, ``[name, arch]``, from random weights."""
     name, arch = plain
     settings = {"MODEL": {"DETNAS": {"ARCH": arch}}}
-    return Start(f"{space}_random", f"{name} of space {space} from random weights", space, settings, arch)
+    return Start(f"{space}_random", f"{name} of {space} with random weights", space, settings, arch)
 
 
-def choose_starts(request, plains: dict) -> tuple:
+def choose_starts(request, plains: dict, recipes: dict) -> tuple:
     """
     The starts that race, the likeliest first, and why there is no pre-trained one ("" if there is).
 
     Args:
         request: a :class:`find_detector.plan.Request`.
         plains: {space: [name, arch] of its network of one op}, the largest first.
+        recipes: {space: :class:`find_detector.recipe.Recipe`}, also of "tiny".
     """
     for option in ("backbone", "weights"):
         if request.from_scratch and getattr(request, option):
@@ -80,10 +80,14 @@ def choose_starts(request, plains: dict) -> tuple:
         if request.backbone:
             raise UserError(f"--backbone {request.backbone}: timm is not installed; `uv pip install timm`")
         return scratch[:2], "timm is not installed; `uv pip install timm`"
-    first, second = pretrained_starts(request.backbone or BACKBONE, request.weights or "pretrained")
+    # The smallest space has one level of features alone.
+    sizes = [space for space in plains if space != "small"][:2] or ["tiny"]
+    network = request.backbone or BACKBONE, request.weights or "pretrained"
+    first, *more = (pretrained_start(*network, space, recipes[space]) for space in sizes)
     if request.backbone or request.weights:
         return [first], ""
-    return ([first, scratch[0], second, *scratch[1:2]] if request.hours >= FOUR_HOURS else [first, scratch[0]]), ""
+    starts = [first, scratch[0], *more, *scratch[1:2]]
+    return (starts if request.hours >= FOUR_HOURS else starts[:2]), ""
 
 
 def should_search(request, images: int, gpu: str, all_3x3: bool, plain: bool, no_weights: str) -> tuple:
