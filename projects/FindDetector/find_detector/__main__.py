@@ -47,7 +47,8 @@ def main(argv=None, root: str = ".", measure=None, run=run_step) -> None:
         if "onnx" in args.format:
             require_onnx("--format onnx")
         request = Request(args.train, args.test, args.hours, list(map(here.detector_limit, args.limit)),
-                          list(dict.fromkeys(args.format)), args.search, args.backbone, args.weights, args.from_scratch)
+                          list(dict.fromkeys(args.format)), args.search, args.backbone, args.weights, args.from_scratch,
+                          args.seed)
         plan = Plan.read(args.output, request)
         if plan is None:
             print("Looking at the images; a search's steps are measured, for a minute or a few.", flush=True)
@@ -82,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     add("--weights", default="", metavar="FILE", help="its pre-trained weights, as timm has them; by default from its "
                                                       "package or timm's hub")
     add("--from-scratch", action="store_true", help="random weights alone")
+    add("--seed", type=int, default=0)
     add("--limit", action="append", default=[], metavar="LIMIT",
         help='on the cost of a network, such as "backbone_flops <= 20e6", or "latency_ms <= 20" of the exported '
              "detector on this machine; may be given several times")

@@ -48,7 +48,8 @@ class ConfigWriter:
         """Write what the steps of a space share. Only a plan does, as with the starts: later the user may change it."""
         recipe = self.plan.recipes[space]
         above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
-        self._write(BASE.format(space), "What steps share. Changes in this file are kept.", above, recipe.settings)
+        settings = {**recipe.settings, "SEED": self.plan.request.seed}
+        self._write(BASE.format(space), "What steps share. Changes in this file are kept.", above, settings)
 
     def starts(self) -> None:
         """Write a config for each start."""

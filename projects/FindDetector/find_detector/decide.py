@@ -135,7 +135,7 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
     if not plains:
         raise problem  # type: ignore[misc]  # one of the two is there
     fits = {space: plains[space] for space in alone if plains.get(space)}
-    plan.starts, plan.no_weights = choose_starts(request, fits, plan.recipes)
+    plan.starts, plan.no_weights = choose_starts(request, fits, bool(machine.gpu))
     all_3x3 = any(plain[:1] == ["all 3x3"] for plain in plains.values())
     plan.search, plan.why = should_search(request, train.images, machine.gpu, all_3x3, bool(fits), plan.no_weights)
     if plan.search:

@@ -43,6 +43,7 @@ class Request:
     backbone: str = ""
     weights: str = ""
     from_scratch: bool = False
+    seed: int = 0
 
 
 @dataclass

@@ -13,8 +13,9 @@ FOUR_HOURS = 0.25
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
-#: learning rate for each image of a batch, of a pre-trained network (docs/own_data.md)
-_RATE = 0.01
+#: images of a batch and learning rate of a pre-trained network without a GPU: it needs few images for a step, and many
+#: steps (docs/own_data.md)
+_BATCH, _RATE = 4, 0.04
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Start:
     licence: str = ""  # of pre-trained weights
 
 
-def pretrained_start(backbone: str, weights: str, space: str, recipe) -> Start:
+def pretrained_start(backbone: str, weights: str, space: str, gpu: bool) -> Start:
     """
     A network of timm in the detector of a space. Its batch norms and its blocks up to stride 4 stay as they are: with
     everything trained it was worse wherever both were tried (docs/own_data.md).
 
     Args:
         weights: as in ``MODEL.TIMM.WEIGHTS``.
-        recipe: the :class:`find_detector.recipe.Recipe` of the space.
+        gpu: whether there is one; batch and rate are then those of the space.
     """
     settings = {
         "MODEL": {
@@ -44,7 +45,7 @@ def pretrained_start(backbone: str, weights: str, space: str, recipe) -> Start:
             "FPN": {"IN_FEATURES": ["res2", "res3", "res4", "res5"]},
             "TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN"},
         },
-        "SOLVER": {"BASE_LR": _RATE * recipe.settings["SOLVER"]["IMS_PER_BATCH"]},
+        "SOLVER": {} if gpu else {"IMS_PER_BATCH": _BATCH, "BASE_LR": _RATE},
     }
     from_where = "ImageNet weights" if weights == "pretrained" else weights
     about = f"{backbone} with {from_where}, heads and sizes of {space}"
@@ -59,14 +60,14 @@ def random_start(space: str, plain: list) -> Start:
     return Start(f"{space}_random", f"{name} of {space} with random weights", space, settings, arch)
 
 
-def choose_starts(request, plains: dict, recipes: dict) -> tuple:
+def choose_starts(request, plains: dict, gpu: bool) -> tuple:
     """
     The starts that race, the likeliest first, and why there is no pre-trained one ("" if there is).
 
     Args:
         request: a :class:`find_detector.plan.Request`.
         plains: {space: [name, arch] of its network of one op}, the largest first.
-        recipes: {space: :class:`find_detector.recipe.Recipe`}, also of "tiny".
+        gpu: whether there is one.
     """
     for option in ("backbone", "weights"):
         if request.from_scratch and getattr(request, option):
@@ -83,7 +84,7 @@ def choose_starts(request, plains: dict, recipes: dict) -> tuple:
     # The smallest space has one level of features alone.
     sizes = [space for space in plains if space != "small"][:2] or ["tiny"]
     network = request.backbone or BACKBONE, request.weights or "pretrained"
-    first, *more = (pretrained_start(*network, space, recipes[space]) for space in sizes)
+    first, *more = (pretrained_start(*network, space, gpu) for space in sizes)
     if request.backbone or request.weights:
         return [first], ""
     starts = [first, scratch[0], *more, *scratch[1:2]]
