@@ -347,9 +347,9 @@ def test_a_plan_alone_writes_a_config_for_each_step(find, images, tmp_path, caps
     assert settings["3_search.yaml"]["DATASETS"]["TEST"] == [f"holdout:4:{coco(images, 'train')}"]
     assert settings["4_winner.yaml"]["DATASETS"]["TRAIN"] == [coco(images, "train")]
     begins = [yaml.safe_load(file.read_text()) for file in sorted((tmp_path / "starts").iterdir())]
-    assert [start["_BASE_"] for start in begins] == ["../base_small.yaml", "../base_tiny.yaml"]
+    assert [start["_BASE_"] for start in begins] == ["../base_small.yaml", "../base_light.yaml"]
     assert begins[0]["MODEL"]["DETNAS"]["ARCH"] == "0000"
-    assert begins[1]["MODEL"]["TIMM"]["NAME"] == "tf_efficientnet_lite0" and begins[1]["SOLVER"]["BASE_LR"] == 0.04
+    assert begins[1]["MODEL"]["TIMM"]["NAME"] == "tf_efficientnet_lite0"
     assert all(start["DATASETS"] == {"TRAIN": [f"rest:4:{coco(images, 'train')}"],
                                      "TEST": [f"holdout:4:{coco(images, 'train')}"]} for start in begins)
     for line in ("start: all 3x3 of small with random weights", "licence of the weights: apache-2.0",
@@ -461,10 +461,11 @@ def test_with_more_time_two_sizes_of_each_start_race():
         chosen, why = starts.choose_starts(Request("a", None, hours, [], [], "auto"), plains, False)
         names[hours] = [start.name for start in chosen]
         assert not why
-    four = ["tf_efficientnet_lite0_300M", "300M_random", "tf_efficientnet_lite0_tiny", "tiny_random"]
+    four = ["tf_efficientnet_lite0_light", "300M_random", "tf_efficientnet_lite0_medium", "tiny_random"]
     assert names == {0.2: four[:2], 1.0: four}
     # Lite0 is not in the costs that a limit is on.
-    chosen, why = starts.choose_starts(Request("a", None, 1.0, ["backbone_flops <= 1e6"], [], "auto"), plains, False)
+    limited = Request("a", None, 1.0, ["backbone_flops <= 1e6"], [], "auto")
+    chosen, why = starts.choose_starts(limited, plains, False)
     assert [start.name for start in chosen] == ["300M_random", "tiny_random"] and why.startswith("--limit counts")
 
 
@@ -476,7 +477,7 @@ def test_a_start_that_is_named_does_not_race(find, images, tmp_path, capsys, ref
     assert started("scratch", "--from-scratch", "--seed", "3")[0] == ["small_random"]
     assert "SEED: 3" in (tmp_path / "scratch" / "base_small.yaml").read_text()
     names, shown = started("backbone", "--backbone", "tf_efficientnet_lite1")
-    assert names == ["tf_efficientnet_lite1_tiny"] and "race: " not in shown
+    assert names == ["tf_efficientnet_lite1_light"] and "race: " not in shown
     names, _ = started("weights", "--weights", "mine.pth")
     assert "WEIGHTS: mine.pth" in (tmp_path / "weights" / "starts" / f"{names[0]}.yaml").read_text()
     said = refused(find, arguments(images, tmp_path / "no", "--backbone", "efficientnetlite0"))

@@ -119,9 +119,7 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
     request, machine = plan.request, this_machine()
     alone, searched = (spaces(request.hours, machine.gpu, train.images, search) for search in (False, True))
     tried = list(dict.fromkeys([*alone, *searched]))
-    # A pre-trained network has no place in the smallest one.
-    needed = dict.fromkeys([*tried, *(["tiny"] if "small" in tried else [])])
-    plan.recipes = {space: make_recipe(space, train, machine, root) for space in needed}
+    plan.recipes = {space: make_recipe(space, train, machine, root) for space in tried}
     plains, problem = {}, None
     for space in tried:
         writer, file = _measured_config(plan, space, folder, root)
@@ -136,6 +134,8 @@ def choose(plan: Plan, train: Facts, folder: str, root: str, measure) -> Plan:
         raise problem  # type: ignore[misc]  # one of the two is there
     fits = {space: plains[space] for space in alone if plains.get(space)}
     plan.starts, plan.no_weights = choose_starts(request, fits, bool(machine.gpu))
+    for start in plan.starts:
+        plan.recipes.setdefault(start.space, make_recipe(start.space, train, machine, root))
     all_3x3 = any(plain[:1] == ["all 3x3"] for plain in plains.values())
     plan.search, plan.why = should_search(request, train.images, machine.gpu, all_3x3, bool(fits), plan.no_weights)
     if plan.search:

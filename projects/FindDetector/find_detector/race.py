@@ -35,6 +35,8 @@ from .measure import step_seconds
 RACE_FILE = "race.json"
 #: fewest iterations of a training, and most in which its learning rate rises
 _LEAST_ITERATIONS, _WARMUP = 20, 50
+#: seconds for which steps are measured, as a share of those of the trainings
+_MEASURING = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ class Race:
         left = list(self.files)
         for name in left:
             if name not in self.entries:
-                self.entries[name] = {"step": step_seconds(self._config(name), 0)[0], "rounds": []}
+                seconds = self.seconds * _MEASURING / len(left)
+                self.entries[name] = {"step": step_seconds(self._config(name), seconds)[0], "rounds": []}
                 self._save()
         rounds = math.ceil(math.log2(len(left)))
         for number in range(rounds):

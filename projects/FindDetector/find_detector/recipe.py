@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from detnas.config.load import load_config
+from detnas.space import SPACES
 
 
 class Kind(NamedTuple):
@@ -31,6 +32,12 @@ KINDS = {
 }
 _PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
 GPU_KINDS = {"1.3G": _PAPER._replace(hours=24, images=20_000), "300M": _PAPER}
+#: the same for pre-trained networks, the likeliest first; hours from which one is tried
+PRETRAINED_KINDS = {
+    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0),
+    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25),
+}
+GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
 #: Without a search no supernet takes time, so a space is tried from this part of its hours on.
 _PLAIN_NEEDS_LESS = 4
 #: Images give a candidate its batch-norm statistics, fewer where tests see larger images than trainings do.
@@ -90,8 +97,12 @@ def spaces(hours: float, gpu: str, images: int, search: bool) -> list:
 
 
 def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
-    """The :class:`Recipe` of a space for the training images; ``root`` of the project holds ``configs/``."""
-    kind, gpu = (GPU_KINDS if machine.gpu else KINDS)[space], bool(machine.gpu)
+    """
+    The :class:`Recipe` of a space, or a kind for pre-trained networks, for the training images; ``root`` of the project
+    holds ``configs/``.
+    """
+    gpu = bool(machine.gpu)
+    kind = ({**GPU_KINDS, **GPU_PRETRAINED_KINDS} if gpu else {**KINDS, **PRETRAINED_KINDS})[space]
     cfg = load_config(os.path.join(root, "configs", kind.base))
     test_sides, scale, crop = choose_sizes(facts, kind)
     train_sides = [kind.crop, kind.crop] if crop else test_sides
@@ -108,7 +119,7 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
     after_test = max(rpn.POST_NMS_TOPK_TEST, _REGIONS * full, 40)
     settings = {
         "MODEL": {
-            "DETNAS": {} if space == "small" else {"SPACE": space},
+            "DETNAS": {"SPACE": space} if space in SPACES else {},
             "ANCHOR_GENERATOR": {"SIZES": anchors, "ASPECT_RATIOS": [aspect_ratios(widths, heights)]},
             "RPN": {
                 "PRE_NMS_TOPK_TRAIN": max(rpn.PRE_NMS_TOPK_TRAIN, 2 * _REGIONS * full, 200),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from detnas.errors import UserError
 from pretrained.config import pretrained_config
 
+from .recipe import GPU_PRETRAINED_KINDS, PRETRAINED_KINDS
+
 #: the network that is tried where no --backbone is given (Apache-2.0, from a package that is installed with timm)
 BACKBONE = "tf_efficientnet_lite0"
 #: hours from which four starts race instead of two: each needs some time to show what it is worth
@@ -13,9 +15,6 @@ FOUR_HOURS = 0.25
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
-#: images of a batch and learning rate of a pre-trained network without a GPU: it needs few images for a step, and many
-#: steps (docs/own_data.md)
-_BATCH, _RATE = 4, 0.04
 
 
 @dataclass(frozen=True)
@@ -24,33 +23,25 @@ class Start:
 
     name: str  # of its config
     about: str  # in words
-    space: str  # whose recipe it stands on
+    space: str  # or kind, whose recipe it stands on
     settings: dict  # over those of the recipe
     arch: str = ""  # of a network of the space
     licence: str = ""  # of pre-trained weights
 
 
-def pretrained_start(backbone: str, weights: str, space: str, gpu: bool) -> Start:
+def pretrained_start(backbone: str, weights: str, kind: str) -> Start:
     """
-    A network of timm in the detector of a space. Its batch norms and its blocks up to stride 4 stay as they are: with
-    everything trained it was worse wherever both were tried (docs/own_data.md).
+    A network of timm in a detector of ``PRETRAINED_KINDS``. Its batch norms and its blocks up to stride 4 stay as they
+    are: with everything trained it was worse wherever both were tried (experiments/RESULTS.md).
 
     Args:
         weights: as in ``MODEL.TIMM.WEIGHTS``.
-        gpu: whether there is one; batch and rate are then those of the space.
     """
-    settings = {
-        "MODEL": {
-            "BACKBONE": {"NAME": "build_timm_fpn_backbone"},
-            "FPN": {"IN_FEATURES": ["res2", "res3", "res4", "res5"]},
-            "TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN"},
-        },
-        "SOLVER": {} if gpu else {"IMS_PER_BATCH": _BATCH, "BASE_LR": _RATE},
-    }
+    settings = {"MODEL": {"TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN"}}}
     from_where = "ImageNet weights" if weights == "pretrained" else weights
-    about = f"{backbone} with {from_where}, heads and sizes of {space}"
+    about = f"{backbone} with {from_where} and {kind} heads"
     licence = pretrained_config(backbone).get("license") or "not said"
-    return Start(f"{backbone}_{space}", about, space, settings, licence=licence)
+    return Start(f"{backbone}_{kind}", about, kind, settings, licence=licence)
 
 
 def random_start(space: str, plain: list) -> Start:
@@ -81,10 +72,9 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
         if request.backbone:
             raise UserError(f"--backbone {request.backbone}: timm is not installed; `uv pip install timm`")
         return scratch[:2], "timm is not installed; `uv pip install timm`"
-    # The smallest space has one level of features alone.
-    sizes = [space for space in plains if space != "small"][:2] or ["tiny"]
+    kinds = GPU_PRETRAINED_KINDS if gpu else PRETRAINED_KINDS
     network = request.backbone or BACKBONE, request.weights or "pretrained"
-    first, *more = (pretrained_start(*network, space, gpu) for space in sizes)
+    first, *more = (pretrained_start(*network, name) for name, kind in kinds.items() if request.hours >= kind.hours)
     if request.backbone or request.weights:
         return [first], ""
     starts = [first, scratch[0], *more, *scratch[1:2]]
