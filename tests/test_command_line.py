@@ -30,8 +30,13 @@ print("slow", sorted({"torch", "torchvision", "detectron2", "numpy", "matplotlib
 #: what a project may import first, each in a fork of a process that has imported what takes long
 FIRST = """
 import os, sys
-import detnas.compat, fvcore.nn, matplotlib, pycocotools.coco, torchvision
+import detnas.compat, fvcore.nn, matplotlib, pycocotools.coco, torch, torchvision
 from torchvision.ops import roi_align
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+optimizer.param_groups[0]["params"][0].sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
 print("slow", "torch._dynamo" in sys.modules, roi_align.__globals__["is_compile_supported"]("cpu"))
 for first in (
     "from detnas import add_detnas_config", "from detnas.modeling.weights import load_weights",
@@ -86,5 +91,5 @@ def test_every_setting_of_the_table_has_a_default_that_it_allows():
 def test_whatever_is_imported_first_detectron2_knows_the_networks():
     run = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
     slow, *known = run.stdout.splitlines()
-    # The compiler, which torchvision asks for, is there when it is called, and not before.
+    # The compiler, which torchvision and optimizers ask for, is there when it is called, and not before.
     assert slow == "slow False True" and [line.split()[-1] for line in known] == ["True"] * 5, run.stderr

@@ -39,7 +39,7 @@ def of_ranks(folder):
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def folder(toy_root, tmp_path_factory):
     """
     Of two processes: two trainings, in "synced" and "frozen", an evaluation, in "voc", and what is said of a training
@@ -63,7 +63,7 @@ def folder(toy_root, tmp_path_factory):
     return folder
 
 
-def test_a_mistake_in_two_processes_is_one_line_and_exit_code_2(folder):
+def a_mistake_in_two_processes_is_one_line_and_exit_code_2(folder):
     held = f"another training is running in {folder}/held: give another OUTPUT_DIR, or wait for it"
     arch = 'MODEL.DETNAS.ARCH "2120": 4 blocks; space "tiny" has 8 (2-2-2-2)'
     for name, words in (("held", held), ("never", arch)):
@@ -72,7 +72,7 @@ def test_a_mistake_in_two_processes_is_one_line_and_exit_code_2(folder):
     assert not {file.name for file in (folder / "held").iterdir()} - {"run.lock", "log.txt", "log.txt.rank1"}
 
 
-def test_two_processes_train_the_same_paths_to_the_same_parameters(folder):
+def two_processes_train_the_same_paths_to_the_same_parameters(folder):
     first, second = of_ranks(folder / "synced")
     assert first["world_size"] == second["world_size"] == 2 and first["norm"] == "naiveSyncBN"
     sampler = UniformSampler(get_space("tiny"), seed=0)
@@ -82,7 +82,7 @@ def test_two_processes_train_the_same_paths_to_the_same_parameters(folder):
     assert all(len(a) == len(b) == 2 and not set(a) & set(b) for a, b in zip(first["images"][:3], second["images"][:3]))
 
 
-def test_two_processes_do_what_one_does_with_two_parts(folder, toy_root, tmp_path):
+def two_processes_do_what_one_does_with_two_parts(folder, toy_root, tmp_path):
     # As each of the two has: with others, torch sums in another order.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -101,10 +101,18 @@ def test_two_processes_do_what_one_does_with_two_parts(folder, toy_root, tmp_pat
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0, msg=name)
 
 
-def test_two_processes_have_the_figures_of_one_on_voc(folder):
+def two_processes_have_the_figures_of_one_on_voc(folder):
     (gathered, alone), (nothing, other) = of_ranks(folder / "voc")
     name = f"voc:{folder}/voc/VOC2007:test"
     register_dataset(name)
     assert gathered["bbox"] == pytest.approx(process(VOCEvaluator(name), DatasetCatalog.get(name)).evaluate()["bbox"])
     # Each saw half of the images, and not the same.
     assert nothing == {} and alone["bbox"]["AP50"] != other["bbox"]["AP50"]
+
+
+def test_two_processes(folder, toy_root, tmp_path):
+    # One test, since workers of xdist would start the processes once each.
+    a_mistake_in_two_processes_is_one_line_and_exit_code_2(folder)
+    two_processes_train_the_same_paths_to_the_same_parameters(folder)
+    two_processes_do_what_one_does_with_two_parts(folder, toy_root, tmp_path)
+    two_processes_have_the_figures_of_one_on_voc(folder)
