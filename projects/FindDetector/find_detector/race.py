@@ -3,10 +3,9 @@ Races trainings: all have the same short time, and the better half goes on, unti
 
     python -m find_detector.race --seconds 80 --output RACE CONFIG CONFIG ...
 
-Each round takes half of the seconds of all rounds but the first, divided among those that are left, and goes on from
-the weights of the round before. What counts is the AP on ``DATASETS.TEST`` of the configs, which must be the same
-images, and none of the training. RACE/race.json has the order, RACE/NAME/ROUND the weights. Killed, the same command
-goes on.
+All rounds take the same time, divided among those that are left, which go on from their weights of the round before.
+What counts is the AP on ``DATASETS.TEST`` of the configs, which must be the same images, and none of the training.
+RACE/race.json has times and AP of all rounds, RACE/NAME/ROUND the weights. Killed, the same command goes on.
 """
 
 import argparse
