@@ -130,12 +130,11 @@ def test_a_resumed_training_compares_with_the_evaluation_before_the_interruption
 
 def test_a_path_has_the_results_that_the_search_gives_it(toy_root, tmp_path):
     trainer = trainer_of("faster", toy_root, tmp_path, SOLVER__MAX_ITER=30, SOLVER__BASE_LR=0.02)
-    evaluation = evaluation_of(trainer)
     trainer.train(0, 30)
-    results = evaluation()
-    evaluator = CandidateEvaluator(evaluation.cfg, str(tmp_path / "model_final.pth"))
+    (results,) = evaluations(tmp_path).values()
+    evaluator = CandidateEvaluator(evaluation_of(trainer).cfg, str(tmp_path / "model_final.pth"))
     for name, path in fixed_paths(get_space("tiny"), 0, 2).items():
-        assert evaluator(path)["bbox/AP"] == pytest.approx(results[name]["bbox"]["AP"], abs=0.01)
+        assert evaluator(path)["bbox/AP"] == pytest.approx(results[f"{name}/bbox/AP"], abs=0.01)
 
 
 def test_eval_only_of_a_supernet_shows_the_fixed_paths_of_what_was_trained_and_their_mean(toy_root, tmp_path, capsys):

@@ -203,7 +203,7 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
           for start in plan.starts if RACE in plan.steps),
         ("no pre-trained weights", RACE in plan.steps and plan.no_weights, ""),
         ("race", RACE in plan.steps and len(plan.starts) > 1 and "of these starts, by halving",
-         "on the images held out, for an eighth of the time; the best goes on"),
+         "on the images held out; the best goes on"),
         ("image size", f"{inputs.MIN_SIZE_TEST}, longer side up to {inputs.MAX_SIZE_TEST} pixels",
          f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
          f"less{hard}"),

@@ -16,8 +16,11 @@ PLAN_FILE = "plan.json"
 #: long as the plain network would be (docs/results.md).
 SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
 RACE, PLAIN = "race", "plain"
-#: share of the race of starts in the time of one network, and of its trainings in that of the race
-RACE_SHARE, RACE_TRAININGS = 0.125, 0.6
+#: share of the race of starts in the time of one network; with little time so many seconds, and no more than another
+#: share: in less, networks that learn fast look better than those that learn more (docs/own_data.md)
+RACE_SHARE, RACE_SECONDS, MOST_RACE_SHARE = 1 / 7, 140, 1 / 4
+#: share of the trainings in a race; the rest is for starting, measuring and evaluating
+RACE_TRAININGS = 0.6
 #: step -> what it is called
 NAMES = {"supernet": "supernet", "search": "search", "winner": "winner", RACE: "race of starts", PLAIN: "plain network"}
 #: A training has at least so many iterations.
@@ -210,7 +213,7 @@ def divide(rest: float, steps: list, spent: float = 0.0) -> dict:
         plain = 0.0
     whole = sum(SHARES[step] for step in searched)
     shares = {step: (rest - plain) * SHARES[step] / whole for step in searched}
-    race = plain * RACE_SHARE if RACE in steps else 0.0
+    race = max(plain * RACE_SHARE, min(RACE_SECONDS, plain * MOST_RACE_SHARE)) if RACE in steps else 0.0
     return shares | ({RACE: race} if race else {}) | ({PLAIN: plain - race} if PLAIN in steps else {})
 
 

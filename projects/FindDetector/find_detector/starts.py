@@ -10,8 +10,6 @@ from .recipe import GPU_PRETRAINED_KINDS, PRETRAINED_KINDS
 
 #: the network that is tried where no --backbone is given (Apache-2.0, from a package that is installed with timm)
 BACKBONE = "tf_efficientnet_lite0"
-#: hours from which four starts race instead of two: each needs some time to show what it is worth
-FOUR_HOURS = 0.25
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
@@ -65,20 +63,19 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
             raise UserError(f"--from-scratch leaves no use for --{option}: give one of them")
     scratch = [random_start(space, plain) for space, plain in plains.items()]
     if request.from_scratch:
-        return scratch[:2], "--from-scratch"
+        return scratch, "--from-scratch"
     if request.limit:
-        return scratch[:2], "--limit counts networks of the search spaces alone"
+        return scratch, "--limit counts networks of the search spaces alone"
     if importlib.util.find_spec("timm") is None:
         if request.backbone:
             raise UserError(f"--backbone {request.backbone}: timm is not installed; `uv pip install timm`")
-        return scratch[:2], "timm is not installed; `uv pip install timm`"
+        return scratch, "timm is not installed; `uv pip install timm`"
     kinds = GPU_PRETRAINED_KINDS if gpu else PRETRAINED_KINDS
     network = request.backbone or BACKBONE, request.weights or "pretrained"
     first, *more = (pretrained_start(*network, name) for name, kind in kinds.items() if request.hours >= kind.hours)
     if request.backbone or request.weights:
         return [first], ""
-    starts = [first, scratch[0], *more, *scratch[1:2]]
-    return (starts if request.hours >= FOUR_HOURS else starts[:2]), ""
+    return [first, *scratch, *more], ""
 
 
 def should_search(request, images: int, gpu: str, all_3x3: bool, plain: bool, no_weights: str) -> tuple:
