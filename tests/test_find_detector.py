@@ -177,8 +177,8 @@ def test_the_plain_network_gets_as_long_as_all_steps_of_the_search():
     # The race of its starts is part of its time.
     assert plan.divide(7000, ["race", "plain"]) == {"race": 1000, "plain": 6000}
     # With little time it gets a larger part.
-    assert plan.divide(600, ["race", "plain"]) == {"race": 170, "plain": 430}
-    assert plan.divide(400, ["race", "plain"]) == {"race": 120, "plain": 280}
+    assert plan.divide(600, ["race", "plain"]) == {"race": 260, "plain": 340}
+    assert plan.divide(400, ["race", "plain"]) == {"race": 180, "plain": 220}
     assert plan.divide(600, []) == {}
 
 
@@ -511,11 +511,11 @@ def test_a_slower_step_shortens_the_next(tmp_path):
     run.plan.spent = -run.plan.closing
     winner, raced, plain = run.forecast()
     assert [winner.step, raced.step, plain.step] == ["winner", "race", "plain"]
-    assert (winner.seconds, raced.seconds, plain.seconds) == pytest.approx((200, 170, 630), abs=0.5)
+    assert (winner.seconds, raced.seconds, plain.seconds) == pytest.approx((200, 260, 540), abs=0.5)
     # The supernet's iterations took twice as long as measured, so fewer fit.
     (tmp_path / "supernet").mkdir()
     (tmp_path / "supernet" / "metrics.json").write_text('{"time": 1.0}\n')
-    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 0, 2480], abs=2)
+    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 0, 2120], abs=2)
     # A step that was begun goes on with its iterations.
     run.tasks["winner"] = winner
     assert run.forecast()[0] == winner

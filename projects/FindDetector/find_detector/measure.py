@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import statistics
 import tempfile
 import time
 
@@ -58,7 +59,7 @@ class _Enough(BaseException):
     """Ends a training that is measured; no Exception, since nothing went wrong."""
 
 
-def step_seconds(cfg, seconds):
+def step_seconds(cfg, seconds, average=statistics.mean):
     """Seconds of a training step, reading included, and those until the end of the first; changes ``cfg``."""
     start, ends = time.perf_counter(), []
 
@@ -74,7 +75,7 @@ def step_seconds(cfg, seconds):
         trainer = build_trainer(cfg)
         trainer.register_hooks([CallbackHook(after_step=after_step)])
         trainer.train(0, cfg.SOLVER.MAX_ITER)
-    return (ends[-1] - ends[_FIRST - 1]) / (len(ends) - _FIRST), ends[0] - start
+    return average(after - before for before, after in itertools.pairwise(ends[_FIRST - 1:])), ends[0] - start
 
 
 def _candidate_seconds(cfg):

@@ -18,7 +18,7 @@ SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
 RACE, PLAIN = "race", "plain"
 #: share of the race of starts in the time of one network; with little time so many seconds, and no more than another
 #: share: in less, networks that learn fast look better than those that learn more (docs/own_data.md)
-RACE_SHARE, RACE_SECONDS, MOST_RACE_SHARE = 1 / 7, 170, 0.3
+RACE_SHARE, RACE_SECONDS, MOST_RACE_SHARE = 1 / 7, 260, 0.45
 #: share of the trainings in a race; the rest is for starting, measuring and evaluating
 RACE_TRAININGS = 0.6
 #: step -> what it is called

@@ -59,14 +59,18 @@ class Race:
         for name in left:
             if name not in self.entries:
                 seconds = self.seconds * _MEASURING / len(left)
-                self.entries[name] = {"step": step_seconds(self._config(name), seconds)[0], "rounds": []}
+                # The median: a network whose step is short waits longer for its first images.
+                step, _ = step_seconds(self._config(name), seconds, statistics.median)
+                self.entries[name] = {"step": step, "rounds": []}
                 self._save()
         rounds = math.ceil(math.log2(len(left)))
         for number in range(rounds):
             for name in left:
                 entry = self.entries[name]
                 if len(entry["rounds"]) <= number:
-                    iterations = int(self.seconds / rounds / len(left) / entry["step"])
+                    # What a round takes is known better than what the first steps took.
+                    step = (entry["rounds"] or [entry])[-1]["step"]
+                    iterations = int(self.seconds / rounds / len(left) / step)
                     weights = entry["rounds"][-1]["weights"] if entry["rounds"] else ""
                     entry["rounds"].append(self._train(name, number + 1, iterations, weights))
                     self._save()
