@@ -22,30 +22,10 @@ from detnas.errors import user_errors
 from detnas.evaluation.evaluators import evaluate, only_warnings
 from detnas.launch.setup import fit_to_device, register_datasets
 from detnas.training.trainer import build_trainer
+from find_detector.measure import step_seconds
 
 #: CPU seconds for which a step is measured; decay of the moving average
 MEASURED, DECAY = 15, 0.99
-
-
-class Enough(BaseException):
-    """Ends the training that is measured."""
-
-
-def step_seconds(cfg):
-    """CPU seconds of an iteration of this process, without the first two."""
-    ends = []
-
-    def after_step(_):
-        ends.append(time.process_time())
-        if len(ends) > 5 and ends[-1] - ends[1] > MEASURED:
-            raise Enough
-
-    trainer = build_trainer(cfg)
-    trainer.register_hooks([CallbackHook(after_step=after_step)])
-    try:
-        trainer.train(0, cfg.SOLVER.MAX_ITER)
-    except Enough:
-        return (ends[-1] - ends[1]) / (len(ends) - 2)
 
 
 def main(args):
@@ -55,7 +35,7 @@ def main(args):
         register_datasets(cfg)
         fit_to_device(cfg)
         test, cfg.DATASETS.TEST, cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_PERIOD = cfg.DATASETS.TEST, (), folder, 10 ** 9
-        step = step_seconds(cfg)
+        step, _ = step_seconds(cfg.clone(), MEASURED, clock=time.process_time)
         cfg.SOLVER.MAX_ITER = int(args.seconds / step)
         cfg.SOLVER.WARMUP_ITERS = min(50, cfg.SOLVER.MAX_ITER // 4)
         torch.manual_seed(cfg.SEED)

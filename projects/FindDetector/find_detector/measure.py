@@ -38,7 +38,7 @@ def measure(config_file: str, seconds: float, threads: int, started: float) -> M
         threads: of torch.
         started: seconds that this process took to start and to import everything.
     """
-    cfg = _machine_config(config_file)
+    cfg = machine_config(config_file)
     torch.set_num_threads(threads)
     with only_warnings("detectron2", "fvcore", "detnas"):
         recalibration, evaluation = _candidate_seconds(cfg.clone())
@@ -48,7 +48,8 @@ def measure(config_file: str, seconds: float, threads: int, started: float) -> M
     return Measured(started + start, supernet_step, recalibration, evaluation)
 
 
-def _machine_config(config_file):
+def machine_config(config_file):
+    """The config of a training on this machine, its data sets registered."""
     cfg = load_config(config_file)
     register_datasets(cfg)
     fit_to_device(cfg)
@@ -59,14 +60,14 @@ class _Enough(BaseException):
     """Ends a training that is measured; no Exception, since nothing went wrong."""
 
 
-def step_seconds(cfg, seconds, average=statistics.mean):
+def step_seconds(cfg, seconds, average=statistics.mean, clock=time.perf_counter):
     """Seconds of a training step, reading included, and those until the end of the first; changes ``cfg``."""
-    start, ends = time.perf_counter(), []
+    start, ends = clock(), []
 
     def after_step(_):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        ends.append(time.perf_counter())
+        ends.append(clock())
         if len(ends) >= _FIRST + _FEWEST and ends[-1] - ends[_FIRST - 1] > seconds:
             raise _Enough
 
@@ -110,7 +111,7 @@ def measured_limits(writer, config_file: str) -> Limits:
     The limits of a run as its search sees them, by the config of any of its networks. Latencies of detectors are
     measured with as many threads as the steps have, and kept where the search looks for them.
     """
-    cfg = _machine_config(config_file)
+    cfg = machine_config(config_file)
     cfg.SEARCH.CONSTRAINTS, cfg.OUTPUT_DIR = writer.limits, writer.output("search")
     os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
     torch.set_num_threads(writer.plan.recipe.threads)

@@ -8,14 +8,14 @@ from PIL import Image
 from tabulate import tabulate
 
 from detnas.files import write_text
-from detnas.launch.outputs import BEST_CONFIG, read_arch, read_metrics
+from detnas.launch.outputs import BEST_CONFIG, read_arch
 from detnas.search.winner import FRONT
 
 from .configs import BASE
 from .data import look
 from .measure import limited_costs, measured_limits
 from .plan import PLAIN, RACE, SHEET_IMAGES, duration
-from .race import read_race
+from .race import read_race, test_scores
 from .run import Run
 
 SHEET, PAGE = "sheet.png", "README.md"
@@ -25,12 +25,6 @@ _ROW, _SIDE = 4, 480
 _EQUAL = 1.0
 #: A comparison is fair if the plain network had at least this share of the winner's time.
 _SAME_TIME = 0.8
-
-
-def test_scores(folder: str) -> dict:
-    """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
-    lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
-    return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
 
 
 def finish(run: Run) -> str:

@@ -22,14 +22,13 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 import pretrained  # noqa: F401  it registers its keys
-from detnas.config.load import load_config
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 from detnas.launch.outputs import read_metrics
-from detnas.launch.setup import fit_to_device, register_datasets, save_config
+from detnas.launch.setup import save_config
 from detnas.training.trainer import build_trainer
 
-from .measure import step_seconds
+from .measure import machine_config, step_seconds
 
 RACE_FILE = "race.json"
 #: fewest iterations of a training, and most in which its learning rate rises
@@ -60,7 +59,7 @@ class Race:
             if name not in self.entries:
                 seconds = self.seconds * _MEASURING / len(left)
                 # The median: a network whose step is short waits longer for its first images.
-                step, _ = step_seconds(self._config(name), seconds, statistics.median)
+                step, _ = step_seconds(machine_config(self.files[name]), seconds, statistics.median)
                 self.entries[name] = {"step": step, "rounds": []}
                 self._save()
         rounds = math.ceil(math.log2(len(left)))
@@ -83,15 +82,9 @@ class Race:
     def _save(self, **best):
         write_text(os.path.join(self.folder, RACE_FILE), json.dumps({"entries": self.entries, **best}, indent=1))
 
-    def _config(self, name):
-        cfg = load_config(self.files[name])
-        register_datasets(cfg)
-        fit_to_device(cfg)
-        return cfg
-
     def _train(self, name, number, iterations, weights):
         """Train in a round, or go on with it after a kill; returns what counts of it, with times in seconds."""
-        cfg, iterations = self._config(name), max(iterations, _LEAST_ITERATIONS)
+        cfg, iterations = machine_config(self.files[name]), max(iterations, _LEAST_ITERATIONS)
         logger.info(f"{name}, round {number}: {iterations} iterations")
         cfg.OUTPUT_DIR = os.path.join(self.folder, name, str(number))
         cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = iterations, min(_WARMUP, iterations // 4)
@@ -112,11 +105,17 @@ class Race:
             diverged = True
         seconds, lines = time.perf_counter() - start, read_metrics(cfg.OUTPUT_DIR)
         step = statistics.median([line["time"] for line in lines if "time" in line] or [seconds / iterations])
-        scores = next((line for line in reversed(lines) if "bbox/AP" in line), {})
-        ap, ap50 = (-1.0 if diverged else scores.get(f"bbox/{key}") or 0.0 for key in ("AP", "AP50"))
+        scores = test_scores(cfg.OUTPUT_DIR)
+        ap, ap50 = (-1.0 if diverged else scores.get(key) or 0.0 for key in ("AP", "AP50"))
         return {"iterations": iterations, "seconds": seconds, "step": step, "AP": ap, "AP50": ap50,
                 "evaluation": max(0.0, seconds - step * iterations),
                 "weights": os.path.join(cfg.OUTPUT_DIR, "model_final.pth")}
+
+
+def test_scores(folder: str) -> dict:
+    """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
+    lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
+    return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
 
 
 def read_race(folder: str) -> Dict[str, Any]:
