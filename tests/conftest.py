@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 # How long torch waits for a worker that has failed; otherwise five seconds.
 torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
+
+
+def pytest_collection_finish(session):
+    # What was imported stays: a collection of garbage need not look through it each time.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_unconfigure(config):
+    gc.unfreeze()
 
 
 @pytest.fixture

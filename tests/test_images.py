@@ -6,19 +6,16 @@ import math
 import images
 import numpy as np
 import pytest
-from detectron2.data import DatasetCatalog
 from PIL import Image
 from toy_runs import tree
 
 from detnas.data.coco import read_coco
-from detnas.data.datasets import register_dataset
 
 #: set -> the same with few images
 SMALL = {
     "toy": {"classification": {"train": 2, "val": 1}, "detection": {"train": 4, "val": 2, "test": 2}},
     "outlines": {"": {"train": 12, "val": 2, "test": 2}},
     "examples": {"large": {"train": 10, "test": 1}, "few": {"train": 3}},
-    "wide": {"": {"train": 2, "val": 3}},
 }
 
 
@@ -43,21 +40,6 @@ def test_the_same_seed_writes_the_same_files_and_another_one_other_images(small,
         assert images.generate(name, str(tmp_path / folder), seed)
     a, b, c = (tree(tmp_path / folder) for folder in "abc")
     assert a == b and a.keys() == c.keys() and all(a[file] != c[file] for file in a)
-
-
-def test_every_split_has_its_number_of_images(small, tmp_path):
-    images.generate("toy", str(tmp_path / "toy"))
-    for split, count in SMALL["toy"]["classification"].items():
-        folders = sorted((tmp_path / "toy" / "classification" / split).iterdir())
-        assert [folder.name for folder in folders] == sorted(images.SHAPES)
-        assert [len(list(folder.iterdir())) for folder in folders] == [count] * len(images.SHAPES)
-    for split, count in SMALL["toy"]["detection"].items():
-        assert len(list((tmp_path / "toy" / "detection" / split).iterdir())) == count
-
-
-def test_splits_share_no_image(toy_root):
-    pictures = [content for name, content in tree(toy_root / "detection").items() if name.endswith(".jpg")]
-    assert len(set(pictures)) == len(pictures)
 
 
 def test_every_box_lies_inside_and_boxes_of_an_image_keep_apart(small, tmp_path, toy_root):
@@ -86,38 +68,6 @@ def test_the_classes_of_outlines_are_those_of_their_boxes(small, tmp_path):
         ratio = math.log(w / h)
         shape = "wide" if ratio > 0.35 else "tall" if ratio < -0.35 else "square"
         assert clean.classes[ann["category_id"] - 1] == shape
-
-
-def test_wide_images_are_a_data_set_that_a_config_can_name(small, tmp_path):
-    images.generate("wide", str(tmp_path / "wide"))
-    for split, count in SMALL["wide"][""].items():
-        name = f"coco:{tmp_path}/wide/{split}.json:{tmp_path}/wide/{split}"
-        assert tuple(register_dataset(name)) == images.SHAPES
-        dicts = DatasetCatalog.get(name)
-        assert len(dicts) == count and all(x["annotations"] for x in dicts)
-        assert {(x["height"], x["width"]) for x in dicts} == {(240, 400)}
-
-
-def test_a_shape_is_seen_in_its_box():
-    rng = np.random.default_rng(0)
-    for shape in images.SHAPES:
-        image = images.background(64, rng)
-        before = image.copy()
-        alpha = images.mask(shape, 30, rng)
-        images.paint(image, shape, alpha, 10, 20, rng)
-        changed = np.argwhere((image != before).any(axis=2))
-        h, w = alpha.shape
-        assert (changed.min(axis=0) >= (20, 10)).all() and (changed.max(axis=0) < (20 + h, 10 + w)).all()
-        assert (image[20 : 20 + h, 10 : 10 + w] != before[20 : 20 + h, 10 : 10 + w]).any(axis=2).mean() > 0.3
-
-
-def test_the_inside_of_an_outline_is_what_lies_below():
-    rng = np.random.default_rng(0)
-    below = np.full((96, 96, 3), 100.0)
-    drawn = images.outline(below, (10, 20, 40, 30), rng)
-    changed = (drawn != below).any(axis=2)
-    assert changed[20:22, 10:50].all() and changed[20:50, 10:12].all()
-    assert not changed[23:47, 13:47].any() and not changed[:20].any() and not changed[:, 50:].any()
 
 
 def test_a_run_killed_in_the_middle_leaves_nothing_that_looks_complete(small, tmp_path, monkeypatch):

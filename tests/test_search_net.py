@@ -301,8 +301,8 @@ def test_detectors_of_the_front_are_evaluated_and_draw_as_the_best_does(with_fro
         file = with_front / "front" / f"{arch}.yaml"
         found = train_net.main(command(file, {}, "--eval-only"))
         assert found["bbox"]["AP50"] == pytest.approx(front[arch].score, abs=0.05)
-        images = str(toy_root / "detection" / "test")
-        assert predict("--config-file", file, "--input", images, "--output", tmp_path / arch, "--threshold", "0")
+    images = str(toy_root / "detection" / "test")
+    assert predict("--config-file", file, "--input", images, "--output", tmp_path / arch, "--threshold", "0")
     sentence = refused(train_net.main, command(file, {**detection(toy_root), "OUTPUT_DIR": tmp_path / "train"}))
     assert f"give MODEL.DETNAS.ARCH {file} to a config of step 4" in sentence
     assert f"MODEL.WEIGHTS {file.with_suffix('.pth')}" in sentence and not (tmp_path / "train" / "config.yaml").exists()

@@ -37,8 +37,7 @@ def test_a_published_network_is_built_by_name_and_has_its_counted_figures(name):
 
 def test_keyword_arguments_reach_the_published_network():
     network = build_published("ShuffleNetv2-20", shuffle="interleave", out_features=["stage3"])
-    assert network.shuffle == "interleave"
-    assert list(network.output_shape()) == ["stage3"]
+    assert network.shuffle == "interleave" and list(network.output_shape()) == ["stage3"]
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones():

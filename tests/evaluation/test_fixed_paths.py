@@ -18,7 +18,6 @@ TASKS = {
     "classifier": ("toy_1_pretrain_supernet", classification, "classification/top1"),
     "faster": ("toy_2_train_supernet", detection, "bbox/AP"),
     "retinanet": (RETINANET, retinanet, "bbox/AP"),
-    "retinanet without norms": (RETINANET, lambda root: retinanet(root) | {"MODEL.RETINANET.NORM": ""}, "bbox/AP"),
 }
 
 
@@ -59,7 +58,7 @@ def test_a_space_without_an_op_has_no_network_of_it_and_no_path_comes_twice():
     assert sorted(paths.values()) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["classifier", "retinanet"])
 def test_training_evaluates_the_fixed_paths_and_goes_on_as_if_it_had_not(toy_root, tmp_path, task):
     states, numbers, metric = {}, {}, TASKS[task][2]
     # The first backward pass of a process through RetinaNet's norms rounds in another way than all later ones.

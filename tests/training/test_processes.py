@@ -1,10 +1,12 @@
 """Training and evaluation in two processes, which are started once for all tests."""
 
 import json
+import pickle
 
 import pytest
 import rank_report
 import torch
+import torch.multiprocessing as mp
 from detectron2.data import DatasetCatalog
 from stand_in import write_voc
 from toy_runs import DEVICE, command, detection
@@ -39,8 +41,13 @@ def of_ranks(folder):
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
+def fork(function, args, nprocs):
+    """As ``mp.spawn``, without the 20 seconds in which its processes import everything; theirs is pickled as well."""
+    mp.start_processes(function, pickle.loads(pickle.dumps(args)), nprocs, start_method="fork")
+
+
 @pytest.fixture
-def folder(toy_root, tmp_path_factory):
+def folder(toy_root, tmp_path_factory, monkeypatch):
     """
     Of two processes: two trainings, in "synced" and "frozen", an evaluation, in "voc", and what is said of a training
     in the folder "held" of another one and of one in "never" that cannot be.
@@ -58,6 +65,7 @@ def folder(toy_root, tmp_path_factory):
     }
     args.voc = folder / "voc"
     write_voc(args.voc, classes=FEW)
+    monkeypatch.setattr(mp, "spawn", fork)
     with lock_output_folder(str(folder / "held")):
         launch(rank_report.main, args)
     return folder

@@ -63,7 +63,7 @@ def test_bf16_on_the_cpu_trains_with_nearly_the_losses_of_fp32(toy_root, tmp_pat
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_saving(toy_root, tmp_path):
-    overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 12}
+    overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 7}
     overrides |= {"SOLVER.CHECKPOINT_PERIOD": 2, "SOLVER.WARMUP_ITERS": 0, "SOLVER.CLIP_GRADIENTS.ENABLED": False}
     args = command("toy_2_train_supernet", {**overrides, "SOLVER.BASE_LR": 0.01})
     trainer = build_trainer(toy_setup("toy_2_train_supernet", {**overrides, "SOLVER.BASE_LR": 0.01}))
@@ -75,7 +75,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_sa
 
     trainer.register_hooks([hooks.CallbackHook(before_step=poison)])
     with pytest.raises(SystemExit) as caught:
-        trainer.train(0, 12)
+        trainer.train(0, 7)
     message = str(caught.value)
     assert message.startswith("error: a loss is not finite at iteration 5, path ") and "\n" not in message
     assert "learning rate 0.01" in message and "loss_cls nan" in message and str(tmp_path) in message

@@ -77,7 +77,7 @@ def make_plan(request: Request, folder: str, root: str, measure, clock) -> Plan:
     plan.decisions = [*_of_data(plan, train, in_both), *said, *_of_detector(plan, train, writer)]
     plan.data = fingerprints([sets.train, sets.test])
     plan.spent = clock()
-    shares = divide(plan.budget - plan.spent - plan.closing, plan.steps)
+    shares = divide(plan.budget - plan.spent - plan.closing, plan.steps, starts=len(plan.starts))
     tasks = [plan.task(step, seconds) for step, seconds in shares.items()]
     needed = plan.spent + plan.closing + sum(task.seconds for task in tasks)
     if needed > _LATE * plan.budget:
@@ -203,7 +203,7 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
           for start in plan.starts if RACE in plan.steps),
         ("no pre-trained weights", RACE in plan.steps and plan.no_weights, ""),
         ("race", RACE in plan.steps and len(plan.starts) > 1 and "of these starts, by halving",
-         "on the images held out; the best goes on"),
+         "on the images held out; the best goes on, at once where it is far ahead"),
         ("image size", f"{inputs.MIN_SIZE_TEST}, longer side up to {inputs.MAX_SIZE_TEST} pixels",
          f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
          f"less{hard}"),

@@ -16,9 +16,9 @@ PLAN_FILE = "plan.json"
 #: long as the plain network would be (docs/results.md).
 SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
 RACE, PLAIN = "race", "plain"
-#: share of the race of starts in the time of one network; with little time so many seconds, and no more than another
-#: share: in less, networks that learn fast look better than those that learn more (docs/own_data.md)
-RACE_SHARE, RACE_SECONDS, MOST_RACE_SHARE = 1 / 7, 260, 0.45
+#: Share of the race of starts in the time of one network; with little time so many seconds for each start, and no more
+#: than another share: in less, networks that learn fast look better than those that learn more (docs/own_data.md).
+RACE_SHARE, START_SECONDS, MOST_RACE_SHARE = 1 / 7, 130, 0.45
 #: share of the trainings in a race; the rest is for starting, measuring and evaluating
 RACE_TRAININGS = 0.6
 #: step -> what it is called
@@ -192,7 +192,7 @@ def _candidates(seconds, each):
     return min(max(number, LEAST_CANDIDATES), MOST_CANDIDATES)
 
 
-def divide(rest: float, steps: list, spent: float = 0.0) -> dict:
+def divide(rest: float, steps: list, spent: float = 0.0, starts: int = 2) -> dict:
     """
     Seconds of each step that is left. The plain network, with the race of its starts, gets as long as supernet, search
     and winner together, so that both can be compared.
@@ -201,6 +201,7 @@ def divide(rest: float, steps: list, spent: float = 0.0) -> dict:
         rest: seconds.
         steps: the steps left, out of ``SHARES``, ``RACE`` and ``PLAIN``.
         spent: seconds that the search's steps have taken that are done.
+        starts: how many race.
     """
     rest, searched = max(rest, 0.0), [step for step in steps if step in SHARES]
     if not searched:
@@ -213,7 +214,7 @@ def divide(rest: float, steps: list, spent: float = 0.0) -> dict:
         plain = 0.0
     whole = sum(SHARES[step] for step in searched)
     shares = {step: (rest - plain) * SHARES[step] / whole for step in searched}
-    race = max(plain * RACE_SHARE, min(RACE_SECONDS, plain * MOST_RACE_SHARE)) if RACE in steps else 0.0
+    race = max(plain * RACE_SHARE, min(starts * START_SECONDS, plain * MOST_RACE_SHARE)) if RACE in steps else 0.0
     return shares | ({RACE: race} if race else {}) | ({PLAIN: plain - race} if PLAIN in steps else {})
 
 

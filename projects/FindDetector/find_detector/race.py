@@ -1,9 +1,11 @@
 """
 Races trainings: all have the same short time, and the better half goes on, until one is left.
 
-    python -m find_detector.race --seconds 80 --output RACE CONFIG CONFIG ...
+    python -m find_detector.race --seconds 160 --output RACE CONFIG CONFIG ...
 
 All rounds take the same time, divided among those that are left, which go on from their weights of the round before.
+Out of the first round all go on but those with less than a fifth of the best AP: where one start is that much better,
+the race is over and has cost little; where it is close, pre-trained weights mislead at first (docs/own_data.md).
 What counts is the AP on ``DATASETS.TEST`` of the configs, which must be the same images, and none of the training.
 RACE/race.json has times and AP of all rounds, RACE/NAME/ROUND the weights. Killed, the same command goes on.
 """
@@ -35,6 +37,8 @@ RACE_FILE = "race.json"
 _LEAST_ITERATIONS, _WARMUP = 20, 50
 #: seconds for which steps are measured, as a share of those of the trainings
 _MEASURING = 0.1
+#: A start with less than this share of the best AP is out at once, where the best has so much.
+_HOPELESS, _LEAST_AP = 0.2, 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +66,8 @@ class Race:
                 step, _ = step_seconds(machine_config(self.files[name]), seconds, statistics.median)
                 self.entries[name] = {"step": step, "rounds": []}
                 self._save()
-        rounds = math.ceil(math.log2(len(left)))
-        for number in range(rounds):
+        rounds, number = math.ceil(math.log2(len(left))) + 1, 0
+        while len(left) > 1:
             for name in left:
                 entry = self.entries[name]
                 if len(entry["rounds"]) <= number:
@@ -73,10 +77,12 @@ class Race:
                     weights = entry["rounds"][-1]["weights"] if entry["rounds"] else ""
                     entry["rounds"].append(self._train(name, number + 1, iterations, weights))
                     self._save()
-            left.sort(key=lambda name: -self.entries[name]["rounds"][number]["AP"])
-            said = (f"{name} {self.entries[name]['rounds'][number]['AP']:.1f}" for name in left)
-            logger.info(f"round {number + 1} of {rounds}, AP: {', '.join(said)}")
-            left = left[:math.ceil(len(left) / 2)]
+            found = {name: self.entries[name]["rounds"][number]["AP"] for name in left}
+            left.sort(key=lambda name: -found[name])
+            best, most = found[left[0]], math.ceil(len(self.files) / 2 ** number)
+            number += 1
+            logger.info(f"round {number}, AP: {', '.join(f'{name} {found[name]:.1f}' for name in left)}")
+            left = [name for name in left[:most] if best < _LEAST_AP or found[name] >= _HOPELESS * best]
         self._save(best=left[0])
 
     def _save(self, **best):
@@ -105,9 +111,8 @@ class Race:
             diverged = True
         seconds, lines = time.perf_counter() - start, read_metrics(cfg.OUTPUT_DIR)
         step = statistics.median([line["time"] for line in lines if "time" in line] or [seconds / iterations])
-        scores = test_scores(cfg.OUTPUT_DIR)
-        ap, ap50 = (-1.0 if diverged else scores.get(key) or 0.0 for key in ("AP", "AP50"))
-        return {"iterations": iterations, "seconds": seconds, "step": step, "AP": ap, "AP50": ap50,
+        ap = -1.0 if diverged else test_scores(cfg.OUTPUT_DIR).get("AP") or 0.0
+        return {"iterations": iterations, "seconds": seconds, "step": step, "AP": ap,
                 "evaluation": max(0.0, seconds - step * iterations),
                 "weights": os.path.join(cfg.OUTPUT_DIR, "model_final.pth")}
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.cluster.vq import kmeans
 
 from detnas.config.load import load_config
 from detnas.space import SPACES
@@ -176,11 +177,8 @@ def choose_sizes(facts, kind: Kind) -> tuple:
 
 def k_means(values, k: int):
     """Centres of k groups of numbers, ascending; fewer if there are fewer different numbers. Starts from quantiles."""
-    centres = np.unique(np.quantile(values, (np.arange(k) + 0.5) / k))
-    for _ in range(50):
-        nearest = np.abs(values[:, None] - centres).argmin(1)
-        centres = np.array([values[nearest == i].mean() for i in range(len(centres)) if (nearest == i).any()])
-    return centres
+    start = np.unique(np.quantile(values, (np.arange(k) + 0.5) / k))
+    return np.sort(kmeans(values, start if len(start) > 1 else 1)[0])
 
 
 def sizes_of_one_level(sizes) -> list:

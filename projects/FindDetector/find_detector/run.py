@@ -111,7 +111,8 @@ class Run:
         done = [step for step in self.plan.steps if NAMES[step] in self.steps.done]
         left = [step for step in self.plan.steps if step not in done]
         rest = self.plan.budget - self.spent - self.plan.closing
-        shares = divide(rest, left, sum(self.seconds.get(step, 0.0) for step in done if step in SHARES))
+        spent = sum(self.seconds.get(step, 0.0) for step in done if step in SHARES)
+        shares = divide(rest, left, spent, len(self.plan.starts))
         tasks = [self.plan.task(step, seconds, self._factor()) for step, seconds in shares.items()]
         return [self.tasks.get(task.step, task) for task in tasks]
 

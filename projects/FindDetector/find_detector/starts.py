@@ -1,6 +1,5 @@
 """Where the training of one network can start, with pre-trained or random weights; and whether to search beside it."""
 
-import importlib.util
 from dataclasses import dataclass
 
 from detnas.errors import UserError
@@ -66,12 +65,17 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
         return scratch, "--from-scratch"
     if request.limit:
         return scratch, "--limit counts networks of the search spaces alone"
-    if importlib.util.find_spec("timm") is None:
-        if request.backbone:
-            raise UserError(f"--backbone {request.backbone}: timm is not installed; `uv pip install timm`")
-        return scratch, "timm is not installed; `uv pip install timm`"
     kinds = GPU_PRETRAINED_KINDS if gpu else PRETRAINED_KINDS
     network = request.backbone or BACKBONE, request.weights or "pretrained"
+    try:
+        pretrained_config(network[0])
+        # It imports timm, which is optional.
+        from pretrained.weights import pretrained_weights
+        pretrained_weights(*network)
+    except UserError as e:
+        if request.backbone or request.weights:
+            raise
+        return scratch, str(e)
     first, *more = (pretrained_start(*network, name) for name, kind in kinds.items() if request.hours >= kind.hours)
     if request.backbone or request.weights:
         return [first], ""
