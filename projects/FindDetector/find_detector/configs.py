@@ -57,8 +57,7 @@ class ConfigWriter:
         for start in self.plan.starts:
             datasets = {"TRAIN": [self.plan.sets.search], "TEST": [self.plan.sets.holdout]}
             settings = {**start.settings, "DATASETS": datasets, "TEST": {"EVAL_PERIOD": 0}}
-            file = os.path.join("starts", f"{start.name}.yaml")
-            self._write(file, f"{start.about}.", f"../{BASE.format(start.space)}", settings)
+            self._write(f"starts/{start.name}.yaml", f"{start.about}.", f"../{BASE.format(start.space)}", settings)
 
     def write(self, task: Task, best: str = "", weights: str = "") -> None:
         """

@@ -12,6 +12,8 @@ BACKBONE = "tf_efficientnet_lite0"
 #: Below these a plain network was the better use of the time in most of what was measured (docs/results.md): hours
 #: without and with a GPU, training images.
 SEARCH_HOURS, SEARCH_GPU_HOURS, SEARCH_IMAGES = 1.0, 0.25, 1000
+#: hours from which the random networks of all spaces race against a pre-trained one, not the smallest alone
+ALL_HOURS = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ def pretrained_start(backbone: str, weights: str, kind: str) -> Start:
         weights: as in ``MODEL.TIMM.WEIGHTS``.
     """
     settings = {"MODEL": {"TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN"}}}
-    from_where = "ImageNet weights" if weights == "pretrained" else weights
-    about = f"{backbone} with {from_where} and {kind} heads"
+    about = f"{backbone} with {'ImageNet weights' if weights == 'pretrained' else weights} and {kind} heads"
     licence = pretrained_config(backbone).get("license") or "not said"
     return Start(f"{backbone}_{kind}", about, kind, settings, licence=licence)
 
@@ -69,8 +70,7 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
     network = request.backbone or BACKBONE, request.weights or "pretrained"
     try:
         pretrained_config(network[0])
-        # It imports timm, which is optional.
-        from pretrained.weights import pretrained_weights
+        from pretrained.weights import pretrained_weights  # it imports timm, which is optional
         pretrained_weights(*network)
     except UserError as e:
         if request.backbone or request.weights:
@@ -79,7 +79,8 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
     first, *more = (pretrained_start(*network, name) for name, kind in kinds.items() if request.hours >= kind.hours)
     if request.backbone or request.weights:
         return [first], ""
-    return [first, *scratch, *more], ""
+    # In less time each of several would have too little of it.
+    return [first, *(scratch if request.hours >= ALL_HOURS else scratch[-1:]), *more], ""
 
 
 def should_search(request, images: int, gpu: str, all_3x3: bool, plain: bool, no_weights: str) -> tuple:
