@@ -55,8 +55,7 @@ def find(monkeypatch):
     monkeypatch.setattr(race, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(recipe, "_RECALIBRATION", 4)
     monkeypatch.setattr(recipe, "_LEAST_RECALIBRATION", 1)
-    # They are read once a plan, only to know that they are there.
-    monkeypatch.setattr(weights, "pretrained_weights", lambda *_: {})
+    monkeypatch.setattr(weights, "pretrained_weights", lambda *_: {})  # a plan asks only whether they are there
 
     def find(words, measure=lambda *_: MEASURED, **others):
         command.main(words, str(ROOT), measure, **others)

@@ -12,6 +12,7 @@ from toy_runs import build_classifier
 
 from detnas import OPS, PUBLISHED, SPACES, Constraint, CostTable, DetNASNet, DetNASSupernet, get_space
 from detnas.cost.costs import all_costs
+from detnas.cost.flops import shapes_alone
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_numbers.json").read_text())
 NETWORKS = GOLDEN["networks"]
@@ -73,7 +74,7 @@ def test_golden_bounds_of_the_small_space_and_their_paths():
 
 def test_golden_flops_and_parameters_of_stem_blocks_and_supernet():
     table, sizes = measure("300M"), []
-    with torch.device("meta"):
+    with shapes_alone():
         network, image = DetNASNet("300M", "0" * 20), torch.empty(1, 3, 224, 224)
     for block in itertools.chain(network.stage1, network.stage2, network.stage3, network.stage4):
         block.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[2:]))
@@ -109,11 +110,9 @@ def test_golden_share_of_random_paths_within_300e6_flops():
     assert statistics.mean(within) == pytest.approx(GOLDEN["random_sampling_300M"]["share_at_or_below_300e6"], abs=0.02)
 
 
-@pytest.mark.parametrize(
-    "space, resolution, num_paths",
-    [("tiny", (96, 96), 3), ("tiny", (75, 130), 3), ("300M", (75, 130), 2), ("1.3G", (75, 130), 1),
-     ("3.8G", (75, 130), 1)],
-)
+@pytest.mark.parametrize("space, resolution, num_paths", [
+    ("tiny", (96, 96), 3), ("tiny", (75, 130), 3), ("300M", (75, 130), 2), ("1.3G", (75, 130), 1),
+])
 def test_the_flops_of_random_paths_are_those_that_fvcore_counts_on_the_built_network(space, resolution, num_paths):
     rng = random.Random(f"{space} {resolution}")
     table = measure(space, resolution)
@@ -125,7 +124,7 @@ def test_the_flops_of_random_paths_are_those_that_fvcore_counts_on_the_built_net
 @pytest.mark.parametrize("space", SPACES)
 def test_the_parameters_of_a_random_path_are_those_of_the_built_network_at_any_resolution(space):
     path = get_space(space).random(random.Random(2))
-    with torch.device("meta"):
+    with shapes_alone():
         network = DetNASNet(space, path)
     assert measure(space, (75, 130)).params(path) == num_parameters(network)
 

@@ -8,13 +8,14 @@ from torch import nn
 
 import detnas
 import spnas
+from detnas.cost.flops import shapes_alone
 from detnas.modeling.weights import load_weights
 
 SMALL = {"block": "basic", "base_width": 4}
 
 
 def parameters(code, **settings):
-    with torch.device("meta"):
+    with shapes_alone():
         network = spnas.SPNet(code, stem="3x3", shortcut="projection", **settings)
     return {name: p.numel() for name, p in network.named_parameters()}
 

@@ -4,13 +4,13 @@ import runpy
 from pathlib import Path
 
 import pytest
-import torch
 from detectron2.modeling import build_model
 
 import detnas.zoo
 import spnas
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs
+from detnas.cost.flops import shapes_alone
 from detnas.errors import UserError
 from spnas.code import ParallelCode
 from spnas.zoo import PUBLISHED, table
@@ -84,7 +84,7 @@ def detector(request):
     """Name, config and model on the meta device."""
     cfg = load(request.param)
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
+    with shapes_alone():
         return request.param, cfg, build_model(cfg)
 
 
@@ -111,7 +111,7 @@ def test_a_detector_starts_from_the_same_network_as_a_classifier(detector):
     _, cfg, model = detector
     pretrained = load(Path(cfg.MODEL.WEIGHTS).parent.name)
     assert pretrained.OUTPUT_DIR == str(Path(cfg.MODEL.WEIGHTS).parent)
-    with torch.device("meta"):
+    with shapes_alone():
         pretrained.MODEL.DEVICE = "meta"
         classifier = build_model(pretrained)
     # A frozen norm does not count batches.
@@ -137,7 +137,7 @@ def test_iterations_are_those_of_the_epochs(name, images, epochs, falls):
 def test_the_cascade_has_the_published_number_of_parameters():
     cfg = load("ecp_spnet_cascade")
     cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.DEVICE = 1, "meta"
-    with torch.device("meta"):
+    with shapes_alone():
         counted = sum(p.numel() for p in build_model(cfg).parameters())
     published = PUBLISHED["SPNet-ECP"].figures["whole Cascade R-CNN, M params"]["G"]
     assert counted / 1e6 == pytest.approx(published, rel=0.012)
