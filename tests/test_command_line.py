@@ -37,6 +37,7 @@ optimizer.param_groups[0]["params"][0].sum().backward()
 optimizer.step()
 optimizer.zero_grad()
 optimizer.load_state_dict(optimizer.state_dict())
+detnas.compat.import_timm()
 print("slow", "torch._dynamo" in sys.modules, roi_align.__globals__["is_compile_supported"]("cpu"))
 for first in (
     "from detnas.modeling.weights import load_weights", "from spnas import add_spnas_config",
@@ -91,5 +92,5 @@ def test_every_setting_of_the_table_has_a_default_that_it_allows():
 def test_whatever_is_imported_first_detectron2_knows_the_networks():
     run = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
     slow, *known = run.stdout.splitlines()
-    # The compiler, which torchvision and optimizers ask for, is there when it is called, and not before.
+    # The compiler, which torchvision, optimizers and timm ask for, is there when it is called, and not before.
     assert slow == "slow False True" and [line.split()[-1] for line in known] == ["True"] * 3, run.stderr

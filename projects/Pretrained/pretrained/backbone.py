@@ -7,8 +7,7 @@ Shapes: N images of H x W pixels; the feature of stride S, res{log2 S} as in Det
 import math
 from typing import Dict, Optional
 
-import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-import timm
+from detnas.compat import import_timm  # isort: skip  # first: it mends Detectron2 0.6
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -22,6 +21,7 @@ from detnas.modeling.builders import build_fpn, build_retinanet_fpn
 from .config import add_timm_config, pretrained_config  # noqa: F401  who adds the keys gets the networks
 from .weights import pretrained_weights
 
+timm = import_timm()
 #: an image that any network for several sizes takes
 _IMAGE = (1, 3, 64, 96)
 

@@ -47,8 +47,10 @@ def pretrained_config(name: str) -> Dict[str, Any]:
     """
     if importlib.util.find_spec("timm") is None:
         raise UserError("MODEL.BACKBONE.NAME build_timm_...: timm is not installed; `uv pip install timm`")
-    import timm
+    # Not above: a log is shown before torch could be imported.
+    from detnas.compat import import_timm
 
+    timm = import_timm()
     if not timm.is_model(name.partition(".")[0]) or timm.get_pretrained_cfg(name) is None:
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5))
         raise UserError(f"MODEL.TIMM.NAME {name} is no network of timm{f'; most alike are {near}' if near else ''}")

