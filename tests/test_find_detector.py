@@ -495,16 +495,19 @@ def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monk
     "found, trained, best",
     [
         # The second has no hope; the third might have.
-        ([[20, 20, 20], [3], [5, 30, 30]], [3, 1, 3], "c"),
+        ([[20, 20, 20], [3], [9, 50, 50]], [3, 1, 3], "c"),
         # Nobody is known to have none.
-        ([[1, 4, 4], [0, 1], [0.5, 9, 9]], [3, 2, 3], "c"),
+        ([[0.5, 4, 4], [0, 1], [0.5, 9, 9]], [3, 2, 3], "c"),
+        # The first is pre-trained.
+        ([[6, 6, 6], [0], [10, 10, 10]], [3, 1, 3], "a"),
         # At once.
         ([[20], [3], [2]], [1, 1, 1], "a"),
     ])
 def test_a_race_ends_as_soon_as_one_start_is_far_ahead(found, trained, best, tmp_path, monkeypatch):
     ends = {name: iter(values) for name, values in zip("abc", found)}
     monkeypatch.setattr(race, "step_seconds", lambda *_: (1.0, 0.0))
-    monkeypatch.setattr(race, "machine_config", lambda file: None)
+    monkeypatch.setattr(race, "machine_config", lambda file: file)
+    monkeypatch.setattr(race.pretrained, "uses_timm", lambda file: file == "a.yaml")
     monkeypatch.setattr(race.Race, "_train", lambda self, name, *_: {"AP": next(ends[name]), "step": 1, "weights": ""})
     race.Race([f"{name}.yaml" for name in "abc"], 60, str(tmp_path)).run()
     there = race.read_race(str(tmp_path))
