@@ -12,6 +12,7 @@ import huggingface_hub
 import torch
 
 from detnas.compat import import_timm
+from detnas.cost.flops import shapes_alone
 from detnas.errors import UserError
 from detnas.modeling.weights import read_checkpoint
 
@@ -77,7 +78,7 @@ def from_package(state: Dict[str, torch.Tensor], name: str) -> Dict[str, torch.T
     Raises:
         UserError: if a name is none of such a network.
     """
-    with torch.device("meta"):
+    with shapes_alone():
         stages = timm.create_model(name).blocks
     places = [f"blocks.{s}.{b}" for s, stage in enumerate(stages) for b in range(len(stage))]
 
