@@ -506,8 +506,8 @@ def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monk
 def test_a_race_ends_as_soon_as_one_start_is_far_ahead(found, trained, best, tmp_path, monkeypatch):
     ends = {name: iter(values) for name, values in zip("abc", found)}
     monkeypatch.setattr(race, "step_seconds", lambda *_: (1.0, 0.0))
-    monkeypatch.setattr(race, "machine_config", lambda file: file)
-    monkeypatch.setattr(race.pretrained, "uses_timm", lambda file: file == "a.yaml")
+    timm = ["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"]
+    monkeypatch.setattr(race, "machine_config", lambda file: load_config(None, timm if file == "a.yaml" else []))
     monkeypatch.setattr(race.Race, "_train", lambda self, name, *_: {"AP": next(ends[name]), "step": 1, "weights": ""})
     race.Race([f"{name}.yaml" for name in "abc"], 60, str(tmp_path)).run()
     there = race.read_race(str(tmp_path))

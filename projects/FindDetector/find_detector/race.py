@@ -65,7 +65,7 @@ class Race:
             if name not in self.entries:
                 seconds = self.seconds * _MEASURING / len(left)
                 cfg = machine_config(self.files[name])
-                factor = _PRETRAINED if pretrained.uses_timm(cfg) else 1.0
+                factor = _PRETRAINED if pretrained.uses_timm(cfg) and cfg.MODEL.TIMM.WEIGHTS else 1.0
                 # The median: a network whose step is short waits longer for its first images.
                 step, _ = step_seconds(cfg, seconds, statistics.median)
                 self.entries[name] = {"step": step, "factor": factor, "rounds": []}
