@@ -85,7 +85,8 @@ class Race:
             left.sort(key=lambda name: -found[name])
             best, most = found[left[0]], math.ceil(len(self.files) / 2 ** number)
             number += 1
-            logger.info(f"round {number}: {', '.join(f'{name} {found[name]:.1f}' for name in left)}")
+            said = ", ".join(f"{name} {found[name]:.1f}" for name in left)
+            logger.info(f"round {number}, AP, twice that from pre-trained weights: {said}")
             left = [name for name in left[:most] if best < _LEAST_AP or found[name] >= _HOPELESS * best]
         self._save(best=left[0])
 

@@ -79,7 +79,7 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
     first, *more = (pretrained_start(*network, name) for name, kind in kinds.items() if request.hours >= kind.hours)
     if request.backbone or request.weights:
         return [first], ""
-    # In less time each of several would have too little of it.
+    # In less time a race has too little for each of several.
     return [first, *(scratch if request.hours >= ALL_HOURS else scratch[-1:]), *more], ""
 
 
