@@ -27,7 +27,7 @@ def searched_supernet(toy_root, tmp_path_factory):
     solver = {"SOLVER.MAX_ITER": 50, "SOLVER.BASE_LR": 0.02, "TEST.EVAL_PERIOD": 50}
     data = {**detection(toy_root, test="train"), **_SEARCH, **solver, "OUTPUT_DIR": folder, "MODEL.WEIGHTS": ""}
     with own_loggers():
-        train_net.main(command("toy_2_train_supernet", {**data, "SUPERNET.EVAL_RANDOM_PATHS": 0}))
+        train_net.main(command("toy_2_train_supernet", data))
         search_net.main(command("toy_2_train_supernet", data, parser=search_net.parser()))
     return folder
 

@@ -49,7 +49,7 @@ SUBSTITUTIONS = {
 SMALL = {"SOLVER.MAX_ITER": 1, "SOLVER.STEPS": "[]", "SEARCH.GENERATIONS": 2, "SEARCH.CANDIDATE_ITERS": 1}
 SMALL |= {"SEARCH.POPULATION": 2, "SEARCH.NUM_PARENTS": 1, "SEARCH.NUM_MUTATE": 1, "SEARCH.NUM_CROSS": 0}
 #: and these hold where the command says nothing
-DEFAULTS = {**SHORT, "SEARCH.RECALIBRATION_IMAGES": 4, "SEARCH.CHILDREN": 2, "SUPERNET.EVAL_RANDOM_PATHS": 0}
+DEFAULTS = {**SHORT, "SEARCH.RECALIBRATION_IMAGES": 4, "SEARCH.CHILDREN": 2}
 #: This page trains and searches in a space of the paper, which takes many times as long as the smallest one.
 OWN_DATA = {"MODEL.DETNAS.SPACE": "tiny"}
 #: Options with another value. Processes of their own take most of the time; tests/training/test_processes.py and

@@ -27,7 +27,7 @@ print(json.dumps({key: [x.tolist() for x in values] for key, values in arrays.it
 
 
 @pytest.fixture(scope="module")
-def project(searched_supernet, exported, toy_root, tmp_path_factory):
+def project(searched_supernet, toy_root, tmp_path_factory):
     """A folder with what the demo leaves behind, in small."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "configs").symlink_to(ROOT / "configs")
@@ -35,7 +35,7 @@ def project(searched_supernet, exported, toy_root, tmp_path_factory):
     (folder / "datasets" / "toy").symlink_to(toy_root)
     shutil.copytree(searched_supernet, folder / "output" / "demo" / "2_supernet")
     (folder / "output" / "demo" / "4_retrain").mkdir()
-    shutil.copy(exported / "model.pth", folder / "output" / "demo" / "4_retrain" / "model_final.pth")
+    shutil.copy(searched_supernet / "best.pth", folder / "output" / "demo" / "4_retrain" / "model_final.pth")
     (folder / "photos").mkdir()
     shutil.copy(toy_root / "detection" / "val" / "00001.jpg", folder / "photos" / "a.jpg")
     return folder

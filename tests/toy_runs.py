@@ -32,6 +32,7 @@ SHORT = {
     "INPUT.CLASSIFIER.SIZE": 32,
     "SOLVER.IMS_PER_BATCH": 4,
     "SOLVER.WARMUP_ITERS": 2,
+    "SUPERNET.EVAL_RANDOM_PATHS": 0,
 }
 #: and any search; the generations are not said
 SMALL_SEARCH = {

@@ -65,6 +65,7 @@ def test_bf16_on_the_cpu_trains_with_nearly_the_losses_of_fp32(toy_root, tmp_pat
 def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_saving(toy_root, tmp_path):
     overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 7}
     overrides |= {"SOLVER.CHECKPOINT_PERIOD": 2, "SOLVER.WARMUP_ITERS": 0, "SOLVER.CLIP_GRADIENTS.ENABLED": False}
+    overrides["DATASETS.TEST"] = "()"
     args = command("toy_2_train_supernet", {**overrides, "SOLVER.BASE_LR": 0.01})
     trainer = build_trainer(toy_setup("toy_2_train_supernet", {**overrides, "SOLVER.BASE_LR": 0.01}))
     weight = next(p for name, p in trainer.model.named_parameters() if "roi_heads" in name)
