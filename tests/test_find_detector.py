@@ -1,11 +1,15 @@
 """From own images to a detector: what is planned, what is refused, and a run that is interrupted."""
 
 import dataclasses
+import itertools
 import json
+import os
 import re
 import runpy
 import shutil
 import sys
+import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ from detnas.errors import UserError
 from detnas.export import detector_latency, latency_predictor
 from detnas.search.settings import supernet_limits
 from find_detector import __main__ as command
-from find_detector import configs, decide, measure, outcome, plan, race, recipe, starts
+from find_detector import configs, decide, measure, outcome, plan, race, recipe, starts, timed
 from find_detector.configs import ConfigWriter
 from find_detector.data import Facts, look
 from find_detector.plan import Counts, Measured, Plan, Request, Sets
@@ -50,9 +54,8 @@ def find(monkeypatch):
     """Function (words, **others) that runs the command, for runs of a few iterations and candidates."""
     for module in (plan, configs):
         monkeypatch.setattr(module, "GENERATION", 4)
-    monkeypatch.setattr(plan, "LEAST_ITERATIONS", 2)
     monkeypatch.setattr(plan, "LEAST_CANDIDATES", 4)
-    monkeypatch.setattr(race, "_LEAST_ITERATIONS", 2)
+    monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(recipe, "_RECALIBRATION", 4)
     monkeypatch.setattr(recipe, "_LEAST_RECALIBRATION", 1)
     monkeypatch.setattr(weights, "pretrained_weights", lambda *_: {})  # a plan asks only whether they are there
@@ -77,10 +80,8 @@ def run_here(arguments, log, say, threads=1, pass_fds=()):
     words = list(map(str, arguments))
     with pytest.MonkeyPatch.context() as patch, own_loggers():
         if words[0] == "-m":
-            race.main(words[2:])
-            # As slow as MEASURED.
-            file = Path(words[words.index("--output") + 1]) / race.RACE_FILE
-            file.write_text(re.sub(r'"step": [\d.]+', '"step": 2.0', file.read_text()))
+            patch.setattr(race, "run_side_by_side", lambda all_words, _: [timed.main(w[2:]) for w in all_words])
+            {"find_detector.race": race, "find_detector.timed": timed}[words[1]].main(words[2:])
         else:
             patch.setattr(sys, "argv", words)
             patch.syspath_prepend(str(words[0].rpartition("/")[0]))
@@ -146,7 +147,7 @@ def test_squares_are_for_trainings_alone(tmp_path):
     writer = ConfigWriter(here, str(tmp_path), str(ROOT))
     writer.base("tiny")
     writer.starts()
-    writer.write(plan.Task("plain", 1.0, 100), start.name)
+    writer.write(plan.Task("plain", 1.0), start.name)
     cfg = load_config(writer.path("plain"))
     assert cfg.INPUT.CROP.ENABLED and cfg.INPUT.CROP.SIZE == [384, 384] and cfg.INPUT.MIN_SIZE_TRAIN == (192,)
     assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (1000, 1504)
@@ -177,29 +178,34 @@ def test_the_plain_network_gets_as_long_as_all_steps_of_the_search():
     assert plan.divide(600, ["plain"], spent=500) == {"plain": 500}
     assert plan.divide(600, ["plain"]) == {"plain": 600}
     assert plan.divide(600, ["supernet", "search", "winner"])["winner"] == 300
-    # The race of its starts is part of its time.
-    assert plan.divide(7000, ["race", "plain"]) == {"race": 1000, "plain": 6000}
-    # With little time it gets a larger part.
-    assert plan.divide(600, ["race", "plain"]) == {"race": 260, "plain": 340}
-    assert plan.divide(400, ["race", "plain"]) == {"race": 180, "plain": 220}
-    assert plan.divide(1800, ["race", "plain"], starts=4) == {"race": 520, "plain": 1280}
     assert plan.divide(600, []) == {}
+
+
+@pytest.mark.parametrize(
+    "starts, cores, rounds, shares", [
+        (2, 2, ([2], 1), (1 / 5, 1 / 5)), (2, 1, ([2], 2), (1 / 3, 1 / 6)), (5, 2, ([5, 3, 2], 6), (1 / 3, 1 / 6)),
+        (3, 8, ([3, 2], 2), (1 / 5, 1 / 5)),
+    ])
+def test_the_better_half_of_a_race_goes_on_side_by_side(starts, cores, rounds, shares, monkeypatch):
+    monkeypatch.setattr(race, "this_machine", lambda: Machine(cores, "", 0))
+    assert race.race_rounds(starts) == rounds and race.race_share(starts) == pytest.approx(shares)
+    # The race is part of the time of the plain network.
+    assert plan.divide(600, ["race", "plain"], starts=starts) == pytest.approx(
+        {"race": 600 * shares[0], "plain": 600 * (1 - shares[0])})
 
 
 def planned(holdout=80, hours=1.0):
     """A plan of a search."""
     chosen = recipe.make_recipe("tiny", facts([(96, 96)], [(20, 20, 0)]), Machine(2, "", 0), str(ROOT))
     request = Request("coco:a:b", "coco:c:d", hours, [], [], "auto")
-    images, times = Counts(400, 10, 400 - holdout, holdout), Measured(10.0, 0.5, 0.01, 0.0, 0.25)
+    images, times = Counts(400, 10, 400 - holdout, holdout), Measured(10.0, 0.5, 0.01, 0.0)
     start = starts.random_start("tiny", ["all 3x3", "00-00-00-00"])
     return Plan(request, Sets("", ""), images, times, {"tiny": chosen}, "tiny", True, "", [start])
 
 
-def test_seconds_become_iterations_and_candidates():
+def test_seconds_become_candidates():
     here = planned()
-    assert here.task("winner", 110) == plan.Task("winner", 110.0, 200)
-    assert here.task("plain", 110).iterations == 400
-    assert here.task("winner", 5).iterations == plan.LEAST_ITERATIONS
+    assert here.task("winner", 110) == plan.Task("winner", 110.0)
     # A second each: 100 images of a recalibration.
     assert here.task("search", 111) == plan.Task("search", 107.0, candidates=96)
     assert here.task("search", 1).candidates == 16
@@ -345,7 +351,7 @@ def test_a_plan_alone_writes_a_config_for_each_step(find, images, tmp_path, caps
     find(arguments(images, tmp_path, "--search", "always", "--plan"))
     shown = capsys.readouterr().out
     for line in ("data: 24 training images of 96x96", "search: yes  (--search always", "space: small", "anchors: ",
-                 "supernet: ", "plain network: ", "train_net.py --config-file"):
+                 "supernet: ", "plain network: ", "python -m find_detector.timed"):
         assert line in shown
     settings = {file.name: yaml.safe_load(file.read_text()) for file in tmp_path.glob("*.yaml")}
     assert {"base_small.yaml", "2_supernet.yaml", "3_search.yaml", "4_winner.yaml"} <= settings.keys()
@@ -395,12 +401,10 @@ def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refu
 
 
 def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(
-    find, images, tmp_path, capsys, refused, monkeypatch
+    find, images, tmp_path, capsys, refused
 ):
-    # That this machine is faster than what is given as measured makes no step longer.
-    monkeypatch.setattr(Run, "_factor", lambda self: 1.0)
     words = arguments(images, tmp_path, "--search", "always", "--limit", "backbone_flops <= 22e6")
-    order = ["search_net.py", "train_net.py", "-m", "train_net.py", "search_net.py --report", "predict.py"]
+    order = ["search_net.py", "-m", "-m", "search_net.py --report", "predict.py"]
     ran, measured = [], []
 
     def measured_once(*_):
@@ -411,14 +415,15 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(
         name = command[0].rpartition("/")[2] + ("" if "--report" not in command else " --report")
         ran.append(name)
         # The first time it is stopped at the search.
-        if ran == ["train_net.py", "search_net.py"]:
+        if ran == ["-m", "search_net.py"]:
             raise KeyboardInterrupt
         return run_here(command, *more)
 
     with pytest.raises(KeyboardInterrupt):
         find(words, measured_once, run=run)
-    assert ran == ["train_net.py", "search_net.py"] and len(measured) == 1
+    assert ran == ["-m", "search_net.py"] and len(measured) == 1
     begun = (tmp_path / "2_supernet.yaml").read_text(), (tmp_path / "3_search.yaml").read_text()
+    assert "MAX_ITER" in begun[0]
     assert "--hours 0.01, not 1.0" in refused(find, [*words, "--hours", "1"], measured_once, run=run)
 
     ran.clear()
@@ -433,7 +438,7 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_a_detector(
     page = (tmp_path / "README.md").read_text()
     assert page in shown + "\n" and "winner of the search" in page and "plain network: all 3x3" in page
     # Which of the sentences depends on how fast this machine was just then.
-    assert re.search("[Tt]he search (paid|made no|did not)", page) and page.count("    python ") == 8
+    assert re.search("[Tt]he search (paid|made no|did not)", page) and page.count("    python ") == 7
     assert "supernet/front" in page and "backbone_flops" in page
     for file in ("winner/model_final.pth", "plain/model_final.pth", "supernet/report.html", "supernet/best.pth"):
         assert (tmp_path / file).is_file()
@@ -453,13 +458,15 @@ def test_the_best_start_has_the_rest_of_the_time(find, images, tmp_path, capsys)
     assert "search: no  (pre-trained weights were worth more" in shown and "no --test was given" in shown
     page = (tmp_path / "README.md").read_text()
     assert "A plain network was trained for the whole time" in page and "winner" not in page
-    assert "How the start was chosen: " in page and page.count("apache-2.0") == 1 and "AP of round 1" in page
+    assert "How the start was chosen: " in page and page.count("apache-2.0") == 1 and "expected" in page
     assert not (tmp_path / "2_supernet.yaml").exists()
     best = json.loads((tmp_path / "race" / "race.json").read_text())["best"]
     plain = yaml.safe_load((tmp_path / "5_plain.yaml").read_text())
     assert plain["_BASE_"] == f"starts/{best}.yaml"
-    rounds = max(int(folder.name) for folder in (tmp_path / "race" / best).iterdir())
-    assert plain["MODEL"]["WEIGHTS"] == f"{tmp_path}/race/{best}/{rounds}/model_final.pth"
+    # It went on where the race had left it.
+    raced = json.loads((tmp_path / "race" / best / race.STATE_FILE).read_text())["iterations"]
+    lines = [json.loads(line) for line in (tmp_path / "plain" / "metrics.json").read_text().splitlines()]
+    assert raced <= lines[0]["iteration"] and lines[-1]["iteration"] == plain["SOLVER"]["MAX_ITER"] > raced
     assert (tmp_path / "plain" / "export" / "detector.ts").is_file() and "plain/export" in page
 
 
@@ -491,27 +498,67 @@ def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monk
         choose(backbone="resnet18")
 
 
-@pytest.mark.parametrize(
-    "found, trained, best",
-    [
-        # The second has no hope; the third might have.
-        ([[20, 20, 20], [3], [9, 50, 50]], [3, 1, 3], "c"),
-        # Nobody is known to have none.
-        ([[0.5, 4, 4], [0, 1], [0.5, 9, 9]], [3, 2, 3], "c"),
-        # The first is pre-trained.
-        ([[6, 6, 6], [0], [10, 10, 10]], [3, 1, 3], "a"),
-        # At once.
-        ([[20], [3], [2]], [1, 1, 1], "a"),
-    ])
-def test_a_race_ends_as_soon_as_one_start_is_far_ahead(found, trained, best, tmp_path, monkeypatch):
-    ends = {name: iter(values) for name, values in zip("abc", found)}
-    monkeypatch.setattr(race, "step_seconds", lambda *_: (1.0, 0.0))
-    timm = ["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"]
-    monkeypatch.setattr(race, "machine_config", lambda file: load_config(None, timm if file == "a.yaml" else []))
-    monkeypatch.setattr(race.Race, "_train", lambda self, name, *_: {"AP": next(ends[name]), "step": 1, "weights": ""})
-    race.Race([f"{name}.yaml" for name in "abc"], 60, str(tmp_path)).run()
+def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
+    # a learns fast, b and d more in the end; c has diverged.
+    gains, ran = {"a": [50, 52, 53, 54], "b": [30, 45, 48, 51], "c": [3, -1], "d": [1, 2, 3, 4]}, []
+
+    def run(commands, workers):
+        ran.append([command[-1] for command in commands])
+        for _, _, _, number, *_, folder, file in commands:
+            rounds = int(number)
+            entry = {"until": [10.0, 20.0][:rounds], "found": gains[file[0]][:2 * rounds], "iterations": 40}
+            os.makedirs(folder, exist_ok=True)
+            (Path(folder) / race.STATE_FILE).write_text(json.dumps(entry))
+
+    monkeypatch.setattr(race, "run_side_by_side", run)
+    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path))
     there = race.read_race(str(tmp_path))
-    assert [len(there["entries"][name]["rounds"]) for name in "abc"] == trained and there["best"] == best
+    assert ran == [["a.yaml", "b.yaml", "c.yaml", "d.yaml"], ["b.yaml", "a.yaml"]]
+    # From 15 s to 20 s 3 AP, and two doublings to come.
+    assert there["entries"]["b"]["expected"] == pytest.approx(51 + 2 * 3 / np.log2(20 / 15))
+    assert there["entries"]["c"]["expected"] == -1 and there["best"] == "b"
+
+
+def test_a_training_that_is_timed_ends_with_its_time_and_goes_on_after_a_kill(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
+    data = {"DATASETS": {"TRAIN": [coco(images, "train")], "TEST": [coco(images, "test")]}}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"_BASE_": f"{ROOT}/configs/demo/Base-outlines-FPN.yaml", **data}))
+    # A second for each step.
+    clock = types.SimpleNamespace(perf_counter=itertools.count().__next__, monotonic=float, process_time=float)
+    monkeypatch.setattr(timed, "time", clock)
+    monkeypatch.setattr(timed, "evaluation_seconds", lambda *_: 2.0)
+    killed = timed.Clock.after_step
+
+    def kill(self):
+        killed(self)
+        if self.steps == 5:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(timed.Clock, "after_step", kill)
+        timed.train(str(file), 42.0, str(folder))
+    assert (folder / "last_checkpoint").read_text() == "model_0000002.pth"
+    timed.train(str(file), 42.0, str(folder))
+    state = json.loads((folder / timed.STATE_FILE).read_text())
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    rates = [line["lr"] for line in lines if "lr" in line]
+    # No line tells of the three seconds before the checkpoint.
+    assert state["until"] == [40.0] and state["iterations"] == 43
+    assert lines[-1]["bbox/AP"] == state["found"][0] and rates[-1] < 0.05 * max(rates)
+    assert (folder / "last_checkpoint").read_text() == "model_final.pth"
+
+
+def test_trainings_side_by_side_end_with_the_first_that_fails(tmp_path):
+    begins = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(os.environ['OMP_NUM_THREADS'])"
+    words = [["-c", f"{begins}; {then}", str(tmp_path / str(number))] for number, then in enumerate(
+        ("time.sleep(60)", "sys.exit(3)", "sys.exit('never begun')"))]
+    started = time.monotonic()
+    with pytest.raises(SystemExit) as caught:
+        race.run_side_by_side(words, 2)
+    assert caught.value.code == 3 and time.monotonic() - started < 30
+    assert sorted(file.name for file in tmp_path.iterdir()) in (["0", "1"], ["1"])
 
 
 def test_a_start_that_is_named_does_not_race(find, images, tmp_path, capsys, refused):
@@ -551,14 +598,10 @@ def test_a_slower_step_shortens_the_next(tmp_path):
     run.seconds.update(supernet=500.0, search=100.0)
     run.steps.done.update({name: {} for name in ("supernet", "search")})
     run.plan.spent = -run.plan.closing
-    winner, raced, plain = run.forecast()
-    assert [winner.step, raced.step, plain.step] == ["winner", "race", "plain"]
-    assert (winner.seconds, raced.seconds, plain.seconds) == pytest.approx((200, 130, 670), abs=0.5)
-    # The supernet's iterations took twice as long as measured, so fewer fit.
-    (tmp_path / "supernet").mkdir()
-    (tmp_path / "supernet" / "metrics.json").write_text('{"time": 1.0}\n')
-    assert [task.iterations for task in run.forecast()] == pytest.approx([190, 0, 2640], abs=2)
-    # A step that was begun goes on with its iterations.
+    winner, plain = run.forecast()
+    assert [winner.step, plain.step] == ["winner", "plain"]
+    assert (winner.seconds, plain.seconds) == pytest.approx((200, 800), abs=0.5)
+    # A step that was begun keeps its time.
     run.tasks["winner"] = winner
     assert run.forecast()[0] == winner
     run.steps.close()

@@ -21,8 +21,6 @@ _FILES = {
 }
 #: detectors of the search's front that are left ready to use
 FRONT_WINNERS = 3
-#: about so many checkpoints of a training: after a kill it goes on from the last one
-_CHECKPOINTS = 20
 
 
 class ConfigWriter:
@@ -59,16 +57,16 @@ class ConfigWriter:
             settings = {**start.settings, "DATASETS": datasets, "TEST": {"EVAL_PERIOD": 0}}
             self._write(f"starts/{start.name}.yaml", f"{start.about}.", f"../{BASE.format(start.space)}", settings)
 
-    def write(self, task: Task, best: str = "", weights: str = "") -> None:
+    def write(self, task: Task, best: str = "", iterations: int = 0) -> None:
         """
         Write the config of a step, or of "measure": a supernet without images that are held out. The plain network's
-        has the name of the best start, and the weights that the race has left.
+        stands on the best start. How many iterations a training has is known at its end.
         """
         step, sets, base = task.step, self.plan.sets, BASE.format(self.plan.space)
         if step == "measure":
-            settings = self._training(task, sets.train, [sets.train])
+            settings = self._training(step, iterations, sets.train, [sets.train])
         elif step == "supernet":
-            settings = {**self._training(task, sets.search, []), "SUPERNET": {"PATH_SAMPLING": "fair"}}
+            settings = {**self._training(step, iterations, sets.search, []), "SUPERNET": {"PATH_SAMPLING": "fair"}}
         elif step == "search":
             base = _FILES["supernet"][0]
             settings = {"DATASETS": {"TEST": [sets.holdout]}, "SEARCH": {
@@ -77,24 +75,18 @@ class ConfigWriter:
                 "GENERATIONS": task.candidates // GENERATION, "RACING": task.racing, "FRONT_WINNERS": FRONT_WINNERS,
             }}
         else:
-            settings = self._training(task, sets.train, [sets.test])
+            settings = self._training(step, iterations, sets.train, [sets.test])
             if step == PLAIN:
-                base, settings["MODEL"] = f"starts/{best}.yaml", {"WEIGHTS": weights}
+                base = f"starts/{best}.yaml"
             else:
                 weights, arch = (os.path.join(self.output("search"), file) for file in (BEST_WEIGHTS, BEST_CONFIG))
                 settings["MODEL"] = {"WEIGHTS": weights, "DETNAS": {"ARCH": arch}}
         self._write(*_FILES[step], base, settings)
 
-    def _training(self, task, train, test):
-        return {
-            "DATASETS": {"TRAIN": [train], "TEST": test},
-            "SOLVER": {
-                "MAX_ITER": task.iterations, "WARMUP_ITERS": min(50, task.iterations // 4),
-                "CHECKPOINT_PERIOD": max(10, task.iterations // _CHECKPOINTS),
-            },
-            "TEST": {"EVAL_PERIOD": 0},
-            "OUTPUT_DIR": self.output(task.step),
-        }
+    def _training(self, step, iterations, train, test):
+        solver = {"SOLVER": {"MAX_ITER": iterations, "WARMUP_ITERS": min(50, iterations // 4)}} if iterations else {}
+        return {"DATASETS": {"TRAIN": [train], "TEST": test}, **solver, "TEST": {"EVAL_PERIOD": 0},
+                "OUTPUT_DIR": self.output(step)}
 
     def _write(self, name, about, base, settings):
         text = yaml.safe_dump({"_BASE_": base, **settings}, default_flow_style=None, sort_keys=False, width=116)

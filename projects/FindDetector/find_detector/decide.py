@@ -155,7 +155,7 @@ def _measured_config(plan, space, folder, root):
     """The writer for a space, and the file of a config of its supernet."""
     writer = ConfigWriter(replace(plan, space=space), folder, root)
     writer.base(space)
-    writer.write(Task("measure", 0, 100_000))
+    writer.write(Task("measure", 0), iterations=100_000)
     return writer, writer.path("measure")
 
 
@@ -200,10 +200,10 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
         ("search", "yes" if plan.search else "no", plan.why),
         ("space", plan.search and plan.space, f"a step of its supernet takes {measured.supernet_step:.2f} s"),
         *(("start", start.about, start.licence and f"licence of the weights: {start.licence}")
-          for start in plan.starts if RACE in plan.steps),
-        ("no pre-trained weights", RACE in plan.steps and plan.no_weights, ""),
-        ("race", RACE in plan.steps and len(plan.starts) > 1 and "of these starts, by halving",
-         "on the images held out; the best goes on, at once where it is far ahead"),
+          for start in plan.starts),
+        ("no pre-trained weights", plan.starts and plan.no_weights, ""),
+        ("race", RACE in plan.steps and "of these starts, by halving",
+         "on the images held out; the best goes on from where it is"),
         ("image size", f"{inputs.MIN_SIZE_TEST}, longer side up to {inputs.MAX_SIZE_TEST} pixels",
          f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
          f"less{hard}"),

@@ -60,7 +60,7 @@ class _Enough(BaseException):
     """Ends a training that is measured; no Exception, since nothing went wrong."""
 
 
-def step_seconds(cfg, seconds, average=statistics.mean, clock=time.perf_counter):
+def step_seconds(cfg, seconds, clock=time.perf_counter):
     """Seconds of a training step, reading included, and those until the end of the first; changes ``cfg``."""
     start, ends = clock(), []
 
@@ -76,7 +76,7 @@ def step_seconds(cfg, seconds, average=statistics.mean, clock=time.perf_counter)
         trainer = build_trainer(cfg)
         trainer.register_hooks([CallbackHook(after_step=after_step)])
         trainer.train(0, cfg.SOLVER.MAX_ITER)
-    return average(after - before for before, after in itertools.pairwise(ends[_FIRST - 1:])), ends[0] - start
+    return statistics.mean(after - before for before, after in itertools.pairwise(ends[_FIRST - 1:])), ends[0] - start
 
 
 def _candidate_seconds(cfg):

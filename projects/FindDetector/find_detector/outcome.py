@@ -8,14 +8,14 @@ from PIL import Image
 from tabulate import tabulate
 
 from detnas.files import write_text
-from detnas.launch.outputs import BEST_CONFIG, read_arch
+from detnas.launch.outputs import BEST_CONFIG, read_arch, read_metrics
 from detnas.search.winner import FRONT
 
 from .configs import BASE
 from .data import look
 from .measure import limited_costs, measured_limits
 from .plan import PLAIN, RACE, SHEET_IMAGES, duration
-from .race import read_race, test_scores
+from .race import read_race
 from .run import Run
 
 SHEET, PAGE = "sheet.png", "README.md"
@@ -50,6 +50,12 @@ def finish(run: Run) -> str:
         text = page(run, scores, best)
         write_text(os.path.join(run.folder, PAGE), text + "\n")
     return text
+
+
+def test_scores(folder: str) -> dict:
+    """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
+    lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
+    return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
 
 
 def sheet_images(files: list, count: int = SHEET_IMAGES) -> list:
@@ -112,14 +118,14 @@ def page(run: Run, scores: dict, best: str) -> str:
 def _race_lines(run, starts):
     """The race of the starts as lines of the page; none where there was one start alone."""
     rows = [{"start": starts[name].about, "licence of the weights": starts[name].licence,
-             **{f"AP of round {number}": done["AP"] for number, done in enumerate(entry["rounds"], 1)},
-             "iterations": ", ".join(str(done["iterations"]) for done in entry["rounds"])}
-            for name, entry in read_race(run.writer.output(RACE)).get("entries", {}).items() if entry["rounds"]]
+             "iterations": entry["iterations"], "AP": ", ".join(f"{ap:.1f}" for ap in entry["found"]),
+             "expected": entry["expected"]}
+            for name, entry in read_race(run.writer.output(RACE)).get("entries", {}).items()]
     if not rows:
         return []
-    return [f"How the start was chosen: short trainings, {duration(run.seconds.get(RACE, 0.0))} in all, compared by AP "
-            f"on {run.plan.images.holdout} training images held out; an AP from pre-trained weights counts twice. The "
-            "best went on with all training images.", "",
+    return [f"How the start was chosen: {duration(run.seconds.get(RACE, 0.0))} of training, compared on "
+            f"{run.plan.images.holdout} training images held out, by the AP to expect at the end, if every doubling of "
+            "the time adds as much as the last one. The best went on from where it was, with all training images.", "",
             _table(rows), ""]
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
+from .race import race_share
 from .recipe import Recipe
 from .starts import Start
 
@@ -16,15 +17,8 @@ PLAN_FILE = "plan.json"
 #: long as the plain network would be (docs/results.md).
 SHARES = {"supernet": 0.35, "search": 0.15, "winner": 0.5}
 RACE, PLAIN = "race", "plain"
-#: Share of the race of starts in the time of one network; with little time so many seconds for each start, and no more
-#: than another share: in less, networks that learn fast look better than those that learn more (docs/own_data.md).
-RACE_SHARE, START_SECONDS, MOST_RACE_SHARE = 1 / 7, 130, 0.45
-#: share of the trainings in a race; the rest is for starting, measuring and evaluating
-RACE_TRAININGS = 0.6
 #: step -> what it is called
 NAMES = {"supernet": "supernet", "search": "search", "winner": "winner", RACE: "race of starts", PLAIN: "plain network"}
-#: A training has at least so many iterations.
-LEAST_ITERATIONS = 50
 #: fewest and most candidates of a search, and how many make a generation
 LEAST_CANDIDATES, MOST_CANDIDATES, GENERATION = 16, 240, 16
 #: held-out images and candidates from which on candidates race, and the share of the time that is left then
@@ -77,28 +71,24 @@ class Measured:
     supernet_step: float = 0.0  # an iteration of the supernet, mean over its paths
     recalibration: float = 0.0  # an image of a candidate's recalibration
     evaluation: float = 0.0  # an image of an evaluation
-    plain_step: float = 0.0  # an iteration of the start that won the race; 0 before it
 
 
 @dataclass(frozen=True)
 class Task:
     """
-    What a step does in about so many seconds: iterations of a training, candidates of a search, or starts of a race.
-    Candidates that race stop early if they have no hope.
+    What a step does in about so many seconds: train, evaluate so many candidates, or race so many starts. Candidates
+    that race stop early if they have no hope.
     """
 
     step: str
     seconds: float
-    iterations: int = 0
     candidates: int = 0
     racing: bool = False
 
     def __str__(self):
-        if self.step == "search":
-            return f"{self.candidates} candidates" + ", racing" * self.racing
         if self.step == RACE:
             return f"{self.candidates} starts"
-        return f"{self.iterations} iterations" if self.iterations else "as many iterations as fit"
+        return f"{self.candidates} candidates" + ", racing" * self.racing if self.candidates else "training"
 
 
 @dataclass
@@ -138,31 +128,23 @@ class Plan:
     @property
     def steps(self) -> list:
         """The trainings and the search, in their order."""
-        return [*(SHARES if self.search else ()), *([RACE, PLAIN] if self.starts else ())]
+        plain = [RACE, PLAIN] if len(self.starts) > 1 else [PLAIN] * len(self.starts)
+        return [*(SHARES if self.search else ()), *plain]
 
-    def task(self, step: str, seconds: float, factor: float = 1.0) -> Task:
-        """What a step does in the seconds that it has; all but starts takes ``factor`` times as long as measured."""
+    def task(self, step: str, seconds: float) -> Task:
+        """What a step does in the seconds that it has."""
+        if step != "search":
+            return Task(step, seconds, candidates=len(self.starts) if step == RACE else 0)
         times, images = self.measured, self.images
-        if step == "search":
-            recalibrated = min(self.recipe.recalibration, images.search)
-            each = factor * (times.recalibration * recalibrated + times.evaluation * images.holdout)
-            # Afterwards the winner is recalibrated once more, and pictures are drawn.
-            beside = times.start + each
-            racing = images.holdout >= RACING_IMAGES and (
-                _candidates(seconds - beside, each * RACING_RATIO) >= RACING_CANDIDATES)
-            each *= RACING_RATIO if racing else 1
-            number = _candidates(seconds - beside, each)
-            return Task(step, beside + number * each, candidates=number, racing=racing)
-        if step == RACE:
-            return Task(step, seconds, candidates=len(self.starts))
-        beside = times.start + (factor * times.evaluation * images.test if step != "supernet" else 0)
-        each = factor * times.supernet_step
-        if step == PLAIN:
-            each = times.plain_step
-            if not each:
-                return Task(step, seconds)
-        number = max(LEAST_ITERATIONS, int((seconds - beside) / each))
-        return Task(step, beside + number * each, number)
+        recalibrated = min(self.recipe.recalibration, images.search)
+        each = times.recalibration * recalibrated + times.evaluation * images.holdout
+        # Afterwards the winner is recalibrated once more, and pictures are drawn.
+        beside = times.start + each
+        racing = images.holdout >= RACING_IMAGES and (
+            _candidates(seconds - beside, each * RACING_RATIO) >= RACING_CANDIDATES)
+        each *= RACING_RATIO if racing else 1
+        number = _candidates(seconds - beside, each)
+        return Task(step, beside + number * each, number, racing)
 
     def save(self, folder: str) -> None:
         write_text(os.path.join(folder, PLAN_FILE), json.dumps(asdict(self), indent=1))
@@ -214,7 +196,7 @@ def divide(rest: float, steps: list, spent: float = 0.0, starts: int = 2) -> dic
         plain = 0.0
     whole = sum(SHARES[step] for step in searched)
     shares = {step: (rest - plain) * SHARES[step] / whole for step in searched}
-    race = max(plain * RACE_SHARE, min(starts * START_SECONDS, plain * MOST_RACE_SHARE)) if RACE in steps else 0.0
+    race = plain * race_share(starts)[0] if RACE in steps else 0.0
     return shares | ({RACE: race} if race else {}) | ({PLAIN: plain - race} if PLAIN in steps else {})
 
 

@@ -1,13 +1,13 @@
 """
 Races trainings: all have the same short time, and the better half goes on, until one is left.
 
-    python -m find_detector.race --seconds 160 --output RACE CONFIG CONFIG ...
+    python -m find_detector.race --seconds 200 --whole 600 --output RACE CONFIG CONFIG ...
 
-All rounds take the same time, divided among those that are left, which go on from their weights of the round before.
-Out of the first round all go on but those with less than a fifth of what the best one has. What counts is the AP on
-``DATASETS.TEST`` of the configs, which must be the same images, and none of the training; twice the AP from pre-trained
-weights: small networks from random ones have many more steps in so short a time, and gain less later.
-RACE/race.json has times and AP of all rounds, RACE/NAME/ROUND the weights. Killed, the same command goes on.
+Each is the first part of a training of ``--whole`` seconds: nothing is begun anew in a round, and the best goes on
+where the race has ended. On a CPU as many run side by side as there are cores. What counts is the AP that each can be
+expected to have at the end, by two evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
+none of the training.
+RACE/race.json has times and AP of all rounds, RACE/NAME the training. Killed, the same command goes on.
 """
 
 import argparse
@@ -15,117 +15,116 @@ import json
 import logging
 import math
 import os
-import statistics
+import signal
+import subprocess
+import sys
 import time
 from typing import Any, Dict, List
 
-from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
-import pretrained  # it registers its keys
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
-from detnas.launch.outputs import read_metrics
-from detnas.launch.setup import save_config
-from detnas.training.trainer import build_trainer
 
-from .measure import machine_config, step_seconds
+from .recipe import this_machine
 
-RACE_FILE = "race.json"
-#: fewest iterations of a training, and most in which its learning rate rises
-_LEAST_ITERATIONS, _WARMUP = 20, 50
-#: seconds for which steps are measured, as a share of those of the trainings
-_MEASURING = 0.1
-#: A start with less than this share of the best AP is out at once, where the best has so much.
-_HOPELESS, _LEAST_AP = 0.2, 2.0
-#: what the AP of pre-trained networks counts: on blood cells and circuit boards this told them apart (docs/own_data.md)
-_PRETRAINED = 2.0
+#: what the race writes, and each training (find_detector/timed.py)
+RACE_FILE, STATE_FILE = "race.json", "timed.json"
+#: What each start that comes to the end of the race has of the time of one network, and what the race takes of it at
+#: most. The best keeps what it has learned there, so the race costs no more than the time of the others.
+RACE_SHARE, MOST_RACE_SHARE = 1 / 5, 1 / 3
+#: seconds between two looks at the processes that run
+_LOOK = 0.2
 
 logger = logging.getLogger(__name__)
 
 
-class Race:
+def race(files: List[str], seconds: float, whole: float, folder: str) -> None:
     """
     Args:
         files: a config each, the likeliest first: where none finds anything, the order stays.
-        seconds: of all trainings.
+        seconds: of the race.
+        whole: of the best one's training, here and afterwards.
         folder: for what is written.
     """
-
-    def __init__(self, files: List[str], seconds: float, folder: str):
-        self.files = {os.path.splitext(os.path.basename(file))[0]: file for file in files}
-        self.seconds, self.folder = seconds, folder
-        #: name -> {"step": seconds of an iteration, "rounds": [what :meth:`_train` returns, ...]}
-        self.entries: Dict[str, Any] = read_race(folder).get("entries", {})
-
-    def run(self) -> None:
-        left = list(self.files)
+    left = [os.path.splitext(os.path.basename(file))[0] for file in files]
+    configs, entries, workers = dict(zip(left, files)), {}, race_workers(len(files))
+    sizes, one_by_one = race_rounds(len(files))
+    for number, size in enumerate(sizes, 1):
+        run_side_by_side([[
+            "-m", "find_detector.timed", "--round", str(number), "--seconds", f"{seconds / one_by_one:.1f}",
+            "--whole", f"{whole:.1f}", "--output", os.path.join(folder, name), configs[name],
+        ] for name in left], workers)
         for name in left:
-            if name not in self.entries:
-                seconds = self.seconds * _MEASURING / len(left)
-                cfg = machine_config(self.files[name])
-                factor = _PRETRAINED if pretrained.uses_timm(cfg) and cfg.MODEL.TIMM.WEIGHTS else 1.0
-                # The median: a network whose step is short waits longer for its first images.
-                step, _ = step_seconds(cfg, seconds, statistics.median)
-                self.entries[name] = {"step": step, "factor": factor, "rounds": []}
-                self._save()
-        rounds, number = math.ceil(math.log2(len(left))) + 1, 0
-        while len(left) > 1:
-            for name in left:
-                entry = self.entries[name]
-                if len(entry["rounds"]) <= number:
-                    # What a round takes is known better than what the first steps took.
-                    step = (entry["rounds"] or [entry])[-1]["step"]
-                    iterations = int(self.seconds / rounds / len(left) / step)
-                    weights = entry["rounds"][-1]["weights"] if entry["rounds"] else ""
-                    entry["rounds"].append(self._train(name, number + 1, iterations, weights))
-                    self._save()
-            found = {name: self.entries[name]["factor"] * self.entries[name]["rounds"][number]["AP"] for name in left}
-            left.sort(key=lambda name: -found[name])
-            best, most = found[left[0]], math.ceil(len(self.files) / 2 ** number)
-            number += 1
-            said = ", ".join(f"{name} {found[name]:.1f}" for name in left)
-            logger.info(f"round {number}, AP, twice that from pre-trained weights: {said}")
-            left = [name for name in left[:most] if best < _LEAST_AP or found[name] >= _HOPELESS * best]
-        self._save(best=left[0])
-
-    def _save(self, **best):
-        write_text(os.path.join(self.folder, RACE_FILE), json.dumps({"entries": self.entries, **best}, indent=1))
-
-    def _train(self, name, number, iterations, weights):
-        """Train in a round, or go on with it after a kill; returns what counts of it, with times in seconds."""
-        cfg, iterations = machine_config(self.files[name]), max(iterations, _LEAST_ITERATIONS)
-        logger.info(f"{name}, round {number}: {iterations} iterations")
-        cfg.OUTPUT_DIR = os.path.join(self.folder, name, str(number))
-        cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = iterations, min(_WARMUP, iterations // 4)
-        cfg.SOLVER.CHECKPOINT_PERIOD = max(100, iterations // 4)
-        cfg.MODEL.WEIGHTS = weights or cfg.MODEL.WEIGHTS
-        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-        seed_all_rng(max(cfg.SEED, 0))
-        start, diverged = time.perf_counter(), False
-        try:
-            trainer = build_trainer(cfg, resume=True)
-            save_config(cfg)
-            trainer.train(trainer.start_iter, iterations)
-        except SystemExit as e:
-            # A number is that of a signal.
-            if not isinstance(e.code, str):
-                raise
-            logger.warning(f"{name} is out of the race: {e.code}")
-            diverged = True
-        seconds, lines = time.perf_counter() - start, read_metrics(cfg.OUTPUT_DIR)
-        step = statistics.median([line["time"] for line in lines if "time" in line] or [seconds / iterations])
-        ap = -1.0 if diverged else test_scores(cfg.OUTPUT_DIR).get("AP") or 0.0
-        return {"iterations": iterations, "seconds": seconds, "step": step, "AP": ap,
-                "evaluation": max(0.0, seconds - step * iterations),
-                "weights": os.path.join(cfg.OUTPUT_DIR, "model_final.pth")}
+            entry = entries[name] = read_json(os.path.join(folder, name, STATE_FILE), {})
+            entry["expected"] = expected_ap(entry["until"], entry["found"], whole)
+            logger.info(f"round {number}: {name}, {entry['iterations']} iterations, {entry['found'][-1]:.1f} AP, "
+                        f"{entry['expected']:.1f} to expect at the end")
+        left = sorted(left, key=lambda name: -entries[name]["expected"])[:math.ceil(size / 2)]
+        _save(folder, entries)
+    _save(folder, entries, best=left[0])
 
 
-def test_scores(folder: str) -> dict:
-    """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
-    lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
-    return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
+def expected_ap(until: List[float], found: List[float], whole: float) -> float:
+    """
+    The AP at the end of a training, if each doubling of its time adds as much as between the last two evaluations,
+    which are halfway and at the end of the last round. AP alone would prefer networks whose steps are short, which
+    learn fast, to those that learn more.
+    """
+    half = (until[-1] + sum(until[-2:-1])) / 2
+    doubled = max(0.0, found[-1] - found[-2]) / math.log2(until[-1] / half)
+    return min(100.0, found[-1] + doubled * max(0.0, math.log2(whole / until[-1])))
+
+
+def race_workers(starts: int) -> int:
+    """How many of so many starts train side by side."""
+    machine = this_machine()
+    return 1 if machine.gpu else min(starts, machine.cores)
+
+
+def race_rounds(starts: int) -> tuple:
+    """
+    How many of so many starts train in each round of a race, such as [5, 3, 2], and the trainings one after the other
+    that it takes as long as.
+    """
+    sizes = [starts]
+    while sizes[-1] > 2:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    return sizes, sum(math.ceil(size / race_workers(starts)) for size in sizes)
+
+
+def race_share(starts: int) -> tuple:
+    """Shares of the race, and of what the best one trains in it, in the time of one network."""
+    sizes, one_by_one = race_rounds(starts)
+    share = min(RACE_SHARE * one_by_one / len(sizes), MOST_RACE_SHARE)
+    return share, share * len(sizes) / one_by_one
+
+
+def _save(folder, entries, **best):
+    write_text(os.path.join(folder, RACE_FILE), json.dumps({"entries": entries, **best}, indent=1))
+
+
+def run_side_by_side(commands: List[List[str]], workers: int) -> None:
+    """Run ``python WORDS`` of each, so many at a time; all end with the first that fails, or when this process does."""
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or this_machine().cores) // workers)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    waiting, running = list(commands), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                # They keep the lock of the run, too.
+                words = [sys.executable, *waiting.pop(0)]
+                running.append(subprocess.Popen(words, env=environment, close_fds=False))
+            time.sleep(_LOOK)
+            for process in [process for process in running if process.poll() is not None]:
+                running.remove(process)
+                if process.returncode:
+                    raise SystemExit(process.returncode)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
 
 
 def read_race(folder: str) -> Dict[str, Any]:
@@ -136,20 +135,25 @@ def read_race(folder: str) -> Dict[str, Any]:
 def main(argv=None) -> None:
     args = parser().parse_args(argv)
     with user_errors():
-        if not 0 < args.seconds < math.inf:
-            raise UserError(f"--seconds {args.seconds:g}: it must be more than 0")
-        for name in ("fvcore", "detectron2", "detnas", "find_detector", "pretrained"):
-            setup_logger(args.output, name=name)
-        Race(args.config, args.seconds, args.output).run()
+        if not 0 < args.seconds <= args.whole < math.inf:
+            raise UserError(f"--seconds {args.seconds:g} --whole {args.whole:g}: both must be more than 0, and the "
+                            "race no longer than the whole")
+        os.makedirs(args.output, exist_ok=True)
+        setup_logger(args.output, name="find_detector")
+        race(args.config, args.seconds, args.whole, args.output)
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, required=True, help="of all trainings of the race")
+    parser.add_argument("--seconds", type=float, required=True, help="of the race")
+    parser.add_argument("--whole", type=float, required=True, metavar="SECONDS",
+                        help="of the race and of the training that goes on after it")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("config", nargs="+", help="of a training, the likeliest first")
     return parser
 
 
 if __name__ == "__main__":
+    # Its trainings are told, too, and save a checkpoint each.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     main()

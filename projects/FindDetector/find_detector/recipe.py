@@ -23,6 +23,7 @@ class Kind(NamedTuple):
     crop: int  # side of the squares that a training sees of images that would have to be larger
     hours: float  # from which a search in the space is tried
     images: int = 0  # training images from which the space is tried
+    scales: tuple = (1.0,)  # one of which a training draws for each image
 
 
 #: space -> its detector on a CPU and on a GPU, the largest first
@@ -36,7 +37,7 @@ GPU_KINDS = {"1.3G": _PAPER._replace(hours=24, images=20_000), "300M": _PAPER}
 #: the same for pre-trained networks, the likeliest first; hours from which one is tried
 PRETRAINED_KINDS = {
     "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0),
-    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25),
+    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
 #: Without a search no supernet takes time, so a space is tried from this part of its hours on.
@@ -107,6 +108,7 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
     cfg = load_config(os.path.join(root, "configs", kind.base))
     test_sides, scale, crop = choose_sizes(facts, kind)
     train_sides = [kind.crop, kind.crop] if crop else test_sides
+    drawn_sides, longest = ([8 * math.ceil(side * scale / 8 - 0.5) for scale in kind.scales] for side in train_sides)
     # A batch of larger images has fewer of them.
     share = math.prod(train_sides) / math.prod(test_sides)
     batch = max(1, round(share * (_GPU_BATCH if gpu else _BATCH)))
@@ -132,7 +134,7 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
         },
         "INPUT": {
             **({"CROP": {"ENABLED": True, "TYPE": "absolute", "SIZE": [crop, crop]}} if crop else {}),
-            "MIN_SIZE_TRAIN": train_sides[:1], "MAX_SIZE_TRAIN": train_sides[1],
+            "MIN_SIZE_TRAIN": drawn_sides, "MAX_SIZE_TRAIN": max(longest),
             "MIN_SIZE_TEST": test_sides[0], "MAX_SIZE_TEST": test_sides[1],
         },
         "SOLVER": {

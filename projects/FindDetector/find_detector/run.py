@@ -2,16 +2,15 @@
 
 import json
 import os
-import statistics
+import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from detnas.files import read_json, write_text
-from detnas.launch.outputs import read_metrics
 
 from .configs import ConfigWriter
-from .plan import NAMES, RACE, RACE_TRAININGS, SHARES, Plan, Task, clock_time, divide, duration
-from .race import read_race
+from .plan import NAMES, PLAIN, RACE, SHARES, Plan, Task, clock_time, divide, duration
+from .race import STATE_FILE, race_share, read_race
 from .steps import Steps, run_step
 
 #: what a run has spent, and the tasks that it has begun
@@ -36,18 +35,24 @@ class Run:
         there = read_json(self.clock, {"seconds": {}, "tasks": {}})
         #: step -> seconds; step -> its task, of those that were begun
         self.seconds, self.tasks = there["seconds"], {step: Task(**task) for step, task in there["tasks"].items()}
-        self._take_race()
 
-    def _take_race(self):
-        """The best start, the weights that it has in the race ("" where it was alone), and what was measured there."""
-        race = read_race(self.writer.output(RACE))
-        self.best, self.best_weights = race.get("best", ""), ""
-        if self.best:
-            entry, measured = race["entries"][self.best], self.plan.measured
-            last = entry["rounds"][-1] if entry["rounds"] else entry
-            self.best_weights = last.get("weights", "")
-            evaluation = last.get("evaluation", 0.0) / self.plan.images.holdout
-            self.plan.measured = replace(measured, plain_step=last["step"], evaluation=evaluation)
+    @property
+    def best(self) -> str:
+        """The best start; "" while they race."""
+        starts = self.plan.starts
+        return starts[0].name if len(starts) == 1 else read_race(self.writer.output(RACE)).get("best", "")
+
+    def _go_on(self):
+        """Let the training of the plain network go on where the race has left it, if there was one."""
+        raced, folder = os.path.join(self.writer.output(RACE), self.best), self.writer.output(PLAIN)
+        if os.path.isdir(raced):
+            name = f"model_{self._raced()['iterations'] - 1:07d}.pth"
+            os.makedirs(folder, exist_ok=True)
+            shutil.copyfile(os.path.join(raced, "model_final.pth"), os.path.join(folder, name))
+            write_text(os.path.join(folder, "last_checkpoint"), name)
+
+    def _raced(self):
+        return read_race(self.writer.output(RACE)).get("entries", {}).get(self.best, {})
 
     @property
     def spent(self) -> float:
@@ -82,29 +87,36 @@ class Run:
 
     def command(self, step: str) -> list:
         """The arguments of ``python`` for a step."""
+        if step == "search":
+            return [os.path.join(self.root, "search_net.py"), "--config-file", self.writer.path(step)]
+        seconds = (self.tasks.get(step) or {task.step: task for task in self.forecast()}[step]).seconds
+        words = ["--seconds", f"{seconds:.1f}", "--output", self.writer.output(step)]
         if step == RACE:
-            task = self.tasks.get(RACE) or next(task for task in self.forecast() if task.step == RACE)
             files = [self.writer.start(start.name) for start in self.plan.starts]
-            seconds = max(1, round(task.seconds * RACE_TRAININGS))
-            return ["-m", "find_detector.race", "--seconds", str(seconds), "--output", self.writer.output(RACE), *files]
-        search = step == "search"
-        script = os.path.join(self.root, "search_net.py" if search else "train_net.py")
-        return [script, "--config-file", self.writer.path(step), *([] if search else ["--resume"])]
+            share, own = race_share(len(files))
+            whole = seconds / share * (1 - share + own)
+            return ["-m", "find_detector.race", *words, "--whole", f"{whole:.1f}", *files]
+        done = sum(self._raced().get("until", [])[-1:]) if step == PLAIN else 0.0
+        return ["-m", "find_detector.timed", *words, "--done", f"{done:.1f}", self.writer.path(step)]
 
     def all(self) -> None:
         """Run what is not done yet; a step that was interrupted goes on as it was begun."""
         for number, step in enumerate(self.plan.steps, 1):
             if NAMES[step] not in self.steps.done and step not in self.tasks:
                 task = self.tasks[step] = self.forecast()[0]
+                if step == PLAIN:
+                    self._go_on()
                 if step != RACE:
-                    self.writer.write(task, self.best, self.best_weights)
+                    self.writer.write(task, self.best)
                 end = clock_time(self.plan.budget - self.spent)
                 print(f"\n[{clock_time(0)}] step {number} of {len(self.plan.steps)}, {NAMES[step]}: {task}, "
                       f"{duration(task.seconds)}, done at about {clock_time(task.seconds)}; all done at about {end}",
                       flush=True)
             self.once(step, *self.command(step))
-            if step == RACE:
-                self._take_race()
+            if step not in ("search", RACE):
+                # With which train_net.py does the same.
+                ended = read_json(os.path.join(self.writer.output(step), STATE_FILE), {"iterations": 0})
+                self.writer.write(self.tasks[step], self.best, ended["iterations"])
 
     def forecast(self) -> list:
         """The :class:`find_detector.plan.Task` of each step that is not done, in the time that is left for it."""
@@ -113,13 +125,5 @@ class Run:
         rest = self.plan.budget - self.spent - self.plan.closing
         spent = sum(self.seconds.get(step, 0.0) for step in done if step in SHARES)
         shares = divide(rest, left, spent, len(self.plan.starts))
-        tasks = [self.plan.task(step, seconds, self._factor()) for step, seconds in shares.items()]
+        tasks = [self.plan.task(step, seconds) for step, seconds in shares.items()]
         return [self.tasks.get(task.step, task) for task in tasks]
-
-    def _factor(self):
-        """How many times as long as measured an iteration takes, by the training that was done last."""
-        for step in ("winner", "supernet"):
-            seconds = [line["time"] for line in read_metrics(self.writer.output(step)) if "time" in line]
-            if seconds and NAMES[step] in self.steps.done:
-                return statistics.median(seconds) / self.plan.measured.supernet_step
-        return 1.0

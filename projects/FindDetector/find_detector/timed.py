@@ -1,0 +1,196 @@
+"""
+Trains for so many seconds of the clock, however busy the machine is: the learning rate falls with the time.
+
+    python -m find_detector.timed CONFIG --seconds 300 --output FOLDER
+
+All that this process does is within them, with its start and the evaluation at the end. Killed, the same command goes
+on from the last checkpoint.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+
+from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import pretrained  # noqa: F401  it registers its keys
+from detnas.errors import user_errors
+from detnas.evaluation.evaluators import drop_non_finite, evaluate, only_warnings, read_test_images
+from detnas.files import read_json, write_text
+from detnas.launch.outputs import read_metrics
+from detnas.launch.setup import save_config, setup
+from detnas.training.trainer import build_trainer
+
+from .race import STATE_FILE
+
+#: fewest iterations of a process, and those in which the learning rate rises
+_LEAST_ITERATIONS, _WARMUP = 20, 50
+#: checkpoints of a training; test images by which the seconds of an evaluation are estimated
+_CHECKPOINTS, _TIMED_IMAGES = 20, 4
+#: Of the moving average, less in the first iterations. While the learning rate is high, weights are several AP worse
+#: than their average.
+_DECAY = 0.99
+#: "iterations" of a training whose end only the clock knows
+_ENDLESS = 10 ** 9
+
+
+class _TimeIsUp(BaseException):
+    """Ends a training; no Exception, since nothing went wrong."""
+
+
+class Clock(HookBase):
+    """
+    Lets the learning rate fall with the time, as half a cosine, saves checkpoints, and ends the training.
+
+    Args:
+        seconds: of training before this process.
+        until, whole: seconds of training at which it ends, and at which the learning rate is 0.
+        stops: seconds at which the judge evaluates, which does not count.
+        judge: a :class:`Judge`, or None.
+    """
+
+    def __init__(self, seconds, until, whole, stops=(), judge=None):
+        self.seconds, self.until, self.whole, self.stops, self.judge = seconds, until, whole, list(stops), judge
+        self.saved, self.steps = seconds, 0
+
+    def before_train(self):
+        self.checkpointer = next(hook.checkpointer for hook in self.trainer._hooks if hasattr(hook, "checkpointer"))
+        self.last = time.perf_counter()
+
+    def before_step(self):
+        rate = (1 + math.cos(math.pi * min(1.0, self.seconds / self.whole))) / 2
+        rate *= min(1.0, (self.trainer.iter + 1) / _WARMUP)
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+
+    def after_step(self):
+        now, trainer = time.perf_counter(), self.trainer
+        self.seconds, self.last, self.steps = self.seconds + now - self.last, now, self.steps + 1
+        trainer.storage.put_scalar("seconds", self.seconds, smoothing_hint=False)
+        # By which the progress line tells how much is left.
+        trainer.max_iter = round((trainer.iter + 1) * max(1.0, self.until / self.seconds))
+        ends = self.seconds >= self.until and self.steps >= _LEAST_ITERATIONS
+        if ends or self.seconds - self.saved > self.whole / _CHECKPOINTS:
+            self.checkpointer.save("model_final" if ends else f"model_{trainer.iter:07d}", iteration=trainer.iter)
+            self.saved = self.seconds
+        if self.judge:
+            self.judge.average.update_parameters(trainer.model)
+            # The last one is the end.
+            while self.stops and (ends or len(self.stops) > 1 and self.seconds >= self.stops[0]):
+                self.stops.pop(0)
+                self.judge()
+                self.last = time.perf_counter()
+        if ends:
+            raise _TimeIsUp
+
+
+class Judge:
+    """Evaluates a moving average of a training's weights; ``found`` gets the AP."""
+
+    def __init__(self, cfg, model, found):
+        self.cfg, self.found = cfg, found
+        self.average = AveragedModel(model, multi_avg_fn=self._add, use_buffers=True)
+
+    def __call__(self):
+        self.found.append(drop_non_finite(evaluate(self.cfg, self.average.module.eval()))["bbox"].get("AP", 0.0))
+
+    @staticmethod
+    def _add(averaged, current, count):
+        get_ema_multi_avg_fn(min(_DECAY, float(1 + count) / float(10 + count)))(averaged, current, count)
+
+
+def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: float = 0.0, number: int = 0) -> None:
+    """
+    Train and evaluate, or go on with it after a kill.
+
+    Args:
+        file: config of the training.
+        seconds: of all that this process does.
+        folder: of the training. STATE_FILE in it has "until", seconds of training at the end of each round, "found",
+            the AP of each evaluation, and the "iterations".
+        whole: seconds of training over which the learning rate falls; 0 for all until the end.
+        done: seconds that the training in the folder has had elsewhere.
+        number: of the round of a race, from 1. A round evaluates a moving average of the weights, halfway and at the
+            end. In 0, which is none, the network is evaluated at the end.
+    """
+    # What was imported has taken this process about as long as it has used a core.
+    started = time.monotonic() - time.process_time()
+    words = ["OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(_ENDLESS), "SOLVER.CHECKPOINT_PERIOD", str(_ENDLESS)]
+    tested = setup(argparse.Namespace(config_file=file, opts=words))
+    state = read_json(os.path.join(folder, STATE_FILE), {"until": [], "found": []})
+    until, found, evaluations = state["until"], state["found"], 2 * number or 1
+    if len(found) >= evaluations:
+        return
+    cfg = tested.clone()
+    cfg.defrost()
+    cfg.DATASETS.TEST = ()
+    trainer = build_trainer(cfg, resume=True)
+    save_config(cfg)
+    if len(until) < max(1, number):
+        evaluation = evaluation_seconds(tested, trainer.model) * (evaluations - len(found))
+        left = seconds - evaluation - (time.monotonic() - started)
+        until.append((until[-1] if until else done) + max(1.0, left))
+        write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
+    lines = [line for line in read_metrics(folder) if "seconds" in line and line["iteration"] < trainer.start_iter]
+    begun = lines[-1]["seconds"] if lines else done
+    judge = Judge(tested, trainer.model, found) if number else None
+    stops = [(until[-1] + sum(until[-2:-1])) / 2, until[-1]][len(found) - evaluations:]
+    trainer.register_hooks([Clock(begun, until[-1], whole or until[-1], stops, judge)])
+    # Before the one that tells of the progress.
+    trainer._hooks.insert(0, trainer._hooks.pop())
+    try:
+        trainer.train(trainer.start_iter, _ENDLESS)
+    except _TimeIsUp:
+        pass
+    except SystemExit as e:
+        # A number is that of a signal. Without a race there is no other network to go on with.
+        if not isinstance(e.code, str) or not number:
+            raise
+        print(f"{file} is out of the race: {e.code}", flush=True)
+        found += [-1.0] * (evaluations - len(found))
+    if not number:
+        results = flatten_results_dict(drop_non_finite(evaluate(tested, trainer.model.eval())))
+        found.append(results.get("bbox/AP", 0.0))
+        with open(os.path.join(folder, "metrics.json"), "a") as metrics:
+            metrics.write(json.dumps({**results, "iteration": trainer.iter + 1}) + "\n")
+    state["iterations"] = trainer.iter + 1
+    write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
+
+
+def evaluation_seconds(cfg, model) -> float:
+    """About how long an evaluation takes, by a few of the images."""
+    few, begun = cfg.clone(), time.perf_counter()
+    few.defrost()
+    few.DATALOADER.NUM_WORKERS = 0
+    with only_warnings("detectron2", "detnas"):
+        evaluate(few, model.eval(), _TIMED_IMAGES)
+    model.train()
+    images = sum(len(read_test_images(name)) for name in cfg.DATASETS.TEST)
+    return (time.perf_counter() - begun) * images / _TIMED_IMAGES
+
+
+def main(argv=None) -> None:
+    args = parser().parse_args(argv)
+    with user_errors():
+        train(args.config, args.seconds, args.output, args.whole, args.done, args.round)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("config", help="of the training")
+    add("--seconds", type=float, required=True, help="of all that the command does")
+    add("--output", required=True, metavar="FOLDER")
+    add("--whole", type=float, default=0.0, metavar="SECONDS", help="of training, at which the learning rate is 0")
+    add("--done", type=float, default=0.0, metavar="SECONDS", help="of training before what lies in FOLDER")
+    add("--round", type=int, default=0, metavar="N", help="of a race, from 1: judge a moving average of the weights")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
