@@ -517,6 +517,8 @@ def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
     # From 15 s to 20 s 3 AP, and two doublings to come.
     assert there["entries"]["b"]["expected"] == pytest.approx(51 + 2 * 3 / np.log2(20 / 15))
     assert there["entries"]["c"]["expected"] == -1 and there["best"] == "b"
+    with pytest.raises(UserError, match="every training of the race has diverged: lower SOLVER.BASE_LR in c.yaml"):
+        race.race(["c.yaml"] * 2, 60, 80.0, str(tmp_path))
 
 
 def test_a_training_that_is_timed_ends_with_its_time_and_goes_on_after_a_kill(images, tmp_path, monkeypatch):

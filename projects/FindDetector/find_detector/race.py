@@ -62,6 +62,9 @@ def race(files: List[str], seconds: float, whole: float, folder: str) -> None:
                         f"{entry['expected']:.1f} to expect at the end")
         left = sorted(left, key=lambda name: -entries[name]["expected"])[:math.ceil(size / 2)]
         _save(folder, entries)
+    if entries[left[0]]["expected"] < 0:
+        raise UserError(f"every training of the race has diverged: lower SOLVER.BASE_LR in {' and '.join(files)}, and "
+                        f"remove {folder}")
     _save(folder, entries, best=left[0])
 
 
