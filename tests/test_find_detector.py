@@ -499,13 +499,14 @@ def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monk
 
 
 def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
-    # a learns fast, b and d more in the end; c has diverged.
-    gains, ran = {"a": [50, 52, 53, 54], "b": [30, 45, 48, 51], "c": [3, -1], "d": [1, 2, 3, 4]}, []
+    # a and d learn fast, b more in the end; c has diverged.
+    gains = {"a": [50, 52, 52, 52], "b": [30, 45, 48, 51], "c": [3, -1], "d": [40, 44, 90, 91]}
+    ran, done = [], {}
 
     def run(commands, workers):
         ran.append([command[-1] for command in commands])
         for _, _, _, number, *_, folder, file in commands:
-            rounds = int(number)
+            rounds = max(int(number), done.get(file, 0))
             entry = {"until": [10.0, 20.0][:rounds], "found": gains[file[0]][:2 * rounds], "iterations": 40}
             os.makedirs(folder, exist_ok=True)
             (Path(folder) / race.STATE_FILE).write_text(json.dumps(entry))
@@ -517,6 +518,10 @@ def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
     # From 15 s to 20 s 3 AP, and two doublings to come.
     assert there["entries"]["b"]["expected"] == pytest.approx(51 + 2 * 3 / np.log2(20 / 15))
     assert there["entries"]["c"]["expected"] == -1 and there["best"] == "b"
+    # Killed in the second round, it chooses the same.
+    done.update({"a.yaml": 2, "b.yaml": 2})
+    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path))
+    assert race.read_race(str(tmp_path)) == there
     with pytest.raises(UserError, match="every training of the race has diverged: lower SOLVER.BASE_LR in c.yaml"):
         race.race(["c.yaml"] * 2, 60, 80.0, str(tmp_path))
 

@@ -57,9 +57,10 @@ def race(files: List[str], seconds: float, whole: float, folder: str) -> None:
         ] for name in left], workers)
         for name in left:
             entry = entries[name] = read_json(os.path.join(folder, name, STATE_FILE), {})
-            entry["expected"] = expected_ap(entry["until"], entry["found"], whole)
-            logger.info(f"round {number}: {name}, {entry['iterations']} iterations, {entry['found'][-1]:.1f} AP, "
-                        f"{entry['expected']:.1f} to expect at the end")
+            # Of a race that goes on after a kill, a training may be further already.
+            found = entry["found"][:2 * number]
+            entry["expected"] = expected_ap(entry["until"][:number], found, whole)
+            logger.info(f"round {number}: {name}, {found[-1]:.1f} AP, {entry['expected']:.1f} to expect at the end")
         left = sorted(left, key=lambda name: -entries[name]["expected"])[:math.ceil(size / 2)]
         _save(folder, entries)
     if entries[left[0]]["expected"] < 0:
