@@ -114,7 +114,7 @@ class Run:
                       flush=True)
             self.once(step, *self.command(step))
             if step not in ("search", RACE):
-                # With which train_net.py does the same.
+                # With which train_net.py trains for as many.
                 ended = read_json(os.path.join(self.writer.output(step), STATE_FILE), {"iterations": 0})
                 self.writer.write(self.tasks[step], self.best, ended["iterations"])
 
