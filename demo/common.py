@@ -9,7 +9,7 @@ from detnas.launch.outputs import read_metrics
 
 IMAGES = "datasets/outlines"
 TEST_SET = f"DATASETS.TEST ('coco:{IMAGES}/test.json:{IMAGES}/test',)"
-#: steps at once after the search; for networks this small a second thread costs more time than it saves
+#: steps at once where none needs another; for networks this small a second thread costs more time than it saves
 JOBS = min(2, os.cpu_count() or 1)
 
 
@@ -42,7 +42,7 @@ def as_text(networks, headers, seconds, files):
         seconds: step -> its seconds.
         files: rows of (what, where).
     """
-    times = [*seconds.items(), (f"sum; those after the search ran {JOBS} at a time", sum(seconds.values()))]
+    times = [*seconds.items(), (f"sum; some ran {JOBS} at a time", sum(seconds.values()))]
     return "\n\n".join(
         tabulate(rows, headers, tablefmt="github", floatfmt=floats)
         for rows, headers, floats in (

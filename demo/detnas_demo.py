@@ -1,59 +1,57 @@
 """The demo of DetNAS: a supernet is trained and searched; the winner and others are each trained alone."""
 
-import json
 import os
 import statistics
 
 from common import TEST_SET, as_text, generate_images, run_side_by_side, test_ap
 
+from detnas.config.load import load_config
 from detnas.files import read_json
+from detnas.search.log import read_log
+from detnas.search.settings import build_searcher, initial_paths, supernet_limits
 
 OUTPUT = "output/demo"
 LOGS, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("log", "results.md"))
 REPORT = os.path.join(OUTPUT, "supernet", "report.html")
 RANDOM = 3
 
-SEARCH = "search_net.py --config-file configs/demo/outlines_2_train_supernet.yaml"
+CONFIG = "configs/demo/outlines_2_train_supernet.yaml"
+SEARCH = f"search_net.py --config-file {CONFIG}"
 ALONE = "train_net.py --config-file configs/demo/outlines_alone.yaml --resume MODEL.DETNAS.ARCH {arch} " \
         f"OUTPUT_DIR {OUTPUT}/alone_{{arch}}"
 INHERITED = f"{SEARCH} --arch {{arch}} MODEL.WEIGHTS {OUTPUT}/supernet/model_final.pth OUTPUT_DIR {OUTPUT}/inherited " \
             f"{TEST_SET}"
 #: name -> arguments of python
-STEPS = {
-    "train the supernet": "train_net.py --config-file configs/demo/outlines_2_train_supernet.yaml --resume",
-    "search": SEARCH,
-}
+STEPS = {"train the supernet": f"train_net.py --config-file {CONFIG} --resume", "search": SEARCH}
 
 
-def read_lines(*path):
-    with open(os.path.join(OUTPUT, *path)) as f:
-        return [json.loads(line) for line in f]
+def random_networks():
+    """The first random ones that the search will evaluate: they are drawn before it starts."""
+    limits = supernet_limits(cfg := load_config(CONFIG))
+    initial = initial_paths(cfg, limits)
+    first = build_searcher(cfg, limits, initial).lineage([], 0)
+    return [limits.space.format(path) for path in first if path not in initial.values()][:RANDOM]
 
 
-def found():
-    """
-    What the search tells: name -> (arch, score) of the winner, of the best network of one op, and of the first random
-    ones; one arch can have two names.
-    """
-    candidates = [c for c in read_lines("supernet", "search.jsonl")[1:] if c["score"] is not None]
-    plain = [c for c in candidates if len(set(c["network"].replace("-", ""))) == 1]
-    others = [c for c in candidates if c["generation"] == 0 and c not in plain]
-    winner, *_ = sorted(candidates, key=lambda c: (-c["score"], c["network"]))
-    chosen = {"the winner": winner, "the best of one op": max(plain, key=lambda c: c["score"])}
-    chosen.update({f"random {number}": c for number, c in enumerate(others[:RANDOM], 1)})
-    return {name: (c["network"], c["score"]) for name, c in chosen.items()}
+def found(others):
+    """What the search tells of some networks: name -> (arch, score); one arch can have two names."""
+    log = read_log(os.path.join(OUTPUT, "supernet"))
+    scores = {log.space.format(c.network): c.score for c in log.best(None)}  # best first
+    plain = next(arch for arch in scores if len(set(arch)) == 1)
+    chosen = {"the winner": next(iter(scores)), "the best of one op": plain}
+    chosen.update({f"random {number}": arch for number, arch in enumerate(others, 1)})
+    return {name: (arch, scores[arch]) for name, arch in chosen.items()}
 
 
 def run_all(steps):
-    """Everything that is not done yet: the search, then what tells whether it was worth it."""
+    """Everything that is not done yet: the search, and what tells whether it was worth it."""
     generate_images(steps)
-    for name, arguments in STEPS.items():
-        steps(name, *arguments.split())
-    networks = found()
-    names = {}
-    for name, (arch, _) in networks.items():
-        # One arch can have two names.
-        names.setdefault(arch, name)
+    others = random_networks()
+    alone = {f"train random {number} alone": ALONE.format(arch=arch) for number, arch in enumerate(others, 1)}
+    run_side_by_side(steps, {"train the supernet": STEPS["train the supernet"], **alone})
+    steps("search", *STEPS["search"].split())
+    networks = found(others)
+    names = {arch: name for name, (arch, _) in networks.items() if arch not in others}
     rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
     rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
     rest["report"] = f"{SEARCH} --report"
@@ -62,7 +60,7 @@ def run_all(steps):
 
 def results(seconds):
     """The table at the end, as text."""
-    networks = found()
+    networks = found(random_networks())
     inherited = read_json(os.path.join(OUTPUT, "inherited", "evaluation.json"))["metrics"]["bbox/AP"]
     rows = [
         [f"{name}, {arch}, trained alone", score, test_ap(f"{OUTPUT}/alone_{arch}")]
