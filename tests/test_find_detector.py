@@ -478,7 +478,7 @@ def test_with_more_time_a_larger_pretrained_start_races_too():
         names[hours] = [start.name for start in chosen]
         assert not why
     light, *scratch = ["tf_efficientnet_lite0_light", "300M_random", "tiny_random", "small_random"]
-    assert names == {0.2: [light, scratch[-1]], 1.0: [light, *scratch, "tf_efficientnet_lite0_medium"]}
+    assert names == {0.2: [light, scratch[-1]], 1.0: [light, "tf_efficientnet_lite0_medium", *scratch]}
     # Lite0 is not in the costs that a limit is on.
     limited = Request("a", None, 1.0, ["backbone_flops <= 1e6"], [], "auto")
     chosen, why = starts.choose_starts(limited, plains, False)
@@ -520,6 +520,9 @@ def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
     # From 15 s to 20 s 3 AP, and two doublings to come.
     assert there["entries"]["b"]["expected"] == pytest.approx(51 + 2 * 3 / np.log2(20 / 15))
     assert there["entries"]["c"]["expected"] == -1 and there["best"] == "b"
+    # a is likely, and b is not expected to be half as good again.
+    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path / "likely"), likely=1)
+    assert race.read_race(str(tmp_path / "likely"))["best"] == "a"
     # Killed in the second round, it chooses the same.
     done.update({"a.yaml": 2, "b.yaml": 2})
     race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path))

@@ -15,7 +15,7 @@ from .configs import BASE
 from .data import look
 from .measure import limited_costs, measured_limits
 from .plan import PLAIN, RACE, SHEET_IMAGES, duration
-from .race import read_race
+from .race import MARGIN, read_race
 from .run import Run
 
 SHEET, PAGE = "sheet.png", "README.md"
@@ -125,7 +125,8 @@ def _race_lines(run, starts):
         return []
     return [f"How the start was chosen: {duration(run.seconds.get(RACE, 0.0))} of training, compared on "
             f"{run.plan.images.holdout} training images held out, by the AP to expect at the end, if every doubling of "
-            "the time adds as much as the last one. The best went on from where it was, with all training images.", "",
+            f"the time adds as much as the last one, which is a rough guess: from random weights it must be {MARGIN:g} "
+            "times that from pre-trained ones. The best went on from where it was, with all training images.", "",
             _table(rows), ""]
 
 

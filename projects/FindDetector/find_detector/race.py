@@ -6,7 +6,7 @@ Races trainings: all have the same short time, and the better half goes on, unti
 Each is the first part of a training of ``--whole`` seconds: nothing is begun anew in a round, and the best goes on
 where the race has ended. On a CPU as many run side by side as there are cores. What counts is the AP that each can be
 expected to have at the end, by two evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
-none of the training.
+none of the training. The first ones of ``--likely COUNT`` are preferred unless another is expected to be much better.
 RACE/race.json has times and AP of all rounds, RACE/NAME the training. Killed, the same command goes on.
 """
 
@@ -33,23 +33,26 @@ RACE_FILE, STATE_FILE = "race.json", "timed.json"
 #: What each start that comes to the end of the race has of the time of one network, and what the race takes of it at
 #: most. The best keeps what it has learned there, so the race costs no more than the time of the others.
 RACE_SHARE, MOST_RACE_SHARE = 1 / 5, 1 / 3
-#: seconds between two looks at the processes that run
-_LOOK = 0.2
+#: So many times the AP of the likely ones others must be expected to have. What one start was expected to have in two
+#: races differed by a third (docs/own_data.md).
+MARGIN = 1.5
 
 logger = logging.getLogger(__name__)
 
 
-def race(files: List[str], seconds: float, whole: float, folder: str) -> None:
+def race(files: List[str], seconds: float, whole: float, folder: str, likely: int = 0) -> None:
     """
     Args:
         files: a config each, the likeliest first: where none finds anything, the order stays.
+        likely: how many of the first ones are likely enough that others must be :data:`MARGIN` times as good.
         seconds: of the race.
         whole: of the best one's training, here and afterwards.
         folder: for what is written.
     """
     left = [os.path.splitext(os.path.basename(file))[0] for file in files]
     configs, entries, workers = dict(zip(left, files)), {}, race_workers(len(files))
-    sizes, one_by_one = race_rounds(len(files))
+    weight = {name: MARGIN if number < likely else 1.0 for number, name in enumerate(left)}
+    (sizes, one_by_one), file = race_rounds(len(files)), os.path.join(folder, RACE_FILE)
     for number, size in enumerate(sizes, 1):
         run_side_by_side([[
             "-m", "find_detector.timed", "--round", str(number), "--seconds", f"{seconds / one_by_one:.1f}",
@@ -61,12 +64,12 @@ def race(files: List[str], seconds: float, whole: float, folder: str) -> None:
             found = entry["found"][:2 * number]
             entry["expected"] = expected_ap(entry["until"][:number], found, whole)
             logger.info(f"round {number}: {name}, {found[-1]:.1f} AP, {entry['expected']:.1f} to expect at the end")
-        left = sorted(left, key=lambda name: -entries[name]["expected"])[:math.ceil(size / 2)]
-        _save(folder, entries)
+        left = sorted(left, key=lambda name: -entries[name]["expected"] * weight[name])[:math.ceil(size / 2)]
+        write_text(file, json.dumps({"entries": entries}, indent=1))
     if entries[left[0]]["expected"] < 0:
         raise UserError(f"every training of the race has diverged: lower SOLVER.BASE_LR in {' and '.join(files)}, and "
                         f"remove {folder}")
-    _save(folder, entries, best=left[0])
+    write_text(file, json.dumps({"entries": entries, "best": left[0]}, indent=1))
 
 
 def expected_ap(until: List[float], found: List[float], whole: float) -> float:
@@ -104,22 +107,18 @@ def race_share(starts: int) -> tuple:
     return share, share * len(sizes) / one_by_one
 
 
-def _save(folder, entries, **best):
-    write_text(os.path.join(folder, RACE_FILE), json.dumps({"entries": entries, **best}, indent=1))
-
-
 def run_side_by_side(commands: List[List[str]], workers: int) -> None:
     """Run ``python WORDS`` of each, so many at a time; all end with the first that fails, or when this process does."""
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or this_machine().cores) // workers)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     waiting, running = list(commands), []
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 # They keep the lock of the run, too.
                 words = [sys.executable, *waiting.pop(0)]
-                running.append(subprocess.Popen(words, env=environment, close_fds=False))
-            time.sleep(_LOOK)
+                running.append(subprocess.Popen(words, close_fds=False,
+                                                env={**os.environ, "OMP_NUM_THREADS": str(threads)}))
+            time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:
                 running.remove(process)
                 if process.returncode:
@@ -144,7 +143,7 @@ def main(argv=None) -> None:
                             "race no longer than the whole")
         os.makedirs(args.output, exist_ok=True)
         setup_logger(args.output, name="find_detector")
-        race(args.config, args.seconds, args.whole, args.output)
+        race(args.config, args.seconds, args.whole, args.output, args.likely)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -153,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--whole", type=float, required=True, metavar="SECONDS",
                         help="of the race and of the training that goes on after it")
     parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument("--likely", type=int, default=0, metavar="COUNT",
+                        help=f"of the first configs, than which others must be expected to be {MARGIN:g} times as good")
     parser.add_argument("config", nargs="+", help="of a training, the likeliest first")
     return parser
 

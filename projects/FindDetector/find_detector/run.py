@@ -95,7 +95,8 @@ class Run:
             files = [self.writer.start(start.name) for start in self.plan.starts]
             share, own = race_share(len(files))
             whole = seconds / share * (1 - share + own)
-            return ["-m", "find_detector.race", *words, "--whole", f"{whole:.1f}", *files]
+            words += ["--whole", f"{whole:.1f}", "--likely", str(sum(bool(s.licence) for s in self.plan.starts))]
+            return ["-m", "find_detector.race", *words, *files]
         done = sum(self._raced().get("until", [])[-1:]) if step == PLAIN else 0.0
         return ["-m", "find_detector.timed", *words, "--done", f"{done:.1f}", self.writer.path(step)]
 

@@ -80,7 +80,7 @@ def choose_starts(request, plains: dict, gpu: bool) -> tuple:
     if request.backbone or request.weights:
         return [first], ""
     # In less time a race has too little for each of several.
-    return [first, *(scratch if request.hours >= ALL_HOURS else scratch[-1:]), *more], ""
+    return [first, *more, *(scratch if request.hours >= ALL_HOURS else scratch[-1:])], ""
 
 
 def should_search(request, images: int, gpu: str, all_3x3: bool, plain: bool, no_weights: str) -> tuple:
