@@ -1,5 +1,6 @@
 """The demo of DetNAS: a supernet is trained and searched; the winner and others are each trained alone."""
 
+import functools
 import os
 import statistics
 
@@ -7,8 +8,9 @@ from common import TEST_SET, as_text, generate_images, run_side_by_side, test_ap
 
 from detnas.config.load import load_config
 from detnas.files import read_json
+from detnas.launch.setup import register_datasets
 from detnas.search.log import read_log
-from detnas.search.settings import build_searcher, initial_paths, supernet_limits
+from detnas.search.settings import read_settings
 
 OUTPUT = "output/demo"
 LOGS, RESULTS_FILE = (os.path.join(OUTPUT, name) for name in ("log", "results.md"))
@@ -25,33 +27,33 @@ INHERITED = f"{SEARCH} --arch {{arch}} MODEL.WEIGHTS {OUTPUT}/supernet/model_fin
 STEPS = {"train the supernet": f"train_net.py --config-file {CONFIG} --resume", "search": SEARCH}
 
 
+@functools.cache
 def random_networks():
     """The first random ones that the search will evaluate: they are drawn before it starts."""
-    limits = supernet_limits(cfg := load_config(CONFIG))
-    initial = initial_paths(cfg, limits)
-    first = build_searcher(cfg, limits, initial).lineage([], 0)
-    return [limits.space.format(path) for path in first if path not in initial.values()][:RANDOM]
+    cfg = load_config(CONFIG)
+    register_datasets(cfg)
+    limits, initial, searcher = read_settings(cfg)
+    drawn = [path for path in searcher.lineage([], 0) if path not in initial.values()]
+    return list(map(limits.space.format, drawn[:RANDOM]))
 
 
-def found(others):
+def found():
     """What the search tells of some networks: name -> (arch, score); one arch can have two names."""
     log = read_log(os.path.join(OUTPUT, "supernet"))
-    scores = {log.space.format(c.network): c.score for c in log.best(None)}  # best first
-    plain = next(arch for arch in scores if len(set(arch)) == 1)
-    chosen = {"the winner": next(iter(scores)), "the best of one op": plain}
-    chosen.update({f"random {number}": arch for number, arch in enumerate(others, 1)})
-    return {name: (arch, scores[arch]) for name, arch in chosen.items()}
+    best = log.best(None)
+    chosen = {"the winner": best[0], "the best of one op": next(c for c in best if c.network in log.known)}
+    chosen.update({f"random {n}": log.get(log.space.parse(arch)) for n, arch in enumerate(random_networks(), 1)})
+    return {name: (log.space.format(c.network), c.score) for name, c in chosen.items()}
 
 
 def run_all(steps):
     """Everything that is not done yet: the search, and what tells whether it was worth it."""
     generate_images(steps)
-    others = random_networks()
-    alone = {f"train random {number} alone": ALONE.format(arch=arch) for number, arch in enumerate(others, 1)}
-    run_side_by_side(steps, {"train the supernet": STEPS["train the supernet"], **alone})
+    first = {f"train random {n} alone": ALONE.format(arch=arch) for n, arch in enumerate(random_networks(), 1)}
+    run_side_by_side(steps, {"train the supernet": STEPS["train the supernet"], **first})
     steps("search", *STEPS["search"].split())
-    networks = found(others)
-    names = {arch: name for name, (arch, _) in networks.items() if arch not in others}
+    networks = found()
+    names = {arch: name for name, (arch, _) in networks.items() if arch not in random_networks()}
     rest = {f"train {name} alone": ALONE.format(arch=arch) for arch, name in names.items()}
     rest["test the winner"] = INHERITED.format(arch=networks["the winner"][0])
     rest["report"] = f"{SEARCH} --report"
@@ -60,7 +62,7 @@ def run_all(steps):
 
 def results(seconds):
     """The table at the end, as text."""
-    networks = found(random_networks())
+    networks = found()
     inherited = read_json(os.path.join(OUTPUT, "inherited", "evaluation.json"))["metrics"]["bbox/AP"]
     rows = [
         [f"{name}, {arch}, trained alone", score, test_ap(f"{OUTPUT}/alone_{arch}")]
