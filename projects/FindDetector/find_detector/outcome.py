@@ -125,8 +125,8 @@ def _race_lines(run, starts):
         return []
     return [f"How the start was chosen: {duration(run.seconds.get(RACE, 0.0))} of training, compared on "
             f"{run.plan.images.holdout} training images held out, by the AP to expect at the end, if every doubling of "
-            f"the time adds as much as the last one, which is a rough guess: from random weights it must be {MARGIN:g} "
-            "times that from pre-trained ones. The best went on from where it was, with all training images.", "",
+            "the time adds as much as the last one. That is a rough guess: random weights win over pre-trained ones "
+            f"only with {MARGIN:g} times as much. The best went on from where it was, with all training images.", "",
             _table(rows), ""]
 
 

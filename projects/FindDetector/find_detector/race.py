@@ -44,15 +44,16 @@ def race(files: List[str], seconds: float, whole: float, folder: str, likely: in
     """
     Args:
         files: a config each, the likeliest first: where none finds anything, the order stays.
-        likely: how many of the first ones are likely enough that others must be :data:`MARGIN` times as good.
         seconds: of the race.
         whole: of the best one's training, here and afterwards.
         folder: for what is written.
+        likely: how many of the first ones are likely enough that others must be :data:`MARGIN` times as good.
     """
     left = [os.path.splitext(os.path.basename(file))[0] for file in files]
     configs, entries, workers = dict(zip(left, files)), {}, race_workers(len(files))
     weight = {name: MARGIN if number < likely else 1.0 for number, name in enumerate(left)}
-    (sizes, one_by_one), file = race_rounds(len(files)), os.path.join(folder, RACE_FILE)
+    sizes, one_by_one = race_rounds(len(files))
+    file = os.path.join(folder, RACE_FILE)
     for number, size in enumerate(sizes, 1):
         run_side_by_side([[
             "-m", "find_detector.timed", "--round", str(number), "--seconds", f"{seconds / one_by_one:.1f}",
@@ -110,14 +111,14 @@ def race_share(starts: int) -> tuple:
 def run_side_by_side(commands: List[List[str]], workers: int) -> None:
     """Run ``python WORDS`` of each, so many at a time; all end with the first that fails, or when this process does."""
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or this_machine().cores) // workers)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     waiting, running = list(commands), []
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 # They keep the lock of the run, too.
                 words = [sys.executable, *waiting.pop(0)]
-                running.append(subprocess.Popen(words, close_fds=False,
-                                                env={**os.environ, "OMP_NUM_THREADS": str(threads)}))
+                running.append(subprocess.Popen(words, env=environment, close_fds=False))
             time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:
                 running.remove(process)
