@@ -114,7 +114,7 @@ def test_the_arch_of_a_file_may_be_digits_alone(overrides, file, arch):
         ("MODEL: {DETNAS: {SPACE: tiny}}", " holds no MODEL.DETNAS.ARCH"),
         *((text, ": not a yaml file of settings") for text in ("- 1", "", "{")),
         ("MODEL: {DETNAS: 3}", ": MODEL.DETNAS 3: it holds settings"),
-        ("MODEL: {DETNAS: {SPACE: 300M, ARCH: '0'}}", ' is of space "300M"; this config is of space "tiny"'),
+        ("MODEL: {DETNAS: {SPACE: 1.3G, ARCH: DetNASNet-1.3G}}", ' is of space "1.3G"; this config is of space "tiny"'),
         (None, " does not exist; search_net.py writes it"),
     ],
 )

@@ -63,31 +63,26 @@ def read_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") 
     The path that an arch, a published name or a search's best.yaml means in a space. UserError if it is none, which
     begins with ``source``, where it comes from.
     """
-    if arch.endswith((".yaml", ".yml")):
-        file = arch
-        try:
-            arch, found = _arch_and_space(file)
-        except UserError as e:
-            raise UserError(f"{source}: {e}") from None
-        if found != space:
-            own = describe_space(space)
-            raise UserError(f"{source}: {file} is of {describe_space(found)}; this config is of {own}")
-    return resolve_arch(arch, space, source)
+    if not arch.endswith((".yaml", ".yml")):
+        return resolve_arch(arch, space, source)
+    try:
+        found, path = read_single_arch(arch)
+    except UserError as e:
+        raise UserError(f"{source}: {e}") from None
+    if found != space:
+        raise UserError(f"{source}: {arch} is of {describe_space(found)}; this config is of {describe_space(space)}")
+    return path
 
 
 def read_single_arch(path: str) -> Tuple[SearchSpace, Candidate]:
     """The space and the path of a config of one network, such as a search's best.yaml."""
-    arch, space = _arch_and_space(path)
-    return space, resolve_arch(arch, space, f"{path}: MODEL.DETNAS.ARCH")
-
-
-def _arch_and_space(path):
     if not PathManager.isfile(path):
         raise UserError(f"{path} does not exist; search_net.py writes it")
     cfg = load_config(path)
     if cfg.MODEL.DETNAS.ARCH == SUPERNET:
         raise UserError(f"{path} holds no MODEL.DETNAS.ARCH of a single network")
-    return cfg.MODEL.DETNAS.ARCH, config_space(cfg)
+    space = config_space(cfg)
+    return space, resolve_arch(cfg.MODEL.DETNAS.ARCH, space, f"{path}: MODEL.DETNAS.ARCH")
 
 
 def read_metrics(folder: str) -> List[Dict]:
