@@ -22,7 +22,7 @@ from detnas.errors import UserError
 from .clean import CleanSet
 from .coco import read_coco
 from .forms import PARTS, split_name
-from .standard import STANDARD_PARTS, class_folder, register_standard
+from .standard import STANDARD_PARTS, class_folder, register, register_standard, require
 from .voc import read_voc, read_voc_flat
 from .yolo import read_yolo
 
@@ -51,9 +51,9 @@ def register_dataset(name: str) -> Optional[List[str]]:
         if form in PARTS:
             _register_part(name, form, *parts)
         elif form == "folder":
-            _register_folder(name, *parts)
+            _register_folder(name, folder is None, *parts)
         else:
-            register_clean(name, _read(name, form, parts), _metric(form, parts))
+            _register_clean(name, _read(name, form, parts), _metric(form, parts))
     metadata = MetadataCatalog.get(name)
     return metadata.get("thing_classes") or metadata.get("classes")
 
@@ -73,15 +73,9 @@ def _read(name, form, parts):
     return clean
 
 
-def register_clean(name: str, clean: CleanSet, metadata: Dict[str, Any]) -> None:
-    """Register what was read under a name, also again with other numbers of its classes."""
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, lambda: list(clean.images))
-    MetadataCatalog.get(name).set(
-        thing_classes=list(clean.classes), said=clean.said, doubts=clean.doubts, own=True, **metadata
-    )
+def _register_clean(name, clean, metadata):
+    said = {"said": clean.said, "doubts": clean.doubts}
+    register(name, clean.images, thing_classes=list(clean.classes), own=True, **said, **metadata)
 
 
 def _register_part(name, part, count, whole):
@@ -149,7 +143,7 @@ def register_datasets(names: Sequence[str]) -> Optional[List[str]]:
             for image in read[name]
         ]
         kept = {key: metadata.get(key) for key in ("evaluator_type", "year") if metadata.get(key)}
-        register_clean(name, CleanSet(tuple(expected), images, metadata.said, metadata.doubts), kept)
+        _register_clean(name, CleanSet(tuple(expected), images, metadata.said, metadata.doubts), kept)
     return expected
 
 
@@ -188,21 +182,11 @@ def _digest(value):
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
 
 
-def require(path: str, name: str) -> None:
-    """Raise a UserError, naming the data set, if a path of it does not exist."""
-    if PathManager.exists(path):
-        return
-    hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
-    raise UserError(f'data set "{name}": {path} does not exist{hint}')
-
-
-def _register_folder(name, root):
+def _register_folder(name, own, root):
     require(root, name)
     try:
         folder = ImageFolder(PathManager.get_local_path(root))
     except FileNotFoundError as e:
         raise UserError(f'data set "{name}": {e}; a folder of images for each class is expected') from None
     samples = [{"file_name": path, "image_id": i, "label": label} for i, (path, label) in enumerate(folder.samples)]
-    DatasetCatalog.register(name, lambda: samples)
-    own = class_folder(name) is None
-    MetadataCatalog.get(name).set(classes=folder.classes, own=own, evaluator_type="classification")
+    register(name, samples, classes=folder.classes, own=own, evaluator_type="classification")

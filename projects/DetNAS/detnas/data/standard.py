@@ -53,13 +53,24 @@ def datasets_root():
     return os.path.expanduser(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 
-def require_standard(path, layout, name):
-    """Raise a UserError, naming the data set, if a path of it does not exist; ``layout`` is a name in ``LAYOUTS``."""
-    if not PathManager.exists(path):
-        raise UserError(
-            f'data set "{name}": {path} does not exist; expected in {datasets_root()}, the folder that the environment '
-            f"variable DETECTRON2_DATASETS names: {LAYOUTS[layout]}"
-        )
+def require(path, name, layout=None):
+    """Raise a UserError, naming the data set, if a path of it does not exist; standard data has one of ``LAYOUTS``."""
+    if PathManager.exists(path):
+        return
+    if layout is not None:
+        where = f"{datasets_root()}, the folder that the environment variable DETECTRON2_DATASETS names"
+        raise UserError(f'data set "{name}": {path} does not exist; expected in {where}: {LAYOUTS[layout]}')
+    hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
+    raise UserError(f'data set "{name}": {path} does not exist{hint}')
+
+
+def register(name, images, **metadata):
+    """Register dataset dicts under a name, also in place of what has it: of Detectron2, or with other classes."""
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: list(images))
+    MetadataCatalog.get(name).set(**metadata)
 
 
 def class_folder(name):
@@ -67,7 +78,7 @@ def class_folder(name):
     if name not in _FOLDERS:
         return None
     folder = os.path.join(datasets_root(), _FOLDERS[name])
-    require_standard(folder, "imagenet", name)
+    require(folder, name, "imagenet")
     return folder
 
 
@@ -81,12 +92,12 @@ def register_standard(name):
     if name in _COCO:
         json_file, images = (os.path.join(root, "coco", path) for path in _COCO[name])
         for path in (images, json_file):
-            require_standard(path, "coco", name)
+            require(path, name, "coco")
     elif name in _VOC:
         folders, split = _VOC[name]
         for folder in folders:
             for path in ("Annotations", "JPEGImages", "ImageSets/Main", f"ImageSets/Main/{split}.txt"):
-                require_standard(os.path.join(root, folder, path), "voc", name)
+                require(os.path.join(root, folder, path), name, "voc")
         if not MetadataCatalog.get(name).get("joined"):
             _register_joined(name, [os.path.join(root, folder) for folder in folders], split)
 
@@ -95,12 +106,6 @@ def _register_joined(name, folders, split):
     """Also in place of what Detectron2 registers, whose evaluation would read the files once more."""
     parts = [read_voc(folder, split, CLASS_NAMES) for folder in folders]
     images = [{**image, "image_id": number} for number, image in enumerate((i for p in parts for i in p.images), 1)]
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, lambda: list(images))
     # What is held out is measured like test2007, for which it stands in the search.
-    MetadataCatalog.get(name).set(
-        thing_classes=list(CLASS_NAMES), year=2012 if folders[0].endswith("2012") else 2007, joined=True,
-        evaluator_type="pascal_voc",
-    )
+    year = 2012 if folders[0].endswith("2012") else 2007
+    register(name, images, thing_classes=list(CLASS_NAMES), year=year, joined=True, evaluator_type="pascal_voc")
