@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from detnas.report import write_page
-from detnas.report.descent import descent
+from detnas.report.archs import descent
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
 from spnas import SerialCode

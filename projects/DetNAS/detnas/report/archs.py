@@ -4,6 +4,7 @@ import itertools
 
 from matplotlib.patches import Patch, Rectangle
 
+from detnas.config.constraint import METRICS, format_cost
 from detnas.errors import UserError
 from detnas.launch.outputs import read_single_arch
 from detnas.space import OP_COLOURS, SPACES, SearchSpace, get_space
@@ -75,6 +76,29 @@ def plot_archs(archs, *files):
         ax.set_ylim(max(tops[-1], 1), -0.9)
         ax.axis("off")
         _legend(fig, fills)
+
+
+def descent(log):
+    """
+    The candidates of a search from the one without a parent, child by child, to the best; [] if there is none yet, if
+    several have no parent, or if any has several.
+    """
+    history = log.history()
+    if not log.best() or sorted(len(c.parents) for c in history) != [0] + [1] * (len(log) - 1):
+        return []
+    of_path, line = {c.network: c for c in history}, log.best()
+    while line[0].parents:
+        line.insert(0, of_path[line[0].parents[0]])
+    return line
+
+
+def plot_descent(log, *files):
+    """Draw the line of descent, a row for each candidate, with its generation, score and first cost, into files."""
+    archs = []
+    for c in descent(log):
+        costs = [format_cost(*cost) for cost in c.costs.items() if cost[0] in METRICS][:1]
+        archs.append((", ".join([f"generation {c.generation + 1}: {c.result}", *costs]), log.space, c.network))
+    plot_archs(archs, *files)
 
 
 def _starts(depths):

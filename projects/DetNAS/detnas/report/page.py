@@ -18,9 +18,8 @@ from detnas.search.pareto import front_of
 from detnas.search.tables import candidate_rows
 from detnas.zoo import PUBLISHED
 
-from .archs import named_arch, plot_archs
+from .archs import descent, named_arch, plot_archs, plot_descent
 from .curves import FIGURES, default_cost, front_costs, plot_search
-from .descent import descent, plot_descent
 from .searches import group_searches, metric_name, shown_costs
 from .style import readable
 
