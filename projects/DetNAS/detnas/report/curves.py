@@ -117,23 +117,19 @@ def plot_costs(logs, *files):
     cost = default_cost(logs)
     with figure(files) as (fig, ax):
         for index, group in enumerate(group_searches(logs)):
-            label = f"{group.label}, Pareto front"
+            label, colour = f"{group.label}, Pareto front", search_colour(index)
             for log in group.logs.values():
-                _draw_cost(ax, log, cost, search_colour(index), label)
+                points = [(c.costs[cost], c.score) for c in log.history() if c.score is not None and cost in c.costs]
+                ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0)
+                costs = front_costs(log, cost)
+                front = sorted((c.costs[cost], c.score) for c in front_of(log.history(), costs))
+                # With several objectives the front is no line in the plane of one of them.
+                style = {"linestyle": "-" if len(costs) == 1 else "none", "drawstyle": "steps-post", "linewidth": 1.5}
+                ax.plot(*_columns(front), color=colour, label=label, marker="o", markersize=5, **style)
                 label = None
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
-        _finish(fig, ax, cost_label(cost), _metrics(logs), "Score against cost")
-
-
-def _draw_cost(ax, log, cost, colour, label):
-    points = [(c.costs[cost], c.score) for c in log.history() if c.score is not None and cost in c.costs]
-    costs = front_costs(log, cost)
-    front = sorted((c.costs[cost], c.score) for c in front_of(log.history(), costs))
-    # With several objectives the front is no line in the plane of one of them.
-    line = "-" if len(costs) == 1 else "none"
-    style = {"linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5, "marker": "o", "markersize": 5}
-    ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0)
-    ax.plot(*_columns(front), color=colour, label=label, **style)
+        words = str(cost).replace("_", " ") + (" (multiply-adds)" if str(cost).endswith("_flops") else "")
+        _finish(fig, ax, words, _metrics(logs), "Score against cost")
 
 
 #: names of the pictures of several searches, as the command line and the page have them
@@ -154,11 +150,6 @@ def front_costs(log, cost):
     """What the front of a log is drawn for: the objectives if it has several, else the cost that is shown."""
     objectives = list(log.header.get("objectives", ()))
     return objectives if len(objectives) > 1 else [cost]
-
-
-def cost_label(cost):
-    """Axis label of a cost, with its unit."""
-    return str(cost).replace("_", " ") + (" (multiply-adds)" if str(cost).endswith("_flops") else "")
 
 
 def _columns(points):

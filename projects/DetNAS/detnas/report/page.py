@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing else. Its pictures also lie beside it, as PNG and SVG."""
+"""The report page: one HTML file that needs nothing else. Its pictures also lie beside it, as SVG."""
 
 import base64
 import html
@@ -39,12 +39,8 @@ CAPTIONS = {
 
 def write_page(logs, file):
     """
-    Write the report page of one or several searches, finished or not, and its pictures, as PNG and SVG, into a folder
-    beside it that has the page's name with ``_figures``.
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-        file: the page, of PathManager.
+    Write the report page of one or several searches, {label: log}, finished or not, into a file of PathManager, and its
+    pictures, as SVG, into a folder beside it that has the page's name with ``_figures``.
     """
     stem, ending = os.path.splitext(file)
     if ending.lower() not in (".html", ".htm"):
@@ -129,10 +125,8 @@ def summary(logs):
 
 def candidates(logs):
     """
-    The table of all candidates, the best first, those without a score last.
-
-    Returns:
-        names of its columns, without those that are empty, and its rows, each a list of numbers and texts.
+    The table of all candidates, the best first, those without a score last: names of its columns, without those that
+    are empty, and its rows, each a list of numbers and texts.
     """
     rows = [
         {
@@ -156,8 +150,7 @@ def candidates(logs):
 
 def _front(log):
     """Networks of the Pareto front."""
-    costs = front_costs(log, next(iter(shown_costs(log)), None))
-    return {c.network for c in front_of(log.history(), costs)} if shown_costs(log) else set()
+    return {c.network for cost in shown_costs(log)[:1] for c in front_of(log.history(), front_costs(log, cost))}
 
 
 def settings(logs):

@@ -16,17 +16,13 @@ PAPER_POPULATION = 50
 
 def search_labels(folders):
     """A short name for each folder: the end of its path, as much of it as tells it from the others."""
-    parts = {}
-    for folder in folders:
-        path = folder if "://" in folder else os.path.abspath(folder)
-        parts[folder] = path.rstrip("/").split("/")
+    paths = {folder: folder if "://" in folder else os.path.abspath(folder) for folder in folders}
+    parts = {folder: path.rstrip("/").split("/") for folder, path in paths.items()}
     labels = {}
     for folder, own in parts.items():
         others = [other for other in parts.values() if other != own]
-        count = 1
-        while count < len(own) and any(other[-count:] == own[-count:] for other in others):
-            count += 1
-        labels[folder] = "/".join(own[-count:])
+        told = (n for n in range(1, len(own)) if all(other[-n:] != own[-n:] for other in others))
+        labels[folder] = "/".join(own[-next(told, len(own)) :])
     return labels
 
 
@@ -44,15 +40,7 @@ def metric_name(log):
 
 
 def group_searches(logs):
-    """
-    Put seeds of the same search together.
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-
-    Returns:
-        list of :class:`Group`, in the order of their first logs.
-    """
+    """Seeds of the same search together: {label: log} -> list of :class:`Group`, in the order of their first logs."""
     kinds = {}
     for label, log in logs.items():
         kind = json.dumps({k: v for k, v in log.header.items() if k not in ("seed", VERSIONS)}, sort_keys=True)
@@ -106,14 +94,8 @@ def top_count(logs):
 
 def band(curves):
     """
-    Smallest, mean and largest value of several curves, where all of them have one: a mean of other seeds at every
-    place would jump where one ends.
-
-    Args:
-        curves: dicts x -> y; empty ones (searches that have found nothing yet) do not count.
-
-    Returns:
-        list of (x, low, mean, high).
+    List of (x, low, mean, high) of several curves, dicts x -> y, where all of them have a value: a mean of other seeds
+    at every place would jump where one ends. Empty ones, of searches that have found nothing yet, do not count.
     """
     curves = [curve for curve in curves if curve]
     shared = sorted(set.intersection(*map(set, curves))) if curves else []
