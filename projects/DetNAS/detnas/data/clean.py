@@ -6,7 +6,7 @@ and said; what cannot be is a sentence with file and place.
 import math
 import os
 import unicodedata
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
@@ -104,8 +104,8 @@ class Collector:
         if said not in (displayed, stored):
             self.refuse(f"{place}: {name} has {width}x{height} pixels, but the annotations say {said[0]}x{said[1]}")
             return None
-        record = {"file_name": file, "image_id": len(self.images) + 1, "width": said[0], "height": said[1],
-                  "source": source or self.source, "annotations": []}
+        record = {"file_name": file, "width": said[0], "height": said[1], "source": source or self.source,
+                  "annotations": []}
         if said != displayed:
             record["exif"] = "stored"
             self.mend("images with an EXIF orientation whose boxes are on the pixels as stored, by their size", name)
@@ -115,22 +115,11 @@ class Collector:
         self.images.append(record)
         return record
 
-    def order(self, images: Iterable[Dict[str, Any]]) -> None:
-        """Put the images into another order, and number them by it."""
-        self.images = list(images)
-        for number, image in enumerate(self.images, 1):
-            image["image_id"] = number
-
     def add_box(self, place: str, image: Dict[str, Any], box: Sequence[float], mode: BoxMode, category: int,
                 **more: Any) -> None:
         """
-        Args:
-            place: where it is named.
-            image: of :meth:`add_image`.
-            box: four numbers.
-            mode: XYXY_ABS or XYWH_ABS.
-            category: its number; :meth:`finish` gives the classes their names.
-            more: other fields, such as "iscrowd".
+        Give an image of :meth:`add_image` a box, of the mode XYXY_ABS or XYWH_ABS, that is named at ``place``; ``more``
+        has other fields, such as "iscrowd".
         """
         a, b, c, d = box = list(map(float, box))
         corners = mode == BoxMode.XYXY_ABS
@@ -158,14 +147,12 @@ class Collector:
         image["annotations"].append(annotation)
 
     def finish(self, classes: Sequence[str]) -> CleanSet:
-        """
-        Raises:
-            UserError: naming the first thing that cannot be used, and how many there are.
-        """
+        """All of it; UserError, naming the first thing that cannot be used, and how many there are."""
         if self.problems:
             more = f" (and {len(self.problems) - 1} more like this)" if len(self.problems) > 1 else ""
             raise Unusable(self.problems[0] + more, self.problems)
-        for image in self.images:
+        for number, image in enumerate(self.images, 1):
+            image["image_id"] = number
             places = [(ann["category_id"], *ann["bbox"]) for ann in image["annotations"] if not ann["iscrowd"]]
             for _ in range(len(places) - len(set(places))):
                 self.doubt("boxes that are there twice, with the same class and place", image["file_name"])
@@ -193,14 +180,12 @@ class ImageFiles:
     def __init__(self, root: str):
         self.root, self._listed = root, {}
 
-    def find(self, name: str) -> Optional[Tuple[str, str]]:
-        """The path, and how the name differs ("": not at all); None if there is no such file."""
-        if path := self._there(name):
-            return path, ""
+    def find(self, name: str) -> Optional[Tuple[str, bool]]:
+        """The path, and whether the name has another folder or backslashes in front; None if there is no such file."""
         plain = name.replace("\\", "/")
-        for tried in (plain, *(plain.split("/", n)[-1] for n in range(1, plain.count("/") + 1))):
+        for tried in (name, *(plain.split("/", n)[-1] for n in range(plain.count("/") + 1))):
             if path := self._there(tried):
-                return path, "file names with another folder or backslashes in front"
+                return path, tried != name
         return None
 
     def _there(self, name):

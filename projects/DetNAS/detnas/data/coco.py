@@ -37,7 +37,7 @@ def read_coco(json_file: str, image_root: str) -> CleanSet:
     for number, image in enumerate(_progress(data["images"], "images")):
         _read_image(image, f"{json_file}: images[{number}]", found, files, by_key)
     # As Detectron2 has them.
-    found.order(record for key in sorted(by_key, key=_order) if (record := by_key[key][0]))
+    found.images = [record for key in sorted(by_key, key=_order) if (record := by_key[key][0])]
     annotations = data["annotations"]
     for number in _progress(range(len(annotations)), "annotations"):
         # What is read is given back: hundreds of thousands take as much again in clean form.
@@ -125,7 +125,7 @@ def _read_image(image, place, found, files, by_key):
     if path is None:
         return found.refuse(f"{place}: {name} is not in {files.root}")
     if path[1]:
-        found.mend(path[1], name)
+        found.mend("file names with another folder or backslashes in front", name)
     by_key[key] = found.add_image(place, path[0], (image.get("width"), image.get("height")), name), name
 
 

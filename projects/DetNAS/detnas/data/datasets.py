@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import random
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -26,12 +26,7 @@ from .standard import STANDARD_PARTS, class_folder, register, register_standard,
 from .voc import read_voc, read_voc_flat
 from .yolo import read_yolo
 
-_READERS: Dict[str, Callable[..., CleanSet]] = {
-    "coco": read_coco,
-    "voc": read_voc,
-    "voc-flat": read_voc_flat,
-    "yolo": read_yolo,
-}
+_READERS = {"coco": read_coco, "voc": read_voc, "voc-flat": read_voc_flat, "yolo": read_yolo}
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """Batches that every candidate of a search goes through; decoded images stay in memory."""
 
 import copy
-import functools
 
 import torch
 from detectron2.data import MapDataset
@@ -29,8 +28,8 @@ class FixedBatches:
         return len(self.batches)
 
     def __iter__(self):
-        known = len(self._kept)
-        unknown = MapDataset(self.batches[known:], functools.partial(_map_all, self.mapper))
+        known, mapper = len(self._kept), self.mapper
+        unknown = MapDataset(self.batches[known:], lambda batch: [mapper(x) for x in batch])
         read = ()
         if len(unknown):
             # Without a generator of its own a loader would draw from torch's, and the pass that reads would differ.
@@ -50,10 +49,6 @@ class FixedBatches:
         # What comes from a worker lies in shared memory, of which there is little.
         self._kept.append(copy.deepcopy(batch) if self.workers else batch)
         return self._kept[-1]
-
-
-def _map_all(mapper, batch):
-    return [mapper(x) for x in batch]
 
 
 def in_batches(dicts, size):

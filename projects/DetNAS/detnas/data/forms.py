@@ -114,12 +114,10 @@ def recognise(path: str) -> str:
         return found
     if there := splits(path):
         return f"voc:{path}:{next((s for s in ('trainval', 'train') if s in there), there[0])}"
-    jsons = [file for file in sorted(names) if file.lower().endswith(".json")]
-    yamls = [file for file in sorted(names) if file.lower().endswith((".yaml", ".yml"))]
-    if EXPORTED in jsons or len(jsons) == 1:
-        return recognise(os.path.join(path, EXPORTED if EXPORTED in jsons else jsons[0]))
-    if "data.yaml" in yamls or len(yamls) == 1:
-        return recognise(os.path.join(path, "data.yaml" if "data.yaml" in yamls else yamls[0]))
+    for usual, endings in ((EXPORTED, (".json",)), ("data.yaml", (".yaml", ".yml"))):
+        files = [file for file in names if file.lower().endswith(endings)]
+        if usual in files or len(files) == 1:
+            return recognise(os.path.join(path, usual if usual in files else files[0]))
     if any(file.lower().endswith(".xml") for file in names):
         return f"voc-flat:{path}"
     classes = [name for name in names if PathManager.isdir(os.path.join(path, name))]

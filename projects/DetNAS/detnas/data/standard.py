@@ -19,8 +19,6 @@ from detnas.errors import UserError
 
 from .voc import read_voc
 
-#: the two years of VOC
-VOC_FOLDERS = ("VOC2007", "VOC2012")
 LAYOUTS = {
     "imagenet": "imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG",
     "coco": "coco/annotations/instances_{train,val}2017.json, coco/train2017/*.jpg and coco/val2017/*.jpg",
@@ -41,10 +39,10 @@ _FOLDERS = {"imagenet_train": "imagenet/train", "imagenet_val": "imagenet/val"}
 _COCO = {f"coco_2017_{s}": (f"annotations/instances_{s}2017.json", f"{s}2017") for s in ("train", "val")}
 #: name -> folders and split
 _VOC = {
-    "voc_2007_trainval": (VOC_FOLDERS[:1], "trainval"),
-    "voc_2007_test": (VOC_FOLDERS[:1], "test"),
-    "voc_2012_trainval": (VOC_FOLDERS[1:], "trainval"),
-    "voc_0712_trainval": (VOC_FOLDERS, "trainval"),
+    "voc_2007_trainval": (["VOC2007"], "trainval"),
+    "voc_2007_test": (["VOC2007"], "test"),
+    "voc_2012_trainval": (["VOC2012"], "trainval"),
+    "voc_0712_trainval": (["VOC2007", "VOC2012"], "trainval"),
 }
 
 
