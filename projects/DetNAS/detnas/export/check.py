@@ -55,29 +55,22 @@ def check_images(cfg, files=()):
 
 
 def _images_of_test_set(cfg):
-    for name in cfg.DATASETS.TEST[:1]:
-        try:
-            register_dataset(name)
-            dicts = DatasetCatalog.get(name)
-        except (UserError, KeyError, OSError):
-            return []
-        most = max(dicts, key=lambda d: len(d.get("annotations", ())), default=None)
-        others = [d for d in dicts if d is not most]
-        # A folder holds its images by class: some of each.
-        others = others[:: max(len(others) // (NUM_IMAGES - 1), 1)][: NUM_IMAGES - 1]
-        return [d["file_name"] for d in [most, *others] if d]
-    return []
+    try:
+        register_dataset(cfg.DATASETS.TEST[0])
+        dicts = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+    except (UserError, LookupError, OSError):
+        return []
+    most = max(dicts, key=lambda d: len(d.get("annotations", ())), default=None)
+    others = [d for d in dicts if d is not most]
+    # A folder holds its images by class: some of each.
+    others = others[:: max(len(others) // (NUM_IMAGES - 1), 1)][: NUM_IMAGES - 1]
+    return [d["file_name"] for d in [most, *others] if d]
 
 
 def match(found, expected):
     """
-    Pairs of detections that are the same within the tolerances, one to one, in whatever order they are.
-
-    Args:
-        found, expected: each (boxes, scores, classes).
-
-    Returns:
-        dict (row of found, row of expected) -> (difference of the boxes in pixels, of the scores).
+    Pairs of detections, each (boxes, scores, classes), that are the same within the tolerances, one to one, in whatever
+    order: {(row of found, row of expected): (difference of the boxes in pixels, of the scores)}.
     """
     boxes = (found[0][:, None] - expected[0]).abs().amax(dim=2)  # (found, expected)
     scores = (found[1][:, None] - expected[1]).abs()
@@ -116,21 +109,14 @@ def compare_values(part, outputs, expected):
     scale = 1.0 if classifier else max(float(b.abs().max()) for b in expected)
     differences = {name: float((a - b).abs().max()) / scale for name, a, b in zip(part.outputs, outputs, expected)}
     allowed = SCORE_TOLERANCE if classifier else FEATURE_TOLERANCE
-    wrong = [f"{name} by {value:.2g}" for name, value in differences.items() if not value <= allowed]
-    return {
-        "differences": differences,
-        "fault": f"it differs in {', '.join(wrong)}; {allowed} is allowed" if wrong else "",
-    }
+    wrong = ", ".join(f"{name} by {value:.2g}" for name, value in differences.items() if not value <= allowed)
+    return {"differences": differences, "fault": wrong and f"it differs in {wrong}; {allowed} is allowed"}
 
 
 @torch.no_grad()
 def check_file(path, part, model, images):
     """
-    Run an exported file from the disk and compare it with the model.
-
-    Args:
-        path: from :func:`write_part`.
-        images: from :func:`check_images`.
+    Run a file of :func:`write_part` on the images of :func:`check_images`, and compare it with the model.
 
     Returns:
         path of the file, now under its own name, and a list of dicts, one for each image: "image", "size" (H, W),

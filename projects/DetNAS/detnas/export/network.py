@@ -18,9 +18,6 @@ from detnas.zoo import SUPERNET
 
 logger = logging.getLogger(__name__)
 
-#: sections of a config that say how a network was found, and of this machine
-_ELSEWHERE_UNKNOWN = ("DATASETS", "SEARCH", "SUPERNET")
-
 
 def load_network_config(config_file, opts=()):
     """
@@ -46,20 +43,15 @@ def load_network_config(config_file, opts=()):
         try:
             detnas.CLASSES = list(register_datasets(cfg) or ())
         except UserError as e:
-            detnas.CLASSES = _known_classes(cfg)
+            # Detectron2 knows those of its data sets that are not at hand.
+            names = [name for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if name in DatasetCatalog.list()]
+            known = (MetadataCatalog.get(name).get("thing_classes") for name in names)
+            detnas.CLASSES = list(next(filter(None, known), ()))
             if detnas.CLASSES:
                 set_number_of_classes(cfg, len(detnas.CLASSES))
             else:
                 logger.warning(f"No class names, and their number is the config's: {e}")
     return cfg
-
-
-def _known_classes(cfg):
-    """Class names of a data set that is not at hand but known to Detectron2."""
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        if name in DatasetCatalog.list() and MetadataCatalog.get(name).get("thing_classes"):
-            return list(MetadataCatalog.get(name).thing_classes)
-    return []
 
 
 def use_plain_norms(cfg):
@@ -76,11 +68,12 @@ def portable_config(cfg):
     """A copy of :func:`load_network_config`'s config that names nothing of this machine."""
     portable, default = cfg.clone(), load_config(None)
     portable.defrost()
-    # Data sets that Detectron2 knows have their name everywhere; the others say where they lie here.
-    known = {key: tuple(name for name in cfg.DATASETS[key] if ":" not in name) for key in ("TRAIN", "TEST")}
-    for key in _ELSEWHERE_UNKNOWN:
+    # They say how the network was found, and of this machine.
+    for key in ("DATASETS", "SEARCH", "SUPERNET"):
         portable[key] = default[key]
-    portable.DATASETS.TRAIN, portable.DATASETS.TEST = known["TRAIN"], known["TEST"]
+    # Data sets that Detectron2 knows have their name everywhere; the others say where they lie here.
+    for key in ("TRAIN", "TEST"):
+        portable.DATASETS[key] = tuple(name for name in cfg.DATASETS[key] if ":" not in name)
     portable.OUTPUT_DIR = default.OUTPUT_DIR
     portable.MODEL.WEIGHTS = EXPORTED_WEIGHTS
     if cfg.MODEL.DETNAS.ARCH.isdigit():
@@ -91,13 +84,11 @@ def portable_config(cfg):
 
 def write_network(folder, cfg, state_dict, about):
     """
-    Write ``model.yaml`` and ``model.pth``, and read them back.
+    Write ``model.yaml``, whose first line is ``about``, and ``model.pth`` into a folder, and read them back.
 
     Args:
-        folder: a folder of PathManager; made if it is not there.
         cfg: from :func:`load_network_config`.
         state_dict: of its model; all names must match.
-        about: the first line of the config.
 
     Returns:
         config and model as read from the files, the model on the CPU in eval mode.

@@ -11,6 +11,7 @@ from typing import Callable, Tuple
 
 import torch
 from detectron2.export import TracingAdapter
+from detectron2.export.flatten import flatten_to_tuple
 from detectron2.modeling import META_ARCH_REGISTRY, RetinaNet
 from detectron2.structures import ImageList
 from detectron2.utils.file_io import PathManager
@@ -88,17 +89,11 @@ def require_onnx(asker):
 
 def write_part(model, part, form, folder, image):
     """
-    Trace a part of a model and write the file, under a name that says that it is in doubt.
-
-    Args:
-        form: one of :data:`FORMATS`.
-        image: (3, H, W) float32, to trace with.
+    Trace a part of a model with an image, (3, H, W) float32, and write a file of one of :data:`FORMATS`, under a name
+    that says that it is in doubt.
 
     Returns:
-        path of the file.
-
-    Raises:
-        RuntimeError, ValueError: if torch cannot trace it.
+        path of the file. RuntimeError or ValueError if torch cannot trace it.
     """
     checked, path = (os.path.join(folder, part.name + doubt + FORMATS[form]) for doubt in ("", IN_DOUBT))
     # One of an earlier export would be taken for this one.
@@ -164,13 +159,9 @@ def open_file(path):
     if path.endswith(FORMATS["torchscript"]):
         with _silence():
             network = torch.jit.load(local)
-        return lambda image: _as_list(network(image))
+        return lambda image: list(flatten_to_tuple(network(image))[0])  # one output comes without a tuple
     # Only here: it is one of the optional packages.
     import onnxruntime
 
     session = onnxruntime.InferenceSession(local, providers=["CPUExecutionProvider"])
     return lambda image: [torch.from_numpy(output) for output in session.run(None, {"image": image.numpy()})]
-
-
-def _as_list(outputs):
-    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
