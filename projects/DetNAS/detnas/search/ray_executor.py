@@ -68,7 +68,7 @@ class RayExecutor:
                     return candidate
             for reference, (_, _, start) in list(self.running.items()):
                 if self.timeout and time.monotonic() - start > self.timeout:
-                    candidate = self._give_up(reference, f"it took more than SEARCH.TIMEOUT, {self.timeout} s")
+                    candidate = self._give_up(reference)
                     if candidate is not None:
                         return candidate
 
@@ -123,11 +123,11 @@ class RayExecutor:
         tries = len(self.failures.pop(job[0], ())) + 1
         return Candidate(job[0], seconds=round(seconds, 3), worker=name, tries=tries, **result)
 
-    def _give_up(self, reference, error):
+    def _give_up(self, reference):
         worker, job, start = self.running.pop(reference)
         self.ray.kill(worker)
         self._start_worker()
-        return self._failed(job, f"TimeoutError: {error}", start)
+        return self._failed(job, f"TimeoutError: it took more than SEARCH.TIMEOUT, {self.timeout} s", start)
 
     def _failed(self, job, error, start, **result):
         """Put a path back, or give its candidate if it was tried often enough."""
@@ -169,15 +169,16 @@ def _start(address, cpus, gpus):
         import ray
     except ModuleNotFoundError:
         raise UserError("SEARCH.EXECUTOR ray needs Ray: pip install 'ray>=2.9'") from None
-    settings = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
+    settings = {"num_cpus": cpus, "num_gpus": gpus, "include_dashboard": False}
     if address:
         _check_address(address)
-        settings = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
-    else:
-        settings.update(num_cpus=cpus, num_gpus=gpus)
+        settings = {"address": address}
+    # The package may lie on this process's path alone.
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
+    settings.update(logging_level=logging.ERROR, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
     try:
-        # The package may lie on this process's path alone.
-        ray.init(**settings, runtime_env={"env_vars": {"PYTHONPATH": _python_path()}})
+        ray.init(**settings)
     except (ConnectionError, ValueError) as e:
         raise UserError(f"SEARCH.RAY_ADDRESS {address or '(none)'}: {_first_line(e)}") from None
     there = ray.cluster_resources()
@@ -196,11 +197,6 @@ def _check_address(address):
             socket.create_connection((host, int(port)), timeout=5).close()
         except OSError as e:
             raise UserError(f"SEARCH.RAY_ADDRESS {address}: no Ray cluster answers there: {e}") from None
-
-
-def _python_path():
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
 
 
 def _first_line(error):

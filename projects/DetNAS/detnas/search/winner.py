@@ -20,10 +20,8 @@ FRONT = "front"
 
 def write_best_config(cfg, folder, about, name="best"):
     """
-    Args:
-        cfg: the config of the search with the candidate as its network. Changed in place.
-        folder: of the file, ``name``.yaml; the weights are expected in ``name``.pth beside it.
-        about: comment at the head of the file.
+    Write ``name``.yaml into a folder, for weights in ``name``.pth beside it: below the comment ``about`` the config of
+    the search with the candidate as its network, which is changed in place.
     """
     # Both files together are all that the detector needs, without its data.
     cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())
@@ -35,16 +33,12 @@ def write_best_config(cfg, folder, about, name="best"):
 
 def write_best_weights(log, state_of):
     """
-    Leave the best candidate's whole network beside the log, in ``best.pth``; see :func:`write_weights`.
-
-    Returns:
-        the file; None if no candidate has a score.
+    Leave the best candidate's whole network beside the log, in ``best.pth``; see :func:`write_weights`. Returns whether
+    there is one, with a score.
     """
-    if not log.best():
-        return None
-    file = os.path.join(os.path.dirname(log.path), BEST_WEIGHTS)
-    write_weights(log, log.best()[0], file, state_of)
-    return file
+    for candidate in log.best():
+        write_weights(log, candidate, os.path.join(os.path.dirname(log.path), BEST_WEIGHTS), state_of)
+    return bool(log.best())
 
 
 def write_weights(log, candidate, file, state_of):
@@ -53,9 +47,6 @@ def write_weights(log, candidate, file, state_of):
     loads a trained network. A file that is of this candidate already is left alone.
 
     Args:
-        log: the :class:`detnas.search.log.SearchLog` of a search.
-        candidate: of the log.
-        file: of PathManager.
         state_of: candidate's path -> state dict of its detector; called where it is needed.
 
     Returns:
@@ -114,19 +105,10 @@ def choose_winners(front, costs, count):
 def write_front_winners(log, winners, write_config, state_of):
     """
     Leave ``front/ARCH.yaml`` and ``front/ARCH.pth`` of each beside the log. Files that stand are left alone, those of
-    earlier fronts too; a yaml stands only where its weights do.
-
-    Args:
-        log: the :class:`detnas.search.log.SearchLog` of a search.
-        winners: candidates of it.
-        write_config: function (candidate, folder, name) that writes the yaml.
-        state_of: candidate's path -> state dict of its detector; called where it is needed.
+    earlier fronts too; a yaml, by ``write_config(candidate, folder, name)``, stands only where its weights do.
 
     Returns:
         list of the yaml files.
-
-    Raises:
-        OSError: if one cannot be written.
     """
     folder, files = os.path.join(os.path.dirname(log.path), FRONT), []
     PathManager.mkdirs(folder)
