@@ -13,8 +13,7 @@ import random
 import faster_coco_eval
 import numpy as np
 import torch
-from detectron2.data import (DatasetCatalog, MapDataset, MetadataCatalog, build_detection_test_loader,
-                             get_detection_dataset_dicts)
+from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.samplers import InferenceSampler
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset, print_csv_format
 from detectron2.structures import BoxMode
@@ -149,18 +148,12 @@ def read_test_images(dataset_name, count=0, seed=0):
 
 def build_test_loader(cfg, dicts):
     """Detection: one image at a time, as is standard. Classification: in batches as large as those of training."""
-    mapper = build_mapper(cfg, is_train=False)
-    if not is_classifier(cfg):
-        return build_detection_test_loader(dicts, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
-    images = MapDataset(dicts, mapper)
-    batch = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // cfg.SOLVER.ACCUMULATE)
-    return DataLoader(
-        images,
-        batch,
-        sampler=InferenceSampler(len(images)),
-        collate_fn=list,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-    )
+    batch = 1
+    if is_classifier(cfg):
+        batch = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // cfg.SOLVER.ACCUMULATE)
+    images = MapDataset(DatasetFromList(dicts, copy=False), build_mapper(cfg, is_train=False))
+    sampler, workers = InferenceSampler(len(images)), cfg.DATALOADER.NUM_WORKERS
+    return DataLoader(images, batch, sampler=sampler, num_workers=workers, collate_fn=list)
 
 
 def evaluate(cfg, model, images=0):
