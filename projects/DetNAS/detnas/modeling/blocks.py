@@ -19,18 +19,15 @@ def init_conv(conv: nn.Conv2d) -> None:
         nn.init.zeros_(conv.bias)
 
 
-def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, depthwise=False):
+def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, groups=1):
     """A conv without bias, padded to keep the size at stride 1, and its norm."""
-    groups = in_channels if depthwise else 1
-    conv = nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
-    )
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
     init_conv(conv)
     return [conv, get_norm(norm, out_channels)]
 
 
 def _depthwise(channels, kernel_size, stride, norm):
-    return _conv(channels, channels, norm, kernel_size, stride, depthwise=True)
+    return _conv(channels, channels, norm, kernel_size, stride, groups=channels)
 
 
 def shufflenet(c_in: int, c_mid: int, c_out: int, kernel_size: int, stride: int, norm: str) -> nn.Sequential:
