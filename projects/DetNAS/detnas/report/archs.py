@@ -64,9 +64,12 @@ def plot_archs(archs, *files):
     longest = max((len(line) for label, _, _ in archs for line in label.split("\n")), default=0)
     unit, margin = 0.24, 0.075 * longest + 0.15
     fills = {op: OP_COLOURS[op][0] for _, space, _ in archs if isinstance(space, SearchSpace) for op in space.ops}
-    fills.update({entry: fill for _, fill, _, entry in _blocks(drawn)})
+    blocks = (block for _, stages in drawn for lines in stages for line in lines for block in line)
+    fills.update({entry: fill for _, fill, _, entry in blocks})
     inches = max(margin + unit * width + 0.3, 5.2)
-    rows = -(-len(fills) // _columns(fills, inches)) if fills else 0
+    # How many entries of the legend fit beside each other.
+    columns = max(1, min(len(fills), int(inches / (0.06 * max(map(len, fills), default=0) + 0.65))))
+    rows = -(-len(fills) // columns)
     with figure(files, inches, 0.42 * tops[-1] + 0.75 + 0.25 * rows) as (fig, ax):
         for top, (label, stages) in zip(tops, drawn):
             _draw_arch(ax, top, label, stages, depths)
@@ -75,7 +78,9 @@ def plot_archs(archs, *files):
         ax.set_xlim(0, width)
         ax.set_ylim(max(tops[-1], 1), -0.9)
         ax.axis("off")
-        _legend(fig, fills)
+        handles = [Patch(facecolor=fill, edgecolor="#7d8791", label=entry) for entry, fill in fills.items()]
+        if handles:
+            fig.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5)
 
 
 def descent(log):
@@ -106,10 +111,6 @@ def _starts(depths):
     return [sum(depths[:i]) + GAP * i for i in range(len(depths))]
 
 
-def _blocks(drawn):
-    return (block for _, stages in drawn for lines in stages for blocks in lines for block in blocks)
-
-
 def _draw_arch(ax, top, label, stages, depths):
     for start, lines in zip(_starts(depths), stages):
         for line, blocks in enumerate(lines):
@@ -118,15 +119,3 @@ def _draw_arch(ax, top, label, stages, depths):
                 ax.add_patch(Rectangle((x + 0.05, row), 0.9, 0.72, facecolor=fill, edgecolor="#7d8791", linewidth=0.5))
                 ax.text(x + 0.5, row + 0.37, digit, ha="center", va="center", color=text, fontsize=8)
     ax.text(-0.4, top + 0.36, label, ha="right", va="center", fontsize=8.5, color="#1f2933", linespacing=1.3)
-
-
-def _legend(fig, fills):
-    handles = [Patch(facecolor=fill, edgecolor="#7d8791", label=entry) for entry, fill in fills.items()]
-    if handles:
-        columns = _columns(fills, fig.get_figwidth())
-        fig.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5)
-
-
-def _columns(entries, inches):
-    """How many entries of a legend fit beside each other."""
-    return max(1, min(len(entries), int(inches / (0.06 * max(map(len, entries)) + 0.65)))) if entries else 1
