@@ -96,10 +96,10 @@ class DetNASNet(Backbone):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         split = state_dict.setdefault(prefix + SHUFFLE_KEY, self.split)
         if int(split) != int(self.split):
-            names = list(SHUFFLES)
+            theirs, ours = list(SHUFFLES)[int(split)], self.shuffle
             raise UserError(
-                f'the weights are for the channel split "{names[int(split)]}" and the model has '
-                f'"{names[int(self.split)]}": set MODEL.DETNAS.SHUFFLE "{names[int(split)]}"'
+                f'the weights are for the channel split "{theirs}" and the model has "{ours}": set '
+                f'MODEL.DETNAS.SHUFFLE "{theirs}"'
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
