@@ -200,12 +200,7 @@ class ImageFiles:
 
 
 def read_header(file: str) -> Tuple[int, int, int]:
-    """
-    Width and height of an image as stored, and its EXIF orientation, 1 to 8; its pixels are not read.
-
-    Raises:
-        OSError, and whatever Pillow raises for a damaged file.
-    """
+    """Width and height of an image as stored, and its EXIF orientation, 1 to 8; its pixels are not read."""
     with PathManager.open(file, "rb") as f, Image.open(f) as image:
         check_depth(image)
         # Pillow would read all of a PNG for it.

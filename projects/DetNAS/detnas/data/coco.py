@@ -22,12 +22,8 @@ logger = logging.getLogger(__name__)
 
 def read_coco(json_file: str, image_root: str) -> CleanSet:
     """
-    Args:
-        json_file: in COCO form; ids may be numbers or texts and start anywhere.
-        image_root: folder that its file names begin in.
-
-    Raises:
-        UserError: naming the file and the place in it.
+    What a file of COCO form and the folder that its file names begin in hold; ids may be numbers or texts and start
+    anywhere. UserError, naming the file and the place in it, if it cannot be used.
     """
     data = load_json(json_file)
     found, files = Collector(json_file), ImageFiles(image_root)

@@ -47,9 +47,6 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
         split: name of a file there.
         classes: None: all that the annotations of the root have, in the order of the alphabet, so that every split has
             the same ones in the same order.
-
-    Raises:
-        UserError: naming the file.
     """
     source = image_set_file(root, split)
     if not PathManager.isfile(source):
@@ -76,10 +73,7 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
 
 
 def read_voc_flat(folder: str) -> CleanSet:
-    """
-    Args:
-        folder: with an xml beside each image, as a labelling tool leaves them; images without one are left alone.
-    """
+    """A folder with an xml beside each image, as a labelling tool leaves them; images without one are left alone."""
     found, xmls, files = Collector(folder), _by_stem(folder, (".xml",)), _by_stem(folder, IMAGE_ENDINGS)
     if not xmls:
         raise UserError(f"{folder} has no xml file")

@@ -21,9 +21,6 @@ def read_yolo(file: str, split: str) -> CleanSet:
     Args:
         file: data.yaml, with "names" and the images of each split: a folder, a text file of paths, or a list of these.
         split: "train", "val" or "test".
-
-    Raises:
-        UserError: naming the file and the line.
     """
     content, classes = _read_yaml(file)
     found = Collector(f"{file}, {split}")

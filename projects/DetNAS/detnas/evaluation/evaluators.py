@@ -158,10 +158,8 @@ def build_test_loader(cfg, dicts):
 
 def evaluate(cfg, model, images=0):
     """
-    The results of a model on ``DATASETS.TEST``; of several sets, by name.
-
-    Args:
-        images: how many of each set, see :func:`read_test_images`; 0: all.
+    The results of a model on ``DATASETS.TEST``, of several sets by name: on all images of each, or on as many as
+    :func:`read_test_images` chooses.
     """
     results = {}
     for name in cfg.DATASETS.TEST:

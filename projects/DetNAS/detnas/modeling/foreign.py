@@ -31,10 +31,8 @@ class _Arrays(pickle.Unpickler):
 
 def read_zoo(file: IO[bytes]) -> Dict[str, torch.Tensor]:
     """
-    The weights in a ``.pkl`` of Detectron2's model zoo, of Detectron2 itself or of Caffe2.
-
-    Raises:
-        pickle.UnpicklingError: if it holds more than arrays.
+    The weights in a ``.pkl`` of Detectron2's model zoo, of Detectron2 itself or of Caffe2. ``pickle.UnpicklingError``
+    if it holds more than arrays.
     """
     data = _Arrays(file, encoding="latin1").load()
     caffe2 = "__author__" not in data
@@ -67,12 +65,7 @@ def from_torchvision(state_dict: Dict[str, torch.Tensor]) -> Dict[str, torch.Ten
     The weights of Detectron2's ResNet with ``STRIDE_IN_1X1`` off, and of the :class:`spnas.SPNet`, that is a
     torchvision network: of resnet50 for the code "111-2111-211111-211" with bottlenecks, of resnet18 for "11-21-21-21"
     with basic blocks, of resnext50_32x4d for the former with blocks "32x4d"; stem "7x7". Such networks take RGB images.
-
-    Args:
-        state_dict: of a ``torchvision.models.ResNet``; its linear layer is left out.
-
-    Raises:
-        UserError: if it is of another kind of network.
+    The linear layer is left out. UserError if the weights are of another kind of network.
     """
     return {_ours(name): value for name, value in state_dict.items() if not name.startswith("fc.")}
 

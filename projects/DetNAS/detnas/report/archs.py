@@ -48,11 +48,8 @@ def named_arch(word):
 
 def plot_archs(archs, *files):
     """
-    Draw block patterns under each other, stages under stages, into files.
-
-    Args:
-        archs: list of (label, space, path), see :meth:`detnas.choices.Space.drawing`.
-        files: of PathManager; the ending says the format (png, svg, pdf).
+    Draw block patterns, a list of (label, space, path), under each other, stages under stages, into files of
+    PathManager; the ending says the format (png, svg, pdf). See :meth:`detnas.choices.Space.drawing`.
     """
     drawn = [(label, space.drawing(path)) for label, space, path in archs]
     widths = [[max(map(len, lines)) for lines in stages] for _, stages in drawn]

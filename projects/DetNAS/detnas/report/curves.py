@@ -1,4 +1,7 @@
-"""Pictures of scores in the supernet: over candidates, generations and costs."""
+"""
+Pictures of scores in the supernet over candidates, generations and costs, of one log or of several, label -> log. Files
+are of PathManager, and their ending says the format (png, svg, pdf).
+"""
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -47,10 +50,6 @@ def plot_searches(logs, *files):
     """
     Draw the best score so far of several searches over each other into files. Searches that differ in nothing but the
     seed have one colour: a line each, their mean and the band between the lowest and the highest.
-
-    Args:
-        logs: label -> :class:`detnas.search.log.SearchLog`.
-        files: of PathManager; the ending says the format (png, svg, pdf).
     """
     with figure(files) as (fig, ax):
         _draw_bands(ax, logs, best_so_far, step="post")

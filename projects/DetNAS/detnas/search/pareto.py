@@ -5,15 +5,8 @@ from .candidate import by_score
 
 def fronts(candidates, costs):
     """
-    Non-dominated sorting (Deb et al., NSGA-II, 2002).
-
-    Args:
-        candidates: finished ones, each with a score and the costs.
-        costs: names of costs.
-
-    Yields:
-        list of candidates that no other one of those left dominates (nowhere worse, somewhere better), best score
-        first.
+    Non-dominated sorting (Deb et al., NSGA-II, 2002) of candidates with a score and the costs: yields lists of those
+    that no other one of those left dominates (nowhere worse, somewhere better), best score first.
     """
     left = sorted(((_point(c, costs), c) for c in candidates), key=lambda pair: (pair[0], pair[1].network))
     while left:

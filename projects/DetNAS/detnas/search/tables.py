@@ -104,11 +104,8 @@ def first_cost(log):
 
 def pareto_front(log, costs=()):
     """
-    The candidates than which no other one has a better score and lower costs, best score first.
-
-    Args:
-        log: a :class:`detnas.search.log.SearchLog`.
-        costs: names of costs; none: the first one that the log has.
+    The candidates than which no other one has a better score and lower costs, best score first; without names of costs,
+    of the one that :func:`first_cost` says.
     """
     scored = [c for c in log.history() if c.score is not None]
     costs = list(costs) or first_cost(log)

@@ -80,12 +80,8 @@ def _found_as(file):
 def choose_winners(front, costs, count):
     """
     Candidates spread over the costs: the best score first, then always the one whose costs are the farthest from those
-    of all taken before, so the second is most often the cheapest.
-
-    Args:
-        front: candidates, best score first, as :func:`detnas.search.pareto.front_of` gives them.
-        costs: names of costs; each counts by its share of the range on the front.
-        count: of candidates; fewer where the front has fewer that differ in a cost.
+    of all taken before, so the second is most often the cheapest. Each cost counts by its share of the range on the
+    front, a list as :func:`detnas.search.pareto.front_of` gives it. Fewer where fewer differ in a cost.
     """
     if not (front and count):
         return []
