@@ -502,7 +502,7 @@ def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monk
 
 def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
     # a and d learn fast, b more in the end; c has diverged.
-    gains = {"a": [50, 52, 52, 52], "b": [30, 45, 48, 51], "c": [3, -1], "d": [40, 44, 90, 91]}
+    gains = {"a": [50, 52, 52, 52], "b": [30, 40, 40 + 10 * np.log2(1.5), 50], "c": [3, -1], "d": [40, 44, 90, 91]}
     ran, done = [], {}
 
     def run(commands, workers):
@@ -517,8 +517,8 @@ def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
     race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path))
     there = race.read_race(str(tmp_path))
     assert ran == [["a.yaml", "b.yaml", "c.yaml", "d.yaml"], ["b.yaml", "a.yaml"]]
-    # From 15 s to 20 s 3 AP, and two doublings to come.
-    assert there["entries"]["b"]["expected"] == pytest.approx(51 + 2 * 3 / np.log2(20 / 15))
+    # 10 AP a doubling, and two to come.
+    assert there["entries"]["b"]["expected"] == pytest.approx(70)
     assert there["entries"]["c"]["expected"] == -1 and there["best"] == "b"
     # a is likely, and b is not expected to be half as good again.
     race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path / "likely"), likely=1)

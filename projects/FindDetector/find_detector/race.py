@@ -5,7 +5,7 @@ Races trainings: all have the same short time, and the better half goes on, unti
 
 Each is the first part of a training of ``--whole`` seconds: nothing is begun anew in a round, and the best goes on
 where the race has ended. On a CPU as many run side by side as there are cores. What counts is the AP that each can be
-expected to have at the end, by two evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
+expected to have at the end, by its evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
 none of the training. The first ones of ``--likely COUNT`` are preferred unless another is expected to be much better.
 RACE/race.json has times and AP of all rounds, RACE/NAME the training. Killed, the same command goes on.
 """
@@ -21,6 +21,7 @@ import sys
 import time
 from typing import Any, Dict, List
 
+import numpy as np
 from detectron2.utils.logger import setup_logger
 
 from detnas.errors import UserError, user_errors
@@ -75,13 +76,12 @@ def race(files: List[str], seconds: float, whole: float, folder: str, likely: in
 
 def expected_ap(until: List[float], found: List[float], whole: float) -> float:
     """
-    The AP at the end of a training, if each doubling of its time adds as much as between the last two evaluations,
-    which are halfway and at the end of the last round. AP alone would prefer networks whose steps are short, which
-    learn fast, to those that learn more.
+    The AP at the end of a training if each doubling of its time adds as much: a line through its evaluations, halfway
+    and at the end of each round. AP alone would prefer networks that learn fast to those that learn more.
     """
-    half = (until[-1] + sum(until[-2:-1])) / 2
-    doubled = max(0.0, found[-1] - found[-2]) / math.log2(until[-1] / half)
-    return min(100.0, found[-1] + doubled * max(0.0, math.log2(whole / until[-1])))
+    times = [time for begin, end in zip([0.0, *until], until) for time in ((begin + end) / 2, end)]
+    doubled = float(np.polyfit(np.log2(times), found, 1)[0])
+    return min(100.0, found[-1] + max(0.0, doubled * math.log2(whole / until[-1])))
 
 
 def race_workers(starts: int) -> int:
