@@ -34,18 +34,19 @@ def cfg(toy_config, tmp_path):
 
 def test_a_detector_of_another_config_is_measured_anew_and_nothing_that_is_drawn_later_changes(cfg, tmp_path):
     cache, state = str(tmp_path / "latency.json"), torch.get_rng_state()
-    assert DetectorMeter(cfg, TINY, (64, 64), cache)([PATH])[0] > 0 and torch.equal(torch.get_rng_state(), state)
+    assert DetectorMeter(cfg, TINY, cache)([PATH])[0] > 0 and torch.equal(torch.get_rng_state(), state)
     # Neither changes a time.
     cfg.MODEL.WEIGHTS, cfg.MODEL.ANOTHER = "other.pth", CfgNode({"SETTING": 1})
-    assert DetectorMeter(cfg, TINY, (64, 64), cache).times.known
+    assert DetectorMeter(cfg, TINY, cache).times.known
     for words in (["MODEL.RPN.POST_NMS_TOPK_TEST", "5"], ["MODEL.ROI_BOX_HEAD.FC_DIM", "8"]):
         other = cfg.clone()
         other.merge_from_list(words)
-        assert not DetectorMeter(other, TINY, (64, 64), cache).times.known
+        assert not DetectorMeter(other, TINY, cache).times.known
 
 
 def test_a_detector_has_all_the_proposals_it_can_have_and_keeps_none(cfg):
-    meter, counts = DetectorMeter(cfg, TINY, (128, 128)), []
+    cfg.SEARCH.DETECTOR_RESOLUTION = (128, 128)
+    meter, counts = DetectorMeter(cfg, TINY), []
     build = detector_latency.build_model
 
     def watched(config):
@@ -113,7 +114,7 @@ def test_missing_packages_and_a_network_of_more_than_boxes_are_one_sentence(cfg,
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnxs") else find(name))
         with pytest.raises(ValueError, match="^detector_latency_ms needs onnxscript: pip install onnx onnxscript onnx"):
-            DetectorMeter(cfg, TINY, (64, 64))
+            DetectorMeter(cfg, TINY)
     cfg.MODEL.MASK_ON = True
     with pytest.raises(ValueError, match="detector as one ONNX file: MODEL.MASK_ON: the network gives more than boxes"):
-        DetectorMeter(cfg, TINY, (64, 64))
+        DetectorMeter(cfg, TINY)

@@ -62,4 +62,4 @@ def test_an_evaluation_of_one_candidate_is_refused_in_one_sentence(searched, ref
 
 def test_an_unknown_method_is_one_sentence(tmp_path, refused):
     words = refused(run, tmp_path, **{"SEARCH.METHOD": "genes"})
-    assert words.startswith('unknown SEARCH.METHOD "genes"; there are: detnas, spnas_serial, spnas_parallel, places')
+    assert words.startswith('unknown SEARCH.METHOD "genes"; there are: detnas, elastic, spnas_serial, spnas_para')

@@ -7,6 +7,7 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 import torch
 from detectron2.modeling import build_model
 
+from detnas.config.load import with_settings
 from detnas.data.datasets import register_datasets
 from detnas.data.loader import seed_rngs
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
@@ -15,7 +16,6 @@ from detnas.training.trainer import build_trainer
 
 from . import builders  # noqa: F401  in a worker, too, they are registered with Detectron2
 from .code import SerialCode
-from .fit import with_code
 from .inheritance import inherit
 from .weights import CandidateWeights, save
 
@@ -84,7 +84,7 @@ class TrainedEvaluator:
 def candidate_config(cfg, code):
     """The config of a candidate's training: its network, iterations, output folder and order of images."""
     output = CandidateWeights(cfg.OUTPUT_DIR).training(code)
-    cfg = with_code(cfg, code)
+    cfg = with_settings(cfg, {"MODEL.SPNAS.CODE": str(code)})
     cfg.SOLVER.MAX_ITER = cfg.SEARCH.CANDIDATE_ITERS
     # Not the images of its parent once more, in the same order.
     cfg.SEED = zlib.crc32(f"{cfg.SEED} {code}".encode()) >> 1

@@ -44,12 +44,3 @@ def fit_to_code(cfg: CfgNode) -> None:
     sizes = model.ANCHOR_GENERATOR.SIZES
     if len(sizes) != len(levels):
         model.ANCHOR_GENERATOR.SIZES = [[size * 2**level for size in sizes[0]] for level in range(len(levels))]
-
-
-def with_code(cfg: CfgNode, code) -> CfgNode:
-    """A copy of a config, not frozen, with another code and what follows from it."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.SPNAS.CODE = str(code)
-    fit_to_code(cfg)
-    return cfg

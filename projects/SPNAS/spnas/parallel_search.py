@@ -4,12 +4,11 @@ import os
 
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.load import load_config
+from detnas.config.load import load_config, with_settings
 from detnas.errors import UserError
 from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS
 
 from .code import ParallelCode
-from .fit import with_code
 from .searcher import CountSearcher
 from .space import ParallelSpace
 from .trained_search import TrainedSearch, check_settings
@@ -46,11 +45,8 @@ class ParallelSearch(TrainedSearch):
                     "search_net.py with that search's config first"
                 )
         winner = load_config(config).MODEL.SPNAS
-        cfg = with_code(cfg, winner.CODE)
-        for key in ("BLOCK", "BASE_WIDTH", "STEM", "SHORTCUT"):
-            cfg.MODEL.SPNAS[key] = winner[key]
-        cfg.MODEL.WEIGHTS = weights
-        return cfg
+        keys = "CODE", "BLOCK", "BASE_WIDTH", "STEM", "SHORTCUT"
+        return with_settings(cfg, {"MODEL.WEIGHTS": weights, **{f"MODEL.SPNAS.{key}": winner[key] for key in keys}})
 
     @classmethod
     def read_space(cls, cfg):

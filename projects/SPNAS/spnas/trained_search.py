@@ -88,7 +88,7 @@ class TrainedSearch(Method):
         """Space, limits and searcher of a config; raises what is wrong with it."""
         space, start = cls.read_space(cfg)
         search = cfg.SEARCH
-        limits = Limits(space, search.CONSTRAINTS, code_costs(cfg), start)
+        limits = Limits(space, search.CONSTRAINTS, code_costs(cfg, space), start)
         check_costs(search.OBJECTIVES, limits.costs, "SEARCH.OBJECTIVES")
         common = {"start": start, "children": search.CHILDREN, "seed": max(cfg.SEED, 0)}
         return space, limits, cls.build_searcher(cfg, space, limits, **common)

@@ -7,7 +7,7 @@ from detectron2.modeling.proposal_generator import RPN
 from fvcore.nn.precise_bn import BN_MODULE_TYPES
 from torch import nn
 
-from detnas.modeling.choices import choice_modules
+from detnas.modeling.choices import choice_modules, inactive_modules
 
 from .recalibration import reset_cycle_norms
 
@@ -19,20 +19,20 @@ class _PastLastNorm(Exception):
 class ForwardToLastNorm(nn.Module):
     """
     Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
-    never runs the head. The first pass finds out which norm is the last one.
+    never runs the head. The first pass of candidates with the same norms finds out which one is the last.
     """
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self._last = []  # a list, so that the module is not registered twice
+        self._last = {}  # norms that run -> the last of them; a dict, so that no module is registered twice
 
     def forward(self, batch: List[Dict]) -> None:
-        seen = []
-        if self._last:
-            hooks = [self._last[0].register_forward_hook(_stop)]
+        seen, norms = [], frozenset(self._norms())
+        if norms in self._last:
+            hooks = [m.register_forward_hook(_stop) for m in self._last[norms]]
         else:
-            hooks = [m.register_forward_hook(lambda module, *_: seen.append(module)) for m in self._candidates()]
+            hooks = [m.register_forward_hook(lambda module, *_: seen.append(module)) for m in norms]
         try:
             with _no_rpn_losses(self.model), contextlib.suppress(_PastLastNorm):
                 self.model(batch)
@@ -40,13 +40,16 @@ class ForwardToLastNorm(nn.Module):
             for hook in hooks:
                 hook.remove()
             reset_cycle_norms(self.model)
-        self._last = self._last or seen[-1:]
+        self._last.setdefault(norms, seen[-1:])
 
-    def _candidates(self):
-        """Norms outside the choices, and each choice as a whole: its last norm is another one for each candidate."""
-        choices = list(choice_modules(self.model).values())
-        inside = {m for choice in choices for m in choice.modules()}
-        return choices + [m for m in self.model.modules() if isinstance(m, BN_MODULE_TYPES) and m not in inside]
+    def _norms(self):
+        """
+        Norms outside the choices that run, and each choice as a whole: its last norm is another one for each candidate.
+        A model that is a choice itself says which of its norms run.
+        """
+        choices = [m for m in choice_modules(self.model).values() if m is not self.model]
+        passed = {m for choice in (*choices, *inactive_modules(self.model)) for m in choice.modules()}
+        return choices + [m for m in self.model.modules() if isinstance(m, BN_MODULE_TYPES) and m not in passed]
 
 
 def _stop(*_):

@@ -37,6 +37,8 @@ def search(args):
             check_processes(args)
         cfg = setup(args)
         kind = get_method(cfg.SEARCH.METHOD)
+        if args.pick:
+            return kind.pick(cfg, args)
         if args.eval_only or args.arch:
             return kind.evaluate(cfg, args)
         method = kind(cfg, args)

@@ -11,9 +11,10 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 import yaml
 from fvcore.common.config import CfgNode
 
+from detnas.choices import Space
 from detnas.errors import UserError
 
-from .keys import add_detnas_config
+from .keys import add_detnas_config, config_space
 
 
 class ConfigExtension(NamedTuple):
@@ -27,6 +28,8 @@ class ConfigExtension(NamedTuple):
     uses: Callable[[CfgNode], bool]
     #: name of the module that registers the package's networks with Detectron2
     builders: str
+    #: the space of a config's candidates; None: the package has none for it
+    space: Callable[[CfgNode], Optional[Space]] = lambda cfg: None
 
 
 _extensions = []
@@ -106,12 +109,41 @@ def builders(cfg: CfgNode) -> List[str]:
     return [extension.builders for extension in _extensions if extension.uses(cfg)]
 
 
+def candidate_space(cfg: CfgNode) -> Any:
+    """The space of a config's candidates: of a package that has one for it, else of ``MODEL.DETNAS``."""
+    return next(filter(None, (extension.space(cfg) for extension in _extensions)), None) or config_space(cfg)
+
+
 def apply_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> None:
-    """Set keys of a config, in place: {key: value}, as :meth:`detnas.choices.Space.settings` gives them."""
+    """
+    Set keys of a config, in place: {key: value}, as :meth:`detnas.choices.Space.settings` gives them. KEY.NUMBER is an
+    item of a list.
+    """
     for key, value in settings.items():
         *sections, name = key.split(".")
         # Not merge_from_list, which would read an arch of digits as a number.
-        functools.reduce(operator.getitem, sections, cfg)[name] = value
+        section = functools.reduce(operator.getitem, sections, cfg)
+        section[int(name) if isinstance(section, list) else name] = value
+
+
+def with_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
+    """A copy of a config, not frozen, with other settings and what follows from them."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    apply_settings(cfg, settings)
+    for extension in _extensions:
+        extension.fit(cfg)
+    return cfg
+
+
+def with_images(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
+    """A copy of a config, not frozen, that reads images as other settings say."""
+    return with_settings(cfg, image_settings(settings))
+
+
+def image_settings(settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """Those of some settings that say how images are read."""
+    return {key: value for key, value in settings.items() if key.startswith("INPUT.")}
 
 
 def output_folder(config_file: Optional[str], opts: Sequence[str] = ()) -> str:

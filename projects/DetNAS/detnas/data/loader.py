@@ -14,7 +14,7 @@ from detectron2.data.build import _train_loader_from_config
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from .mapper import build_mapper
+from .mapper import TrainingMapper
 
 
 def seed_rngs(*key):
@@ -32,9 +32,13 @@ class TrainingData:
     """
     Batches of a config's training set, without end. Order and augmentation of the images depend on (``SEED``, number of
     the draw over all processes) alone, not on workers and cached images.
+
+    Args:
+        settings: (iteration, number of the part) -> {key: value} of the config that reads its images; None: the same
+            one for all.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg, settings=None):
         self._seed = max(cfg.SEED, 0)
         # Detectron2 0.6 lets its samplers draw their own seed, its main branch gives them SEED: both get what is drawn.
         seed_rngs("order", self._seed)
@@ -42,7 +46,7 @@ class TrainingData:
         seed_rngs("order", self._seed)
         # Each worker keeps images of its own.
         budget = cfg.DATALOADER.IMAGE_CACHE_GB * 1e9 / max(1, cfg.DATALOADER.NUM_WORKERS)
-        self._settings = _train_loader_from_config(cfg, build_mapper(cfg, is_train=True, budget=budget))
+        self._settings = _train_loader_from_config(cfg, TrainingMapper(cfg, budget, settings))
         self._settings["sampler"]._seed = drawn
 
     def batches(self, start_iter=0):
@@ -57,7 +61,7 @@ class TrainingData:
         # Detectron2's loader would send each image alone, and have two ready.
         loader = DataLoader(
             _Draws(dicts, settings["mapper"], self._seed),
-            batch_sampler=itertools.islice(order, start_iter, None),
+            batch_sampler=itertools.islice(_numbered(order), start_iter, None),
             num_workers=workers,
             collate_fn=pack if workers else list,
             # Without one of its own it would draw from the model's.
@@ -89,21 +93,29 @@ def _in_order(sampler, dicts, batch, grouped):
             same.clear()
 
 
+def _numbered(order):
+    """Batches of (iteration, place in the batch, draw)."""
+    for iteration, draws in enumerate(order):
+        yield [(iteration, place, draw) for place, draw in enumerate(draws)]
+
+
 class _Draws(Dataset):
-    """Mapped images by draw; each draw is seeded by its number. Not MapDataset, which remembers every draw."""
+    """Mapped images by what :func:`_numbered` gives; each draw is seeded by its number. Not MapDataset, which remembers
+    every draw."""
 
     def __init__(self, dicts, mapper, seed):
         self.dicts, self.mapper, self.seed = DatasetFromList(dicts), mapper, seed
         self.apart = False
 
-    def __getitem__(self, draw):
+    def __getitem__(self, where):
+        iteration, place, draw = where
         if get_worker_info() is not None and not self.apart:
             # Ctrl-C goes to the whole process group; a worker must live until the training has saved.
             os.setpgrp()
             self.apart = True
         number, index = divmod(draw, len(self.dicts))
         seed_rngs("image", self.seed, number)
-        return self.mapper(self.dicts[index])
+        return self.mapper(self.dicts[index], iteration, place)
 
 
 class _Pickler(pickle.Pickler):

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from detectron2.data import DatasetMapper, detection_utils
 
+from detnas.config.load import image_settings, with_images
+
 from .reading import ImageReader
 
 
@@ -77,9 +79,33 @@ def is_classifier(cfg):
     return cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
 
 
-def build_mapper(cfg, is_train, budget=0):
-    """The mapper of a config, a classifier's or a detector's; it keeps ``budget`` bytes of decoded images."""
-    read = ImageReader(cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST, budget)
+class TrainingMapper:
+    """
+    The mapper of a config's training, which reads the images of an iteration by the settings of what it trains.
+
+    Args:
+        budget: bytes of decoded images that are kept.
+        settings: (iteration, part of the batch) -> {key: value}; None: the config's for all.
+    """
+
+    def __init__(self, cfg, budget=0, settings=None):
+        self.cfg, self.settings, self.mappers = cfg, settings or _no_settings, {}
+        self.read = ImageReader(cfg.DATASETS.TRAIN, budget)
+
+    def __call__(self, dataset_dict, iteration, place):
+        own = image_settings(self.settings(iteration, place % self.cfg.SOLVER.ACCUMULATE))
+        if str(own) not in self.mappers:
+            self.mappers[str(own)] = build_mapper(with_images(self.cfg, own), True, self.read)
+        return self.mappers[str(own)](dataset_dict)
+
+
+def _no_settings(iteration, part):
+    return {}
+
+
+def build_mapper(cfg, is_train, read=None):
+    """The mapper of a config, a classifier's or a detector's, with a reader of its own or this one."""
+    read = read or ImageReader(cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST)
     if is_classifier(cfg):
         return ClassificationMapper.from_config(cfg, is_train, read)
     settings = DatasetMapper.from_config(cfg, is_train)

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn
-from detnas.config.keys import config_space
+from detnas.config.load import candidate_space, with_images
 from detnas.modeling.choices import activate
 
 from .evaluators import drop_non_finite, evaluate, only_warnings
@@ -54,9 +54,9 @@ class FixedPathsEvaluation:
     """
 
     def __init__(self, cfg, model):
-        self.cfg, self.model, self.space = cfg, model, config_space(cfg)
+        self.cfg, self.model, self.space = cfg, model, candidate_space(cfg)
         self.paths = fixed_paths(self.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
-        self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), None
+        self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), {}
         self.previous_scores = {}  # by the path's name
         # A search takes a single set; of several, the first one counts.
         sets = cfg.DATASETS.TEST
@@ -66,12 +66,13 @@ class FixedPathsEvaluation:
         results = {}
         quiet = only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators")
         with _restored_afterwards(self.model), quiet:
-            if self.batches is None:
-                self.batches = build_recalibration_batches(self.cfg)
             for name, path in self.paths.items():
+                cfg = with_images(self.cfg, self.space.settings(path))
+                if cfg.INPUT.MIN_SIZE_TEST not in self.batches:
+                    self.batches[cfg.INPUT.MIN_SIZE_TEST] = build_recalibration_batches(cfg)
                 activate(self.model, self.space, path)
-                recalibrate_bn(self.forward_to_last_norm, self.batches, max(self.cfg.SEED, 0))
-                results[name] = evaluate(self.cfg, self.model, self.cfg.SUPERNET.EVAL_IMAGES)
+                recalibrate_bn(self.forward_to_last_norm, self.batches[cfg.INPUT.MIN_SIZE_TEST], max(cfg.SEED, 0))
+                results[name] = evaluate(cfg, self.model, cfg.SUPERNET.EVAL_IMAGES)
                 figures = ", ".join(f"{key} {value:.2f}" for key, value in _figures(results[name]).items())
                 logger.info(f"path {self.space.format(path)} ({name}): {figures}")
         return {**results, **self._summary(results)} if comm.is_main_process() else results

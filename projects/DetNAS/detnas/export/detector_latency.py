@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 
 from detnas.batch_norm.recalibration import reset_cycle_norms
-from detnas.config.load import apply_settings, without_unused
+from detnas.config.load import with_settings, without_unused
 from detnas.cost.latency import MeasuredTimes, processor
 from detnas.errors import UserError
 
@@ -23,7 +23,8 @@ WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
 class DetectorMeter:
     """
     ``meter(paths)`` gives the milliseconds of the exported detectors of paths, in ONNX Runtime on the CPU, one image of
-    a fixed size at a time: medians, after a warm-up. It has as many threads as torch has.
+    ``SEARCH.DETECTOR_RESOLUTION`` at a time, which a path may set: medians, after a warm-up. It has as many threads as
+    torch has.
 
     A detector takes longer the more proposals it has. Here it has as many as its settings allow, as it would have
     on images full of objects: weights are random, the norms have the statistics of noise, which is also the image, and
@@ -32,20 +33,19 @@ class DetectorMeter:
     Args:
         cfg: of a supernet, or of one network of the space.
         space: of the paths.
-        resolution: height and width of the image in pixels, as the network gets it.
         cache: file of :class:`detnas.cost.latency.MeasuredTimes`.
     """
 
-    def __init__(self, cfg, space, resolution, cache=None):
+    def __init__(self, cfg, space, cache=None):
         require_onnx("detector_latency_ms")
         import onnxruntime
 
-        self.runtime, self.space, self.resolution = onnxruntime, space, tuple(resolution)
+        self.runtime, self.space = onnxruntime, space
         self.cfg = _for_timing(cfg)
         self.part, reason = whole_part(self.cfg)
         if self.part is None:
             raise UserError(f"detector_latency_ms is that of a detector as one ONNX file: {reason}")
-        size = "x".join(map(str, self.resolution))
+        size = "x".join(map(str, cfg.SEARCH.DETECTOR_RESOLUTION))
         #: what the time depends on beside the network
         self.settings = (
             f"{processor()}, {torch.get_num_threads()} threads, ONNX Runtime {onnxruntime.__version__}, 1x3x{size}, "
@@ -75,12 +75,11 @@ class DetectorMeter:
         return lambda: session.run(None, inputs)
 
     def _export(self, path):
-        cfg = self.cfg.clone()
-        apply_settings(cfg, self.space.settings(path))
+        cfg = with_settings(self.cfg, self.space.settings(path))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = build_model(cfg).eval().requires_grad_(False)
-            image = noise(self.resolution)
+            image = noise(cfg.SEARCH.DETECTOR_RESOLUTION)
         _take_statistics(model, image)
         try:
             return to_onnx(model, self.part, image), image

@@ -109,7 +109,7 @@ def build_latency_predictor(cfg, space):
         space: of its paths.
     """
     cache = os.path.join(cfg.OUTPUT_DIR, "latency.json")
-    meter = DetectorMeter(cfg, space, cfg.SEARCH.DETECTOR_RESOLUTION, cache)
+    meter = DetectorMeter(cfg, space, cache)
     rng, paths = random.Random(f"latency {max(cfg.SEED, 0)}"), dict.fromkeys(space.anchors().values())
     fitted = len(paths) + FITTED
     for _ in range(100):  # a small space may have fewer
@@ -155,7 +155,7 @@ def _blocks(meter):
         block.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape))) for block in blocks
     ]
     divisor = max(backbone.size_divisibility, 1)
-    backbone(torch.zeros(1, 3, *(-(-side // divisor) * divisor for side in meter.resolution)))
+    backbone(torch.zeros(1, 3, *(-(-side // divisor) * divisor for side in cfg.SEARCH.DETECTOR_RESOLUTION)))
     for hook in hooks:
         hook.remove()
     return [list(block) for block in blocks], sizes

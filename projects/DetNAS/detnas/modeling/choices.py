@@ -3,7 +3,7 @@ Modules that hold several candidates at once, and how one of them is chosen in a
 places of a candidate it heeds, and what it makes of their values; places may stand anywhere in a model.
 """
 
-from typing import Any, Dict, Iterable, List, Mapping
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 import torch
 from torch import nn
@@ -98,3 +98,11 @@ def state_of(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> Dict
             state.update({prefix + key: value for key, value in module.state_of(values).items()})
             done.append(prefix)
     return state
+
+
+def first_of(tensor: torch.Tensor, shape: Tuple[int, ...]) -> torch.Tensor:
+    """A part of a tensor, by its shape: the first of both channel dimensions, the middle of the others, a kernel."""
+    for dim, (size, wanted) in enumerate(zip(tensor.shape, shape)):
+        if wanted < size:
+            tensor = tensor.narrow(dim, (size - wanted) // 2 if dim >= 2 else 0, wanted)
+    return tensor

@@ -16,7 +16,7 @@ from detectron2.modeling import build_model
 from detnas.batch_norm.folding import folded_batch_norms
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, reset_cycle_norms
-from detnas.config.keys import config_space
+from detnas.config.load import candidate_space, with_images
 from detnas.data.datasets import register_datasets
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
@@ -46,7 +46,7 @@ class CandidateEvaluator:
             raise UserError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
         device = torch.device(cfg.MODEL.DEVICE).type
         self.autocast = functools.partial(torch.autocast, device, torch.bfloat16, cfg.SEARCH.AUTOCAST == "bf16")
-        self.cfg, self.space, self.seed = cfg, config_space(cfg), max(cfg.SEED, 0)
+        self.cfg, self.space, self.seed = cfg, candidate_space(cfg), max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
         self.model = build_model(cfg).eval()
         if not is_supernet(self.model):
@@ -62,7 +62,7 @@ class CandidateEvaluator:
         with only_warnings("detectron2"):
             self.recalibrates, self.batches = recalibrate, {}  # size -> recalibration and held-out batches
             # Before a candidate is evaluated: what is wrong with the data is told at the start.
-            self.take_batches(cfg.INPUT.MIN_SIZE_TEST)
+            self.take_batches({})
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
     def __call__(self, path, parents=()):
@@ -76,14 +76,13 @@ class CandidateEvaluator:
     def activate(self, path):
         """Let the model run as a path, on images of its size."""
         activate(self.model, self.space, path)
-        self.take_batches(self.space.settings(path).get("INPUT.MIN_SIZE_TEST", self.cfg.INPUT.MIN_SIZE_TEST))
+        self.take_batches(self.space.settings(path))
 
-    def take_batches(self, size):
-        """Recalibrate with, and predict on, images whose shorter side has ``size`` pixels, each read once."""
+    def take_batches(self, settings):
+        """Recalibrate with, and predict on, images that are read as some settings say, each once."""
+        cfg = with_images(self.cfg, settings)
+        size = cfg.INPUT.MIN_SIZE_TEST
         if size not in self.batches:
-            cfg = self.cfg.clone()
-            cfg.defrost()
-            cfg.INPUT.MIN_SIZE_TEST = size
             recalibration = build_recalibration_batches(cfg) if self.recalibrates else None
             self.batches[size] = recalibration, self.read_held_out(cfg)
         self.recalibration, self.held_out = self.batches[size]

@@ -8,6 +8,7 @@ import os
 
 from iopath.common.file_io import g_pathmgr
 
+from detnas.config.constraint import Constraint, format_cost
 from detnas.errors import UserError
 from detnas.files import lock_folder
 
@@ -189,6 +190,26 @@ class SearchLog:
     def events(self):
         """All events, in the order in which they were written."""
         return list(self._events)
+
+    def pick(self, limit):
+        """
+        The best candidate within a limit on a cost, a text as in ``SEARCH.CONSTRAINTS``, or "best" for no limit.
+
+        Raises:
+            UserError: if none is; names the nearest.
+        """
+        if limit == "best" and self._ranked:
+            return self._ranked[0]
+        constraint = Constraint.parse(limit)
+        known = [c for c in self._ranked if constraint.metric in c.costs]
+        if not known:
+            raise UserError(f"{self.path} holds no candidate with a score and a {constraint.metric}")
+        nearest = min(known, key=lambda c: constraint.excess(c.costs[constraint.metric]))
+        cost = nearest.costs[constraint.metric]
+        if not constraint.allows(cost):
+            raise UserError(f"{self.path} holds no candidate with {constraint}; the nearest, "
+                            f"{self.space.format(nearest.network)}, has {format_cost(constraint.metric, cost)}")
+        return nearest
 
     def best(self, count=1):
         """The best candidates, best first; None for all that have a score."""

@@ -81,6 +81,11 @@ class Method:
         return []
 
     @classmethod
+    def pick(cls, cfg, args):
+        """``search_net.py --pick``: write config and weights of the best candidate within a limit."""
+        raise UserError(f'SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
+
+    @classmethod
     def evaluate(cls, cfg, args):
         """``search_net.py --eval-only`` and ``--arch``: evaluate one candidate, show its metrics and return them."""
         raise UserError(f'SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates no candidate by itself')
@@ -120,10 +125,11 @@ def get_method(name):
 
 
 def _find(name):
-    # A package registers its methods, which begin with its name, when it is imported.
-    package = str(name).partition("_")[0]
-    if name not in _methods and package.isidentifier() and importlib.util.find_spec(package):
-        importlib.import_module(package)
+    # A package registers its methods, which begin with its name (elasticdet's without "det"), when it is imported.
+    first = str(name).partition("_")[0]
+    for package in (first, f"{first}det"):
+        if name not in _methods and package.isidentifier() and importlib.util.find_spec(package):
+            importlib.import_module(package)
     if name not in _methods:
         raise UserError(f'unknown SEARCH.METHOD "{name}"; there are: {", ".join(_methods)}')
     return _methods[name]

@@ -9,8 +9,7 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.keys import config_space
-from detnas.config.load import apply_settings, load_config
+from detnas.config.load import apply_settings, candidate_space, load_config
 from detnas.cost.limits import DETECTOR_LATENCY, without_latency
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError
@@ -25,7 +24,7 @@ from .evaluator import build_candidate_evaluator
 from .log import SearchLog
 from .method import Method
 from .racing import build_race
-from .settings import read_settings
+from .settings import read_settings, supernet_costs
 from .tables import first_cost, metrics_table, pareto_front
 from .winner import choose_winners, describe_winners, write_best_config, write_best_weights, write_front_winners
 
@@ -36,11 +35,14 @@ _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTIO
     NUM_MUTATE NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH RACING RACING_PARTS
     RACING_SHARE CHANNELS_LAST AUTOCAST""".split()
 #: the head of best.yaml
-_ABOUT_BEST = """\
-# {metric} {score:.2f} in the search, with the supernet's weights.
+ABOUT_BEST = """\
+# {metric} {score:.2f} in the search, with {whose} weights.
 # They are in {weights} when the search has ended; train_net.py --eval-only with this config then
-# gives that figure again. Step 4 has its own config, with MODEL.DETNAS.ARCH THIS, and MODEL.WEIGHTS
-# {weights} to go on from these weights, or the file of a pre-training, or none.
+# gives that figure again.
+"""
+_STEP_4 = """\
+# Step 4 has its own config, with MODEL.DETNAS.ARCH THIS, and MODEL.WEIGHTS {weights} to go on from
+# these weights, or the file of a pre-training, or none.
 """
 
 
@@ -54,14 +56,25 @@ class PathSearch(Method):
     """
 
     writes_front = True
+    #: (cfg, space) -> costs
+    build_costs = staticmethod(supernet_costs)
+    #: (cfg, weights, recalibrate) -> evaluator
+    build_evaluator = staticmethod(build_candidate_evaluator)
+    #: the head of a winner's config, and whose weights it has
+    about, whose = ABOUT_BEST + _STEP_4, "the supernet's"
 
     def __init__(self, cfg, args):
         self.cfg, self.args = cfg, args
-        self.limits, self.initial, self.searcher = read_settings(cfg)
+        self.limits, self.initial, self.searcher = read_settings(cfg, self.build_costs)
         self.space, self.costs = self.limits.space, self.limits.costs
         self.race = build_race(cfg)
         self.weights = supernet_weights(cfg, args)
-        if self.weights and (warning := readiness_warning(self.weights)):
+        if self.weights:
+            self.check_weights()
+
+    def check_weights(self):
+        """Warn of what may be wrong with the weights."""
+        if warning := readiness_warning(self.weights):
             logger.warning(warning)
 
     @classmethod
@@ -72,7 +85,7 @@ class PathSearch(Method):
     def header(self):
         cfg, search = self.cfg, self.cfg.SEARCH
         return {
-            **write_space(self.space),
+            **self.space_header(),
             "seed": cfg.SEED,
             "train": list(cfg.DATASETS.TRAIN),
             "held_out": list(cfg.DATASETS.TEST),
@@ -82,9 +95,13 @@ class PathSearch(Method):
             **self.costs.header(),
         }
 
+    def space_header(self):
+        """The part of a log's header that says in which space a search is."""
+        return write_space(self.space)
+
     def evaluator(self):
         # A worker may have another working directory.
-        return functools.partial(build_candidate_evaluator, self.cfg, absolute(self.weights))
+        return functools.partial(self.build_evaluator, self.cfg, absolute(self.weights))
 
     def check_evaluator(self):
         if self.weights:
@@ -97,8 +114,8 @@ class PathSearch(Method):
     def _write_config(self, candidate, folder, name):
         cfg = load_config(self.args.config_file, self.args.opts)
         apply_settings(cfg, self.space.settings(candidate.network))
-        about = _ABOUT_BEST.format(metric=cfg.SEARCH.METRIC, score=candidate.score, weights=f"{name}.pth")
-        write_best_config(cfg, folder, about, name)
+        values = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": f"{name}.pth", "whose": self.whose}
+        write_best_config(cfg, folder, self.about.format(**values), name)
 
     def finish(self, log, evaluator):
         # Built once, and only where a file is missing.
@@ -122,16 +139,29 @@ class PathSearch(Method):
         cfg, best = self.cfg, log.best()[0]
         config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
         arch, metric = self.space.format(best.network), cfg.SEARCH.METRIC
-        yield f"\nBest: {arch}, {metric} {best.score:.2f}, with the supernet's weights"
+        yield f"\nBest: {arch}, {metric} {best.score:.2f}, with {self.whose} weights"
         yield f"Its config is {config}, its weights are {weights}; the search is drawn in {picture}"
         if not is_classifier(cfg):
             yield f"See what it finds:  demo/predict.py --config-file {config} --input IMAGES --output FOLDER"
-        step_4 = f"MODEL.DETNAS.ARCH {config} MODEL.WEIGHTS {weights}"
-        yield f"Train it (step 4):  train_net.py --config-file CONFIG {step_4}"
+        if self.about is not ABOUT_BEST:
+            step_4 = f"MODEL.DETNAS.ARCH {config} MODEL.WEIGHTS {weights}"
+            yield f"Train it (step 4):  train_net.py --config-file CONFIG {step_4}"
+
+    @classmethod
+    def pick(cls, cfg, args):
+        method = cls(cfg, args)
+        log = SearchLog(cfg.OUTPUT_DIR, method.space)
+        winner = log.pick(args.pick)
+        evaluator = method.evaluator()
+        files = write_front_winners(log, [winner], method._write_config, lambda path: evaluator().inherit(path))
+        costs = list(cfg.SEARCH.OBJECTIVES) or first_cost(log)
+        for line in describe_winners([winner], files, cfg.SEARCH.METRIC, costs):
+            print(line)
+        return winner
 
     @classmethod
     def evaluate(cls, cfg, args):
-        space, cfg = config_space(cfg), cfg.clone()
+        space, cfg = candidate_space(cfg), cfg.clone()
         cfg.defrost()
         cfg.SEARCH.RACING = False
         if args.arch:
@@ -141,7 +171,7 @@ class PathSearch(Method):
             if not log.best():
                 raise UserError(f"{log.path} holds no finished candidate yet")
             logged, path = log.best()[0].metrics, log.best()[0].network
-        evaluator = build_candidate_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
+        evaluator = cls.build_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
         metrics = evaluator(path)
         print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
         print(metrics_table(metrics, logged))

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from detnas.config.keys import config_space
+from detnas.config.load import candidate_space
 from detnas.cost.costs import JoinedCosts
 from detnas.cost.latency import LatencyMeter
 from detnas.cost.limits import DETECTOR_LATENCY, LATENCY, Limits, asked_costs, check_costs
@@ -27,11 +27,11 @@ ANCHORS = "uniform_ops"
 _SEARCHERS = {"evolution": Searcher, "surrogate": SurrogateSearcher}
 
 
-def read_settings(cfg):
+def read_settings(cfg, costs=None):
     """Limits, first paths and searcher of a config; raises what is wrong with it."""
     check_metric(cfg)
     build_race(cfg)
-    limits = supernet_limits(cfg)
+    limits = supernet_limits(cfg, costs)
     initial = initial_paths(cfg, limits)
     return limits, initial, build_searcher(cfg, limits, initial)
 
@@ -98,10 +98,15 @@ def supernet_costs(cfg, space):
     return JoinedCosts(*parts)
 
 
-def supernet_limits(cfg):
-    """The :class:`detnas.cost.limits.Limits` of a search among the paths of a supernet."""
-    space = config_space(cfg)
-    return Limits(space, cfg.SEARCH.CONSTRAINTS, supernet_costs(cfg, space), seed=max(cfg.SEED, 0))
+def supernet_limits(cfg, costs=None):
+    """
+    The :class:`detnas.cost.limits.Limits` of a search among the paths of a supernet.
+
+    Args:
+        costs: function like :func:`supernet_costs`.
+    """
+    space = candidate_space(cfg)
+    return Limits(space, cfg.SEARCH.CONSTRAINTS, (costs or supernet_costs)(cfg, space), seed=max(cfg.SEED, 0))
 
 
 def build_searcher(cfg, limits, initial=None):

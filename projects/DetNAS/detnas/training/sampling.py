@@ -33,6 +33,11 @@ class FairSampler:
         return tuple([value for drawn in place for value in drawn][number] for place in rounds)
 
 
+def sampled_settings(sampler, iteration, part):
+    """What the path of a pass says in a config: {key: value}."""
+    return sampler.space.settings(sampler(iteration, part))
+
+
 def build_sampler(cfg, space):
     """The sampler that ``SUPERNET.PATH_SAMPLING`` names."""
     seed = max(cfg.SEED, 0)

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
-from detnas.config.keys import config_space
+from detnas.config.load import candidate_space
 from detnas.data.loader import TrainingData
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import drop_non_finite, evaluate
@@ -21,7 +21,7 @@ from detnas.modeling.weights import load_weights
 from .checkpoints import SafeCheckpointer
 from .hooks import KeepLossNormalizer, StopOnSignal, end_diverged
 from .progress import ProgressLine
-from .sampling import PathSampling, build_sampler
+from .sampling import PathSampling, build_sampler, sampled_settings
 from .solver import build_optimizer, build_schedule
 from .step import StepTrainer
 
@@ -40,8 +40,9 @@ def build_trainer(cfg, resume=False):
         # A step takes three quarters of the time there (benchmarks/step.py).
         model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg, model)
-    data = TrainingData(cfg)
-    path_sampling = PathSampling(model, build_sampler(cfg, config_space(cfg))) if is_supernet(model) else None
+    sampler = build_sampler(cfg, candidate_space(cfg)) if is_supernet(model) else None
+    path_sampling = PathSampling(model, sampler) if sampler else None
+    data = TrainingData(cfg, functools.partial(sampled_settings, sampler) if sampler else None)
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
     # Before the writers below leave files in the output folder: weights that do not fit should leave none.
     checkpoint = resume and checkpointer.find_intact()
