@@ -5,7 +5,7 @@ Shapes: N images of H x W pixels; the feature of stride S, res{log2 S} as in Det
 """
 
 import math
-from typing import Dict, Optional
+from typing import Dict, Optional, Sequence
 
 from detnas.compat import import_timm  # isort: skip  # first: it mends Detectron2 0.6
 import torch
@@ -17,8 +17,10 @@ from torch import nn
 
 from detnas.errors import UserError
 from detnas.modeling.builders import build_fpn, build_retinanet_fpn
+from detnas.modeling.choices import first_of
 
 from .config import add_timm_config, pretrained_config  # noqa: F401  who adds the keys gets the networks
+from .parts import sort_channels, take_part
 from .weights import pretrained_weights
 
 timm = import_timm()
@@ -36,6 +38,7 @@ class TimmBackbone(Backbone):
         freeze_at: everything up to the feature of stride ``2 ** freeze_at`` stays as it is, norms too; 0: nothing.
         norm: "FrozenBN" or "BN".
         lr_factor: learning rate relative to that of the rest of a detector.
+        part: arguments of :func:`pretrained.parts.take_part`; weights to start from are sorted for it.
 
     Raises:
         UserError: if timm has no such network, or it cannot be the backbone of an FPN: it has no features, their
@@ -44,11 +47,13 @@ class TimmBackbone(Backbone):
 
     @configurable
     def __init__(self, name: str, weights: str = "pretrained", freeze_at: int = 0, norm: str = "BN",
-                 lr_factor: float = 1.0):
+                 lr_factor: float = 1.0, part: Sequence = ((), (), ())):
         super().__init__()
         pretrained_config(name)
         self.name, self.weights, self.lr_factor = name, weights, lr_factor
-        self.network = _network(name)
+        self.network, self.is_part = _network(name), any(part)
+        if self.is_part:
+            take_part(self.network, *part)
         info = self.network.feature_info
         strides, channels = info.reduction(), info.channels()
         if any(2 * a != b for a, b in zip(strides, strides[1:])):
@@ -65,7 +70,8 @@ class TimmBackbone(Backbone):
     def from_config(cls, cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> Dict:
         timm_keys = cfg.MODEL.TIMM
         return {"name": timm_keys.NAME, "weights": timm_keys.WEIGHTS, "freeze_at": timm_keys.FREEZE_AT,
-                "norm": timm_keys.NORM, "lr_factor": timm_keys.LR_FACTOR}
+                "norm": timm_keys.NORM, "lr_factor": timm_keys.LR_FACTOR,
+                "part": (timm_keys.DEPTHS, timm_keys.EXPANSIONS, timm_keys.KERNELS)}
 
     def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
         """(N, 3, H, W) -> {"res2": (N, C, H / 4, W / 4), "res3": (N, C, H / 8, W / 8), ...}"""
@@ -85,7 +91,14 @@ class TimmBackbone(Backbone):
             raise UserError('MODEL.TIMM.WEIGHTS "" starts from random values, which must not stay frozen: set '
                             "MODEL.TIMM.FREEZE_AT 0 and MODEL.TIMM.NORM BN, too")
         if self.weights:
-            self.network.load_state_dict(pretrained_weights(self.name, self.weights))
+            state = pretrained_weights(self.name, self.weights)
+            if self.is_part:
+                whole = _network(self.name)
+                whole.load_state_dict(state)
+                sort_channels(whole)
+                own, state = self.network.state_dict(), whole.state_dict()
+                state = {name: first_of(state[name], value.shape) for name, value in own.items()}
+            self.network.load_state_dict(state)
 
     def _check_shapes(self):
         self.network.eval()

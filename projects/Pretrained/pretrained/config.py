@@ -23,6 +23,11 @@ def add_timm_config(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.FREEZE_AT = 2
     # "FrozenBN": batch norms keep statistics and weights of the pre-training. "BN": they are trained.
     cfg.MODEL.TIMM.NORM = "FrozenBN"
+    # A part of a network of inverted residuals, by stage: blocks that are left, hidden channels in those of the input,
+    # sides of kernels, at most; empty: all.
+    cfg.MODEL.TIMM.DEPTHS = []
+    cfg.MODEL.TIMM.EXPANSIONS = []
+    cfg.MODEL.TIMM.KERNELS = []
     # Learning rate of the backbone relative to SOLVER.BASE_LR.
     cfg.MODEL.TIMM.LR_FACTOR = 1.0
 
