@@ -7,11 +7,13 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
     python search_net.py --config-file CONFIG --eval-only       evaluate the best path of the log again
     python search_net.py --config-file CONFIG --arch ARCH       evaluate this one; both write evaluation.json
     python search_net.py --config-file CONFIG --best 10         what was found; also --list, --front, --csv FILE
+    python search_net.py --config-file CONFIG --pick LIMIT      leaves the best one within it in OUTPUT_DIR/front
     python search_net.py --config-file CONFIG --report          writes report.html, also while the search runs
 
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
+import elasticdet  # noqa: F401  it registers its keys and method
 import pretrained  # noqa: F401  it registers the keys of timm's networks
 import released  # noqa: F401  it registers detectors of the authors' code
 import spnas  # noqa: F401  it registers its keys and methods
@@ -37,6 +39,11 @@ def parser():
         "--no-recalibration", action="store_true", help="evaluate with the batch-norm statistics of the checkpoint"
     )
     parser.add_argument("--random-weights", action="store_true", help="search an untrained supernet")
+    parser.add_argument(
+        "--pick",
+        metavar="LIMIT",
+        help='leave config and weights of the best candidate within a limit, such as "latency_ms <= 20", or "best"',
+    )
     parser.add_argument("--list", action="store_true", help="show every candidate of the log")
     parser.add_argument("--best", type=int, metavar="K", help="show the K best candidates of the log")
     parser.add_argument("--front", action="store_true", help="show the Pareto front of score and costs")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6, which the tests import too
+import elasticdet  # isort: skip  # noqa: F401  it registers its keys and method
 import pretrained  # isort: skip  # noqa: F401  it registers its keys
 import spnas  # isort: skip  # noqa: F401  it registers its keys and methods
 import images

@@ -53,7 +53,7 @@ def test_every_leaf_builds_its_model(name):
         return
     with shapes_alone():
         model = build_model(cfg)
-    assert type(model).__name__ == cfg.MODEL.META_ARCHITECTURE
+    assert type(model).__name__ in (cfg.MODEL.META_ARCHITECTURE, f"Elastic{cfg.MODEL.ELASTIC.DETECTOR}")
     if "detnas" in cfg.MODEL.BACKBONE.NAME:
         assert is_supernet(model) == (cfg.MODEL.DETNAS.ARCH == "supernet")
     MODELS.add(cfg.MODEL.dump())
@@ -73,7 +73,7 @@ def test_a_leaf_is_short_and_its_settings_go_together(name):
     # Images enter every network in the same way.
     # A pre-trained network has pixels of its own.
     pixels = cfg.INPUT.FORMAT, list(cfg.MODEL.PIXEL_MEAN), list(cfg.MODEL.PIXEL_STD)
-    assert pixels == ("BGR", [0.0] * 3, [1.0] * 3) or name.startswith("Pretrained/")
+    assert pixels == ("BGR", [0.0] * 3, [1.0] * 3) or name.startswith(("Pretrained/", "ElasticDet/"))
     solver = cfg.SOLVER
     assert solver.WARMUP_ITERS < solver.MAX_ITER
     if "MultiStep" in solver.LR_SCHEDULER_NAME:

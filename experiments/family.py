@@ -1,0 +1,161 @@
+#!/usr/bin/env python
+"""
+Is a family of detectors worth its training? Detectors of all sizes from one training, and others from as many CPU
+seconds of one thread:
+
+    python experiments/family.py --seeds 0 1 2                       two data sets, 15 hours of a core
+    python experiments/family.py --only one_192 sizes --data bccd      some of its trainings
+
+- one_SIZE: a plain detector of that size, for the whole time, swept over sizes and proposals, which trains nothing.
+- sizes: one training at all sizes. widths: with narrower FPNs and heads, too. blocks: with parts of the backbone, too.
+- alone_SIZE: a plain detector of that size, for the whole time; quarter_SIZE: for a quarter of it.
+
+Iterations are as many as fit into the time, by the seconds of a step, which are measured first: let the machine be idle
+then. The children that are shown are those of the front on held-out images; their AP is that on test images, over the
+milliseconds of the exported detector in ONNX Runtime. Stopped or killed, the study goes on when it is started again.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import re
+import statistics
+
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+from seed_runs import FIRST, SeedRuns, step_seconds
+from shared import IN_ONE_PROCESS, ROOT
+
+import elasticdet  # noqa: F401  it registers its keys
+import pretrained  # noqa: F401  it registers its keys
+from detnas.config.load import candidate_space, load_config
+from detnas.errors import user_errors
+from detnas.files import read_json, write_text
+from detnas.launch.outputs import read_metrics
+from detnas.search.log import read_log
+from detnas.search.tables import pareto_front
+from find_detector.steps import goes_on_later
+
+#: steps that are measured; of a family more, since they differ
+MEASURED, OF_FAMILY = 20, 200
+#: candidates of a search that has not the time for all
+POPULATION, GENERATIONS = 40, 3
+COST = "detector_latency_ms"
+#: family -> beginnings of the keys that its children differ in beside the size
+PLACES = {
+    "sizes": ("MODEL.RPN",),
+    "widths": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI"),
+    "blocks": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI", "MODEL.TIMM"),
+}
+
+
+class Study:
+    """The trainings of one data set: a family with proposals and widths, in its config."""
+
+    def __init__(self, args, data):
+        self.config, self.folder = f"experiments/configs/family_{data}.yaml", os.path.join(args.output, data)
+        self.seconds = 60 * args.minutes
+        cfg = load_config(os.path.join(ROOT, self.config))
+        self.choices = list(cfg.MODEL.ELASTIC.CHOICES)
+        self.space, self.splits = candidate_space(cfg), {"val": cfg.DATASETS.TEST[0], "test": args.test[data]}
+        os.makedirs(self.folder, exist_ok=True)
+
+    def options(self, name):
+        """Overrides of a training, and its share of the time."""
+        kind, _, size = name.partition("_")
+        if kind in PLACES:
+            return self.places(kind), 1
+        index = self.space.choices[0].values.index(int(size))
+        settings = self.space.settings((index, *self.space.largest[1:]))
+        words = [word for key, value in settings.items() for word in (key, repr(value))]
+        return tuple(words), 1 / 4 if kind == "quarter" else 1
+
+    def places(self, kind):
+        """Overrides for the places of a family, or of a sweep."""
+        keys = PLACES.get(kind, PLACES["sizes"])
+        return "MODEL.ELASTIC.CHOICES", str([choice for choice in self.choices if choice[0].startswith(keys)])
+
+    def iterations(self, name):
+        """How many fit into the time; measured once."""
+        file = os.path.join(self.folder, "steps.json")
+        known, kind = read_json(file, {}), re.sub("quarter|alone", "one", name)
+        options, share = self.options(name)
+        if kind not in known:
+            steps = FIRST + (OF_FAMILY if name in PLACES else MEASURED)
+            with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                taken = pool.submit(step_seconds, self.config, [*options, *IN_ONE_PROCESS], steps).result()
+            known[kind] = statistics.mean(taken[FIRST:])
+            write_text(file, json.dumps(known, indent=1))
+        return round(share * self.seconds / known[kind])
+
+    def run(self, name, seed):
+        """Train, and evaluate on the test images; of one and of families all that a training leaves."""
+        runs = SeedRuns(os.path.join(self.folder, f"{name}-{seed}"), seed)
+        options, test = self.options(name)[0], ("DATASETS.TEST", f"('{self.splits['test']}',)")
+        settings = (*options, *IN_ONE_PROCESS, "SOLVER.MAX_ITER", self.iterations(name))
+        is_swept = name in PLACES or name.startswith("one")
+        runs.run("trained", "train_net.py", self.config, *settings, *(("DATASETS.TEST", "()") if is_swept else test))
+        if not is_swept:
+            (found,) = [line for line in read_metrics(runs.path("trained")) if "bbox/AP" in line]
+            return [{"child": name, "test": found["bbox/AP"]}]
+        options = self.places(name)
+        size = candidate_space(load_config(os.path.join(ROOT, self.config), list(options))).size
+        population, generations = (POPULATION, GENERATIONS) if size > POPULATION else (size, 1)
+        weights = ("MODEL.WEIGHTS", runs.path("trained", "model_final.pth"))
+        options = (*options, *IN_ONE_PROCESS, *weights)
+        search = ("SEARCH.POPULATION", population, "SEARCH.GENERATIONS", generations)
+        runs.run("val", "search_net.py", self.config, *options, *search)
+        chosen = pareto_front(read_log(runs.path("val")), [COST])
+        initial = [self._text(candidate) for candidate in chosen]
+        shown = ("SEARCH.INITIAL", str(initial), "SEARCH.POPULATION", len(chosen), "SEARCH.GENERATIONS", 1)
+        runs.run("test", "search_net.py", self.config, *options, *test, *shown)
+        tested = {str(candidate.network): candidate for candidate in read_log(runs.path("test")).history()}
+        return [{"child": self._text(c), "ms": c.costs[COST], "val": c.score, "test": tested[str(c.network)].score}
+                for c in chosen]
+
+    def _text(self, candidate):
+        return "-".join(map(str, candidate.network))
+
+
+def main(args):
+    with user_errors(), goes_on_later():
+        studies = {data: Study(args, data) for data in args.data}
+        jobs = [
+            (data, name, seed) for seed in args.seeds for data in args.data for name in args.only or args.names[data]
+        ]
+        for data, name, _ in jobs:
+            studies[data].iterations(name)
+        results = read_json(args.json, {})
+        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+            running = {pool.submit(studies[data].run, name, seed): f"{data} {name} {seed}" for data, name, seed in jobs}
+            for future in concurrent.futures.as_completed(running):
+                results[f"{running[future]} {args.minutes}"] = future.result()
+                write_text(args.json, json.dumps(results, indent=1, sort_keys=True))
+
+
+def parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--minutes", type=int, default=10, help="CPU time of each training (quarter_...: a quarter of it)")
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--data", nargs="+", default=["bccd", "pcb"])
+    add("--only", nargs="+", metavar="TRAINING", help="these alone")
+    add("--jobs", type=int, default=2, help="trainings side by side")
+    add("--output", default="output/family")
+    add("--json", default="experiments/family.json")
+    parser.set_defaults(
+        names={
+            "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
+            "pcb": "one_384 sizes widths blocks alone_256 quarter_160 quarter_256 quarter_384 quarter_640".split(),
+        },
+        test={
+            "bccd": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
+            "pcb": "coco:$DETNAS_DATA/deep_pcb/test.json:$DETNAS_DATA/deep_pcb/images",
+        },
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main(parser().parse_args())

@@ -1,0 +1,70 @@
+"""The AP of children of a family, each cut out; the backbone runs once for all that differ in what comes after it."""
+
+import itertools
+
+import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import torch
+from detectron2.modeling import build_model
+
+from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
+from detnas.config.load import with_settings
+from detnas.data.datasets import register_datasets
+from detnas.modeling.choices import state_of
+from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator
+
+#: the beginnings of keys that say nothing about the features of a backbone with FPN
+_HEADS = "MODEL.RPN", "MODEL.ROI_", "MODEL.RETINANET", "MODEL.ANCHOR_GENERATOR", "TEST", "SEARCH"
+
+
+class _Children:
+    """
+    What the evaluator of a search does otherwise for a family. Features of the held-out images are kept, until
+    ``SEARCH.IMAGE_CACHE_GB`` are used up, for children whose images and backbone are the same.
+    """
+
+    def __init__(self, cfg, weights, recalibrate=True):
+        self.features, self.left = {}, cfg.SEARCH.IMAGE_CACHE_GB * 1e9
+        super().__init__(cfg, weights, recalibrate)
+        self.family = self.model
+
+    def activate(self, path):
+        settings = self.space.settings(path)
+        self.take_batches(settings)
+        with torch.random.fork_rng(devices=[]):
+            self.model = build_model(with_settings(self.cfg, settings)).eval()
+        self.model.load_state_dict(state_of(self.family, self.space, path))
+        self.forward_to_last_norm = ForwardToLastNorm(self.model)
+        key = str([(key, value) for key, value in sorted(settings.items()) if not key.startswith(_HEADS)])
+        self._keep(self.model.backbone, self.features.setdefault(key, {}))
+
+    def _keep(self, backbone, kept):
+        forward, numbers = backbone.forward, itertools.count()
+
+        def kept_or_new(images):
+            if backbone.training:
+                return forward(images)
+            number = next(numbers)
+            if number in kept:
+                return kept[number]
+            features = forward(images)
+            size = sum(feature.nbytes for feature in features.values())
+            if size <= self.left:
+                self.left -= size
+                kept[number] = features
+            return features
+
+        backbone.forward = kept_or_new
+
+
+class FamilyEvaluator(_Children, CandidateEvaluator):
+    """See :class:`detnas.search.evaluator.CandidateEvaluator`."""
+
+
+class RacedFamilyEvaluator(_Children, RacedEvaluator):
+    """See :class:`detnas.search.evaluator.RacedEvaluator`."""
+
+
+def build_family_evaluator(cfg, weights, recalibrate=True):
+    """The evaluator of a family, also in a new process that knows nothing of the data yet."""
+    register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    return (RacedFamilyEvaluator if cfg.SEARCH.RACING else FamilyEvaluator)(cfg, weights, recalibrate)
