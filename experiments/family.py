@@ -39,8 +39,11 @@ from find_detector.steps import goes_on_later
 
 #: steps that are measured; of a family more, since they differ
 MEASURED, OF_FAMILY = 20, 200
-#: candidates of a search that has not the time for all
-POPULATION, GENERATIONS = 40, 3
+#: settings of a search that has not the time for all candidates
+EVOLVED = (
+    "SEARCH.POPULATION", 40, "SEARCH.GENERATIONS", 3, "SEARCH.NUM_PARENTS", 10, "SEARCH.NUM_MUTATE", 20,
+    "SEARCH.NUM_CROSS", 10,
+)
 COST = "detector_latency_ms"
 #: family -> beginnings of the keys that its children differ in beside the size
 PLACES = {
@@ -68,6 +71,8 @@ class Study:
             return self.places(kind), 1
         index = self.space.choices[0].values.index(int(size))
         settings = self.space.settings((index, *self.space.largest[1:]))
+        # In all but the size it is as the config says.
+        settings = {key: value for key, value in settings.items() if key not in [choice[0] for choice in self.choices]}
         words = [word for key, value in settings.items() for word in (key, repr(value))]
         return tuple(words), 1 / 4 if kind == "quarter" else 1
 
@@ -101,14 +106,15 @@ class Study:
             return [{"child": name, "test": found["bbox/AP"]}]
         options = self.places(name)
         size = candidate_space(load_config(os.path.join(ROOT, self.config), list(options))).size
-        population, generations = (POPULATION, GENERATIONS) if size > POPULATION else (size, 1)
+        search = ("SEARCH.POPULATION", size)
+        if size > EVOLVED[1]:
+            search = EVOLVED
         weights = ("MODEL.WEIGHTS", runs.path("trained", "model_final.pth"))
         options = (*options, *IN_ONE_PROCESS, *weights)
-        search = ("SEARCH.POPULATION", population, "SEARCH.GENERATIONS", generations)
         runs.run("val", "search_net.py", self.config, *options, *search)
         chosen = pareto_front(read_log(runs.path("val")), [COST])
         initial = [self._text(candidate) for candidate in chosen]
-        shown = ("SEARCH.INITIAL", str(initial), "SEARCH.POPULATION", len(chosen), "SEARCH.GENERATIONS", 1)
+        shown = ("SEARCH.INITIAL", str(initial), "SEARCH.POPULATION", len(chosen))
         runs.run("test", "search_net.py", self.config, *options, *test, *shown)
         tested = {str(candidate.network): candidate for candidate in read_log(runs.path("test")).history()}
         return [{"child": self._text(c), "ms": c.costs[COST], "val": c.score, "test": tested[str(c.network)].score}
