@@ -16,7 +16,7 @@ from detectron2.modeling import build_model
 from detnas.batch_norm.folding import folded_batch_norms
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, reset_cycle_norms
-from detnas.config.load import candidate_space, with_images
+from detnas.config.load import candidate_space, image_settings, with_images
 from detnas.data.datasets import register_datasets
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
@@ -60,7 +60,7 @@ class CandidateEvaluator:
             self.model.to(memory_format=torch.channels_last)
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         with only_warnings("detectron2"):
-            self.recalibrates, self.batches = recalibrate, {}  # size -> recalibration and held-out batches
+            self.recalibrates, self.batches = recalibrate, {}  # image settings -> recalibration and held-out batches
             # Before a candidate is evaluated: what is wrong with the data is told at the start.
             self.take_batches({})
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
@@ -80,12 +80,12 @@ class CandidateEvaluator:
 
     def take_batches(self, settings):
         """Recalibrate with, and predict on, images that are read as some settings say, each once."""
-        cfg = with_images(self.cfg, settings)
-        size = cfg.INPUT.MIN_SIZE_TEST
-        if size not in self.batches:
+        own = str(image_settings(settings))
+        if own not in self.batches:
+            cfg = with_images(self.cfg, settings)
             recalibration = build_recalibration_batches(cfg) if self.recalibrates else None
-            self.batches[size] = recalibration, self.read_held_out(cfg)
-        self.recalibration, self.held_out = self.batches[size]
+            self.batches[own] = recalibration, self.read_held_out(cfg)
+        self.recalibration, self.held_out = self.batches[own]
 
     def recalibrate(self):
         """Give the active path its own batch-norm statistics."""
