@@ -3,8 +3,8 @@
 Is a family of detectors worth its training? Detectors of all sizes from one training, and others from as many CPU
 seconds of one thread:
 
-    python experiments/family.py --seeds 0 1 2                       two data sets, 15 hours of a core
-    python experiments/family.py --only one_192 sizes --data bccd      some of its trainings
+    python experiments/family.py --seeds 0 1 2               blood cells, hours
+    python experiments/family.py --only one_192 sizes        some of its trainings
 
 - one_SIZE: a plain detector of that size, for the whole time, swept over sizes and proposals, which trains nothing.
 - sizes: one training at all sizes. widths: with narrower FPNs and heads, too. blocks: with parts of the backbone, too.
@@ -61,7 +61,7 @@ class Study:
         self.seconds = 60 * args.minutes
         cfg = load_config(os.path.join(ROOT, self.config))
         self.choices = list(cfg.MODEL.ELASTIC.CHOICES)
-        self.space, self.splits = candidate_space(cfg), {"val": cfg.DATASETS.TEST[0], "test": args.test[data]}
+        self.space, self.test = candidate_space(cfg), args.test[data]
         os.makedirs(self.folder, exist_ok=True)
 
     def options(self, name):
@@ -97,7 +97,7 @@ class Study:
     def run(self, name, seed):
         """Train, and evaluate on the test images; of one and of families all that a training leaves."""
         runs = SeedRuns(os.path.join(self.folder, f"{name}-{seed}"), seed)
-        options, test = self.options(name)[0], ("DATASETS.TEST", f"('{self.splits['test']}',)")
+        options, test = self.options(name)[0], ("DATASETS.TEST", f"('{self.test}',)")
         settings = (*options, *IN_ONE_PROCESS, "SOLVER.MAX_ITER", self.iterations(name))
         is_swept = name in PLACES or name.startswith("one")
         runs.run("trained", "train_net.py", self.config, *settings, *(("DATASETS.TEST", "()") if is_swept else test))
@@ -112,16 +112,14 @@ class Study:
         weights = ("MODEL.WEIGHTS", runs.path("trained", "model_final.pth"))
         options = (*options, *IN_ONE_PROCESS, *weights)
         runs.run("val", "search_net.py", self.config, *options, *search)
-        chosen = pareto_front(read_log(runs.path("val")), [COST])
-        initial = [self._text(candidate) for candidate in chosen]
+        log = read_log(runs.path("val"))
+        chosen, text = pareto_front(log, [COST]), log.space.format
+        initial = [text(candidate.network) for candidate in chosen]
         shown = ("SEARCH.INITIAL", str(initial), "SEARCH.POPULATION", len(chosen))
         runs.run("test", "search_net.py", self.config, *options, *test, *shown)
-        tested = {str(candidate.network): candidate for candidate in read_log(runs.path("test")).history()}
-        return [{"child": self._text(c), "ms": c.costs[COST], "val": c.score, "test": tested[str(c.network)].score}
+        tested = read_log(runs.path("test"))
+        return [{"child": text(c.network), "ms": c.costs[COST], "val": c.score, "test": tested.get(c.network).score}
                 for c in chosen]
-
-    def _text(self, candidate):
-        return "-".join(map(str, candidate.network))
 
 
 def main(args):
@@ -145,7 +143,7 @@ def parser():
     add = parser.add_argument
     add("--minutes", type=int, default=10, help="CPU time of each training (quarter_...: a quarter of it)")
     add("--seeds", type=int, nargs="+", default=[0])
-    add("--data", nargs="+", default=["bccd", "pcb"])
+    add("--data", nargs="+", default=["bccd"])
     add("--only", nargs="+", metavar="TRAINING", help="these alone")
     add("--jobs", type=int, default=2, help="trainings side by side")
     add("--output", default="output/family")
@@ -153,11 +151,9 @@ def parser():
     parser.set_defaults(
         names={
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
-            "pcb": "one_384 sizes widths blocks alone_256 quarter_160 quarter_256 quarter_384 quarter_640".split(),
         },
         test={
             "bccd": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
-            "pcb": "coco:$DETNAS_DATA/deep_pcb/test.json:$DETNAS_DATA/deep_pcb/images",
         },
     )
     return parser
