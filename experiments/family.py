@@ -49,7 +49,7 @@ COST = "detector_latency_ms"
 PLACES = {
     "sizes": ("MODEL.RPN",),
     "widths": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI"),
-    "blocks": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI", "MODEL.TIMM"),
+    "blocks": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI", "MODEL.TIMM", "MODEL.DETNAS"),
 }
 
 
@@ -151,9 +151,11 @@ def parser():
     parser.set_defaults(
         names={
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
+            "pcb": "one_448 sizes widths blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
         },
         test={
             "bccd": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
+            "pcb": "coco:$DETNAS_DATA/deep_pcb/test.json:$DETNAS_DATA/deep_pcb/images",
         },
     )
     return parser

@@ -6,6 +6,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from family_runs import FAMILY, TOY, words
+from fvcore.nn import FlopCountAnalysis
 from supernet_runs import equal, statistics
 from toy_runs import DEVICE, RETINANET, detection
 
@@ -13,6 +14,7 @@ from detnas import recalibrate_bn
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.config.load import candidate_space, load_config, with_settings
 from detnas.config.settings import check_settings
+from detnas.cost.detector import detector_costs
 from detnas.data.loader import TrainingData
 from detnas.data.mapper import build_recalibration_mapper
 from detnas.errors import UserError
@@ -20,6 +22,7 @@ from detnas.launch.setup import register_datasets
 from detnas.modeling.choices import activate, state_of
 from detnas.training.sampling import build_sampler, sampled_settings
 from elasticdet import ElasticSpace
+from elasticdet.method import FamilySearch
 
 #: what the largest child has beside it, so that the untrained one finds something
 LARGEST = {
@@ -77,6 +80,12 @@ def test_children_cut_out_give_the_boxes_that_they_give_in_place(file):
             found, again = (model(images)[0]["instances"] for model in (family, alone))
         assert len(found) and torch.allclose(found.pred_boxes.tensor, again.pred_boxes.tensor, atol=1e-5)
         assert torch.allclose(found.scores, again.scores, atol=1e-5)
+    counted = FlopCountAnalysis(alone.backbone, torch.zeros(1, 3, 64, 64)).unsupported_ops_warnings(False)
+    costs = detector_costs(with_settings(cfg, space.settings(child)), (64, 64))
+    assert costs["backbone"]["flops"] + costs["neck"]["flops"] == counted.by_operator()["conv"]
+    parameters, state = dict(alone.named_parameters()), state_of(family, space, child)
+    assert FamilySearch.build_costs(cfg, space).cost("detector_params", child) == sum(
+        value.numel() for name, value in state.items() if name in parameters)
     assert all(torch.equal(value, largest[name]) for name, value in family.state_dict().items())
     assert family.loss_normalizer == 7.0
 

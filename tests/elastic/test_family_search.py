@@ -1,7 +1,9 @@
+import re
 import shutil
 
 import pytest
 import torch
+from export_runs import export
 from family_runs import search, train
 from toy_runs import own_loggers, result
 
@@ -56,6 +58,14 @@ def test_every_child_of_the_front_is_a_config_of_its_own_and_gives_its_figure_ag
         if file.exists():
             args = argument_parser().parse_args(["--config-file", str(file), "--eval-only"])
             assert train_net.main(args)["bbox"]["AP"] == pytest.approx(candidate.score, abs=1e-4)
+
+
+def test_a_child_of_the_front_is_exported_and_gives_the_same_boxes(searched, tmp_path, capsys):
+    child = searched / "front" / "0-0.yaml"
+    export("--config-file", child, "--output", tmp_path, "--format", "onnx", "--format", "torchscript")
+    assert {"detector.onnx", "detector.ts"} <= {file.name for file in tmp_path.iterdir()}
+    compared = re.findall(r"detections compared: (\d+)", capsys.readouterr().out)
+    assert len(compared) == 2 and all(int(count) for count in compared)
 
 
 def test_a_search_that_goes_on_or_has_two_workers_finds_the_same(toy_root, searched, tmp_path):

@@ -5,6 +5,7 @@ import itertools
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
+from torch import nn
 
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.config.load import with_settings
@@ -12,13 +13,13 @@ from detnas.data.datasets import register_datasets
 from detnas.modeling.choices import state_of
 from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator
 
-#: the beginnings of keys that say nothing about the features of a backbone with FPN
-_HEADS = "MODEL.RPN", "MODEL.ROI_", "MODEL.RETINANET", "MODEL.ANCHOR_GENERATOR", "TEST", "SEARCH"
+#: the beginnings of keys that say nothing about the features of a backbone without its FPN
+_HEADS = "MODEL.FPN", "MODEL.RPN", "MODEL.ROI_", "MODEL.RETINANET", "MODEL.ANCHOR_GENERATOR", "TEST", "SEARCH"
 
 
 class _Children:
     """
-    What the evaluator of a search does otherwise for a family. Features of the held-out images are kept, until
+    What the evaluator of a search does otherwise for a family. Features of all images are kept, until
     ``SEARCH.IMAGE_CACHE_GB`` are used up, for children whose images and backbone are the same.
     """
 
@@ -35,16 +36,17 @@ class _Children:
         self.model.load_state_dict(state_of(self.family, self.space, path))
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         key = str([(key, value) for key, value in sorted(settings.items()) if not key.startswith(_HEADS)])
-        self._keep(self.model.backbone, self.features.setdefault(key, {}))
+        self._keep(getattr(self.model.backbone, "bottom_up", self.model.backbone), self.features.setdefault(key, {}))
 
     def _keep(self, backbone, kept):
         forward, numbers = backbone.forward, itertools.count()
+        norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
         def kept_or_new(images):
-            if backbone.training:
+            # Such a forward is there for the statistics.
+            if any(norm.training for norm in norms):
                 return forward(images)
-            number = next(numbers)
-            if number in kept:
+            if (number := next(numbers)) in kept:
                 return kept[number]
             features = forward(images)
             size = sum(feature.nbytes for feature in features.values())

@@ -28,6 +28,9 @@ class ElasticSpace(ChoiceSpace):
         super().__init__("elastic", choices)
         self.largest_settings = settings
 
+    def __repr__(self):
+        return f"{self.name} {self.choices}"
+
     def header(self) -> Dict[str, Any]:
         """The part of a log's header that says in which space a search is."""
         choices = [list(choice) for choice in self.choices]

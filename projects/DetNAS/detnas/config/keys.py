@@ -15,8 +15,8 @@ def add_detnas_config(cfg: CfgNode) -> None:
     # The space "custom". OPS is a choice out of detnas.OPS; the digits of its archs are indices into this list.
     cfg.MODEL.DETNAS.CUSTOM_SPACE = CN()
     cfg.MODEL.DETNAS.CUSTOM_SPACE.STEM_CHANNELS = 16
-    cfg.MODEL.DETNAS.CUSTOM_SPACE.STAGE_CHANNELS = (64, 160, 320, 640)
-    cfg.MODEL.DETNAS.CUSTOM_SPACE.STAGE_DEPTHS = (4, 4, 8, 4)
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.STAGE_CHANNELS = [64, 160, 320, 640]
+    cfg.MODEL.DETNAS.CUSTOM_SPACE.STAGE_DEPTHS = [4, 4, 8, 4]
     cfg.MODEL.DETNAS.CUSTOM_SPACE.LAST_CHANNELS = 1024
     cfg.MODEL.DETNAS.CUSTOM_SPACE.OPS = PAPER_OPS
     # "supernet", an arch such as 2120-2112-33130031-3132, the name of a published network, or a search's best.yaml.
