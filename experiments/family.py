@@ -10,9 +10,10 @@ seconds of one thread:
 - sizes: one training at all sizes. widths: with narrower FPNs and heads, too. blocks: with parts of the backbone, too.
 - alone_SIZE: a plain detector of that size, for the whole time; quarter_SIZE: for a quarter of it.
 
-Iterations are as many as fit into the time, by the seconds of a step, which are measured first: let the machine be idle
-then. The children that are shown are those of the front on held-out images; their AP is that on test images, over the
-milliseconds of the exported detector in ONNX Runtime. Stopped or killed, the study goes on when it is started again.
+Iterations are as many as fit into the time, by the seconds of a step, which are measured first, and milliseconds, those
+of the exported detector in ONNX Runtime, for all children together at the end: let the machine be idle then. The
+children that are shown are those of the front on held-out images; their AP is that on test images. Stopped or killed,
+the study goes on when it is started again. Prints a table and draws a picture.
 """
 
 import argparse
@@ -24,27 +25,34 @@ import re
 import statistics
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
 from seed_runs import FIRST, SeedRuns, step_seconds
 from shared import IN_ONE_PROCESS, ROOT
 
 import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
-from detnas.config.load import candidate_space, load_config
+from detnas.config.load import candidate_space, load_config, with_settings
 from detnas.errors import user_errors
+from detnas.export.detector_latency import DetectorMeter
 from detnas.files import read_json, write_text
 from detnas.launch.outputs import read_metrics
 from detnas.search.log import read_log
 from detnas.search.tables import pareto_front
+from elasticdet.space import SIZE
 from find_detector.steps import goes_on_later
 
 #: steps that are measured; of a family more, since they differ
 MEASURED, OF_FAMILY = 20, 200
 #: settings of a search that has not the time for all candidates
 EVOLVED = (
-    "SEARCH.POPULATION", 40, "SEARCH.GENERATIONS", 3, "SEARCH.NUM_PARENTS", 10, "SEARCH.NUM_MUTATE", 20,
-    "SEARCH.NUM_CROSS", 10,
+    "SEARCH.POPULATION", 30, "SEARCH.GENERATIONS", 3, "SEARCH.NUM_PARENTS", 10, "SEARCH.NUM_MUTATE", 12,
+    "SEARCH.NUM_CROSS", 8,
 )
 COST = "detector_latency_ms"
+#: limits in milliseconds of the table's lines
+LIMITS = 5, 6, 8, 10, 12, 15, 20, 30
 #: family -> beginnings of the keys that its children differ in beside the size
 PLACES = {
     "sizes": ("MODEL.RPN",),
@@ -103,7 +111,8 @@ class Study:
         runs.run("trained", "train_net.py", self.config, *settings, *(("DATASETS.TEST", "()") if is_swept else test))
         if not is_swept:
             (found,) = [line for line in read_metrics(runs.path("trained")) if "bbox/AP" in line]
-            return [{"child": name, "test": found["bbox/AP"]}]
+            child = self.child({SIZE: int(name.partition("_")[2])})
+            return [{"child": child, "val": found["bbox/AP"], "test": found["bbox/AP"]}]
         options = self.places(name)
         size = candidate_space(load_config(os.path.join(ROOT, self.config), list(options))).size
         search = ("SEARCH.POPULATION", size)
@@ -118,8 +127,57 @@ class Study:
         shown = ("SEARCH.INITIAL", str(initial), "SEARCH.POPULATION", len(chosen))
         runs.run("test", "search_net.py", self.config, *options, *test, *shown)
         tested = read_log(runs.path("test"))
-        return [{"child": text(c.network), "ms": c.costs[COST], "val": c.score, "test": tested.get(c.network).score}
+        return [{"child": self.child(log.space.values(c.network)), "val": c.score, "test": tested.get(c.network).score}
                 for c in chosen]
+
+    def child(self, values):
+        """The child of the whole family that has these values, and the most of everything else."""
+        indices = (choice.values.index(values.get(choice.name, choice.values[-1])) for choice in self.space.choices)
+        return self.space.format(tuple(indices))
+
+    def time(self, rows):
+        """Add the milliseconds of their children to rows."""
+        cfg = load_config(os.path.join(ROOT, self.config))
+        cfg = with_settings(cfg, self.space.settings(self.space.largest))
+        torch.set_num_threads(1)
+        children = sorted({row["child"] for row in rows})
+        meter = DetectorMeter(cfg, self.space, os.path.join(self.folder, "latency.json"))
+        times = meter([self.space.parse(child) for child in children])
+        for row in rows:
+            row["ms"] = times[children.index(row["child"])]
+
+
+def within(rows, limit):
+    """AP on the test images of the child that is best on the held-out ones among those within a limit."""
+    return max(((row["val"], row["test"]) for row in rows if row["ms"] <= limit), default=(0, float("nan")))[1]
+
+
+def table(results, names):
+    """Lines: a limit in milliseconds, and for each training the mean, least and greatest AP of its seeds within it."""
+    yield " | ".join(["", "at most", *names, ""])
+    for limit in LIMITS:
+        cells = [[within(rows, limit) for rows in results[name]] for name in names]
+        yield " | ".join(["", f"{limit} ms", *(f"{np.mean(c):.1f} ({min(c):.1f} to {max(c):.1f})" for c in cells), ""])
+
+
+def draw(results, file, title):
+    """Test AP over milliseconds: a line for each seed of what leaves several detectors, a point for each single one."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for number, (name, runs) in enumerate(results.items()):
+        for seed, rows in enumerate(runs):
+            rows = sorted(rows, key=lambda row: row["ms"])
+            axes.plot(
+                [row["ms"] for row in rows], [row["test"] for row in rows], color=f"C{number}", linewidth=1,
+                marker="o" if len(rows) > 1 else "x^"[name.startswith("quarter")], markersize=3 if len(rows) > 1 else 6,
+                label=None if seed else name, linestyle="-" if len(rows) > 1 else "",
+            )
+    axes.set(xscale="log", xlabel="milliseconds an image, ONNX Runtime, one thread", ylabel="AP on test images")
+    axes.set_title(title)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(file, dpi=120)
 
 
 def main(args):
@@ -132,10 +190,27 @@ def main(args):
             studies[data].iterations(name)
         results = read_json(args.json, {})
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            running = {pool.submit(studies[data].run, name, seed): f"{data} {name} {seed}" for data, name, seed in jobs}
+            running = {
+                pool.submit(studies[data].run, name, seed): f"{data} {name} {seed} {args.minutes}"
+                for data, name, seed in jobs
+            }
             for future in concurrent.futures.as_completed(running):
-                results[f"{running[future]} {args.minutes}"] = future.result()
+                results[running[future]] = future.result()
                 write_text(args.json, json.dumps(results, indent=1, sort_keys=True))
+        if args.only:
+            return
+        for data, study in studies.items():
+            found = {}
+            for key, rows in sorted(results.items()):
+                of, name, _, minutes = key.split()
+                if (of, minutes) == (data, str(args.minutes)):
+                    found.setdefault(name, []).append(rows)
+            study.time([row for runs in found.values() for rows in runs for row in rows])
+            write_text(args.json, json.dumps(results, indent=1, sort_keys=True))
+            found = {name: found[name] for name in args.names[data] if name in found}
+            title = f"{data}, {args.minutes} minutes"
+            draw(found, f"{os.path.splitext(args.json)[0]}_{data}_{args.minutes}.png", title)
+            print(f"\n{title}", *table(found, found), sep="\n")
 
 
 def parser():
@@ -144,7 +219,7 @@ def parser():
     add("--minutes", type=int, default=10, help="CPU time of each training (quarter_...: a quarter of it)")
     add("--seeds", type=int, nargs="+", default=[0])
     add("--data", nargs="+", default=["bccd"])
-    add("--only", nargs="+", metavar="TRAINING", help="these alone")
+    add("--only", nargs="+", metavar="TRAINING", help="these alone, without table and picture")
     add("--jobs", type=int, default=2, help="trainings side by side")
     add("--output", default="output/family")
     add("--json", default="experiments/family.json")
