@@ -47,7 +47,7 @@ from find_detector.steps import goes_on_later
 MEASURED, OF_FAMILY = 20, 200
 #: settings of a search that has not the time for all candidates
 EVOLVED = (
-    "SEARCH.POPULATION", 30, "SEARCH.GENERATIONS", 3, "SEARCH.NUM_PARENTS", 10, "SEARCH.NUM_MUTATE", 12,
+    "SEARCH.POPULATION", 30, "SEARCH.GENERATIONS", 2, "SEARCH.NUM_PARENTS", 10, "SEARCH.NUM_MUTATE", 12,
     "SEARCH.NUM_CROSS", 8,
 )
 COST = "detector_latency_ms"
