@@ -19,6 +19,7 @@ the study goes on when it is started again. Prints a table and draws a picture.
 import argparse
 import concurrent.futures
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -26,7 +27,6 @@ import statistics
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from seed_runs import FIRST, SeedRuns, step_seconds
 from shared import IN_ONE_PROCESS, ROOT
@@ -52,7 +52,12 @@ EVOLVED = (
 )
 COST = "detector_latency_ms"
 #: limits in milliseconds of the table's lines
-LIMITS = 5, 6, 8, 10, 12, 15, 20, 30
+LIMITS = 4, 5, 6, 8, 10, 12, 15, 20, 30
+#: beginning of a name -> in the picture
+LABELS = {
+    "one": "plain, trained at one size, swept:", "sizes": "family: sizes", "widths": "family: sizes, widths",
+    "blocks": "family: sizes, widths, blocks", "alone": "plain, one size:", "quarter": "plain, a quarter of the time:",
+}
 #: family -> beginnings of the keys that its children differ in beside the size
 PLACES = {
     "sizes": ("MODEL.RPN",),
@@ -152,24 +157,35 @@ def within(rows, limit):
     return max(((row["val"], row["test"]) for row in rows if row["ms"] <= limit), default=(0, float("nan")))[1]
 
 
-def table(results, names):
-    """Lines: a limit in milliseconds, and for each training the mean, least and greatest AP of its seeds within it."""
+def table(results):
+    """Lines: AP of what leaves several detectors, within limits in milliseconds; then of each single detector."""
+    single = {name: runs for name, runs in results.items() if len(runs[0]) == 1}
+    names = [name for name in results if name not in single]
     yield " | ".join(["", "at most", *names, ""])
     for limit in LIMITS:
-        cells = [[within(rows, limit) for rows in results[name]] for name in names]
-        yield " | ".join(["", f"{limit} ms", *(f"{np.mean(c):.1f} ({min(c):.1f} to {max(c):.1f})" for c in cells), ""])
+        cells = (spread(within(rows, limit) for rows in results[name]) for name in names)
+        yield " | ".join(["", f"{limit} ms", *cells, ""])
+    for name, runs in single.items():
+        yield " | ".join(["", name, f"{runs[0][0]['ms']:.1f} ms", spread(rows[0]["test"] for rows in runs), ""])
+
+
+def spread(figures):
+    """The mean, least and greatest, without those that no seed has."""
+    figures = [figure for figure in figures if not math.isnan(figure)]
+    return f"{statistics.mean(figures):.1f} ({min(figures):.1f} to {max(figures):.1f})" if figures else ""
 
 
 def draw(results, file, title):
     """Test AP over milliseconds: a line for each seed of what leaves several detectors, a point for each single one."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for number, (name, runs) in enumerate(results.items()):
+        kind, _, size = name.partition("_")
         for seed, rows in enumerate(runs):
             rows = sorted(rows, key=lambda row: row["ms"])
             axes.plot(
                 [row["ms"] for row in rows], [row["test"] for row in rows], color=f"C{number}", linewidth=1,
-                marker="o" if len(rows) > 1 else "x^"[name.startswith("quarter")], markersize=3 if len(rows) > 1 else 6,
-                label=None if seed else name, linestyle="-" if len(rows) > 1 else "",
+                marker="o" if len(rows) > 1 else "x^"[kind == "quarter"], markersize=3 if len(rows) > 1 else 6,
+                label=None if seed else " ".join([LABELS[kind], size]).strip(), linestyle="-" if len(rows) > 1 else "",
             )
     axes.set(xscale="log", xlabel="milliseconds an image, ONNX Runtime, one thread", ylabel="AP on test images")
     axes.set_title(title)
@@ -208,9 +224,9 @@ def main(args):
             study.time([row for runs in found.values() for rows in runs for row in rows])
             write_text(args.json, json.dumps(results, indent=1, sort_keys=True))
             found = {name: found[name] for name in args.names[data] if name in found}
-            title = f"{data}, {args.minutes} minutes"
+            title = f"{data}, {args.minutes} CPU minutes for each training"
             draw(found, f"{os.path.splitext(args.json)[0]}_{data}_{args.minutes}.png", title)
-            print(f"\n{title}", *table(found, found), sep="\n")
+            print(f"\n{title}", *table(found), sep="\n")
 
 
 def parser():
