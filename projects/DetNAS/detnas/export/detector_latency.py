@@ -41,7 +41,7 @@ class DetectorMeter:
         import onnxruntime
 
         self.runtime, self.space = onnxruntime, space
-        self.cfg = _for_timing(cfg)
+        self.cfg = _for_timing(cfg, space)
         self.part, reason = whole_part(self.cfg)
         if self.part is None:
             raise UserError(f"detector_latency_ms is that of a detector as one ONNX file: {reason}")
@@ -78,8 +78,7 @@ class DetectorMeter:
         cfg = with_settings(self.cfg, self.space.settings(path))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = build_model(cfg).eval().requires_grad_(False)
-            image = noise(cfg.SEARCH.DETECTOR_RESOLUTION)
+            model, image = build_model(cfg).eval().requires_grad_(False), noise(cfg.SEARCH.DETECTOR_RESOLUTION)
         _take_statistics(model, image)
         try:
             return to_onnx(model, self.part, image), image
@@ -116,12 +115,13 @@ def median_times(runs, seconds=None, most=None):
     return [statistics.median(taken) for taken in times]
 
 
-def _for_timing(cfg):
+def _for_timing(cfg, space):
     """A config of the same network for a CPU, without what says nothing about its time."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.MODEL.DETNAS.CLASSES = "cpu", "", []
-    cfg.MODEL.DETNAS.ARCH = ""
+    if "MODEL.DETNAS.ARCH" in space.settings(next(iter(space.anchors().values()))):
+        cfg.MODEL.DETNAS.ARCH = ""
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = 1.0
     use_plain_norms(cfg)
     return cfg
