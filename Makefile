@@ -48,7 +48,7 @@ $(STAMP): $(FILES)
 
 # Pins every package of the extras, for all platforms and Pythons, and names no download address.
 lock: $(STAMP)
-	$(UV) pip compile pyproject.toml $(addprefix --extra ,detectron2 ray onnx timm dev) --universal --python-version 3.10 --generate-hashes \
+	$(UV) pip compile pyproject.toml $(addprefix --extra ,detectron2 ray onnx openvino timm dev) --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock.txt
 
 clean:

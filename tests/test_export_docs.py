@@ -21,8 +21,7 @@ TAIL = """
 import json
 import sys
 assert not {"detnas", "detectron2"} & set(sys.modules)
-arrays = {"ts": (boxes, scores, classes), "onnx": (onnx_boxes / scale, onnx_scores, onnx_classes)}
-print(json.dumps({key: [x.tolist() for x in values] for key, values in arrays.items()}))
+print(json.dumps([x.tolist() for x in (boxes, scores, classes)]))
 """
 
 
@@ -56,7 +55,7 @@ def followed(project):
 
 def test_the_commands_of_the_page_leave_what_it_says(followed):
     assert {f.name for f in (followed / "output/demo/4_retrain/export").iterdir()} == {
-        "model.yaml", "model.pth", "detector.ts", "detector.onnx", "backbone.onnx"
+        "model.yaml", "model.pth", "detector.ts", "detector.onnx", "detector.json", "detect.py", "backbone.onnx"
     }
     assert (followed / "output/demo/2_supernet/export/model.yaml").is_file()
     assert (followed / "untrained/model.yaml").read_text().startswith("# RANDOM WEIGHTS")
@@ -69,13 +68,12 @@ def test_the_snippets_give_equal_detections_in_a_process_without_the_repository(
     code = "\n".join([*others, TAIL])
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=followed, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    results = {k: [torch.tensor(x) for x in v] for k, v in json.loads(run.stdout.splitlines()[-1]).items()}
+    boxes, scores, classes = map(torch.tensor, json.loads(run.stdout.splitlines()[-1]))
 
     monkeypatch.chdir(followed)
     exec(detectron2, names := {})
     found = names["found"]
-    assert len(found) > 3 and len(results) == 2
-    for boxes, scores, classes in results.values():
-        torch.testing.assert_close(boxes, found.pred_boxes.tensor, atol=0.01, rtol=0)
-        torch.testing.assert_close(scores, found.scores, atol=1e-4, rtol=0)
-        assert torch.equal(classes, found.pred_classes)
+    assert len(found) > 3
+    torch.testing.assert_close(boxes, found.pred_boxes.tensor, atol=0.01, rtol=0)
+    torch.testing.assert_close(scores, found.scores, atol=1e-4, rtol=0)
+    assert torch.equal(classes, found.pred_classes)

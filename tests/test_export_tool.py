@@ -74,7 +74,8 @@ def test_the_config_names_the_classes_and_nothing_of_this_machine(exported, sear
 
 
 def test_the_files_are_of_the_detector_for_images_of_any_size(exported):
-    assert {f.name for f in exported.iterdir()} == {"model.yaml", "model.pth", "detector.ts", "detector.onnx"}
+    assert {f.name for f in exported.iterdir()} == {
+        "model.yaml", "model.pth", "detector.ts", "detector.onnx", "detector.json", "detect.py"}
     run = [traced.open_file(str(exported / name)) for name in ("detector.ts", "detector.onnx")]
     for size in ((32, 200), (130, 61)):
         (boxes, scores, classes), others = run[0](torch.rand(3, *size) * 255), run[1](torch.zeros(3, *size))

@@ -10,20 +10,29 @@ detnas; and TorchScript or ONNX files, each run and compared with the network.
 """
 
 import argparse
+import functools
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
+import numpy as np
+import torch
 from detectron2.utils.file_io import PathManager
 
+from detnas.cost.latency import processor
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.export.check import check_file, check_images
+from detnas.export.detector_latency import times_in_turns
+from detnas.export.engines import ENGINES, engine_version, installed_engines, open_onnx, write_script
 from detnas.export.network import load_network, load_network_config, write_network
-from detnas.export.traced import FORMATS, backbone_part, require_onnx, whole_part, write_part
+from detnas.export.traced import DETECTOR, FORMATS, backbone_part, require_onnx, whole_part, write_part
 from detnas.launch.outputs import EXPORTED_CONFIG, has_weights_beside, network_weights
+
+#: of a comparison of engines, and most runs of each
+_SECONDS, _RUNS = 10, 100
 
 
 def read_network(args):
@@ -75,6 +84,18 @@ def describe_part(file, part, reason, results):
             yield "  nothing was detected there, so little was compared: --image FILE with objects says more"
 
 
+def describe_engines(file, model, part, image):
+    """Lines about how long an ONNX file takes in each engine that is installed, and the network in torch."""
+    engines, threads = installed_engines(), torch.get_num_threads()
+    runs = [functools.partial(open_onnx(file, engine, threads), image) for engine in engines]
+    with torch.no_grad():
+        times = times_in_turns([functools.partial(part.run, model, [{"image": image}]), *runs], _SECONDS, _RUNS)
+    size = "x".join(map(str, image.shape[1:]))
+    yield f"  an image of {size}, {threads} thread{'s' * (threads > 1)}, {processor()}: median, 95th percentile"
+    for name, taken in zip([f"torch {torch.__version__}", *map(engine_version, engines)], times):
+        yield f"  {name:30} {np.median(taken):7.1f} {np.quantile(taken, 0.95):7.1f} ms"
+
+
 def describe_interface(cfg, parts):
     """Lines about what the files take and give."""
     if is_classifier(cfg):
@@ -109,6 +130,11 @@ def main(args):
             file, results = check_file(file, part, model, images)
             print("\n".join(describe_part(file, part, reason, results)), flush=True)
             parts[part.name] = part
+            if form == "onnx":
+                print("\n".join(describe_engines(file, model, part, images[0][1])), flush=True)
+            if form == "onnx" and part is DETECTOR:
+                script = write_script(folder, cfg, args.engine)
+                print(f"{script} IMAGE: what it finds, without Detectron2, with {args.engine}")
         if parts:
             print("\n".join(describe_interface(cfg, parts.values())))
     return folder
@@ -121,6 +147,9 @@ def parser():
     )
     parser.add_argument("--output", default="", metavar="FOLDER", help="by default OUTPUT_DIR/export")
     parser.add_argument("--format", action="append", default=[], choices=FORMATS, help="may be given twice")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="onnxruntime", help="what detect.py beside an ONNX file runs it with"
+    )
     parser.add_argument("--backbone", action="store_true", help="with --format, the backbone with its FPN alone")
     parser.add_argument(
         "--image", action="append", default=[], metavar="FILE",

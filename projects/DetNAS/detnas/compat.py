@@ -116,6 +116,22 @@ def _no_module_named_caffe2():
         sys.modules.setdefault("detectron2.export.api", types.ModuleType("detectron2.export.api"))
 
 
+def _openvino_pads_too_much():
+    """Other boxes: OpenVINO 2026 cancels the stride in ``(side + stride - 1) // stride * stride`` of an ONNX file."""
+    structures = importlib.import_module("detectron2.structures")
+    torch, from_tensors = importlib.import_module("torch"), structures.ImageList.from_tensors
+
+    def by_remainder(tensors, size_divisibility=0, *args, **named):
+        if size_divisibility > 1 and len(tensors) == 1 and torch.jit.is_tracing():
+            height, width = sides = tensors[0].shape[-2:]
+            more = [0, -width % size_divisibility, 0, -height % size_divisibility]
+            padded = torch.nn.functional.pad(tensors[0], more)
+            return structures.ImageList(padded[None], [torch.stack(list(map(torch.as_tensor, sides)))])
+        return from_tensors(tensors, size_divisibility, *args, **named)
+
+    structures.ImageList.from_tensors = staticmethod(by_remainder)
+
+
 def _torch_warns_on_every_start():
     """Detectron2 scripts a few functions when it is imported, and calls meshgrid without its newer argument."""
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
@@ -130,3 +146,4 @@ _pil_image_has_no_attribute_LINEAR()
 _numpy_has_no_attribute(int, "detectron2.data.build")
 _fast_coco_evaluation_needs_the_extension()
 _no_module_named_caffe2()
+_openvino_pads_too_much()

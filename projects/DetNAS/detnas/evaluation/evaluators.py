@@ -103,8 +103,10 @@ def coco_form(dataset_name):
         for ann in image["annotations"]:
             box = BoxMode.convert(ann["bbox"], ann["bbox_mode"], BoxMode.XYWH_ABS)
             # From 1: the metric takes the id 0 for none.
-            found = {"id": len(annotations) + 1, "image_id": image["image_id"], "bbox": box, "area": ann["area"]}
-            annotations.append({**found, "category_id": ann["category_id"], "iscrowd": ann["iscrowd"]})
+            found = {"id": len(annotations) + 1, "image_id": image["image_id"], "bbox": box}
+            # VOC's have no area, and leave out of the count what is difficult.
+            area, crowd = ann.get("area", box[2] * box[3]), ann.get("iscrowd", ann.get("difficult", 0))
+            annotations.append({**found, "area": area, "category_id": ann["category_id"], "iscrowd": int(crowd)})
     categories = [{"id": number, "name": name} for number, name in enumerate(metadata.thing_classes)]
     return {"images": images, "annotations": annotations, "categories": categories}
 

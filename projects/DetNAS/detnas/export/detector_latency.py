@@ -1,4 +1,4 @@
-"""How long whole detectors take in ONNX Runtime on this machine."""
+"""How long whole detectors take on this machine, as ONNX files."""
 
 import hashlib
 import statistics
@@ -13,6 +13,7 @@ from detnas.config.load import with_settings, without_unused
 from detnas.cost.latency import MeasuredTimes, processor
 from detnas.errors import UserError
 
+from .engines import engine_version, open_onnx
 from .network import use_plain_norms
 from .traced import require_onnx, to_onnx, whole_part
 
@@ -22,9 +23,9 @@ WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
 
 class DetectorMeter:
     """
-    ``meter(paths)`` gives the milliseconds of the exported detectors of paths, in ONNX Runtime on the CPU, one image of
-    ``SEARCH.DETECTOR_RESOLUTION`` at a time, which a path may set: medians, after a warm-up. It has as many threads as
-    torch has.
+    ``meter(paths)`` gives the milliseconds of the exported detectors of paths in ONNX Runtime on the CPU,
+    one image of ``SEARCH.DETECTOR_RESOLUTION`` at a time, which a path may set: medians, after a warm-up. It has as
+    many threads as torch has.
 
     A detector takes longer the more proposals it has. Here it has as many as its settings allow, as it would have
     on images full of objects: weights are random, the norms have the statistics of noise, which is also the image, and
@@ -38,9 +39,7 @@ class DetectorMeter:
 
     def __init__(self, cfg, space, cache=None):
         require_onnx("detector_latency_ms")
-        import onnxruntime
-
-        self.runtime, self.space = onnxruntime, space
+        self.space = space
         self.cfg = _for_timing(cfg, space)
         self.part, reason = whole_part(self.cfg)
         if self.part is None:
@@ -48,7 +47,7 @@ class DetectorMeter:
         size = "x".join(map(str, cfg.SEARCH.DETECTOR_RESOLUTION))
         #: what the time depends on beside the network
         self.settings = (
-            f"{processor()}, {torch.get_num_threads()} threads, ONNX Runtime {onnxruntime.__version__}, 1x3x{size}, "
+            f"{processor()}, {torch.get_num_threads()} threads, {engine_version('onnxruntime')}, 1x3x{size}, "
             f"median of {FEWEST} to {MOST} runs"
         )
         # Whoever measured may have had other packages' keys in the config.
@@ -67,12 +66,8 @@ class DetectorMeter:
 
     def run_of(self, data, image):
         """A function that runs an ONNX file, given as bytes, on an input of torch."""
-        options = self.runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        session = self.runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        inputs = {"image": image.numpy()}
-        return lambda: session.run(None, inputs)
+        run = open_onnx(data, threads=torch.get_num_threads())
+        return lambda: run(image)
 
     def _export(self, path):
         cfg = with_settings(self.cfg, self.space.settings(path))
@@ -94,9 +89,14 @@ def noise(resolution):
 
 
 def median_times(runs, seconds=None, most=None):
+    """Medians of :func:`times_in_turns`."""
+    return list(map(statistics.median, times_in_turns(runs, seconds, most)))
+
+
+def times_in_turns(runs, seconds=None, most=None):
     """
-    Medians of the milliseconds that functions take, in rounds in which each runs once: what else the machine does for a
-    while then slows down all of them.
+    The milliseconds that functions take, a list for each, in rounds in which each runs once: what else the machine does
+    for a while then slows down all of them.
 
     Args:
         seconds: for all of them together, once each has run :data:`FEWEST` times.
@@ -112,7 +112,7 @@ def median_times(runs, seconds=None, most=None):
             start = time.perf_counter()
             run()
             taken.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(taken) for taken in times]
+    return times
 
 
 def _for_timing(cfg, space):

@@ -18,6 +18,8 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
 
+from .engines import open_onnx
+
 #: format -> end of the file's name
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
 #: in the name of a file that is not compared with its network yet, or differs from it
@@ -160,8 +162,4 @@ def open_file(path):
         with _silence():
             network = torch.jit.load(local)
         return lambda image: list(flatten_to_tuple(network(image))[0])  # one output comes without a tuple
-    # Only here: it is one of the optional packages.
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(local, providers=["CPUExecutionProvider"])
-    return lambda image: [torch.from_numpy(output) for output in session.run(None, {"image": image.numpy()})]
+    return open_onnx(local)

@@ -1,0 +1,75 @@
+"""Programs that run ONNX files on the CPU: ONNX Runtime and OpenVINO."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+from typing import Callable, List, Union
+
+import torch
+
+from detnas.errors import UserError
+from detnas.files import write_text
+
+#: engine -> the package that it needs; "openvino_bf16" computes in bf16 where the processor can
+ENGINES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16": "openvino"}
+
+
+def installed_engines() -> List[str]:
+    """Those that run here."""
+    return [engine for engine, package in ENGINES.items() if importlib.util.find_spec(package)]
+
+
+def engine_version(engine: str) -> str:
+    """Its name and version, such as "onnxruntime 1.23"; UserError if it is not installed."""
+    if engine not in installed_engines():
+        raise UserError(f"{engine} is not installed: pip install {ENGINES[engine]}")
+    return f"{engine} {importlib.metadata.version(ENGINES[engine])}"
+
+
+def open_onnx(data: Union[str, bytes], engine: str = "onnxruntime", threads: int = 0) -> Callable:
+    """
+    A function image (3, H, W) float32 -> list of tensors that runs an ONNX file. A process that has opened several in
+    OpenVINO must not be forked, by workers that read images, say: it crashed then.
+
+    Args:
+        data: path of the file, or what is in it.
+        engine: of :data:`ENGINES`.
+        threads: 0: as many as the engine likes.
+
+    Raises:
+        UserError: if the engine is not installed.
+    """
+    engine_version(engine)
+    return (_onnxruntime if engine == "onnxruntime" else _openvino)(data, engine, threads)
+
+
+def write_script(folder: str, cfg, engine: str = "onnxruntime") -> str:
+    """Write detect.py, which runs a detector.onnx beside it without Detectron2, and what it must know; its path."""
+    sizes = {"shorter_side": cfg.INPUT.MIN_SIZE_TEST, "longer_side": cfg.INPUT.MAX_SIZE_TEST}
+    about = {**sizes, "pixels": cfg.INPUT.FORMAT, "engine": engine, "classes": list(cfg.MODEL.DETNAS.CLASSES)}
+    script = os.path.join(folder, "detect.py")
+    write_text(os.path.join(folder, "detector.json"), json.dumps(about, indent=1))
+    with open(os.path.join(os.path.dirname(__file__), "detect.py"), encoding="utf-8") as f:
+        write_text(script, f.read())
+    return script
+
+
+def _onnxruntime(data, engine, threads):
+    # Only here: it is one of the optional packages.
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return lambda image: [torch.from_numpy(output) for output in session.run(None, {"image": image.numpy()})]
+
+
+def _openvino(data, engine, threads):
+    import openvino
+
+    core = openvino.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": "bf16" if engine == "openvino_bf16" else "f32"}
+    network = core.compile_model(core.read_model(data), "CPU", settings)
+    return lambda image: [torch.from_numpy(output.copy()) for output in network(image.numpy()).to_tuple()]
