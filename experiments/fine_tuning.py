@@ -8,12 +8,13 @@ Prints iterations, the AP on DATASETS.TEST of the config, and that of a moving a
 """
 
 import argparse
+import statistics
 import tempfile
-import time
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 from detectron2.engine.hooks import CallbackHook
+from seed_runs import FIRST, MEASURED, step_seconds
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import pretrained  # noqa: F401  it registers its keys
@@ -22,10 +23,9 @@ from detnas.errors import user_errors
 from detnas.evaluation.evaluators import evaluate, only_warnings
 from detnas.launch.setup import fit_to_device, register_datasets
 from detnas.training.trainer import build_trainer
-from find_detector.measure import step_seconds
 
-#: CPU seconds for which a step is measured; decay of the moving average
-MEASURED, DECAY = 15, 0.99
+#: decay of the moving average
+DECAY = 0.99
 
 
 def main(args):
@@ -35,7 +35,7 @@ def main(args):
         register_datasets(cfg)
         fit_to_device(cfg)
         test, cfg.DATASETS.TEST, cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_PERIOD = cfg.DATASETS.TEST, (), folder, 10 ** 9
-        step, _ = step_seconds(cfg.clone(), MEASURED, clock=time.process_time)
+        step = statistics.mean(step_seconds(args.config_file, args.opts, FIRST + MEASURED)[FIRST:])
         cfg.SOLVER.MAX_ITER = int(args.seconds / step)
         cfg.SOLVER.WARMUP_ITERS = min(50, cfg.SOLVER.MAX_ITER // 4)
         torch.manual_seed(cfg.SEED)

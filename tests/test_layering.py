@@ -128,7 +128,8 @@ ORDERS = {
     PRETRAINED: "config parts weights backbone".split(),
     ELASTICDET: "config space partial family evaluator method".split(),
     # In the order in which it works.
-    FIND_DETECTOR: "steps data recipe starts race plan configs measure timed decide run outcome __main__".split(),
+    FIND_DETECTOR: """steps data recipe together starts race plan resampling detectors configs timed decide run outcome
+        __main__""".split(),
 }
 PURE = [SPNAS / f"{name}.py" for name in ("code", "morphs", "zoo", "config", "fit", "space", "searcher")]
 PURE += [ELASTICDET / f"{name}.py" for name in ("config", "space")]

@@ -1,68 +1,70 @@
-"""What a run leaves at its end: results beside each other, drawings, and a page that says what lies where."""
+"""What a run leaves at its end: a picture and a table of all detectors, drawings, and a page that says what to take."""
 
 import os
+import shutil
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.data.detection_utils import read_image
 from PIL import Image
 from tabulate import tabulate
 
-from detnas.files import write_text
-from detnas.launch.outputs import BEST_CONFIG, read_arch, read_metrics
-from detnas.search.winner import FRONT
+from detnas.config.constraint import Constraint
+from detnas.cost.limits import DETECTOR_LATENCY
+from detnas.errors import UserError
+from detnas.files import read_json, write_text
+from detnas.report.style import figure, search_colour
 
-from .configs import BASE
-from .data import look
-from .measure import limited_costs, measured_limits
-from .plan import PLAIN, RACE, SHEET_IMAGES, duration
+from .detectors import DETECTORS_FILE, FOLDER
+from .plan import FAMILY, PLAIN, RACE, duration
 from .race import MARGIN, read_race
 from .run import Run
 
-SHEET, PAGE = "sheet.png", "README.md"
+PICTURE, SHEET, PAGE, PICKED = "family.png", "sheet.png", "README.md", "picked"
 #: images in a row of the sheet, and the sides of the square of each, in pixels
 _ROW, _SIDE = 4, 480
-#: Two trainings of one network easily differ by so much AP (docs/results.md).
-_EQUAL = 1.0
-#: A comparison is fair if the plain network had at least this share of the winner's time.
-_SAME_TIME = 0.8
+#: what the page says of few test images, below this many
+_FEW = 100
 
 
 def finish(run: Run) -> str:
-    """Report, draw, export and sum up, for a run whose steps are done; returns the text of the page."""
-    writer, plan, drawn = run.writer, run.plan, os.path.join(run.folder, "drawn")
-    scores = {step: test_scores(writer.output(step)) for step in ("winner", PLAIN) if step in plan.steps}
-    best = max(scores, key=lambda step: scores[step].get("AP") or 0.0)
-    if plan.search:
-        run.once("report", *run.command("search"), "--report")
-    files = sheet_images(look(plan.sets.test).files)
-    inputs = [word for file in files for word in ("--input", file)]
-    script = os.path.join(run.root, "demo", "predict.py")
-    run.once("drawings", script, "--config-file", writer.path(best), *inputs, "--output", drawn)
-    # A drawing that failed costs nothing else.
-    there = [os.path.join(drawn, os.path.basename(file) + end) for file in files for end in ("", ".png")]
-    write_sheet(list(filter(os.path.isfile, there)), os.path.join(run.folder, SHEET))
-    try:
-        for form in plan.request.format:
-            script = os.path.join(run.root, "tools", "export_model.py")
-            run.once(form, script, "--config-file", writer.path(best), "--format", form)
-    finally:
-        # A file that is in doubt ends with an error; the rest is there all the same.
-        text = page(run, scores, best)
-        write_text(os.path.join(run.folder, PAGE), text + "\n")
+    """Draw and sum up a run whose steps are done; returns the text of the page."""
+    found, drawn = read_json(run.writer.path(DETECTORS_FILE)), run.writer.path("drawn")
+    names = [os.path.join(drawn, os.path.basename(file) + end) for file in run.plan.shown for end in ("", ".png")]
+    write_sheet(list(filter(os.path.isfile, names)), run.writer.path(SHEET))
+    draw(found, run.writer.path(PICTURE))
+    text = page(run, found)
+    write_text(run.writer.path(PAGE), text + "\n")
     return text
 
 
-def test_scores(folder: str) -> dict:
-    """{"AP": ..., "AP50": ...} on the test images at the end of a training; {} if it has none."""
-    lines = [line for line in read_metrics(folder) if "bbox/AP" in line]
-    return {name: lines[-1].get(f"bbox/{name}") for name in ("AP", "AP50")} if lines else {}
+def pick(folder: str, limit: str) -> str:
+    """
+    Copy a detector of a finished run into ``folder``/picked; what was done, in a sentence.
 
+    Args:
+        limit: "best", or a limit such as "latency_ms <= 20", within which the best one is taken.
 
-def sheet_images(files: list, count: int = SHEET_IMAGES) -> list:
-    """At most so many files, spread evenly over all, no two with the same name."""
-    named = list({os.path.basename(file): file for file in files}.values())
-    count = min(count, len(named))
-    return [named[i * len(named) // count] for i in range(count)]
+    Raises:
+        UserError: if the run has not ended, or no detector is within the limit; names the nearest.
+    """
+    found = read_json(os.path.join(folder, DETECTORS_FILE), {})
+    if not found:
+        raise UserError(f"--pick: {folder} holds no finished run: start it without --pick")
+    rows = found["detectors"]
+    if limit != "best":
+        within = Constraint.parse(limit)
+        if within.metric not in ("latency_ms", DETECTOR_LATENCY):
+            raise UserError(f'--pick {limit}: it is "best", or a limit such as "latency_ms <= 20"')
+        rows = [row for row in rows if within.allows(row["ms"])]
+        if not rows:
+            nearest = min(found["detectors"], key=lambda row: within.excess(row["ms"]))
+            raise UserError(f"--pick {limit}: no detector is within it; the nearest, {nearest['name']}, takes "
+                            f"{nearest['ms']:.1f} ms")
+    best = max(rows, key=lambda row: row["AP"])
+    picked = os.path.join(folder, PICKED)
+    shutil.copytree(os.path.join(folder, FOLDER, best["name"]), picked, dirs_exist_ok=True)
+    about = f"{best['name']}, AP {best['AP']:.1f} and {best['ms']:.1f} ms in {found['engine']}"
+    return f"{about}: {picked} has its config, weights, ONNX file, and detect.py, which runs it"
 
 
 def write_sheet(files: list, output: str) -> None:
@@ -78,76 +80,74 @@ def write_sheet(files: list, output: str) -> None:
     sheet.save(output)
 
 
-def page(run: Run, scores: dict, best: str) -> str:
-    """The page at the end: {step: scores on the test images} as a table, and what lies where."""
-    plan, writer, found = run.plan, run.writer, run.writer.output("search")
-    searched = sum(run.seconds.get(step, 0.0) for step in ("supernet", "search", "winner"))
-    seconds = {"winner": searched, PLAIN: sum(run.seconds.get(step, 0.0) for step in (RACE, PLAIN))}
-    starts, rows = {start.name: start for start in plan.starts}, []
-    for step, score in scores.items():
-        what, arch = "winner of the search", os.path.join(found, BEST_CONFIG)
-        if step == PLAIN:
-            what, arch = f"plain network: {starts[run.best].about}", starts[run.best].arch
-        costs = {}
-        if plan.request.limit or plan.search and arch:
-            limits = measured_limits(writer, writer.path(step))
-            costs = limited_costs(limits, read_arch(arch, limits.space))
-        rows.append({"detector": what, "AP on the test images": score.get("AP"), "AP50": score.get("AP50"), **costs,
-                     "time of all its steps": duration(seconds[step]), "config": writer.path(step),
-                     "weights": os.path.join(writer.output(step), "model_final.pth")})
-    files = {
-        "settings that steps share": os.path.join(run.folder, BASE.format(plan.space)),
-        "everything of the search": os.path.join(found, "report.html"),
-        "several networks that it found, ready to use": os.path.join(found, FRONT),
-        "test images with boxes drawn": os.path.join(run.folder, SHEET),
-        "output of the commands": os.path.join(run.folder, "log"),
-        "exported files": os.path.join(writer.output(best), "export"),
-    }
+def draw(found: dict, file: str) -> None:
+    """AP on the test images over milliseconds, with intervals: of the family and of the plain detector."""
+    with figure([file]) as (_, ax):
+        labels = {FAMILY: "the family", PLAIN: "a plain detector at other sizes"}
+        for number, (kind, label) in enumerate(labels.items()):
+            rows = sorted((row for row in found["detectors"] if row["kind"] == kind), key=lambda row: row["ms"])
+            aps = [row["AP"] for row in rows]
+            low, high = ([abs(row["interval"][side] - row["AP"]) for row in rows] for side in (0, 1))
+            ax.errorbar([row["ms"] for row in rows], aps, [low, high], marker="o", markersize=4, capsize=2,
+                        linewidth=1.2, color=search_colour(number), label=label)
+        ax.set_xlabel(f"milliseconds an image, {found['engine']}, {found['threads']} thread(s) of this machine")
+        ax.set_ylabel(f"AP on {found['images']} test images")
+        ax.legend(loc="lower right")
+
+
+def page(run: Run, found: dict) -> str:
+    """The page at the end: what to take, everything beside it, and what lies where."""
+    plan, writer = run.plan, run.writer
+    rows = sorted(found["detectors"], key=lambda row: row["ms"])
+    best, taken = max(rows, key=lambda row: row["AP"]), next(row for row in rows if row["name"] == found["recommended"])
+    why = "the best one" if taken is best else (
+        f"the fastest of those that cannot be told from the best, {best['name']} with {best['AP']:.1f} AP, by these "
+        "test images")
+    few = [f"{found['images']} test images are few: intervals are wide.", ""] if found["images"] < _FEW else []
+    engines = list(rows[0]["engines"])
+    classes = [name for name in taken if name.startswith("AP-")]
+    folder = writer.path(FOLDER, taken["name"])
     return "\n".join([
-        f"# A detector for {plan.request.train}", "",
-        verdict(plan, scores, seconds), f"It took {duration(run.spent)} of {duration(plan.budget)}.", "",
-        _table(rows), "", *_race_lines(run, starts),
-        *([f"Latency of detectors as ONNX files: {plan.latency}", ""] if plan.latency else []),
-        _table([{"what": what, "where": where} for what, where in files.items() if os.path.exists(where)]), "",
-        "What it finds in images of yours:", "",
-        f"    python demo/predict.py --config-file {writer.path(best)} --input FOLDER --output DRAWN", "",
+        f"# Detectors for {plan.request.data}", "", f"![AP over milliseconds]({PICTURE})", "",
+        f"**Take {taken['name']}:** AP {taken['AP']:.1f} (AP50 {taken['AP50']:.1f}), {taken['ms']:.1f} ms an image in "
+        f"{found['engine']}; {why}.", "", f"    python {os.path.join(folder, 'detect.py')} IMAGE", "", *few,
+        _table([{
+            "detector": row["name"], "AP": row["AP"], "90% of it": "{:.1f} to {:.1f}".format(*row["interval"]),
+            "equal to the best": "yes" if row["equal_to_best"] else "", "AP50": row["AP50"],
+            **{name: row.get(name) for name in classes}, "ms": row["ms"], "95% within": row["ms95"],
+            "MB": row["bytes"] / 1e6} for row in rows]), "",
+        "family_...: from the one training; plain_...: the control, a plain detector at other sizes, trained as long. "
+        "Names are the number of the size and of the proposals, from the smallest. AP is COCO's, of the ONNX file in "
+        f"{found['engine']}; intervals hold 90% of the APs on test images drawn again and again.", "",
+        f"Milliseconds an image, {found['threads']} thread(s), {found['machine']}:", "",
+        _table([{"detector": row["name"], **{found["versions"][name]: row["engines"][name][0] for name in engines}}
+                for row in rows]), "",
+        *_race_lines(run),
+        f"It took {duration(run.spent)} of {duration(plan.budget)}.", "",
+        _table([{"what": what, "where": where} for what, where in {
+            "the detectors: config, weights, ONNX file and detect.py of each": writer.path(FOLDER),
+            "test images with boxes drawn": writer.path(SHEET),
+            "configs of the steps, as for train_net.py": writer.path("*.yaml"),
+            "output of the commands": writer.path("log")}.items()]), "",
+        "The best within a limit, without training: `--pick \"latency_ms <= 20\"`.", "",
         "The commands that made it:", "", *(f"    python {step['command']}" for step in run.steps.done.values()),
     ])
 
 
-def _race_lines(run, starts):
+def _race_lines(run):
     """The race of the starts as lines of the page; none where there was one start alone."""
+    starts = {start.name: start for start in run.plan.starts}
     rows = [{"start": starts[name].about, "licence of the weights": starts[name].licence,
              "iterations": entry["iterations"], "AP": ", ".join(f"{ap:.1f}" for ap in entry["found"]),
              "expected": entry["expected"]}
-            for name, entry in read_race(run.writer.output(RACE)).get("entries", {}).items()]
+            for name, entry in read_race(run.writer.path(RACE)).get("entries", {}).items()]
     if not rows:
         return []
     return [f"How the start was chosen: {duration(run.seconds.get(RACE, 0.0))} of training, compared on "
             f"{run.plan.images.holdout} training images held out, by the AP to expect at the end, if every doubling of "
             "the time adds as much as the last one. That is a rough guess: random weights win over pre-trained ones "
-            f"only with {MARGIN:g} times as much. The best went on from where it was, with all training images.", "",
-            _table(rows), ""]
+            f"only with {MARGIN:g} times as much.", "", _table(rows), ""]
 
 
 def _table(rows):
     return tabulate(rows, headers="keys", tablefmt="github", floatfmt=".1f")
-
-
-def verdict(plan, scores: dict, seconds: dict) -> str:
-    """Whether the search paid, in a sentence: by {step: scores} and the seconds of the winner and the plain network."""
-    if "winner" not in scores:
-        return f"A plain network was trained for the whole time, without a search: {plan.why}."
-    winner, plain = (scores.get(step, {}).get("AP") for step in ("winner", PLAIN))
-    if winner is None or plain is None:
-        return "The winner of the search was not compared with a plain network."
-    gain, less_time = winner - plain, seconds[PLAIN] < _SAME_TIME * seconds["winner"]
-    by = f"its winner is {abs(gain):.1f} AP {'better' if gain > 0 else 'worse'} than the plain network"
-    if gain > 0 and less_time:
-        said = f"Whether the search paid is open: {by}, which was trained for less time"
-    elif abs(gain) < _EQUAL:
-        said = f"The search made no difference: {by}, and seeds differ by more"
-    else:
-        said = f"The search {'paid' if gain > 0 else 'did not pay'}: {by}"
-    took = {step: duration(time) for step, time in seconds.items()}
-    return f"{said} (the winner took {took['winner']} in all, the plain network {took[PLAIN]})."

@@ -16,9 +16,7 @@ import logging
 import math
 import os
 import signal
-import subprocess
 import sys
-import time
 from typing import Any, Dict, List
 
 import numpy as np
@@ -27,7 +25,7 @@ from detectron2.utils.logger import setup_logger
 from detnas.errors import UserError, user_errors
 from detnas.files import read_json, write_text
 
-from .recipe import this_machine
+from .together import run_side_by_side, side_by_side
 
 #: what the race writes, and each training (find_detector/timed.py)
 RACE_FILE, STATE_FILE = "race.json", "timed.json"
@@ -51,7 +49,7 @@ def race(files: List[str], seconds: float, whole: float, folder: str, likely: in
         likely: how many of the first ones are likely enough that others must be :data:`MARGIN` times as good.
     """
     left = [os.path.splitext(os.path.basename(file))[0] for file in files]
-    configs, entries, workers = dict(zip(left, files)), {}, race_workers(len(files))
+    configs, entries, workers = dict(zip(left, files)), {}, side_by_side(len(files))
     weight = {name: MARGIN if number < likely else 1.0 for number, name in enumerate(left)}
     sizes, one_by_one = race_rounds(len(files))
     file = os.path.join(folder, RACE_FILE)
@@ -84,12 +82,6 @@ def expected_ap(until: List[float], found: List[float], whole: float) -> float:
     return min(100.0, found[-1] + max(0.0, doubled * math.log2(whole / until[-1])))
 
 
-def race_workers(starts: int) -> int:
-    """How many of so many starts train side by side."""
-    machine = this_machine()
-    return 1 if machine.gpu else min(starts, machine.cores)
-
-
 def race_rounds(starts: int) -> tuple:
     """
     How many of so many starts train in each round of a race, such as [5, 3, 2], and the trainings one after the other
@@ -98,7 +90,7 @@ def race_rounds(starts: int) -> tuple:
     sizes = [starts]
     while sizes[-1] > 2:
         sizes.append(math.ceil(sizes[-1] / 2))
-    return sizes, sum(math.ceil(size / race_workers(starts)) for size in sizes)
+    return sizes, sum(math.ceil(size / side_by_side(starts)) for size in sizes)
 
 
 def race_share(starts: int) -> tuple:
@@ -106,29 +98,6 @@ def race_share(starts: int) -> tuple:
     sizes, one_by_one = race_rounds(starts)
     share = min(RACE_SHARE * one_by_one / len(sizes), MOST_RACE_SHARE)
     return share, share * len(sizes) / one_by_one
-
-
-def run_side_by_side(commands: List[List[str]], workers: int) -> None:
-    """Run ``python WORDS`` of each, so many at a time; all end with the first that fails, or when this process does."""
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or this_machine().cores) // workers)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    waiting, running = list(commands), []
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                # They keep the lock of the run, too.
-                words = [sys.executable, *waiting.pop(0)]
-                running.append(subprocess.Popen(words, env=environment, close_fds=False))
-            time.sleep(0.2)
-            for process in [process for process in running if process.poll() is not None]:
-                running.remove(process)
-                if process.returncode:
-                    raise SystemExit(process.returncode)
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait()
 
 
 def read_race(folder: str) -> Dict[str, Any]:

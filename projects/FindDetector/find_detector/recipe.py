@@ -21,27 +21,27 @@ class Kind(NamedTuple):
     shortest: int  # limits of the shorter side of an image
     longest: int
     crop: int  # side of the squares that a training sees of images that would have to be larger
-    hours: float  # from which a search in the space is tried
+    hours: float  # from which a start in the space is tried
     images: int = 0  # training images from which the space is tried
     scales: tuple = (1.0,)  # one of which a training draws for each image
 
 
 #: space -> its detector on a CPU and on a GPU, the largest first
 KINDS = {
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=2),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.5),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125),
     "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0),
 }
 _PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
-GPU_KINDS = {"1.3G": _PAPER._replace(hours=24, images=20_000), "300M": _PAPER}
+GPU_KINDS = {"1.3G": _PAPER._replace(hours=6, images=20_000), "300M": _PAPER}
 #: the same for pre-trained networks, the likeliest first; hours from which one is tried
 PRETRAINED_KINDS = {
     "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0),
     "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
-#: Without a search no supernet takes time, so a space is tried from this part of its hours on.
-_PLAIN_NEEDS_LESS = 4
+#: of a family: sizes and numbers of proposals in those of the whole detector, and the smallest side in pixels
+_SIZES, _PROPOSALS, _LEAST_SIDE = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1), (0.1, 0.25, 0.5, 1), 32
 #: Images give a candidate its batch-norm statistics, fewer where tests see larger images than trainings do.
 _RECALIBRATION, _LEAST_RECALIBRATION = 100, 8
 #: images of a batch of them without and with a GPU, fewer there, too
@@ -87,14 +87,18 @@ class Recipe:
     base: str  # config below configs/
     settings: dict  # over those of the base, as a config has them
     scale: float  # factor by which most images are resized
-    recalibration: int  # images that give a candidate its batch-norm statistics
-    limit: str  # of the search where the user gives none
-    threads: int  # of torch
+    recalibration: int  # images that give a child its batch-norm statistics
+    family: dict  # MODEL.ELASTIC of its family
+
+    @property
+    def children(self) -> int:
+        """How many the family has."""
+        return math.prod([len(self.family["SIZES"]), *(len(choice) - 1 for choice in self.family["CHOICES"])])
 
 
-def spaces(hours: float, gpu: str, images: int, search: bool) -> list:
-    """The spaces to try for so many hours and training images, with or without a search, the largest first."""
-    kinds, hours = GPU_KINDS if gpu else KINDS, hours * (1 if search else _PLAIN_NEEDS_LESS)
+def spaces(hours: float, gpu: str, images: int) -> list:
+    """The spaces whose plain network may start from random weights, the largest first."""
+    kinds = GPU_KINDS if gpu else KINDS
     return [space for space, kind in kinds.items() if hours >= kind.hours and images >= kind.images]
 
 
@@ -149,10 +153,20 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
             "DETECTOR_RESOLUTION": test_sides, **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if gpu else {}),
         },
     }
-    # In networks as small as that a second thread costs more time than it saves.
-    threads = int(os.environ.get("OMP_NUM_THREADS") or (1 if space == "small" else machine.cores))
-    limit = f"backbone_flops <= {'1.3e9' if space == '1.3G' else '300e6'}"
-    return Recipe(space, kind.base, settings, scale, recalibration, limit, threads)
+    return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test))
+
+
+def family_of(side: int, proposals: int) -> dict:
+    """
+    ``MODEL.ELASTIC`` of the family of a detector: smaller images and fewer proposals.
+
+    Args:
+        side: its ``INPUT.MIN_SIZE_TEST`` in pixels.
+        proposals: its ``MODEL.RPN.POST_NMS_TOPK_TEST``.
+    """
+    sizes = {min(side, max(_LEAST_SIDE, 8 * round(side * share / 8))) for share in _SIZES}
+    fewer = {max(1, round(proposals * share)) for share in _PROPOSALS}
+    return {"SIZES": sorted(sizes), "CHOICES": [["MODEL.RPN.POST_NMS_TOPK_TEST", *sorted(fewer)]]}
 
 
 def choose_sizes(facts, kind: Kind) -> tuple:

@@ -18,6 +18,7 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
 from detnas.errors import user_errors
 from detnas.evaluation.evaluators import drop_non_finite, evaluate, only_warnings, read_test_images
@@ -112,19 +113,19 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
         file: config of the training.
         seconds: of all that this process does.
         folder: of the training. STATE_FILE in it has "until", seconds of training at the end of each round, "found",
-            the AP of each evaluation, and the "iterations".
+            the AP of each evaluation, the seconds of an "image" of it, and the "iterations".
         whole: seconds of training over which the learning rate falls; 0 for all until the end.
         done: seconds that the training in the folder has had elsewhere.
         number: of the round of a race, from 1. A round evaluates a moving average of the weights, halfway and at the
-            end. In 0, which is none, the network is evaluated at the end.
+            end. In 0, which is none, the network is evaluated at the end, where there are test images.
     """
     # What was imported has taken this process about as long as it has used a core.
     started = time.monotonic() - time.process_time()
     words = ["OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(_ENDLESS), "SOLVER.CHECKPOINT_PERIOD", str(_ENDLESS)]
     tested = setup(argparse.Namespace(config_file=file, opts=words))
     state = read_json(os.path.join(folder, STATE_FILE), {"until": [], "found": []})
-    until, found, evaluations = state["until"], state["found"], 2 * number or 1
-    if len(found) >= evaluations:
+    until, found, evaluations = state["until"], state["found"], 2 * number or len(tested.DATASETS.TEST)
+    if len(found) >= evaluations if number else "iterations" in state:
         return
     cfg = tested.clone()
     cfg.defrost()
@@ -132,8 +133,9 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     trainer = build_trainer(cfg, resume=True)
     save_config(cfg)
     if len(until) < max(1, number):
-        evaluation = evaluation_seconds(tested, trainer.model) * (evaluations - len(found))
-        left = seconds - evaluation - (time.monotonic() - started)
+        state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
+        images = sum(len(read_test_images(name)) for name in tested.DATASETS.TEST)
+        left = seconds - images * state["image"] * (evaluations - len(found)) - (time.monotonic() - started)
         until.append((until[-1] if until else done) + max(1.0, left))
         write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
     lines = [line for line in read_metrics(folder) if "seconds" in line and line["iteration"] < trainer.start_iter]
@@ -153,7 +155,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
             raise
         print(f"{file} is out of the race: {e.code}", flush=True)
         found += [-1.0] * (evaluations - len(found))
-    if not number:
+    if evaluations and not number:
         results = flatten_results_dict(drop_non_finite(evaluate(tested, trainer.model.eval())))
         found.append(results.get("bbox/AP", 0.0))
         with open(os.path.join(folder, "metrics.json"), "a") as metrics:
@@ -162,16 +164,15 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
 
 
-def evaluation_seconds(cfg, model) -> float:
-    """About how long an evaluation takes, by a few of the images."""
+def image_seconds(cfg, model) -> float:
+    """About how long a test image takes, by a few of them."""
     few, begun = cfg.clone(), time.perf_counter()
     few.defrost()
     few.DATALOADER.NUM_WORKERS = 0
     with only_warnings("detectron2", "detnas"):
         evaluate(few, model.eval(), _TIMED_IMAGES)
     model.train()
-    images = sum(len(read_test_images(name)) for name in cfg.DATASETS.TEST)
-    return (time.perf_counter() - begun) * images / _TIMED_IMAGES
+    return (time.perf_counter() - begun) / _TIMED_IMAGES
 
 
 def main(argv=None) -> None:
