@@ -43,9 +43,11 @@ GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")
 #: of a family: sizes and numbers of proposals in those of the whole detector, and the smallest side in pixels
 _SIZES, _PROPOSALS, _LEAST_SIDE = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1), (0.1, 0.25, 0.5, 1), 32
 #: Images give a candidate its batch-norm statistics, fewer where tests see larger images than trainings do.
-_RECALIBRATION, _LEAST_RECALIBRATION = 100, 8
+_RECALIBRATION, _LEAST_RECALIBRATION = 100, 24
 #: images of a batch of them without and with a GPU, fewer there, too
 _BATCH, _GPU_BATCH = 25, 8
+#: and fewest: on circuit boards batches of 2 cost 7 AP and more, those of 4 nothing (experiments/RESULTS.md)
+_LEAST_BATCH = 4
 #: learning rate with a GPU, for the batch of 16 images in COCO/Base-FPN.yaml
 _GPU_RATE = 0.04
 #: A full image is the 95th percentile of the boxes of an image. The first stage keeps so many regions for each box of
@@ -115,7 +117,7 @@ def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
     drawn_sides, longest = ([8 * math.ceil(side * scale / 8 - 0.5) for scale in kind.scales] for side in train_sides)
     # A batch of larger images has fewer of them.
     share = math.prod(train_sides) / math.prod(test_sides)
-    batch = max(1, round(share * (_GPU_BATCH if gpu else _BATCH)))
+    batch = max(_LEAST_BATCH, round(share * (_GPU_BATCH if gpu else _BATCH)))
     recalibration = max(_LEAST_RECALIBRATION, round(share * _RECALIBRATION))
     widths, heights = facts.boxes[:, 0] * scale, facts.boxes[:, 1] * scale
     anchors = (sizes_of_one_level if space == "small" else sizes_of_levels)(np.sqrt(widths * heights))
