@@ -46,7 +46,7 @@ class ConfigWriter:
             settings = {**start.settings, "DATASETS": datasets, "TEST": {"EVAL_PERIOD": 0}}
             self._write(f"starts/{start.name}.yaml", f"{start.about}.", f"../{BASE.format(start.space)}", settings)
 
-    def write(self, best: str, iterations: dict = {}) -> None:
+    def write(self, best: str, iterations: dict | None = None) -> None:
         """
         Write the configs of the two trainings and of the searches in what they leave, from the best start.
 
@@ -55,10 +55,11 @@ class ConfigWriter:
         """
         space = {start.name: start for start in self.plan.starts}[best].space
         family, raced = self.plan.recipes[space].family, self.path(RACE, best, "model_final.pth")
-        begins = {"MODEL": {"WEIGHTS": raced}} if os.path.isfile(raced) else {}
+        begins = {"WEIGHTS": raced} if os.path.isfile(raced) else {}
         for kind in (FAMILY, PLAIN):
-            model = {**begins.get("MODEL", {}), "ELASTIC": family} if kind == FAMILY else {}
-            solver = {"SOLVER": {"MAX_ITER": iterations[kind]}} if kind in iterations else {}
+            # The plain one goes on with the checkpoint of the race.
+            model = {**begins, "ELASTIC": family} if kind == FAMILY else {}
+            solver = {"SOLVER": {"MAX_ITER": iterations[kind]}} if iterations else {}
             self._write(TRAINED.format(kind), _ABOUT[kind], f"starts/{best}.yaml", {
                 "MODEL": model, "DATASETS": {"TEST": []}, **solver, "OUTPUT_DIR": self.path(kind)})
             self._write(SEARCHED.format(kind), "What it holds for each latency.", f"starts/{best}.yaml", {
