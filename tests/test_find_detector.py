@@ -48,7 +48,6 @@ def images(tmp_path_factory):
 def find(monkeypatch):
     """Function (words, **others) that runs the command, for runs of a few iterations and detectors."""
     measure_little(monkeypatch)
-    monkeypatch.setattr(decide, "_FEWEST_IMAGES", 10)
     monkeypatch.setattr(method, "_FEWEST_IMAGES", 4)
     monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(plan, "EACH", 0.1)
@@ -206,7 +205,8 @@ def test_mistakes_are_told_in_a_sentence(find, images, tmp_path, refused):
 
     for hours in ("0", "nan", "inf", "1e9"):
         assert f"--hours {float(hours):g}: it must be more than 0 and at most" in told("--hours", hours)
-    assert "missing.json does not exist" in told(data=f"coco:missing.json:{images}/train")
+    assert "which images? Give a folder" in refused(find, ["--hours", "1"])
+    assert "missing.json does not exist" in told("--train", "unused", data=f"coco:missing.json:{images}/train")
     assert "needs boxes" in told(data=f"folder:{images}")
     assert 'constraint "flops < 3"' in told("--limit", "flops < 3")
     assert "4 images with boxes; a family needs at least 10" in told(data=coco(images, "val"))
@@ -470,7 +470,7 @@ def test_a_start_that_is_named_does_not_race(find, images, tmp_path, capsys, ref
 
 def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_path, capsys):
     write_voc(images, tmp_path / "voc")
-    find([f"voc:{tmp_path}/voc:all", "--hours", "0.01", "--output", str(tmp_path / "out"), "--from-scratch"],
+    find(["--train", f"voc:{tmp_path}/voc:all", "--hours", "0.01", "--output", str(tmp_path / "out"), "--from-scratch"],
          run=run_here)
     # 24 images: 4 for the test. The folder itself stays as it is.
     assert [file.name for file in (tmp_path / "voc" / "ImageSets" / "Main").iterdir()] == ["all.txt"]

@@ -34,6 +34,9 @@ def main(argv=None, root: str = ".", run=run_step) -> None:
     with user_errors():
         if not (0 < args.hours <= _MOST_HOURS and math.isfinite(args.hours)):
             raise UserError(f"--hours {args.hours:g}: it must be more than 0 and at most {_MOST_HOURS}")
+        data = args.data or args.data_too
+        if not data:
+            raise UserError("which images? Give a folder of images with boxes, such as find-detector FOLDER --hours 1")
         # Steps inherit them.
         if args.device:
             os.environ.update(CUDA_VISIBLE_DEVICES="" if args.device == "cpu" else args.device.partition(":")[2] or "0")
@@ -54,7 +57,7 @@ def main(argv=None, root: str = ".", run=run_step) -> None:
         require_onnx("find-detector")
         limits = [limit.replace("latency_ms", "detector_latency_ms") if Constraint.parse(limit).metric == "latency_ms"
                   else limit for limit in args.limit]
-        request = Request(args.data, args.test, args.hours, limits, args.backbone, args.weights, args.from_scratch,
+        request = Request(data, args.test, args.hours, limits, args.backbone, args.weights, args.from_scratch,
                           args.device, args.threads, args.seed)
         plan = Plan.read(args.output, request)
         if plan is None:
@@ -79,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="find-detector", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("data", metavar="DATA", help="a folder of images with boxes, or a name as in a config")
+    add("data", nargs="?", metavar="DATA", help="a folder of images with boxes, or a name as in a config")
+    add("--train", dest="data_too", default="", metavar="DATA", help="the same")
     add("--test", metavar="DATA", help="images for the final figures; by default held out of DATA")
     add("--hours", type=float, required=True, help="of all, such as 2 or 0.5")
     add("--output", default=os.path.join("output", "found"), metavar="FOLDER")

@@ -18,7 +18,7 @@ from .together import side_by_side
 #: seconds of all for each image that is held out for comparisons, fewest of them, and fewest test images that tell much
 _SECONDS_OF_IMAGE, _LEAST_HELD_OUT, _MANY = 20, 20, 100
 #: fewest images with boxes, fewest from which some are held out, and boxes of a class below which its AP says little
-_FEWEST_IMAGES, _HOLDS_OUT, _FEW_BOXES = 20, 60, 10
+_FEWEST_IMAGES, _HOLDS_OUT, _FEW_BOXES = 10, 60, 10
 #: A run that would take more than this many times the hours given is refused.
 _LATE = 1.5
 #: side in pixels below which an object is hardly found
