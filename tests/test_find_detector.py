@@ -242,6 +242,7 @@ def test_an_export_brings_its_test_and_its_held_out_images(find, images, tmp_pat
         shutil.copytree(images / split, tmp_path / "export" / name)
         shutil.copy(images / f"{split}.json", tmp_path / "export" / name / "_annotations.coco.json")
     words = [str(tmp_path / "export"), "--hours", "0.1", "--output", str(tmp_path / "out"), "--plan"]
+    monkeypatch.setattr(decide, "_LEAST_HELD_OUT", 4)
     find(words)
     saved = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert saved["images"] == {"train": 24, "test": 6, "search": 24, "holdout": 4}

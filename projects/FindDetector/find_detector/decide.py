@@ -47,9 +47,9 @@ def make_plan(request: Request, folder: str, root: str, clock) -> Plan:
     else:
         sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000))
         train, test = look(sets.train), look(sets.test)
-    if "val" in others:
-        sets.search, sets.holdout = sets.train, others["val"]
-        held_out, trained_on = look(sets.holdout).images, train.images
+    held_out = look(others["val"]).images if "val" in others else 0
+    if held_out >= _LEAST_HELD_OUT:
+        sets.search, sets.holdout, trained_on = sets.train, others["val"], train.images
     elif train.images < _HOLDS_OUT:
         # Too few to spare some.
         sets.search = sets.holdout = sets.train
