@@ -14,7 +14,6 @@ tested. All is in the output folder; its README.md says which one to take. Stopp
 
 import argparse
 import contextlib
-import math
 import os
 import signal
 import sys
@@ -32,7 +31,7 @@ def main(argv=None, root: str = ".", run=run_step) -> None:
     start = time.monotonic()
     args = parser().parse_args(argv)
     with user_errors():
-        if not (0 < args.hours <= _MOST_HOURS and math.isfinite(args.hours)):
+        if not 0 < args.hours <= _MOST_HOURS:
             raise UserError(f"--hours {args.hours:g}: it must be more than 0 and at most {_MOST_HOURS}")
         data = args.data or args.data_too
         if not data:

@@ -10,13 +10,13 @@ from detnas.errors import UserError
 
 from .configs import ConfigWriter
 from .data import Facts, hold_out, look
-from .plan import NAMES, RACE, SHEET_IMAGES, Counts, Plan, Request, Sets, clock_time, duration
+from .plan import MANY_IMAGES, NAMES, RACE, SHEET_IMAGES, Counts, Plan, Request, Sets, clock_time, duration
 from .recipe import make_recipe, spaces, this_machine
 from .starts import choose_starts
 from .together import side_by_side
 
-#: seconds of all for each image that is held out for comparisons, fewest of them, and fewest test images that tell much
-_SECONDS_OF_IMAGE, _LEAST_HELD_OUT, _MANY = 20, 20, 100
+#: seconds of all for each image that is held out for comparisons, and fewest of them
+_SECONDS_OF_IMAGE, _LEAST_HELD_OUT = 20, 20
 #: fewest images with boxes, fewest from which some are held out, and boxes of a class below which its AP says little
 _FEWEST_IMAGES, _HOLDS_OUT, _FEW_BOXES = 10, 60, 10
 #: A run that would take more than this many times the hours given is refused.
@@ -102,7 +102,7 @@ def spread(files: list, count: int = SHEET_IMAGES) -> list:
 def summary(plan: Plan) -> list:
     """The plan in a few lines."""
     images, recipe, first = plan.images, plan.recipes[plan.starts[0].space], plan.starts[0]
-    few = "; so few tell a difference of some AP and no less" if images.test < _MANY else ""
+    few = "; so few tell a difference of some AP and no less" if images.test < MANY_IMAGES else ""
     race = f", and {len(plan.starts) - 1} more that race with it" if len(plan.starts) > 1 else ""
     sizes = recipe.family["SIZES"]
     beside = "beside it" if side_by_side(2) > 1 else "after it"

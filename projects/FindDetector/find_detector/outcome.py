@@ -15,15 +15,13 @@ from detnas.files import read_json, write_text
 from detnas.report.style import figure, search_colour
 
 from .detectors import DETECTORS_FILE, FOLDER
-from .plan import FAMILY, PLAIN, RACE, duration
+from .plan import FAMILY, MANY_IMAGES, PLAIN, RACE, duration
 from .race import MARGIN, read_race
 from .run import Run
 
 PICTURE, SHEET, PAGE, PICKED = "family.png", "sheet.png", "README.md", "picked"
 #: images in a row of the sheet, and the sides of the square of each, in pixels
 _ROW, _SIDE = 4, 480
-#: what the page says of few test images, below this many
-_FEW = 100
 
 
 def finish(run: Run) -> str:
@@ -103,7 +101,7 @@ def page(run: Run, found: dict) -> str:
     why = "the best one" if taken is best else (
         f"the fastest of those that cannot be told from the best, {best['name']} with {best['AP']:.1f} AP, by these "
         "test images")
-    few = [f"{found['images']} test images are few: intervals are wide.", ""] if found["images"] < _FEW else []
+    few = [f"{found['images']} test images are few: intervals are wide.", ""] if found["images"] < MANY_IMAGES else []
     engines = list(rows[0]["engines"])
     classes = [name for name in taken if name.startswith("AP-")]
     folder = writer.path(FOLDER, taken["name"])

@@ -24,8 +24,8 @@ FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: fewest and most detectors of the family that are exported, for each half a plain one, and seconds for each detector:
 #: written, timed, its figures resampled
 FEWEST, MOST, EACH = 3, 6, 9.0
-#: test images that are drawn at the end
-SHEET_IMAGES = 12
+#: test images that are drawn at the end; fewer of them than the second tell a difference of some AP alone
+SHEET_IMAGES, MANY_IMAGES = 12, 100
 #: seconds of an image until they are measured, what smaller ones take of it, and those to build and time a child
 _IMAGE, _SMALLER, _CHILD = 0.1, 0.4, 2.0
 
@@ -77,7 +77,7 @@ class Plan:
     recipes: dict = field(default_factory=dict)  # space or kind -> Recipe
     starts: list = field(default_factory=list)  # where the training can begin, the likeliest first
     no_weights: str = ""  # why none of them is pre-trained
-    decisions: list = field(default_factory=list)  # a sentence for each; the first ones are all that --plan shows
+    decisions: list = field(default_factory=list)  # a sentence for each
     details: list = field(default_factory=list)  # more of them, for --explain
     spent: float = 0.0  # seconds that the planning took
     shown: list = field(default_factory=list)  # files of the test images that are drawn
