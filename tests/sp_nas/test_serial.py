@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from toy_runs import classification, detection, on_a_cpu, result
 
 import train_net
@@ -113,6 +114,8 @@ def test_a_search_that_is_stopped_anywhere_ends_as_an_uninterrupted_one(searched
                 break
             except (Stopped, SystemExit):
                 stops += 1
+                # Stopped between the two ends of a block without gradients, this process would have none.
+                torch.set_grad_enabled(True)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
