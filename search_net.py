@@ -52,5 +52,9 @@ def parser():
     return parser
 
 
+def run(argv=None):
+    main(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    main(parser().parse_args())
+    run()

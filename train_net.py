@@ -24,8 +24,12 @@ def main(args):
     return train(args)
 
 
-if __name__ == "__main__":
+def run():
     args = argument_parser(__doc__).parse_args()
     from detnas.launch.setup import launch
 
     launch(main, args)
+
+
+if __name__ == "__main__":
+    run()

@@ -21,7 +21,6 @@ from detectron2.data.catalog import Metadata
 from detectron2.engine import DefaultPredictor
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils.file_io import PathManager
-from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 from tqdm import tqdm
 
@@ -33,10 +32,9 @@ from detnas.export.network import load_network_config
 from detnas.launch.outputs import network_weights
 from detnas.launch.setup import fit_to_device
 from detnas.modeling.weights import load_weights
+from find_detector.drawing import draw
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-#: pixels of the longer side below which a copy is drawn larger: labels need some to be read
-SMALLEST_COPY = 800
 
 
 def find_images(inputs, output):
@@ -88,15 +86,10 @@ def build_predictor(config_file, opts, threshold):
     return predictor, Metadata().set(thing_classes=list(cfg.MODEL.DETNAS.CLASSES))
 
 
-def draw(image, instances, metadata, path):
-    """Write a copy of an image, (H, W, 3) BGR uint8, with boxes, classes and scores; enlarged if it is small."""
-    height, width = image.shape[:2]
-    visualizer = Visualizer(image[:, :, ::-1], metadata, scale=max(1.0, SMALLEST_COPY / max(height, width)))
-    # By default one font fits images of 900 pixels: it covers smaller ones, and is hardly seen on photos of a camera.
-    visualizer._default_font_size = (height * width) ** 0.5 / 60
-    drawn = visualizer.draw_instance_predictions(instances).get_image()
+def write_image(image, path):
+    """Write an image, (H, W, 3) RGB uint8."""
     with PathManager.open(path, "wb") as f:
-        Image.fromarray(drawn).save(f, format=Image.registered_extensions()[os.path.splitext(path)[1].lower()])
+        Image.fromarray(image).save(f, format=Image.registered_extensions()[os.path.splitext(path)[1].lower()])
 
 
 def drawn_name(file):
@@ -120,7 +113,7 @@ def main(args):
         instances = predictor(image)["instances"].to("cpu")
         detections += instances_to_coco_json(instances, os.path.basename(file))
         try:
-            draw(image, instances, metadata, os.path.join(args.output, drawn_name(file)))
+            write_image(draw(image, instances, metadata), os.path.join(args.output, drawn_name(file)))
             drawn += 1
         except (OSError, ValueError) as e:
             tqdm.write(f"{file} cannot be drawn: {e}")

@@ -1,10 +1,10 @@
 """From own images to a detector: what is planned, what is refused, and a run that is interrupted."""
 
+import collections
 import dataclasses
 import itertools
 import json
 import os
-import runpy
 import shutil
 import sys
 import time
@@ -21,7 +21,9 @@ from scripts import ROOT
 from stand_in import voc_xml
 from toy_runs import measure_little, own_loggers
 
+import search_net  # noqa: F401  a step runs it
 from detnas.errors import UserError
+from detnas.export import detector_latency
 from elasticdet import method
 from find_detector import __main__ as command
 from find_detector import decide, detectors, plan, race, recipe, resampling
@@ -50,16 +52,16 @@ def find(monkeypatch):
     measure_little(monkeypatch)
     monkeypatch.setattr(method, "_FEWEST_IMAGES", 4)
     monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
-    monkeypatch.setattr(plan, "EACH", 0.1)
+    monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0))
     monkeypatch.setattr(plan, "_IMAGE", 0.01)
     monkeypatch.setattr(recipe, "_SIZES", (1 / 2, 1))
     monkeypatch.setattr(recipe, "_PROPOSALS", (0.5, 1))
     monkeypatch.setattr(detectors, "_SECONDS", 1)
     # This process is forked afterwards (detnas.export.engines.open_onnx).
-    monkeypatch.setattr(detectors, "installed_engines", lambda: ["onnxruntime"])
+    monkeypatch.setattr(detector_latency, "installed_engines", lambda: ["onnxruntime"])
     monkeypatch.setattr(resampling, "SECONDS", 0)
     monkeypatch.setattr(weights, "pretrained_weights", lambda *_: {})  # a plan asks only whether they are there
-    return lambda words, **others: command.main(words, str(ROOT), **others)
+    return command.main
 
 
 def coco(root, split):
@@ -77,12 +79,10 @@ def run_here(arguments, log, say, threads=1, pass_fds=()):
     with pytest.MonkeyPatch.context() as patch, own_loggers():
         if words[0] == "-m":
             for module in (race, together):
-                patch.setattr(module, "run_side_by_side", lambda commands, _: [run_here(c, log, say) for c in commands])
-            sys.modules[words[1]].main(words[2:])
-        else:
-            patch.setattr(sys, "argv", words)
-            patch.syspath_prepend(str(words[0].rpartition("/")[0]))
-            runpy.run_path(words[0], run_name="__main__")
+                patch.setattr(module, "run_side_by_side",
+                              lambda commands, _: [run_here(words, log, say) for words in commands.values()])
+            module = sys.modules[words[1]]
+            getattr(module, "run", module.main)(words[2:])
     return 1.0
 
 
@@ -144,32 +144,32 @@ def test_a_training_sees_squares_of_images_that_are_too_large_for_it():
         (3, 8, ([3, 2], 2), (1 / 5, 1 / 5)),
     ])
 def test_the_better_half_of_a_race_goes_on_side_by_side(starts, cores, rounds, shares, monkeypatch):
-    monkeypatch.setattr(together, "this_machine", lambda: Machine(cores, "", 0))
-    assert race.race_rounds(starts) == rounds and race.race_share(starts) == pytest.approx(shares)
+    monkeypatch.setattr(recipe, "this_machine", lambda: Machine(cores, "", 0))
+    workers = recipe.side_by_side(starts)
+    assert race.race_rounds(starts, workers) == rounds and race.race_share(starts, workers) == pytest.approx(shares)
 
 
 def planned(hours=1.0, starts=1):
     """A plan, of 400 training images with 80 held out, and 10 test images."""
-    chosen = recipe.make_recipe("small", facts([(96, 96)], [(20, 20, 0)]), Machine(2, "", 0), str(ROOT))
+    chosen = recipe.make_recipe("small", facts([(96, 96)], [(20, 20, 0)]), Machine(2, "", 0))
     request = Request("coco:a:b", "coco:c:d", hours, [])
-    start = begins.random_start("small", str(ROOT))
+    start = begins.random_start("small")
     return Plan(request, Sets("", ""), Counts(400, 10, 320, 80), 10.0, {"small": chosen}, [start] * starts)
 
 
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
-    # 20 children, two seconds and 0.4 of 180 images each; 9 detectors, 9 seconds and 0.4 of 10 images each.
-    after = {"search": 10 + 20 * (2 + 0.4 * 180 * 0.01), "detectors": 10 + 9 * (9 + 0.04), "draw": 10 + 0.12}
+    # 20 children, 0.44 seconds and 0.4 of 180 images each; 9 detectors, 1.2 seconds and 0.4 of 10 images each.
+    after = {"search": 10 + 20 * (0.44 + 0.4 * 180 * 0.01), "detectors": 10 + 9 * (1.2 + 0.04)}
     shares = here.divide(100, here.steps, image=0.01)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
-        race.race_share(2)[0] * (shares["race"] + shares["train"]))
+        race.race_share(2, recipe.side_by_side(2))[0] * (shares["race"] + shares["train"]))
     # However slow the rest is, half of the time is for training; what is done has no share.
     slow = here.divide(100, here.steps, image=100)
     assert slow["race"] + slow["train"] == pytest.approx(450)
-    assert list(here.divide(900, here.steps[2:], image=0.01)) == ["search", "detectors", "draw"]
-    assert [here.detectors(seconds) for seconds in (20, 78, 500)] == [3, 5, 6]
-    assert here.candidates(20, image=0.01) == 3 and here.candidates(500, image=0.01) == 20
+    assert list(here.divide(900, here.steps[2:], image=0.01)) == ["search", "detectors"]
+    assert here.candidates(12, image=0.01) == 3 and here.candidates(500, image=0.01) == 20
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
@@ -215,6 +215,39 @@ def test_mistakes_are_told_in_a_sentence(find, images, tmp_path, refused):
     other["categories"][0]["name"] = "round"
     (tmp_path / "other.json").write_text(json.dumps(other))
     assert "have other classes" in told("--test", f"coco:{tmp_path}/other.json:{images}/test")
+
+
+def test_nothing_of_the_users_is_overwritten(find, images, tmp_path, refused):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "README.md").write_text("my own")
+    said = refused(find, arguments(images, mine))
+    assert f"{mine} holds other files, which stay as they are: README.md. Give an empty folder" in said
+    assert [file.name for file in mine.iterdir()] == ["README.md"]
+    for place in (mine / "README.md", mine / "README.md" / "below"):
+        assert f"--output {place} cannot be written: " in refused(find, arguments(images, place))
+    # What a run that was killed while it planned has left is its own.
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / plan.PLAN_FILE).write_text("{}")
+    find(arguments(images, tmp_path / "begun", "--plan"))
+    assert json.loads((tmp_path / "begun" / plan.PLAN_FILE).read_text())["images"]["train"] == 24
+
+
+def test_files_of_a_run_that_are_damaged_are_named(find, images, tmp_path, refused):
+    words = arguments(images, tmp_path, "--plan")
+    find(words)
+    file = tmp_path / plan.PLAN_FILE
+    whole = file.read_text()
+    for content in (whole[:50], whole.replace('"starts"', '"begins"'), whole.replace('"hours"', '"days"')):
+        file.write_text(content)
+        assert f"{file} is damaged, " in refused(find, words)
+    file.write_text(whole)
+    (tmp_path / "race").mkdir()
+    for name, content in (("clock.json", '{"seconds": {}}'), ("clock.json", "[]"), ("race/race.json", ""),
+                          ("steps.json", "{")):
+        (tmp_path / name).write_text(content)
+        assert f"{tmp_path / name} is damaged, " in refused(find, words)
+        (tmp_path / name).unlink()
 
 
 # Parts of the data
@@ -298,7 +331,7 @@ def test_enough_images_are_divided(find, images, tmp_path, monkeypatch):
 
 
 def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refused, monkeypatch):
-    monkeypatch.setattr(plan, "EACH", 600.0)
+    monkeypatch.setattr(plan, "EACH", (600.0, 0.0, 600.0))
     assert "--hours 0.01 are too few: the shortest run" in refused(find, arguments(images, tmp_path))
 
 
@@ -306,7 +339,7 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_detectors(find, images,
     words, ran = arguments(images, tmp_path, "--seed", "3"), []
 
     def run(command, *more):
-        ran.append(command[1] if command[0] == "-m" else command[0].rpartition("/")[2])
+        ran.append(command[1])
         # The first time it is stopped before the search.
         if len(ran) == 3 and len(set(ran)) == 2:
             raise KeyboardInterrupt
@@ -332,11 +365,11 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_detectors(find, images,
     find(words, run=run)
     shown, page = capsys.readouterr().out, (tmp_path / "README.md").read_text()
     # No finished step runs again.
-    assert ran == ["find_detector.together", "find_detector.detectors", "predict.py"] and "done before" in shown
-    assert page in shown + "\n" and page.count("    python ") == 6 and "How the start was chosen: " in page
+    assert ran == ["find_detector.together", "find_detector.detectors"] and "done before" in shown
+    assert page in shown + "\n" and page.count("    python ") == 5 and "How the start was chosen: " in page
     found = json.loads((tmp_path / "detectors" / "detectors.json").read_text())
     kinds = [row["kind"] for row in found["detectors"]]
-    assert kinds.count("family") >= 2 and "plain" in kinds and found["engine"] in found["versions"]
+    assert {"family", "plain"} == set(kinds) and found["engine"] in found["versions"]
     for row in found["detectors"]:
         folder, (low, high) = tmp_path / "detectors" / row["name"], row["interval"]
         assert {"model.yaml", "model.pth", "detector.onnx", "detect.py"} <= {file.name for file in folder.iterdir()}
@@ -358,7 +391,7 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_detectors(find, images,
 def test_with_more_time_a_larger_pretrained_start_races_too():
     names = {}
     for hours in (0.2, 1.0):
-        chosen, why = begins.choose_starts(Request("a", None, hours, []), ["300M", "tiny", "small"], False, str(ROOT))
+        chosen, why = begins.choose_starts(Request("a", None, hours, []), ["300M", "tiny", "small"], False)
         names[hours] = [start.name for start in chosen]
         assert not why
     light, *scratch = ["tf_efficientnet_lite0_light", "300M_random", "tiny_random", "small_random"]
@@ -367,7 +400,7 @@ def test_with_more_time_a_larger_pretrained_start_races_too():
 
 def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monkeypatch):
     def choose(**options):
-        return begins.choose_starts(Request("a", None, 0.1, [], **options), ["small"], False, str(ROOT))
+        return begins.choose_starts(Request("a", None, 0.1, [], **options), ["small"], False)
 
     monkeypatch.setattr(weights.huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(weights, "PACKAGES", {begins.BACKBONE: "not_installed"})
@@ -385,29 +418,30 @@ def test_the_better_half_by_the_ap_to_expect_goes_on(tmp_path, monkeypatch):
     ran, done = [], {}
 
     def run(commands, workers):
-        ran.append([command[-1] for command in commands])
-        for _, _, _, number, *_, folder, file in commands:
-            rounds = max(int(number), done.get(file, 0))
-            entry = {"until": [10.0, 20.0][:rounds], "found": gains[file[0]][:2 * rounds], "iterations": 40}
-            os.makedirs(folder, exist_ok=True)
-            (Path(folder) / race.STATE_FILE).write_text(json.dumps(entry))
+        ran.append(list(commands))
+        for name, (_, _, *words) in commands.items():
+            given = dict(word.split("=") for word in words)
+            rounds = max(int(given["number"]), done.get(name, 0))
+            entry = {"until": [10.0, 20.0][:rounds], "found": gains[name][:2 * rounds], "iterations": 40}
+            os.makedirs(given["folder"], exist_ok=True)
+            (Path(given["folder"]) / race.STATE_FILE).write_text(json.dumps(entry))
 
     monkeypatch.setattr(race, "run_side_by_side", run)
-    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path))
+    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path), 2)
     there = race.read_race(str(tmp_path))
-    assert ran == [["a.yaml", "b.yaml", "c.yaml", "d.yaml"], ["b.yaml", "a.yaml"]]
+    assert ran == [["a", "b", "c", "d"], ["b", "a"]]
     # 10 AP a doubling, and two to come.
     assert there["entries"]["b"]["expected"] == pytest.approx(70)
     assert there["entries"]["c"]["expected"] == -1 and there["best"] == "b"
     # a is likely, and b is not expected to be half as good again.
-    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path / "likely"), likely=1)
+    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path / "likely"), 2, likely=1)
     assert race.read_race(str(tmp_path / "likely"))["best"] == "a"
     # Killed in the second round, it chooses the same.
-    done.update({"a.yaml": 2, "b.yaml": 2})
-    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path))
+    done.update({"a": 2, "b": 2})
+    race.race([f"{name}.yaml" for name in "abcd"], 60, 80.0, str(tmp_path), 2)
     assert race.read_race(str(tmp_path)) == there
     with pytest.raises(UserError, match="every training of the race has diverged: lower SOLVER.BASE_LR in c.yaml"):
-        race.race(["c.yaml"] * 2, 60, 80.0, str(tmp_path))
+        race.race(["c.yaml"] * 2, 60, 80.0, str(tmp_path), 2)
 
 
 def test_a_training_that_is_timed_ends_with_its_time_and_goes_on_after_a_kill(images, tmp_path, monkeypatch):
@@ -441,10 +475,37 @@ def test_a_training_that_is_timed_ends_with_its_time_and_goes_on_after_a_kill(im
     assert (folder / "last_checkpoint").read_text() == "model_final.pth"
 
 
+def test_a_training_that_diverges_goes_on_once_with_a_lower_rate(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
+    file, folder, ended = tmp_path / "config.yaml", tmp_path / "run", timed.Clock.after_step
+    data = {"DATASETS": {"TRAIN": [coco(images, "train")], "TEST": []}}
+    file.write_text(yaml.safe_dump({"_BASE_": f"{ROOT}/configs/demo/Base-outlines-FPN.yaml", **data}))
+    clock = types.SimpleNamespace(perf_counter=itertools.count().__next__, monotonic=float, process_time=float)
+    monkeypatch.setattr(timed, "time", clock)
+
+    def diverge(self):
+        ended(self)
+        if self.steps == 5 and (self.share == 1.0 or again):
+            raise SystemExit("error: a loss is not finite at iteration 4, learning rate 0.1. Saved it. Lower it.")
+
+    monkeypatch.setattr(timed.Clock, "after_step", diverge)
+    again = False
+    timed.train(str(file), 40.0, str(folder), drawn=coco(images, "val"))
+    shown = capsys.readouterr().out
+    assert "* error: a loss is not finite at iteration 4, learning rate 0.1: it goes on from the last" in shown
+    state = json.loads((folder / timed.STATE_FILE).read_text())
+    # It was at 5 seconds and went on from 3, of which no line tells; the end comes so much sooner.
+    assert state["share"] == 0.25 and state["until"] == [38.0] and state["iterations"] == 41
+    assert f"* what it finds by now: {folder}/sheet.png" in shown and (folder / "sheet.png").is_file()
+    again = True
+    with pytest.raises(SystemExit, match="a loss is not finite"):
+        timed.train(str(file), 40.0, str(tmp_path / "other"))
+
+
 def test_trainings_side_by_side_end_with_the_first_that_fails(tmp_path):
-    begins = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(os.environ['OMP_NUM_THREADS'])"
-    words = [["-c", f"{begins}; {then}", str(tmp_path / str(number))] for number, then in enumerate(
-        ("time.sleep(60)", "sys.exit(3)", "sys.exit('never begun')"))]
+    begins = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch()"
+    words = {str(number): ["-c", f"{begins}; {then}", str(tmp_path / str(number))] for number, then in enumerate(
+        ("time.sleep(60)", "sys.exit(3)", "sys.exit('never begun')"))}
     started = time.monotonic()
     with pytest.raises(SystemExit) as caught:
         together.run_side_by_side(words, 2)
@@ -483,22 +544,15 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
 
 
 def test_a_slower_step_shortens_the_next(tmp_path):
-    run = Run(planned(hours=1600 / 3600), str(tmp_path), str(ROOT))
+    run = Run(planned(hours=1600 / 3600), str(tmp_path))
     before = run.forecast()
     run.seconds["train"] = before["train"] + 100
-    run.steps.done["training of the family and of a plain detector"] = {}
-    assert list(run.forecast()) == ["search", "detectors", "draw"]
+    run.steps.done["training"] = {}
+    assert list(run.forecast()) == ["search", "detectors"]
     # A step that was begun keeps its time.
     run.begun["search"] = 7.0
     assert run.forecast()["search"] == 7.0
     run.steps.close()
-
-
-def test_the_sheet_takes_images_of_all_the_set_and_no_name_twice():
-    files = [f"folder/{number:02}.jpg" for number in range(24)] + ["other/00.jpg"]
-    chosen = decide.spread(files)
-    assert len(chosen) == 12 and chosen[0] == "other/00.jpg" and chosen[-1] == "folder/22.jpg"
-    assert decide.spread(files[:3]) == files[:3]
 
 
 def test_figures_are_those_of_the_metric_and_intervals_hold_nine_of_ten():
@@ -516,6 +570,22 @@ def test_figures_are_those_of_the_metric_and_intervals_hold_nine_of_ten():
     assert 20 < low < 50.5 < high < 80 and resampling.interval(whole.drawn(20)) == (100.0, 100.0)
     # The same images for each: the difference is surer than both.
     assert (whole.drawn(50) - half.drawn(50)).std() == pytest.approx(half.drawn(50).std())
+
+
+def test_the_best_and_the_fastest_are_exported_first(monkeypatch):
+    logs = {"family": "abcdefg", "plain": "uvwx"}
+    monkeypatch.setattr(detectors, "pareto_front", lambda log, costs: log)
+    monkeypatch.setattr(detectors, "choose_winners", lambda front, costs, count: front[:count])
+    monkeypatch.setattr(detectors, "read_log", lambda source: Log(map(Candidate, logs[source])))
+    names = [child for _, child in detectors.worth_most(["family", "plain"])]
+    assert names == list("aubcvdewf")
+
+
+Candidate = collections.namedtuple("Candidate", "network")
+
+
+class Log(list):
+    space = types.SimpleNamespace(format=str)
 
 
 def test_the_fastest_of_those_that_cannot_be_told_from_the_best_is_taken():

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from find_detector import steps
 from find_detector.steps import StepFailed, run_step
 
 SAYS = """
@@ -10,7 +11,8 @@ import os, sys
 print("[time logger]: iteration 1/2  loss 3.0  eta 0:00:01")
 print("something else", os.environ["OMP_NUM_THREADS"])
 print("to stderr", file=sys.stderr)
-print("[time logger]: generation 2/8  candidate 3/12")
+print("family: [time logger]: generation 2/8  candidate 3/12 ")
+print("* round 1")
 """
 
 
@@ -25,15 +27,18 @@ def test_a_step_tells_how_far_it_is_and_everything_is_in_the_log(log, monkeypatc
     monkeypatch.setenv("OMP_NUM_THREADS", users) if users else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     said = []
     seconds = run_step(["-c", SAYS], log, said.append, threads=3)
-    assert said == ["iteration 1/2  loss 3.0  eta 0:00:01", "generation 2/8  candidate 3/12"]
+    assert [told.groups() for told in said] == [
+        (None, "iteration 1/2  loss 3.0  eta 0:00:01", None), ("family: ", "generation 2/8  candidate 3/12 ", None),
+        (None, None, "round 1")]
     assert 0 < seconds < 60
     text = log.read_text()
     assert text.startswith("\n$ python -c") and f"something else {threads}" in text and "to stderr" in text
 
 
 def test_a_step_that_fails_names_its_log(log):
-    with pytest.raises(StepFailed, match=f"failed; its output is in {log}"):
-        run_step(["-c", "raise SystemExit('no such thing')"], log, print)
+    with pytest.raises(StepFailed, match=f"failed: ValueError: no such thing. Its output is in {log}"):
+        run_step(["-c", "import atexit; atexit.register(print, 'a last line'); raise ValueError('no such thing')"],
+                 log, print)
     assert "no such thing" in log.read_text()
 
 
@@ -54,3 +59,17 @@ def test_seconds_of_a_core_are_those_of_the_step_and_of_its_processes_alone(log)
     assert 0.6 < run_step(["-c", start], log, print, cpu=True) < 2
     with pytest.raises(StepFailed):
         run_step(["-c", "raise SystemExit(3)"], log, print, cpu=True)
+
+
+def test_programs_side_by_side_share_a_line(monkeypatch, capsys):
+    display = steps._Display("training")
+    monkeypatch.setattr(steps.sys.stdout, "isatty", lambda: True, raising=False)
+    display.on_terminal = True
+    monkeypatch.setattr(steps.shutil, "get_terminal_size", lambda: os.terminal_size((60, 20)))
+    for line in ("a: [x]: iteration 1/9  loss 3.0 (cls 1)  8 img/s  lr 0.1  eta 0:01  9% of it waiting for data",
+                 "b: [x]: iteration 5/9  loss 2.0", "* found", "a: has ended", "b: [x]: iteration 6/9  loss 1.5"):
+        display(steps._PROGRESS.match(line))
+    shown = capsys.readouterr().out.replace("\033[K", "").split("\r")[1:]
+    assert shown == ["  training: a: iteration 1/9  loss 3.0  eta 0:01",
+                     "  training: a: iteration 1/9  loss 3.0  eta 0:01  |  b: ite", "  found\n",
+                     "  training: b: iteration 6/9  loss 1.5"]

@@ -10,14 +10,12 @@ detnas; and TorchScript or ONNX files, each run and compared with the network.
 """
 
 import argparse
-import functools
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
-import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
 
@@ -25,8 +23,8 @@ from detnas.cost.latency import processor
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.export.check import check_file, check_images
-from detnas.export.detector_latency import times_in_turns
-from detnas.export.engines import ENGINES, engine_version, installed_engines, open_onnx, write_script
+from detnas.export.detector_latency import engine_times
+from detnas.export.engines import ENGINES, engine_version, write_script
 from detnas.export.network import load_network, load_network_config, write_network
 from detnas.export.traced import DETECTOR, FORMATS, backbone_part, require_onnx, whole_part, write_part
 from detnas.launch.outputs import EXPORTED_CONFIG, has_weights_beside, network_weights
@@ -86,14 +84,11 @@ def describe_part(file, part, reason, results):
 
 def describe_engines(file, model, part, image):
     """Lines about how long an ONNX file takes in each engine that is installed, and the network in torch."""
-    engines, threads = installed_engines(), torch.get_num_threads()
-    runs = [functools.partial(open_onnx(file, engine, threads), image) for engine in engines]
-    with torch.no_grad():
-        times = times_in_turns([functools.partial(part.run, model, [{"image": image}]), *runs], _SECONDS, _RUNS)
-    size = "x".join(map(str, image.shape[1:]))
+    size, threads = "x".join(map(str, image.shape[1:])), torch.get_num_threads()
     yield f"  an image of {size}, {threads} thread{'s' * (threads > 1)}, {processor()}: median, 95th percentile"
-    for name, taken in zip([f"torch {torch.__version__}", *map(engine_version, engines)], times):
-        yield f"  {name:30} {np.median(taken):7.1f} {np.quantile(taken, 0.95):7.1f} ms"
+    (times,) = engine_times([(file, part, model, image)], _SECONDS, _RUNS)
+    for engine, (median, late) in times.items():
+        yield f"  {engine_version(engine):30} {median:7.1f} {late:7.1f} ms"
 
 
 def describe_interface(cfg, parts):

@@ -4,12 +4,10 @@
 import os
 import sys
 
-FOLDER = os.path.dirname(os.path.abspath(__file__))
-
 if __name__ == "__main__":
-    if sys.path[0] == FOLDER:
+    if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
         # This file would be found in place of the package.
         sys.path.pop(0)
     from find_detector.__main__ import run_script
 
-    run_script(root=os.path.dirname(FOLDER))
+    run_script()

@@ -2,10 +2,17 @@
 
 import argparse
 import os
-import sys
 
-#: what runs when no config is named; found beside the scripts, wherever they are started
+from detnas.files import shipped_configs
+
+#: what runs when no config is named
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+
+
+def config_file(name):
+    """A file; ``configs/...`` is one of the project where the working directory has none of that name."""
+    shipped = os.path.join(os.path.dirname(shipped_configs()), name)
+    return shipped if name.startswith("configs") and not os.path.exists(name) and os.path.exists(shipped) else name
 
 
 def argument_parser(description=None):
@@ -14,8 +21,9 @@ def argument_parser(description=None):
     Without ``--config-file``, the paper's small supernet with FPN on COCO.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    config = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), DEFAULT_CONFIG)
-    parser.add_argument("--config-file", default=config, metavar="FILE", help=f"by default {DEFAULT_CONFIG}")
+    parser.add_argument(
+        "--config-file", default=DEFAULT_CONFIG, type=config_file, metavar="FILE", help=f"by default {DEFAULT_CONFIG}"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="evaluate, train and search nothing")
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs of each machine")

@@ -47,12 +47,22 @@ def write_text(file, text, path_manager=g_pathmgr):
     write_atomically(path_manager, file, lambda f: f.write(text.encode()))
 
 
+def shipped_configs():
+    """The folder of the configs: of a wheel within the package, of a checkout beside the packages."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    installed = os.path.join(package, "configs")
+    return installed if os.path.isdir(installed) else os.path.abspath(os.path.join(package, "../../../configs"))
+
+
 def read_json(file, otherwise=None):
-    """The content of a file of this machine; ``otherwise`` stands for one that is not there."""
+    """The content of a file of this machine; ``otherwise`` stands for one that is not there. UserError if damaged."""
     if otherwise is not None and not os.path.isfile(file):
         return otherwise
-    with open(file) as f:
-        return json.load(f)
+    try:
+        with open(file) as f:
+            return json.load(f)
+    except ValueError as e:
+        raise UserError(f"{file} is damaged, no json: {e}") from None
 
 
 def lock_folder(folder, what):

@@ -26,8 +26,8 @@ from .steps import goes_on_later, run_step
 _MOST_HOURS = 10_000
 
 
-def main(argv=None, root: str = ".", run=run_step) -> None:
-    """``root`` is that of the project. A test gives another function that runs command lines."""
+def main(argv=None, run=run_step) -> None:
+    """A test gives another function that runs command lines."""
     start = time.monotonic()
     args = parser().parse_args(argv)
     with user_errors():
@@ -47,7 +47,7 @@ def main(argv=None, root: str = ".", run=run_step) -> None:
         from detnas.export.traced import require_onnx
 
         from . import decide, outcome
-        from .plan import Plan, Request
+        from .plan import Plan, Request, claim
         from .run import Run
 
         if args.pick:
@@ -61,12 +61,12 @@ def main(argv=None, root: str = ".", run=run_step) -> None:
         plan = Plan.read(args.output, request)
         if plan is None:
             print("Looking at the images.", flush=True)
-            os.makedirs(args.output, exist_ok=True)
-            plan = decide.make_plan(request, args.output, root, lambda: time.monotonic() - start)
+            claim(args.output)
+            plan = decide.make_plan(request, args.output, lambda: time.monotonic() - start)
         else:
             decide.check_data(plan, args.output)
             print(f"The plan is that of {args.output}; it goes on.", flush=True)
-        going = Run(plan, args.output, root, run)
+        going = Run(plan, args.output, run)
         with contextlib.closing(going.steps):
             print("\n".join([*plan.decisions, *decide.step_lines(plan, going.forecast())]))
             if args.explain:
@@ -102,13 +102,13 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_script(root):
-    """The command as a script."""
+def run_script() -> None:
+    """The command."""
     # The step that runs is told, too, and saves a checkpoint.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped. Start again to go on."))
     with goes_on_later():
-        main(root=root)
+        main()
 
 
 if __name__ == "__main__":
-    run_script(os.getcwd())
+    run_script()

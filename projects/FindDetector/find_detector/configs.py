@@ -4,9 +4,10 @@ import os
 
 import yaml
 
-from detnas.files import write_text
+from detnas.files import shipped_configs, write_text
 
-from .plan import FAMILY, MOST, PLAIN, RACE, Plan
+from .detectors import MOST
+from .plan import FAMILY, PLAIN, RACE, Plan
 
 #: what all steps of a space share, the family, the plain detector, and the searches in both
 BASE, TRAINED, SEARCHED = "base_{}.yaml", "{}.yaml", "{}_search.yaml"
@@ -14,10 +15,10 @@ _ABOUT = {FAMILY: "The family: detectors for all sizes of images.", PLAIN: "The 
 
 
 class ConfigWriter:
-    """Writes the configs of a plan into a folder; ``root`` of the project holds ``configs/``."""
+    """Writes the configs of a plan into a folder."""
 
-    def __init__(self, plan: Plan, folder: str, root: str):
-        self.plan, self.folder, self.root = plan, folder, root
+    def __init__(self, plan: Plan, folder: str):
+        self.plan, self.folder = plan, folder
 
     def path(self, *names: str) -> str:
         return os.path.join(self.folder, *names)
@@ -26,19 +27,11 @@ class ConfigWriter:
         """The file of a start."""
         return self.path("starts", f"{name}.yaml")
 
-    def trained(self, kind: str) -> str:
-        """The file of one of the two trainings."""
-        return self.path(TRAINED.format(kind))
-
-    def searched(self, kind: str) -> str:
-        """The file of the search in what it has left."""
-        return self.path(SEARCHED.format(kind))
-
     def starts(self) -> None:
         """Write a config for each start and what they stand on. Only a plan does: later the user may change them."""
         os.makedirs(self.path("starts"), exist_ok=True)
         for space, recipe in self.plan.recipes.items():
-            above = os.path.relpath(os.path.join(self.root, "configs", recipe.base), self.folder)
+            above = os.path.relpath(os.path.join(shipped_configs(), recipe.base), self.folder)
             settings = {**recipe.settings, "SEED": self.plan.request.seed}
             self._write(BASE.format(space), "What steps share. Changes in this file are kept.", above, settings)
         datasets = {"TRAIN": [self.plan.sets.search], "TEST": [self.plan.sets.holdout]}
@@ -46,15 +39,15 @@ class ConfigWriter:
             settings = {**start.settings, "DATASETS": datasets, "TEST": {"EVAL_PERIOD": 0}}
             self._write(f"starts/{start.name}.yaml", f"{start.about}.", f"../{BASE.format(start.space)}", settings)
 
-    def write(self, best: str, iterations: dict | None = None) -> None:
+    def write(self, iterations: dict | None = None) -> None:
         """
         Write the configs of the two trainings and of the searches in what they leave, from the best start.
 
         Args:
             iterations: of each training, once it is known.
         """
-        space = {start.name: start for start in self.plan.starts}[best].space
-        family, raced = self.plan.recipes[space].family, self.path(RACE, best, "model_final.pth")
+        best, family = self.plan.best or self.plan.starts[0].name, self.plan.recipe.family
+        raced = self.path(RACE, best, "model_final.pth")
         begins = {"WEIGHTS": raced} if os.path.isfile(raced) else {}
         for kind in (FAMILY, PLAIN):
             # The plain one goes on with the checkpoint of the race.

@@ -1,7 +1,5 @@
 """Makes the plan of a run: looks at data and machine, decides, and says why."""
 
-import os
-
 from detnas.config.load import load_config
 from detnas.data.datasets import check_unchanged, fingerprints, register_datasets
 from detnas.data.forms import other_splits
@@ -10,10 +8,9 @@ from detnas.errors import UserError
 
 from .configs import ConfigWriter
 from .data import Facts, hold_out, look
-from .plan import MANY_IMAGES, NAMES, RACE, SHEET_IMAGES, Counts, Plan, Request, Sets, clock_time, duration
-from .recipe import make_recipe, spaces, this_machine
+from .plan import MANY_IMAGES, NAMES, RACE, Counts, Plan, Request, Sets, clock_time, duration
+from .recipe import make_recipe, side_by_side, spaces, this_machine
 from .starts import choose_starts
-from .together import side_by_side
 
 #: seconds of all for each image that is held out for comparisons, and fewest of them
 _SECONDS_OF_IMAGE, _LEAST_HELD_OUT = 20, 20
@@ -25,12 +22,11 @@ _LATE = 1.5
 _HARD_TO_FIND = 8
 
 
-def make_plan(request: Request, folder: str, root: str, clock) -> Plan:
+def make_plan(request: Request, folder: str, clock) -> Plan:
     """
     Look and decide; writes the configs of the starts and the plan into the folder.
 
     Args:
-        root: of the project.
         clock: function that gives the seconds since the start.
     """
     started, in_both = clock(), 0
@@ -62,16 +58,16 @@ def make_plan(request: Request, folder: str, root: str, clock) -> Plan:
     machine = this_machine()
     plan = Plan(request, sets, Counts(train.images, test.images, trained_on, held_out), started)
     plan.starts, plan.no_weights = choose_starts(
-        request, spaces(request.hours, machine.gpu, train.images), bool(machine.gpu), root)
+        request, spaces(request.hours, machine.gpu, train.images), bool(machine.gpu))
     for start in plan.starts:
-        plan.recipes.setdefault(start.space, make_recipe(start.space, train, machine, root))
-    plan.shown, plan.data = spread(test.files), fingerprints([sets.train, sets.test])
+        plan.recipes.setdefault(start.space, make_recipe(start.space, train, machine))
+    plan.data = fingerprints([sets.train, sets.test])
     plan.spent = clock()
     needed = plan.spent + sum(plan.divide(plan.spent, plan.steps).values())
     if needed > _LATE * plan.budget:
         raise UserError(f"--hours {request.hours:g} are too few: the shortest run on this machine takes about "
                         f"{needed / 3600:.2f} hours")
-    writer = ConfigWriter(plan, folder, root)
+    writer = ConfigWriter(plan, folder)
     writer.starts()
     plan.details = [*_of_data(plan, train, in_both), *dict.fromkeys([*train.said, *test.said]),
                     *_of_detector(plan, train, writer)]
@@ -92,19 +88,11 @@ def fifth(images: int, most: int) -> int:
     return min(most, max(2, images // 5))
 
 
-def spread(files: list, count: int = SHEET_IMAGES) -> list:
-    """At most so many files, spread evenly over all, no two with the same name."""
-    named = list({os.path.basename(file): file for file in files}.values())
-    count = min(count, len(named))
-    return [named[i * len(named) // count] for i in range(count)]
-
-
 def summary(plan: Plan) -> list:
     """The plan in a few lines."""
-    images, recipe, first = plan.images, plan.recipes[plan.starts[0].space], plan.starts[0]
+    images, first, sizes = plan.images, plan.starts[0], plan.recipe.family["SIZES"]
     few = "; so few tell a difference of some AP and no less" if images.test < MANY_IMAGES else ""
     race = f", and {len(plan.starts) - 1} more that race with it" if len(plan.starts) > 1 else ""
-    sizes = recipe.family["SIZES"]
     beside = "beside it" if side_by_side(2) > 1 else "after it"
     return _describe(
         ("data", f"{images.search} images to train on, {images.holdout} to choose by, {images.test} to test with{few}",
@@ -144,7 +132,7 @@ def _of_data(plan, train, in_both):
 
 def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
     """Machine, starts, and the detector of the first start."""
-    recipe, machine = plan.recipes[plan.starts[0].space], this_machine()
+    recipe, machine = plan.recipe, this_machine()
     cfg = load_config(writer.start(plan.starts[0].name))
     inputs, small = cfg.INPUT, train.small_box() * recipe.scale
     anchors, ratios = cfg.MODEL.ANCHOR_GENERATOR.SIZES, cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS[0]

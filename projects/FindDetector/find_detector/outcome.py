@@ -4,8 +4,6 @@ import os
 import shutil
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detectron2.data.detection_utils import read_image
-from PIL import Image
 from tabulate import tabulate
 
 from detnas.config.constraint import Constraint
@@ -14,21 +12,17 @@ from detnas.errors import UserError
 from detnas.files import read_json, write_text
 from detnas.report.style import figure, search_colour
 
-from .detectors import DETECTORS_FILE, FOLDER
+from .detectors import DETECTORS_FILE, FOLDER, SHEET
 from .plan import FAMILY, MANY_IMAGES, PLAIN, RACE, duration
 from .race import MARGIN, read_race
 from .run import Run
 
-PICTURE, SHEET, PAGE, PICKED = "family.png", "sheet.png", "README.md", "picked"
-#: images in a row of the sheet, and the sides of the square of each, in pixels
-_ROW, _SIDE = 4, 480
+PICTURE, PAGE, PICKED = "family.png", "README.md", "picked"
 
 
 def finish(run: Run) -> str:
     """Draw and sum up a run whose steps are done; returns the text of the page."""
-    found, drawn = read_json(run.writer.path(DETECTORS_FILE)), run.writer.path("drawn")
-    names = [os.path.join(drawn, os.path.basename(file) + end) for file in run.plan.shown for end in ("", ".png")]
-    write_sheet(list(filter(os.path.isfile, names)), run.writer.path(SHEET))
+    found = read_json(run.writer.path(DETECTORS_FILE))
     draw(found, run.writer.path(PICTURE))
     text = page(run, found)
     write_text(run.writer.path(PAGE), text + "\n")
@@ -63,19 +57,6 @@ def pick(folder: str, limit: str) -> str:
     shutil.copytree(os.path.join(folder, FOLDER, best["name"]), picked, dirs_exist_ok=True)
     about = f"{best['name']}, AP {best['AP']:.1f} and {best['ms']:.1f} ms in {found['engine']}"
     return f"{about}: {picked} has its config, weights, ONNX file, and detect.py, which runs it"
-
-
-def write_sheet(files: list, output: str) -> None:
-    """Write one picture of several, in rows; each keeps its shape."""
-    if not files:
-        return
-    row = min(_ROW, len(files))
-    sheet = Image.new("RGB", (row * _SIDE, -(-len(files) // row) * _SIDE), "white")
-    for number, file in enumerate(files):
-        image = Image.fromarray(read_image(file, "RGB"))
-        image.thumbnail((_SIDE - 8, _SIDE - 8))
-        sheet.paste(image, (number % row * _SIDE + 4, number // row * _SIDE + 4))
-    sheet.save(output)
 
 
 def draw(found: dict, file: str) -> None:
@@ -124,9 +105,9 @@ def page(run: Run, found: dict) -> str:
         f"It took {duration(run.spent)} of {duration(plan.budget)}.", "",
         _table([{"what": what, "where": where} for what, where in {
             "the detectors: config, weights, ONNX file and detect.py of each": writer.path(FOLDER),
-            "test images with boxes drawn": writer.path(SHEET),
             "configs of the steps, as for train_net.py": writer.path("*.yaml"),
             "output of the commands": writer.path("log")}.items()]), "",
+        f"![what {taken['name']} finds in test images]({SHEET})", "",
         "The best within a limit, without training: `--pick \"latency_ms <= 20\"`.", "",
         "The commands that made it:", "", *(f"    python {step['command']}" for step in run.steps.done.values()),
     ])

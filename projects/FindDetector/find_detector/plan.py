@@ -1,5 +1,6 @@
 """The plan of a run, kept in its folder: what was decided, and what each step does in the time that it gets."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -8,26 +9,26 @@ from dataclasses import asdict, dataclass, field
 from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
+from .detectors import MOST
 from .race import race_share
-from .recipe import Recipe
+from .recipe import Recipe, side_by_side
 from .starts import Start
 
 PLAN_FILE = "plan.json"
-RACE, TRAIN, SEARCH, DETECTORS, DRAW = "race", "train", "search", "detectors", "draw"
+RACE, TRAIN, SEARCH, DETECTORS = "race", "train", "search", "detectors"
 #: step -> what it is called
 NAMES = {
-    RACE: "race of starts", TRAIN: "training of the family and of a plain detector",
-    SEARCH: "choice on images held out", DETECTORS: "detectors on the test images", DRAW: "drawings",
+    RACE: "race of starts", TRAIN: "training", SEARCH: "choice on held-out images", DETECTORS: "test of detectors",
 }
 #: the two trainings; the share of the family where they run one after the other
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
-#: fewest and most detectors of the family that are exported, for each half a plain one, and seconds for each detector:
-#: written, timed, its figures resampled
-FEWEST, MOST, EACH = 3, 6, 9.0
-#: test images that are drawn at the end; fewer of them than the second tell a difference of some AP alone
-SHEET_IMAGES, MANY_IMAGES = 12, 100
-#: seconds of an image until they are measured, what smaller ones take of it, and those to build and time a child
-_IMAGE, _SMALLER, _CHILD = 0.1, 0.4, 2.0
+#: Seconds for a detector, written, timed and its figures resampled, and for a child of a search, built and timed: some,
+#: and so many times those of an image in torch, at most as many as for Lite0 of 200 pixels.
+EACH, CHILD = (0.5, 70.0, 9.0), (0.3, 14.0, 2.0)
+#: fewer test images tell a difference of some AP alone
+MANY_IMAGES = 100
+#: seconds of an image until they are measured, and what smaller ones take of it
+_IMAGE, _SMALLER = 0.12, 0.4
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Plan:
     decisions: list = field(default_factory=list)  # a sentence for each
     details: list = field(default_factory=list)  # more of them, for --explain
     spent: float = 0.0  # seconds that the planning took
-    shown: list = field(default_factory=list)  # files of the test images that are drawn
+    best: str = ""  # name of the start that has won; before that the first one counts
     data: dict = field(default_factory=dict)  # what train and test were made of
 
     @property
@@ -91,7 +92,13 @@ class Plan:
     @property
     def steps(self) -> list:
         """All steps, in their order."""
-        return [*([RACE] if len(self.starts) > 1 else []), TRAIN, SEARCH, DETECTORS, DRAW]
+        return [*([RACE] if len(self.starts) > 1 else []), TRAIN, SEARCH, DETECTORS]
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the best start."""
+        spaces = {start.name: start.space for start in self.starts}
+        return self.recipes[spaces[self.best or self.starts[0].name]]
 
     def seconds(self, step: str, image: float = _IMAGE) -> float:
         """
@@ -100,26 +107,18 @@ class Plan:
         Args:
             image: seconds that the largest detector takes for an image in torch.
         """
-        recipe = self.recipes[self.starts[0].space]
         if step == SEARCH:
-            return self.start + recipe.children * self._child(image)
-        if step == DETECTORS:
-            return self.start + 1.5 * MOST * (EACH + _SMALLER * image * self.images.test)
-        return self.start + SHEET_IMAGES * image
+            return self.start + self.recipe.children * self._child(image)
+        return self.start + 1.5 * MOST * (_seconds(EACH, image) + _SMALLER * image * self.images.test)
 
     def candidates(self, seconds: float, image: float = _IMAGE) -> int:
         """How many children can be evaluated in so many seconds."""
-        most = max(recipe.children for recipe in self.recipes.values())
-        return max(FEWEST, min(most, int((seconds - self.start) / self._child(image))))
+        return max(3, min(self.recipe.children, int((seconds - self.start) / self._child(image))))
 
     def _child(self, image):
         """Seconds of a child in the search."""
-        recipe = self.recipes[self.starts[0].space]
-        return _CHILD + _SMALLER * image * (self.images.holdout + min(recipe.recalibration, self.images.search))
-
-    def detectors(self, seconds: float) -> int:
-        """How many detectors of the family can be exported and tested in so many seconds."""
-        return max(FEWEST, min(MOST, int((seconds - self.start) / EACH / 1.5)))
+        seen = self.images.holdout + min(self.recipe.recalibration, self.images.search)
+        return _seconds(CHILD, image) + _SMALLER * image * seen
 
     def divide(self, spent: float, left: list, image: float = _IMAGE) -> dict:
         """
@@ -130,10 +129,10 @@ class Plan:
             image: see :meth:`seconds`.
         """
         rest = self.budget - spent
-        after = {step: self.seconds(step, image) for step in (SEARCH, DETECTORS, DRAW) if step in left}
+        after = {step: self.seconds(step, image) for step in (SEARCH, DETECTORS) if step in left}
         # However slow all else is, half of the time is for training.
         training = max(rest - sum(after.values()), rest / 2 if TRAIN in left else 0.0, 0.0)
-        race = training * race_share(len(self.starts))[0] if RACE in left else 0.0
+        race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0
         before = ({RACE: race} if RACE in left else {}) | ({TRAIN: training - race} if TRAIN in left else {})
         return before | after
 
@@ -143,9 +142,15 @@ class Plan:
     @classmethod
     def read(cls, folder: str, request: Request):
         """The plan in a folder; None if there is none."""
-        there = read_json(os.path.join(folder, PLAN_FILE), {})
+        file = os.path.join(folder, PLAN_FILE)
+        there = read_json(file, {})
         if not there:
             return None
+        with sound(file):
+            return cls._of(there, folder, request)
+
+    @classmethod
+    def _of(cls, there, folder, request):
         for name, value in there["request"].items():
             now = getattr(request, name)
             if now != value:
@@ -156,6 +161,43 @@ class Plan:
         parts["recipes"] = {space: Recipe(**recipe) for space, recipe in there["recipes"].items()}
         parts["starts"] = [Start(**start) for start in there["starts"]]
         return cls(**{**there, **parts, "request": request})
+
+
+def _seconds(cost, image):
+    some, times, most = cost
+    return min(most, some + times * image)
+
+
+def claim(folder: str) -> None:
+    """
+    Make a folder that is a run's alone.
+
+    Raises:
+        UserError: if it cannot be made, or holds what no run has written.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        there = sorted(os.listdir(folder))
+        if not there:
+            write_text(os.path.join(folder, PLAN_FILE), "{}")
+    except OSError as e:
+        raise UserError(f"--output {folder} cannot be written: {e.strerror}") from None
+    if there and not any(name.startswith(PLAN_FILE) for name in there):
+        more = f" and {len(there) - 3} more" * (len(there) > 3)
+        raise UserError(f"--output {folder} holds other files, which stay as they are: {', '.join(there[:3])}{more}. "
+                        "Give an empty folder, or one of a run")
+
+
+@contextlib.contextmanager
+def sound(file: str):
+    """Tell in a sentence where what a run has kept in a file is not what it had written."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        raise UserError(f"{file} is damaged, or of another version of this program ({type(e).__name__}: {e}): give "
+                        "another --output, or remove it") from None
 
 
 def clock_time(seconds_from_now: float) -> str:

@@ -1,18 +1,16 @@
 """
 Races trainings: all have the same short time, and the better half goes on, until one is left.
 
-    python -m find_detector.race --seconds 200 --whole 600 --output RACE CONFIG CONFIG ...
+    python -m find_detector.race seconds=200 whole=600 folder=RACE workers=2 files=CONFIG files=CONFIG ...
 
-Each is the first part of a training of ``--whole`` seconds: nothing is begun anew in a round, and the best goes on
+Each is the first part of a training of ``whole`` seconds: nothing is begun anew in a round, and the best goes on
 where the race has ended. On a CPU as many run side by side as there are cores. What counts is the AP that each can be
 expected to have at the end, by its evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
-none of the training. The first ones of ``--likely COUNT`` are preferred unless another is expected to be much better.
+none of the training. The first ``likely`` ones are preferred unless another is expected to be much better.
 RACE/race.json has times and AP of all rounds, RACE/NAME the training. Killed, the same command goes on.
 """
 
-import argparse
 import json
-import logging
 import math
 import os
 import signal
@@ -20,12 +18,12 @@ import sys
 from typing import Any, Dict, List
 
 import numpy as np
-from detectron2.utils.logger import setup_logger
 
-from detnas.errors import UserError, user_errors
+from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
-from .together import run_side_by_side, side_by_side
+from .steps import TOLD, call
+from .together import run_side_by_side
 
 #: what the race writes, and each training (find_detector/timed.py)
 RACE_FILE, STATE_FILE = "race.json", "timed.json"
@@ -36,34 +34,35 @@ RACE_SHARE, MOST_RACE_SHARE = 1 / 5, 1 / 3
 #: races differed by a third (docs/own_data.md).
 MARGIN = 1.5
 
-logger = logging.getLogger(__name__)
 
-
-def race(files: List[str], seconds: float, whole: float, folder: str, likely: int = 0) -> None:
+def race(files: list, seconds: float, whole: float, folder: str, workers: int, likely: int = 0) -> None:
     """
     Args:
         files: a config each, the likeliest first: where none finds anything, the order stays.
         seconds: of the race.
         whole: of the best one's training, here and afterwards.
         folder: for what is written.
+        workers: trainings at a time.
         likely: how many of the first ones are likely enough that others must be :data:`MARGIN` times as good.
     """
     left = [os.path.splitext(os.path.basename(file))[0] for file in files]
-    configs, entries, workers = dict(zip(left, files)), {}, side_by_side(len(files))
+    configs, entries = dict(zip(left, files)), {}
     weight = {name: MARGIN if number < likely else 1.0 for number, name in enumerate(left)}
-    sizes, one_by_one = race_rounds(len(files))
+    sizes, one_by_one = race_rounds(len(files), workers)
     file = os.path.join(folder, RACE_FILE)
+    os.makedirs(folder, exist_ok=True)
     for number, size in enumerate(sizes, 1):
-        run_side_by_side([[
-            "-m", "find_detector.timed", "--round", str(number), "--seconds", f"{seconds / one_by_one:.1f}",
-            "--whole", f"{whole:.1f}", "--output", os.path.join(folder, name), configs[name],
-        ] for name in left], workers)
+        run_side_by_side({name: [
+            "-m", "find_detector.timed", f"number={number}", f"seconds={seconds / one_by_one:.1f}",
+            f"whole={whole:.1f}", f"folder={os.path.join(folder, name)}", f"file={configs[name]}",
+        ] for name in left}, workers)
         for name in left:
             entry = entries[name] = read_json(os.path.join(folder, name, STATE_FILE), {})
             # Of a race that goes on after a kill, a training may be further already.
             found = entry["found"][:2 * number]
             entry["expected"] = expected_ap(entry["until"][:number], found, whole)
-            logger.info(f"round {number}: {name}, {found[-1]:.1f} AP, {entry['expected']:.1f} to expect at the end")
+            print(f"{TOLD}round {number}: {name}, {found[-1]:.1f} AP, {entry['expected']:.1f} to expect at the end",
+                  flush=True)
         left = sorted(left, key=lambda name: -entries[name]["expected"] * weight[name])[:math.ceil(size / 2)]
         write_text(file, json.dumps({"entries": entries}, indent=1))
     if entries[left[0]]["expected"] < 0:
@@ -82,7 +81,7 @@ def expected_ap(until: List[float], found: List[float], whole: float) -> float:
     return min(100.0, found[-1] + max(0.0, doubled * math.log2(whole / until[-1])))
 
 
-def race_rounds(starts: int) -> tuple:
+def race_rounds(starts: int, workers: int) -> tuple:
     """
     How many of so many starts train in each round of a race, such as [5, 3, 2], and the trainings one after the other
     that it takes as long as.
@@ -90,12 +89,12 @@ def race_rounds(starts: int) -> tuple:
     sizes = [starts]
     while sizes[-1] > 2:
         sizes.append(math.ceil(sizes[-1] / 2))
-    return sizes, sum(math.ceil(size / side_by_side(starts)) for size in sizes)
+    return sizes, sum(math.ceil(size / workers) for size in sizes)
 
 
-def race_share(starts: int) -> tuple:
+def race_share(starts: int, workers: int) -> tuple:
     """Shares of the race, and of what the best one trains in it, in the time of one network."""
-    sizes, one_by_one = race_rounds(starts)
+    sizes, one_by_one = race_rounds(starts, workers)
     share = min(RACE_SHARE * one_by_one / len(sizes), MOST_RACE_SHARE)
     return share, share * len(sizes) / one_by_one
 
@@ -105,27 +104,8 @@ def read_race(folder: str) -> Dict[str, Any]:
     return read_json(os.path.join(folder, RACE_FILE), {})
 
 
-def main(argv=None) -> None:
-    args = parser().parse_args(argv)
-    with user_errors():
-        if not 0 < args.seconds <= args.whole < math.inf:
-            raise UserError(f"--seconds {args.seconds:g} --whole {args.whole:g}: both must be more than 0, and the "
-                            "race no longer than the whole")
-        os.makedirs(args.output, exist_ok=True)
-        setup_logger(args.output, name="find_detector")
-        race(args.config, args.seconds, args.whole, args.output, args.likely)
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, required=True, help="of the race")
-    parser.add_argument("--whole", type=float, required=True, metavar="SECONDS",
-                        help="of the race and of the training that goes on after it")
-    parser.add_argument("--output", required=True, metavar="FOLDER")
-    parser.add_argument("--likely", type=int, default=0, metavar="COUNT",
-                        help=f"of the first configs, than which others must be expected to be {MARGIN:g} times as good")
-    parser.add_argument("config", nargs="+", help="of a training, the likeliest first")
-    return parser
+def main(words=None) -> None:
+    call(race, words)
 
 
 if __name__ == "__main__":

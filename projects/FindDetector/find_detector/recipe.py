@@ -10,6 +10,7 @@ import torch
 from scipy.cluster.vq import kmeans
 
 from detnas.config.load import load_config
+from detnas.files import shipped_configs
 from detnas.space import SPACES
 
 
@@ -81,6 +82,12 @@ def this_machine() -> Machine:
     return Machine(cores, torch.cuda.get_device_name() if torch.cuda.is_available() else "", torch.cuda.device_count())
 
 
+def side_by_side(trainings: int) -> int:
+    """How many of so many run at a time: one on a GPU, else one on each core."""
+    machine = this_machine()
+    return 1 if machine.gpu else min(trainings, machine.cores)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What all steps share."""
@@ -104,14 +111,11 @@ def spaces(hours: float, gpu: str, images: int) -> list:
     return [space for space, kind in kinds.items() if hours >= kind.hours and images >= kind.images]
 
 
-def make_recipe(space: str, facts, machine: Machine, root: str) -> Recipe:
-    """
-    The :class:`Recipe` of a space, or a kind for pre-trained networks, for the training images; ``root`` of the project
-    holds ``configs/``.
-    """
+def make_recipe(space: str, facts, machine: Machine) -> Recipe:
+    """The :class:`Recipe` of a space, or a kind for pre-trained networks, for the training images."""
     gpu = bool(machine.gpu)
     kind = ({**GPU_KINDS, **GPU_PRETRAINED_KINDS} if gpu else {**KINDS, **PRETRAINED_KINDS})[space]
-    cfg = load_config(os.path.join(root, "configs", kind.base))
+    cfg = load_config(os.path.join(shipped_configs(), kind.base))
     test_sides, scale, crop = choose_sizes(facts, kind)
     train_sides = [kind.crop, kind.crop] if crop else test_sides
     drawn_sides, longest = ([8 * math.ceil(side * scale / 8 - 0.5) for scale in kind.scales] for side in train_sides)

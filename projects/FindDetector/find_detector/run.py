@@ -7,12 +7,12 @@ import time
 
 from detnas.files import read_json, write_text
 
-from .configs import ConfigWriter
-from .detectors import DETECTORS_FILE
-from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, SEARCH, TRAIN, Plan, clock_time, duration
+from .configs import SEARCHED, TRAINED, ConfigWriter
+from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration, sound
 from .race import STATE_FILE, race_share, read_race
+from .recipe import side_by_side, this_machine
 from .steps import Steps, run_step
-from .together import BETWEEN, side_by_side
+from .together import BETWEEN
 
 #: what a run has spent, and the seconds of the steps that it has begun
 CLOCK_FILE = "clock.json"
@@ -24,24 +24,20 @@ class Run:
     """
     Args:
         folder: of the plan. The seconds of each command are kept there; pauses between two starts do not count.
-        root: of the project, with ``train_net.py`` and ``search_net.py``.
         run: what runs a command line, see :class:`find_detector.steps.Steps`.
     """
 
-    def __init__(self, plan: Plan, folder: str, root: str, run=run_step):
-        self.plan, self.folder, self.root, self._run_one = plan, folder, root, run
-        self.writer = ConfigWriter(plan, folder, root)
-        self.steps = Steps(folder, max(1, plan.request.threads), self._run, root, what="run")
+    def __init__(self, plan: Plan, folder: str, run=run_step):
+        self.plan, self.folder, self._run_one = plan, folder, run
+        self.writer = ConfigWriter(plan, folder)
         self.clock = os.path.join(folder, CLOCK_FILE)
-        there = read_json(self.clock, {"seconds": {}, "begun": {}})
-        #: step -> seconds that it took; step -> seconds that it was given, of those that were begun
-        self.seconds, self.begun = there["seconds"], there["begun"]
-
-    @property
-    def best(self) -> str:
-        """The best start; "" while they race."""
-        starts = self.plan.starts
-        return starts[0].name if len(starts) == 1 else read_race(self.writer.path(RACE)).get("best", "")
+        with sound(self.clock):
+            there = read_json(self.clock, {"seconds": {}, "begun": {}})
+            #: step -> seconds that it took; step -> seconds that it was given, of those that were begun
+            self.seconds, self.begun = ({step: float(each) for step, each in there[name].items()}
+                                        for name in ("seconds", "begun"))
+        plan.best = read_race(self.writer.path(RACE)).get("best", "")
+        self.steps = Steps(folder, 1, self._run, what="run")
 
     @property
     def spent(self) -> float:
@@ -58,12 +54,19 @@ class Run:
                 end = clock_time(self.plan.budget - self.spent)
                 print(f"\n[{clock_time(0)}] step {number} of {len(self.plan.steps)}, {NAMES[step]}: "
                       f"{duration(seconds)}, done at about {clock_time(seconds)}; all done at about {end}", flush=True)
-            self._step = step
+            self._step, self.steps.threads = step, self._threads(step)
             self.steps(NAMES[step], *self.command(step))
+            if step == RACE:
+                self.plan.best = read_race(self.writer.path(RACE))["best"]
             if step == TRAIN:
                 # With which train_net.py trains for as many.
-                self.writer.write(self.best, {kind: read_json(self.writer.path(kind, STATE_FILE))["iterations"]
-                                              for kind in (FAMILY, PLAIN)})
+                self.writer.write({kind: read_json(self.writer.path(kind, STATE_FILE))["iterations"]
+                                   for kind in (FAMILY, PLAIN)})
+
+    def _threads(self, step):
+        """Of each program of a step: the cores are for those that train; milliseconds are those of one thread."""
+        side = {RACE: len(self.plan.starts), TRAIN: 2}.get(step)
+        return self.plan.request.threads or (max(1, this_machine().cores // side_by_side(side)) if side else 1)
 
     def forecast(self) -> dict:
         """Seconds of each step that is not done, in the time that is left."""
@@ -80,41 +83,35 @@ class Run:
         writer, seconds = self.writer, self.begun.get(step) or self.forecast()[step]
         if step == RACE:
             files = [writer.start(start.name) for start in self.plan.starts]
-            share, own = race_share(len(files))
-            words = ["--seconds", f"{seconds:.1f}", "--whole", f"{seconds / share * (1 - share + own):.1f}",
-                     "--likely", str(sum(bool(start.licence) for start in self.plan.starts)), "--output",
-                     writer.path(RACE)]
-            return ["-m", "find_detector.race", *words, *files]
+            workers = side_by_side(len(files))
+            share, own = race_share(len(files), workers)
+            words = [f"seconds={seconds:.1f}", f"whole={seconds / share * (1 - share + own):.1f}",
+                     f"likely={sum(bool(start.licence) for start in self.plan.starts)}", f"folder={writer.path(RACE)}",
+                     f"workers={workers}"]
+            return ["-m", "find_detector.race", *words, *(f"files={file}" for file in files)]
+        if step == DETECTORS:
+            return ["-m", "find_detector.detectors", f"output={self.folder}", f"test={self.plan.sets.test}",
+                    f"seconds={seconds:.1f}", *(f"sources={writer.path(kind)}" for kind in (FAMILY, PLAIN))]
+        both, count = side_by_side(2), self.plan.candidates(seconds, *self._image())
+        commands = []
+        for kind in (FAMILY, PLAIN):
+            share = 1.0 if both > 1 else FAMILY_SHARE if kind == FAMILY else 1 - FAMILY_SHARE
+            if step == TRAIN:
+                words = ["-m", "find_detector.timed", f"file={writer.path(TRAINED.format(kind))}",
+                         f"seconds={seconds * share:.1f}", f"folder={writer.path(kind)}"]
+            else:
+                file = writer.path(SEARCHED.format(kind))
+                words = ["-m", "search_net", "--config-file", file, "SEARCH.POPULATION", str(count)]
+            commands += [BETWEEN, kind, *words]
         if step == TRAIN:
-            one_by_one = side_by_side(2) == 1
-            shares = {FAMILY: FAMILY_SHARE, PLAIN: 1 - FAMILY_SHARE} if one_by_one else {FAMILY: 1.0, PLAIN: 1.0}
             done = sum(self._raced().get("until", [])[-1:])
-            commands = [["-m", "find_detector.timed", writer.trained(kind), "--seconds", f"{seconds * share:.1f}",
-                         "--output", writer.path(kind), "--done", f"{done if kind == PLAIN else 0.0:.1f}"]
-                        for kind, share in shares.items()]
-        elif step == SEARCH:
-            script = os.path.join(self.root, "search_net.py")
-            count = str(self.plan.candidates(seconds, *self._image()))
-            commands = [[script, "--config-file", writer.searched(kind), "SEARCH.POPULATION", count]
-                        for kind in (FAMILY, PLAIN)]
-        elif step == DETECTORS:
-            count = str(self.plan.detectors(seconds))
-            return ["-m", "find_detector.detectors", "--output", self.folder, "--most", count, "--test",
-                    self.plan.sets.test, *(writer.path(kind) for kind in (FAMILY, PLAIN))]
-        else:
-            return self._drawing()
-        return ["-m", "find_detector.together", *commands[0], BETWEEN, *commands[1]]
-
-    def _drawing(self):
-        best = read_json(self.writer.path(DETECTORS_FILE))["recommended"]
-        inputs = [word for file in self.plan.shown for word in ("--input", file)]
-        return [os.path.join(self.root, "demo", "predict.py"), "--config-file",
-                self.writer.path(DETECTORS, best, "model.yaml"), *inputs, "--output", self.writer.path("drawn")]
+            commands += [f"done={done:.1f}", f"drawn={self.plan.sets.holdout}"]
+        return ["-m", "find_detector.together", str(both), *commands[1:]]
 
     def _go_on(self):
         """Let the training of the plain detector go on where the race has left it, if there was one."""
-        self.writer.write(self.best)
-        raced, folder = self.writer.path(RACE, self.best), self.writer.path(PLAIN)
+        self.writer.write()
+        raced, folder = self.writer.path(RACE, self.plan.best), self.writer.path(PLAIN)
         if os.path.isdir(raced):
             name = f"model_{self._raced()['iterations'] - 1:07d}.pth"
             os.makedirs(folder, exist_ok=True)
@@ -122,7 +119,7 @@ class Run:
             write_text(os.path.join(folder, "last_checkpoint"), name)
 
     def _raced(self):
-        return read_race(self.writer.path(RACE)).get("entries", {}).get(self.best, {})
+        return read_race(self.writer.path(RACE)).get("entries", {}).get(self.plan.best, {})
 
     def _run(self, arguments, log, say, *more):
         def tell(progress):

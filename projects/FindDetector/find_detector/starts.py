@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.errors import UserError
+from detnas.files import shipped_configs
 from detnas.space import SPACES
 from pretrained.config import pretrained_config
 
@@ -43,17 +44,17 @@ def pretrained_start(backbone: str, weights: str, kind: str) -> Start:
     return Start(f"{backbone}_{kind}", about, kind, settings, licence=licence)
 
 
-def random_start(space: str, root: str) -> Start:
-    """The first network of one op of a space, all 3x3, from random weights; ``root`` of the project has the configs."""
+def random_start(space: str) -> Start:
+    """The first network of one op of a space, all 3x3, from random weights."""
     kind = {**KINDS, **GPU_KINDS}[space]
-    found = SPACES.get(space) or config_space(load_config(os.path.join(root, "configs", kind.base)))
+    found = SPACES.get(space) or config_space(load_config(os.path.join(shipped_configs(), kind.base)))
     name, path = next(iter(found.anchors().items()))
     arch = found.format(path)
     settings = {"MODEL": {"DETNAS": {"ARCH": arch}}}
     return Start(f"{space}_random", f"{name} of {space} with random weights", space, settings, arch)
 
 
-def choose_starts(request, spaces: list, gpu: bool, root: str) -> tuple:
+def choose_starts(request, spaces: list, gpu: bool) -> tuple:
     """
     The starts that race, the likeliest first, and why there is no pre-trained one ("" if there is).
 
@@ -65,7 +66,7 @@ def choose_starts(request, spaces: list, gpu: bool, root: str) -> tuple:
     for option in ("backbone", "weights"):
         if request.from_scratch and getattr(request, option):
             raise UserError(f"--from-scratch leaves no use for --{option}: give one of them")
-    scratch = [random_start(space, root) for space in spaces]
+    scratch = [random_start(space) for space in spaces]
     if request.from_scratch:
         return scratch, "--from-scratch"
     kinds = GPU_PRETRAINED_KINDS if gpu else PRETRAINED_KINDS

@@ -1,17 +1,27 @@
 """Runs command lines, each only once, for whoever goes on where he was stopped: a demo, a study, a run."""
 
 import contextlib
+import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from typing import IO
 
-from detnas.errors import UserError
+from detnas.errors import UserError, user_errors
 from detnas.files import lock_folder, read_json, write_text
+
+#: A line that begins with it is for whoever runs the steps. What ends a program's lines, of several side by side.
+TOLD, ENDED = "* ", "has ended"
+#: what a program says that is told: perhaps its name, and how far it is, or what stays
+_PROGRESS = re.compile(r"^(\w+: )?(?:.*?((?:iteration \d+/\d+|generation \d+/\d+  candidate) .*)|\* (.*)|has ended)$")
+_ERROR = re.compile(r"[Ee]rror: ")
+#: what is left out of progress where there are several
+_LESS = re.compile(r" \(.*?\)|  path \S+|  [\d.]+ img/s|  lr \S+|  \d+% of it[^|]*data")
 
 
 class StepFailed(Exception):
@@ -36,7 +46,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
     Args:
         arguments: list of words.
         log: file to which the command and all its output are appended.
-        say: called with the part of each line that tells how far a training or a search is.
+        say: called with a match of each line that tells something: program, progress, and what is to stay.
         threads: of torch, unless OMP_NUM_THREADS says otherwise.
         pass_fds: open files that the process inherits.
         cpu: whether to count the seconds of a core, which other work on the machine changes less, and not those of the
@@ -45,21 +55,23 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
     Raises:
         StepFailed: if it ends with an error; names the log.
     """
-    start = time.perf_counter()
+    start, last, failed = time.perf_counter(), "no output", False
     with open(log, "a") as file:
         file.write(f"\n$ python {' '.join(arguments)}\n")
         file.flush()
         process = subprocess.Popen(
             [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={"OMP_NUM_THREADS": str(threads), **os.environ}, pass_fds=pass_fds,
+            errors="replace", env={"OMP_NUM_THREADS": str(threads), **os.environ}, pass_fds=pass_fds,
         )
         output: IO[str] = process.stdout  # type: ignore[assignment]
         try:
             for line in output:
                 file.write(line)
                 file.flush()
-                if progress := re.search(r"iteration \d+/\d+ .*|generation \d+/\d+  candidate .*", line):
-                    say(progress[0])
+                if line.strip() and (not failed or _ERROR.search(line)):
+                    last, failed = line.strip(), bool(_ERROR.search(line))
+                if told := _PROGRESS.match(line.rstrip("\n")):
+                    say(told)
         except (Exception, SystemExit):
             # This process is told to end; a training saves a checkpoint first.
             process.terminate()
@@ -71,8 +83,48 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.wait():
-        raise StepFailed(f"failed; its output is in {log}")
+        raise StepFailed(f"failed: {last}. Its output is in {log}")
     return usage.ru_utime + usage.ru_stime if cpu else time.perf_counter() - start
+
+
+def call(function, words=None) -> None:
+    """
+    Call a function of a program that is a step, with the words of the command line, NAME=VALUE; parameters that are
+    lists have a word for each value. Mistakes of users end it with a sentence.
+    """
+    values, parameters = {}, inspect.signature(function).parameters
+    for name, _, value in (word.partition("=") for word in (sys.argv[1:] if words is None else words)):
+        kind = parameters[name].annotation
+        values[name] = [*values.get(name, []), value] if kind is list else kind(value)
+    with user_errors():
+        function(**values)
+
+
+class _Display:
+    """Shows how far a step is: on a terminal in one line that changes, in a file by a line every ten seconds."""
+
+    def __init__(self, name):
+        self.name, self.on_terminal, self.shown, self.latest = name, sys.stdout.isatty(), 0.0, {}
+
+    def __call__(self, told):
+        program, progress, stays = told.groups(default="")
+        if stays:
+            self.keep(f"  {stays}")
+        elif not progress:
+            self.latest.pop(program, None)
+        else:
+            self.latest[program] = f"{program}{progress}"
+            line = "  |  ".join(self.latest.values())
+            line = f"  {self.name}: {_LESS.sub('', line) if program else line}"
+            if self.on_terminal:
+                print(f"\r{line[:shutil.get_terminal_size().columns - 1]}\033[K", end="", flush=True)
+            elif time.perf_counter() - self.shown > 10:
+                self.shown = time.perf_counter()
+                print(line, flush=True)
+
+    def keep(self, line):
+        """Print a line that stays."""
+        print(f"\r{line}\033[K" if self.on_terminal else line, flush=True)
 
 
 class Steps:
@@ -116,16 +168,7 @@ class Steps:
         if self.ended:
             raise StepFailed(self.ended)
         print(f"\n{name}\n  $ python {command}", flush=True)
-        on_terminal, shown = sys.stdout.isatty(), 0.0
-
-        def say(progress):
-            nonlocal shown
-            # A terminal gets one line that changes, a file a line every ten seconds.
-            if on_terminal or time.perf_counter() - shown > 10:
-                shown = time.perf_counter()
-                line = f"  {name}: {progress}"
-                print(f"\r{line}\033[K" if on_terminal else f"{line}\n", end="", flush=True)
-
+        say = _Display(name)
         log = os.path.join(self.folder, "log", f"{name.replace(' ', '_')}.txt")
         inherited = (self.lock.fileno(),) if self.lock else ()
         try:
@@ -136,7 +179,7 @@ class Steps:
         with self.mutex:
             self.done[name] = {"command": command, "seconds": seconds}
             write_text(self.file, json.dumps(self.done, indent=1))
-            print(f"{chr(13) if on_terminal else ''}  {name}: done in {seconds:.0f} s", flush=True)
+            say.keep(f"  {name}: done in {seconds:.0f} s")
 
     def end(self, reason):
         """No step is begun from now on."""

@@ -1,10 +1,10 @@
 """
 Trains for so many seconds of the clock, however busy the machine is: the learning rate falls with the time.
 
-    python -m find_detector.timed CONFIG --seconds 300 --output FOLDER
+    python -m find_detector.timed file=CONFIG seconds=300 folder=FOLDER
 
 All that this process does is within them, with its start and the evaluation at the end. Killed, the same command goes
-on from the last checkpoint.
+on from the last checkpoint; so does a training whose loss becomes infinite, once, with a lower learning rate.
 """
 
 import argparse
@@ -14,20 +14,24 @@ import os
 import time
 
 from detnas import compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import torch
+from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
-from detnas.errors import user_errors
-from detnas.evaluation.evaluators import drop_non_finite, evaluate, only_warnings, read_test_images
+from detnas.data.datasets import register_dataset
+from detnas.evaluation.evaluators import build_test_loader, drop_non_finite, evaluate, only_warnings, read_test_images
 from detnas.files import read_json, write_text
 from detnas.launch.outputs import read_metrics
 from detnas.launch.setup import save_config, setup
 from detnas.training.trainer import build_trainer
 
+from .drawing import write_sheet
 from .race import STATE_FILE
+from .steps import TOLD, call
 
 #: fewest iterations of a process, and those in which the learning rate rises
 _LEAST_ITERATIONS, _WARMUP = 20, 50
@@ -36,6 +40,10 @@ _CHECKPOINTS, _TIMED_IMAGES = 20, 4
 #: Of the moving average, less in the first iterations. While the learning rate is high, weights are several AP worse
 #: than their average.
 _DECAY = 0.99
+#: of the learning rate, after a loss that was not finite
+_LOWER = 0.25
+#: images that are drawn
+_DRAWN = 4
 #: "iterations" of a training whose end only the clock knows
 _ENDLESS = 10 ** 9
 
@@ -53,11 +61,12 @@ class Clock(HookBase):
         until, whole: seconds of training at which it ends, and at which the learning rate is 0.
         stops: seconds at which the judge evaluates, which does not count.
         judge: a :class:`Judge`, or None.
+        share: of the learning rate.
     """
 
-    def __init__(self, seconds, until, whole, stops=(), judge=None):
+    def __init__(self, seconds, until, whole, stops=(), judge=None, share=1.0):
         self.seconds, self.until, self.whole, self.stops, self.judge = seconds, until, whole, list(stops), judge
-        self.saved, self.steps = seconds, 0
+        self.saved, self.steps, self.share = seconds, 0, share
 
     def before_train(self):
         self.checkpointer = next(hook.checkpointer for hook in self.trainer._hooks if hasattr(hook, "checkpointer"))
@@ -65,7 +74,7 @@ class Clock(HookBase):
 
     def before_step(self):
         rate = (1 + math.cos(math.pi * min(1.0, self.seconds / self.whole))) / 2
-        rate *= min(1.0, (self.trainer.iter + 1) / _WARMUP)
+        rate *= self.share * min(1.0, (self.trainer.iter + 1) / _WARMUP)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate
 
@@ -105,7 +114,8 @@ class Judge:
         get_ema_multi_avg_fn(min(_DECAY, float(1 + count) / float(10 + count)))(averaged, current, count)
 
 
-def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: float = 0.0, number: int = 0) -> None:
+def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: float = 0.0, number: int = 0,
+          drawn: str = "") -> None:
     """
     Train and evaluate, or go on with it after a kill.
 
@@ -113,11 +123,13 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
         file: config of the training.
         seconds: of all that this process does.
         folder: of the training. STATE_FILE in it has "until", seconds of training at the end of each round, "found",
-            the AP of each evaluation, the seconds of an "image" of it, and the "iterations".
+            the AP of each evaluation, the seconds of an "image" of it, the "iterations", and the "share" of the
+            learning rate after a loss that was not finite.
         whole: seconds of training over which the learning rate falls; 0 for all until the end.
         done: seconds that the training in the folder has had elsewhere.
         number: of the round of a race, from 1. A round evaluates a moving average of the weights, halfway and at the
             end. In 0, which is none, the network is evaluated at the end, where there are test images.
+        drawn: data set of which some images are drawn, at the start, if it has trained before, and at the end.
     """
     # What was imported has taken this process about as long as it has used a core.
     started = time.monotonic() - time.process_time()
@@ -132,6 +144,8 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     cfg.DATASETS.TEST = ()
     trainer = build_trainer(cfg, resume=True)
     save_config(cfg)
+    if drawn and trainer.start_iter:
+        draw_some(cfg, trainer.model, drawn)
     if len(until) < max(1, number):
         state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
         images = sum(len(read_test_images(name)) for name in tested.DATASETS.TEST)
@@ -142,7 +156,8 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     begun = lines[-1]["seconds"] if lines else done
     judge = Judge(tested, trainer.model, found) if number else None
     stops = [(until[-1] + sum(until[-2:-1])) / 2, until[-1]][len(found) - evaluations:]
-    trainer.register_hooks([Clock(begun, until[-1], whole or until[-1], stops, judge)])
+    clock = Clock(begun, until[-1], whole or until[-1], stops, judge, state.get("share", 1.0))
+    trainer.register_hooks([clock])
     # Before the one that tells of the progress.
     trainer._hooks.insert(0, trainer._hooks.pop())
     try:
@@ -150,18 +165,43 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     except _TimeIsUp:
         pass
     except SystemExit as e:
-        # A number is that of a signal. Without a race there is no other network to go on with.
-        if not isinstance(e.code, str) or not number:
+        # A number is that of a signal.
+        if not isinstance(e.code, str):
             raise
-        print(f"{file} is out of the race: {e.code}", flush=True)
+        if "share" not in state:
+            print(f"{TOLD}{e.code.partition('. Saved')[0]}: it goes on from the last checkpoint with a quarter of that",
+                  flush=True)
+            state["share"], until[-1] = _LOWER, max(clock.saved + 1.0, until[-1] - (clock.seconds - clock.saved))
+            write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
+            return train(file, seconds, folder, whole, done, number, drawn)
+        # Without a race there is no other network to go on with.
+        if not number:
+            raise
+        print(f"{TOLD}{file} is out of the race: {e.code}", flush=True)
         found += [-1.0] * (evaluations - len(found))
     if evaluations and not number:
         results = flatten_results_dict(drop_non_finite(evaluate(tested, trainer.model.eval())))
         found.append(results.get("bbox/AP", 0.0))
         with open(os.path.join(folder, "metrics.json"), "a") as metrics:
             metrics.write(json.dumps({**results, "iteration": trainer.iter + 1}) + "\n")
+    if drawn:
+        draw_some(cfg, trainer.model, drawn)
     state["iterations"] = trainer.iter + 1
     write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
+
+
+def draw_some(cfg, model, name) -> None:
+    """Draw what a network finds in a few images of a data set."""
+    register_dataset(name)
+    few, file = cfg.clone(), os.path.join(cfg.OUTPUT_DIR, "sheet.png")
+    few.defrost()
+    few.DATALOADER.NUM_WORKERS = 0
+    images = read_test_images(name, _DRAWN)
+    with torch.no_grad():
+        found = [model.eval()(batch)[0]["instances"].to("cpu") for batch in build_test_loader(few, images)]
+    model.train()
+    write_sheet([(image["file_name"], one) for image, one in zip(images, found)], MetadataCatalog.get(name), file)
+    print(f"{TOLD}what it finds by now: {file}", flush=True)
 
 
 def image_seconds(cfg, model) -> float:
@@ -175,22 +215,8 @@ def image_seconds(cfg, model) -> float:
     return (time.perf_counter() - begun) / _TIMED_IMAGES
 
 
-def main(argv=None) -> None:
-    args = parser().parse_args(argv)
-    with user_errors():
-        train(args.config, args.seconds, args.output, args.whole, args.done, args.round)
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("config", help="of the training")
-    add("--seconds", type=float, required=True, help="of all that the command does")
-    add("--output", required=True, metavar="FOLDER")
-    add("--whole", type=float, default=0.0, metavar="SECONDS", help="of training, at which the learning rate is 0")
-    add("--done", type=float, default=0.0, metavar="SECONDS", help="of training before what lies in FOLDER")
-    add("--round", type=int, default=0, metavar="N", help="of a race, from 1: judge a moving average of the weights")
-    return parser
+def main(words=None) -> None:
+    call(train, words)
 
 
 if __name__ == "__main__":

@@ -1,56 +1,63 @@
 """
-Runs command lines side by side, as many as there are cores, and ends all of them with the first that fails:
+Runs command lines side by side, and ends all of them with the first that fails:
 
-    python -m find_detector.together WORDS + WORDS        each set of words is what follows "python"
+    python -m find_detector.together 2 NAME WORDS + NAME WORDS       2 at a time; the words are what follows "python"
 """
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from typing import List
+from typing import Dict, List
 
-from .recipe import this_machine
+from .steps import ENDED
 
 BETWEEN = "+"
 
 
-def side_by_side(commands: int) -> int:
-    """How many of so many commands run at a time: one on a GPU, else one on each core."""
-    machine = this_machine()
-    return 1 if machine.gpu else min(commands, machine.cores)
-
-
-def run_side_by_side(commands: List[List[str]], workers: int) -> None:
-    """Run ``python WORDS`` of each, so many at a time; all end with the first that fails, or when this process does."""
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or this_machine().cores) // workers)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    waiting, running = list(commands), []
+def run_side_by_side(commands: Dict[str, List[str]], workers: int) -> None:
+    """
+    Run ``python WORDS`` of {name: words}, so many at a time; all end with the first that fails, or when this process
+    does. The name stands before each line that one says.
+    """
+    waiting, running = list(commands.items()), {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
+                name, words = waiting.pop(0)
                 # They keep the lock of the run, too.
-                words = [sys.executable, *waiting.pop(0)]
-                running.append(subprocess.Popen(words, env=environment, close_fds=False))
+                process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                           text=True, errors="replace", close_fds=False)
+                running[process] = threading.Thread(target=_tell, args=(name, process.stdout))
+                running[process].start()
             time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:
-                running.remove(process)
+                running.pop(process).join()
                 if process.returncode:
                     raise SystemExit(process.returncode)
     finally:
         for process in running:
             process.terminate()
-        for process in running:
+        for process, thread in running.items():
             process.wait()
+            thread.join()
+
+
+def _tell(name, lines):
+    for line in lines:
+        # In one call: several write.
+        sys.stdout.write(f"{name}: {line}")
+        sys.stdout.flush()
+    sys.stdout.write(f"{name}: {ENDED}\n")
 
 
 def main(argv=None) -> None:
-    words = sys.argv[1:] if argv is None else argv
+    workers, *words = sys.argv[1:] if argv is None else argv
     groups = itertools.groupby(words, key=BETWEEN.__eq__)
     commands = [list(group) for between, group in groups if not between]
-    run_side_by_side(commands, side_by_side(len(commands)))
+    run_side_by_side({name: words for name, *words in commands}, int(workers))
 
 
 if __name__ == "__main__":

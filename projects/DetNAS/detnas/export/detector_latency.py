@@ -1,9 +1,11 @@
 """How long whole detectors take on this machine, as ONNX files."""
 
+import functools
 import hashlib
 import statistics
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model
@@ -13,7 +15,7 @@ from detnas.config.load import with_settings, without_unused
 from detnas.cost.latency import MeasuredTimes, processor
 from detnas.errors import UserError
 
-from .engines import engine_version, open_onnx
+from .engines import TORCH, engine_version, installed_engines, open_onnx
 from .network import use_plain_norms
 from .traced import require_onnx, to_onnx, whole_part
 
@@ -86,6 +88,27 @@ def noise(resolution):
     """An image (3, H, W) float32, 0..255, of coarse noise from torch's generator."""
     height, width = resolution
     return F.interpolate(torch.rand(1, 3, -(-height // 8), -(-width // 8)) * 255, (height, width))[0]
+
+
+@torch.no_grad()
+def engine_times(networks, seconds, most):
+    """
+    How long ONNX files take in each engine that is installed, and their networks in torch, all in turns.
+
+    Args:
+        networks: (file, :class:`detnas.export.traced.Part`, model, image (3, H, W) float32) of each.
+        seconds, most: see :func:`times_in_turns`.
+
+    Returns:
+        list of {engine: (median, 95th percentile) in milliseconds}, one for each network.
+    """
+    engines, runs = [TORCH, *installed_engines()], []
+    for file, part, model, image in networks:
+        runs.append(functools.partial(part.run, model, [{"image": image}]))
+        runs += [functools.partial(open_onnx(file, name, torch.get_num_threads()), image) for name in engines[1:]]
+    found = [(float(np.median(taken)), float(np.quantile(taken, 0.95)))
+             for taken in times_in_turns(runs, seconds, most)]
+    return [dict(zip(engines, found[i:i + len(engines)])) for i in range(0, len(found), len(engines))]
 
 
 def median_times(runs, seconds=None, most=None):

@@ -13,6 +13,8 @@ from detnas.files import write_text
 
 #: engine -> the package that it needs; "openvino_bf16" computes in bf16 where the processor can
 ENGINES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16": "openvino"}
+#: what an ONNX file comes from
+TORCH = "torch"
 
 
 def installed_engines() -> List[str]:
@@ -22,9 +24,9 @@ def installed_engines() -> List[str]:
 
 def engine_version(engine: str) -> str:
     """Its name and version, such as "onnxruntime 1.23"; UserError if it is not installed."""
-    if engine not in installed_engines():
+    if engine not in (TORCH, *installed_engines()):
         raise UserError(f"{engine} is not installed: pip install {ENGINES[engine]}")
-    return f"{engine} {importlib.metadata.version(ENGINES[engine])}"
+    return f"{engine} {importlib.metadata.version(ENGINES.get(engine, TORCH))}"
 
 
 def open_onnx(data: Union[str, bytes], engine: str = "onnxruntime", threads: int = 0) -> Callable:
