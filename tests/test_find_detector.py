@@ -24,6 +24,7 @@ from toy_runs import measure_little, own_loggers
 import search_net  # noqa: F401  a step runs it
 from detnas.errors import UserError
 from detnas.export import detector_latency
+from detnas.files import lock_folder
 from elasticdet import method
 from find_detector import __main__ as command
 from find_detector import decide, detectors, plan, race, recipe, resampling
@@ -33,6 +34,7 @@ from find_detector.data import Facts, look
 from find_detector.plan import Counts, Plan, Request, Sets
 from find_detector.recipe import Machine, choose_sizes
 from find_detector.run import Run
+from find_detector.steps import Steps
 from pretrained import backbone, weights  # noqa: F401  the backbone takes its weights from the real function
 
 
@@ -231,6 +233,12 @@ def test_nothing_of_the_users_is_overwritten(find, images, tmp_path, refused):
     (tmp_path / "begun" / plan.PLAN_FILE).write_text("{}")
     find(arguments(images, tmp_path / "begun", "--plan"))
     assert json.loads((tmp_path / "begun" / plan.PLAN_FILE).read_text())["images"]["train"] == 24
+    # While another run plans.
+    (tmp_path / "begun" / plan.PLAN_FILE).write_text("{}")
+    lock = lock_folder(str(tmp_path / "begun"), "run")
+    assert "begun is in use by a run" in refused(find, arguments(images, tmp_path / "begun", "--plan"))
+    assert (tmp_path / "begun" / plan.PLAN_FILE).read_text() == "{}"
+    lock.close()
 
 
 def test_files_of_a_run_that_are_damaged_are_named(find, images, tmp_path, refused):
@@ -544,7 +552,7 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
 
 
 def test_a_slower_step_shortens_the_next(tmp_path):
-    run = Run(planned(hours=1600 / 3600), str(tmp_path))
+    run = Run(planned(hours=1600 / 3600), str(tmp_path), Steps(str(tmp_path), 1))
     before = run.forecast()
     run.seconds["train"] = before["train"] + 100
     run.steps.done["training"] = {}
@@ -577,7 +585,7 @@ def test_the_best_and_the_fastest_are_exported_first(monkeypatch):
     monkeypatch.setattr(detectors, "pareto_front", lambda log, costs: log)
     monkeypatch.setattr(detectors, "choose_winners", lambda front, costs, count: front[:count])
     monkeypatch.setattr(detectors, "read_log", lambda source: Log(map(Candidate, logs[source])))
-    names = [child for _, child in detectors.worth_most(["family", "plain"])]
+    names = [child for _, child, (values,) in detectors.worth_most(["family", "plain"]) if child == values]
     assert names == list("aubcvdewf")
 
 
@@ -585,7 +593,7 @@ Candidate = collections.namedtuple("Candidate", "network")
 
 
 class Log(list):
-    space = types.SimpleNamespace(format=str)
+    space = types.SimpleNamespace(format=str, values=lambda network: {"size": network})
 
 
 def test_the_fastest_of_those_that_cannot_be_told_from_the_best_is_taken():

@@ -21,7 +21,7 @@ import time
 
 from detnas.errors import UserError, user_errors
 
-from .steps import goes_on_later, run_step
+from .steps import Steps, goes_on_later, run_step
 
 _MOST_HOURS = 10_000
 
@@ -58,16 +58,16 @@ def main(argv=None, run=run_step) -> None:
                   else limit for limit in args.limit]
         request = Request(data, args.test, args.hours, limits, args.backbone, args.weights, args.from_scratch,
                           args.device, args.threads, args.seed)
-        plan = Plan.read(args.output, request)
-        if plan is None:
-            print("Looking at the images.", flush=True)
-            claim(args.output)
-            plan = decide.make_plan(request, args.output, lambda: time.monotonic() - start)
-        else:
-            decide.check_data(plan, args.output)
-            print(f"The plan is that of {args.output}; it goes on.", flush=True)
-        going = Run(plan, args.output, run)
-        with contextlib.closing(going.steps):
+        claim(args.output)
+        with contextlib.closing(Steps(args.output, 1, run, what="run")) as steps:
+            plan = Plan.read(args.output, request)
+            if plan is None:
+                print("Looking at the images.", flush=True)
+                plan = decide.make_plan(request, args.output, lambda: time.monotonic() - start)
+            else:
+                decide.check_data(plan, args.output)
+                print(f"The plan is that of {args.output}; it goes on.", flush=True)
+            going = Run(plan, args.output, steps)
             print("\n".join([*plan.decisions, *decide.step_lines(plan, going.forecast())]))
             if args.explain:
                 print("\n".join(["", *plan.details]))

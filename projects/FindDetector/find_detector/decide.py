@@ -8,7 +8,7 @@ from detnas.errors import UserError
 
 from .configs import ConfigWriter
 from .data import Facts, hold_out, look
-from .plan import MANY_IMAGES, NAMES, RACE, Counts, Plan, Request, Sets, clock_time, duration
+from .plan import MANY_IMAGES, NAMES, Counts, Plan, Request, Sets, clock_time, duration
 from .recipe import make_recipe, side_by_side, spaces, this_machine
 from .starts import choose_starts
 
@@ -143,8 +143,6 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
         *(("start", start.about, start.licence and f"licence of the weights: {start.licence}")
           for start in plan.starts),
         ("no pre-trained weights", plan.no_weights, ""),
-        ("race", RACE in plan.steps and "of these starts, by halving",
-         "on the images held out; the best goes on from where it is"),
         ("image size", f"{inputs.MIN_SIZE_TEST}, longer side up to {inputs.MAX_SIZE_TEST} pixels",
          f"most images are resized to {recipe.scale:.0%}: one box of ten then has a side of {small:.0f} pixels or "
          f"less{hard}"),
@@ -156,7 +154,6 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
          "whole images are too large to train on; tests see them whole"),
         ("family", f"{recipe.children} detectors of sizes {' '.join(map(str, recipe.family['SIZES']))} with "
                    f"{' '.join(map(str, recipe.family['CHOICES'][0][1:]))} proposals", ""),
-        ("limits", ", ".join(plan.request.limit), "--limit"),
     )
 
 

@@ -55,15 +55,17 @@ _WHOLE = 1.8
 
 def worth_most(sources: list) -> list:
     """
-    (folder of a search, name of a detector) of the fronts: of each the best, the fastest, and others between them; of
-    the first one MOST, of others half as many. The first ones are worth most.
+    (folder of a search, child, its pixels and proposals) of detectors of the fronts: of each the best, the fastest, and
+    others between them; of the first one MOST, of others half as many. The first ones are worth most.
     """
     found = []
     for number, source in enumerate(sources):
         log, share = read_log(source), 2 if number else 1
+        space = log.space
         chosen = choose_winners(pareto_front(log, [DETECTOR_LATENCY]), [DETECTOR_LATENCY], max(1, MOST // share))
-        found += [(place * share, source, log.space.format(one.network)) for place, one in enumerate(chosen)]
-    return [(source, child) for _, source, child in sorted(found, key=lambda each: each[0])]
+        found += [(place * share, (source, space.format(one.network), tuple(space.values(one.network).values())))
+                  for place, one in enumerate(chosen)]
+    return [each for _, each in sorted(found, key=lambda each: each[0])]
 
 
 def export(source: str, child: str, folder: str, test: str) -> None:
@@ -133,20 +135,20 @@ def compare(output: str, test: str, sources: list, seconds: float) -> None:
         return
     register_dataset(test)
     path, rows, begun = functools.partial(os.path.join, output, FOLDER), [], time.monotonic() - time.process_time()
-    for source, child in worth_most(sources):
+    for source, child, values in worth_most(sources):
         passed = time.monotonic() - begun
         if len(rows) >= FEWEST and passed * _WHOLE * (len(rows) + 1) / len(rows) > seconds:
             print(f"{TOLD}no more detectors: there is no time to test them", flush=True)
             break
         kind = os.path.basename(source)
-        name = f"{kind}_{child}"
+        name = "_".join(map(str, (kind, *values)))
         if not os.path.isfile(path(name, "detect.py")):
             try:
                 export(source, child, path(name), test)
             except UserError as e:
                 print(f"{TOLD}left out {name}: {e}", flush=True)
                 continue
-        rows.append({"name": name, "kind": kind, "child": child})
+        rows.append({"name": name, "kind": kind})
         print(f"{TOLD}exported {name}", flush=True)
     if not rows:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")

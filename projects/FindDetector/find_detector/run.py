@@ -11,7 +11,7 @@ from .configs import SEARCHED, TRAINED, ConfigWriter
 from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration, sound
 from .race import STATE_FILE, race_share, read_race
 from .recipe import side_by_side, this_machine
-from .steps import Steps, run_step
+from .steps import Steps
 from .together import BETWEEN
 
 #: what a run has spent, and the seconds of the steps that it has begun
@@ -24,11 +24,12 @@ class Run:
     """
     Args:
         folder: of the plan. The seconds of each command are kept there; pauses between two starts do not count.
-        run: what runs a command line, see :class:`find_detector.steps.Steps`.
+        steps: of the folder.
     """
 
-    def __init__(self, plan: Plan, folder: str, run=run_step):
-        self.plan, self.folder, self._run_one = plan, folder, run
+    def __init__(self, plan: Plan, folder: str, steps: Steps):
+        self.plan, self.folder, self.steps = plan, folder, steps
+        self._run_one, steps.run_one = steps.run_one, self._run
         self.writer = ConfigWriter(plan, folder)
         self.clock = os.path.join(folder, CLOCK_FILE)
         with sound(self.clock):
@@ -37,7 +38,6 @@ class Run:
             self.seconds, self.begun = ({step: float(each) for step, each in there[name].items()}
                                         for name in ("seconds", "begun"))
         plan.best = read_race(self.writer.path(RACE)).get("best", "")
-        self.steps = Steps(folder, 1, self._run, what="run")
 
     @property
     def spent(self) -> float:
