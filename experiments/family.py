@@ -95,17 +95,21 @@ class Study:
         return "MODEL.ELASTIC.CHOICES", str([choice for choice in self.choices if choice[0].startswith(keys)])
 
     def iterations(self, name):
-        """How many fit into the time; measured once."""
-        file = os.path.join(self.folder, "steps.json")
-        known, kind = read_json(file, {}), re.sub("quarter|alone", "one", name)
+        """How many fit into the time."""
         options, share = self.options(name)
-        if kind not in known:
-            steps = FIRST + (OF_FAMILY if name in PLACES else MEASURED)
+        measured = OF_FAMILY if name in PLACES else MEASURED
+        return round(share * self.seconds / self.step(re.sub("quarter|alone", "one", name), options, measured))
+
+    def step(self, name, options, measured=MEASURED):
+        """CPU seconds of a training step, measured once."""
+        file = os.path.join(self.folder, "steps.json")
+        known = read_json(file, {})
+        if name not in known:
             with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                taken = pool.submit(step_seconds, self.config, [*options, *IN_ONE_PROCESS], steps).result()
-            known[kind] = statistics.mean(taken[FIRST:])
+                taken = pool.submit(step_seconds, self.config, [*options, *IN_ONE_PROCESS], FIRST + measured).result()
+            known[name] = statistics.mean(taken[FIRST:])
             write_text(file, json.dumps(known, indent=1))
-        return round(share * self.seconds / known[kind])
+        return known[name]
 
     def run(self, name, seed):
         """Train, and evaluate on the test images; of one and of families all that a training leaves."""
@@ -242,10 +246,12 @@ def parser():
     parser.set_defaults(
         names={
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
+            "bccd_wide": "one_192 sizes blocks".split(),
             "pcb": "one_448 sizes widths blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
         },
         test={
             "bccd": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
+            "bccd_wide": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
             "pcb": "coco:$DETNAS_DATA/deep_pcb/test.json:$DETNAS_DATA/deep_pcb/images",
         },
     )
