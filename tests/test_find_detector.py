@@ -55,7 +55,6 @@ def find(monkeypatch):
     monkeypatch.setattr(method, "_FEWEST_IMAGES", 4)
     monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0))
-    monkeypatch.setattr(plan, "_IMAGE", 0.01)
     monkeypatch.setattr(recipe, "_SIZES", (1 / 2, 1))
     monkeypatch.setattr(recipe, "_PROPOSALS", (0.5, 1))
     monkeypatch.setattr(detectors, "_SECONDS", 1)
@@ -161,17 +160,19 @@ def planned(hours=1.0, starts=1):
 
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
+    here.image = 0.01
     # 20 children, 0.44 seconds and 0.4 of 180 images each; 9 detectors, 1.2 seconds and 0.4 of 10 images each.
     after = {"search": 10 + 20 * (0.44 + 0.4 * 180 * 0.01), "detectors": 10 + 9 * (1.2 + 0.04)}
-    shares = here.divide(100, here.steps, image=0.01)
+    shares = here.divide(100, here.steps)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
         race.race_share(2, recipe.side_by_side(2))[0] * (shares["race"] + shares["train"]))
     # However slow the rest is, half of the time is for training; what is done has no share.
-    slow = here.divide(100, here.steps, image=100)
+    assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
+    assert here.candidates(12) == 3 and here.candidates(500) == 20
+    here.image = 100
+    slow = here.divide(100, here.steps)
     assert slow["race"] + slow["train"] == pytest.approx(450)
-    assert list(here.divide(900, here.steps[2:], image=0.01)) == ["search", "detectors"]
-    assert here.candidates(12, image=0.01) == 3 and here.candidates(500, image=0.01) == 20
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):

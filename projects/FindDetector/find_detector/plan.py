@@ -27,8 +27,8 @@ FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 EACH, CHILD = (0.5, 70.0, 9.0), (0.3, 14.0, 2.0)
 #: fewer test images tell a difference of some AP alone
 MANY_IMAGES = 100
-#: seconds of an image until they are measured, and what smaller ones take of it
-_IMAGE, _SMALLER = 0.12, 0.4
+#: what smaller images take of the largest ones
+_SMALLER = 0.4
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Plan:
     decisions: list = field(default_factory=list)  # a sentence for each
     details: list = field(default_factory=list)  # more of them, for --explain
     spent: float = 0.0  # seconds that the planning took
+    image: float = 0.0  # seconds that the largest detector takes for an image in torch; 0 until it is measured
     best: str = ""  # name of the start that has won; before that the first one counts
     data: dict = field(default_factory=dict)  # what train and test were made of
 
@@ -100,36 +101,31 @@ class Plan:
         spaces = {start.name: start.space for start in self.starts}
         return self.recipes[spaces[self.best or self.starts[0].name]]
 
-    def seconds(self, step: str, image: float = _IMAGE) -> float:
-        """
-        Seconds of a step after the training.
-
-        Args:
-            image: seconds that the largest detector takes for an image in torch.
-        """
+    def seconds(self, step: str) -> float:
+        """Seconds of a step after the training."""
         if step == SEARCH:
-            return self.start + self.recipe.children * self._child(image)
-        return self.start + 1.5 * MOST * (_seconds(EACH, image) + _SMALLER * image * self.images.test)
+            return self.start + self.recipe.children * self._child
+        return self.start + 1.5 * MOST * self._with_images(EACH, self.images.test)
 
-    def candidates(self, seconds: float, image: float = _IMAGE) -> int:
+    def candidates(self, seconds: float) -> int:
         """How many children can be evaluated in so many seconds."""
-        return max(3, min(self.recipe.children, int((seconds - self.start) / self._child(image))))
+        return max(3, min(self.recipe.children, int((seconds - self.start) / self._child)))
 
-    def _child(self, image):
+    @property
+    def _child(self):
         """Seconds of a child in the search."""
         seen = self.images.holdout + min(self.recipe.recalibration, self.images.search)
-        return _seconds(CHILD, image) + _SMALLER * image * seen
+        return self._with_images(CHILD, seen)
 
-    def divide(self, spent: float, left: list, image: float = _IMAGE) -> dict:
-        """
-        Seconds of each of the steps that are left.
+    def _with_images(self, cost, images):
+        """Seconds of something that depends on the network, and of so many images."""
+        (some, times, most), image = cost, self.image or self.recipe.image
+        return min(most, some + times * image) + _SMALLER * image * images
 
-        Args:
-            spent: seconds until now.
-            image: see :meth:`seconds`.
-        """
+    def divide(self, spent: float, left: list) -> dict:
+        """Seconds of each of the steps that are left, after so many."""
         rest = self.budget - spent
-        after = {step: self.seconds(step, image) for step in (SEARCH, DETECTORS) if step in left}
+        after = {step: self.seconds(step) for step in (SEARCH, DETECTORS) if step in left}
         # However slow all else is, half of the time is for training.
         training = max(rest - sum(after.values()), rest / 2 if TRAIN in left else 0.0, 0.0)
         race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0
@@ -161,11 +157,6 @@ class Plan:
         parts["recipes"] = {space: Recipe(**recipe) for space, recipe in there["recipes"].items()}
         parts["starts"] = [Start(**start) for start in there["starts"]]
         return cls(**{**there, **parts, "request": request})
-
-
-def _seconds(cost, image):
-    some, times, most = cost
-    return min(most, some + times * image)
 
 
 def claim(folder: str) -> None:

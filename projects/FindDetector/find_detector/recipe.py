@@ -23,22 +23,24 @@ class Kind(NamedTuple):
     longest: int
     crop: int  # side of the squares that a training sees of images that would have to be larger
     hours: float  # from which a start in the space is tried
+    image: float = 0.05  # seconds that one of a test takes until that is measured
     images: int = 0  # training images from which the space is tried
     scales: tuple = (1.0,)  # one of which a training draws for each image
 
 
 #: space -> its detector on a CPU and on a GPU, the largest first
 KINDS = {
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125),
-    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5, image=0.25),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125, image=0.05),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0, image=0.02),
 }
 _PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
 GPU_KINDS = {"1.3G": _PAPER._replace(hours=6, images=20_000), "300M": _PAPER}
 #: the same for pre-trained networks, the likeliest first; hours from which one is tried
 PRETRAINED_KINDS = {
-    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0),
-    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, scales=(6 / 7, 1.0, 8 / 7)),
+    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0, image=0.12),
+    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, image=0.25,
+                   scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
 #: of a family: sizes and numbers of proposals in those of the whole detector, and the smallest side in pixels
@@ -98,6 +100,7 @@ class Recipe:
     scale: float  # factor by which most images are resized
     recalibration: int  # images that give a child its batch-norm statistics
     family: dict  # MODEL.ELASTIC of its family
+    image: float  # see Kind
 
     @property
     def children(self) -> int:
@@ -159,7 +162,8 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
             "DETECTOR_RESOLUTION": test_sides, **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if gpu else {}),
         },
     }
-    return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test))
+    return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test),
+                  kind.image)
 
 
 def family_of(side: int, proposals: int) -> dict:

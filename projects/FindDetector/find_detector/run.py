@@ -70,13 +70,11 @@ class Run:
 
     def forecast(self) -> dict:
         """Seconds of each step that is not done, in the time that is left."""
+        trained = read_json(self.writer.path(PLAIN, STATE_FILE), {})
+        self.plan.image = self._raced().get("image") or trained.get("image", 0.0)
         left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
-        return self.plan.divide(self.spent, left, *self._image()) | {
-            step: seconds for step, seconds in self.begun.items() if step in left}
-
-    def _image(self):
-        """Seconds of an image as the race has measured them, in a list; empty without a race."""
-        return [self._raced()["image"]] if "image" in self._raced() else []
+        begun = {step: seconds for step, seconds in self.begun.items() if step in left}
+        return self.plan.divide(self.spent, left) | begun
 
     def command(self, step: str) -> list:
         """The arguments of ``python`` for a step."""
@@ -92,7 +90,7 @@ class Run:
         if step == DETECTORS:
             return ["-m", "find_detector.detectors", f"output={self.folder}", f"test={self.plan.sets.test}",
                     f"seconds={seconds:.1f}", *(f"sources={writer.path(kind)}" for kind in (FAMILY, PLAIN))]
-        both, count = side_by_side(2), self.plan.candidates(seconds, *self._image())
+        both, count = side_by_side(2), self.plan.candidates(seconds)
         commands = []
         for kind in (FAMILY, PLAIN):
             share = 1.0 if both > 1 else FAMILY_SHARE if kind == FAMILY else 1 - FAMILY_SHARE
