@@ -24,7 +24,7 @@ NAMES = {
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector, written, timed and its figures resampled, and for a child of a search, built and timed: some,
 #: and so many times those of an image in torch, at most as many as for Lite0 of 200 pixels.
-EACH, CHILD = (0.5, 70.0, 9.0), (0.3, 14.0, 2.0)
+EACH, CHILD = (1.8, 100.0, 9.0), (0.5, 20.0, 2.0)
 #: fewer test images tell a difference of some AP alone
 MANY_IMAGES = 100
 #: what smaller images take of the largest ones

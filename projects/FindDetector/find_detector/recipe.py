@@ -23,23 +23,23 @@ class Kind(NamedTuple):
     longest: int
     crop: int  # side of the squares that a training sees of images that would have to be larger
     hours: float  # from which a start in the space is tried
-    image: float = 0.05  # seconds that one of a test takes until that is measured
+    image: float = 0.03  # seconds that one of a test takes until that is measured
     images: int = 0  # training images from which the space is tried
     scales: tuple = (1.0,)  # one of which a training draws for each image
 
 
 #: space -> its detector on a CPU and on a GPU, the largest first
 KINDS = {
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5, image=0.25),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125, image=0.05),
-    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0, image=0.02),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5, image=0.15),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125, image=0.03),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0, image=0.006),
 }
 _PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
 GPU_KINDS = {"1.3G": _PAPER._replace(hours=6, images=20_000), "300M": _PAPER}
 #: the same for pre-trained networks, the likeliest first; hours from which one is tried
 PRETRAINED_KINDS = {
-    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0, image=0.12),
-    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, image=0.25,
+    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0, image=0.07),
+    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, image=0.15,
                    scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}

@@ -36,7 +36,7 @@ from .steps import TOLD, call
 #: fewest iterations of a process, and those in which the learning rate rises
 _LEAST_ITERATIONS, _WARMUP = 20, 50
 #: checkpoints of a training; test images by which the seconds of an evaluation are estimated
-_CHECKPOINTS, _TIMED_IMAGES = 20, 4
+_CHECKPOINTS, _TIMED_IMAGES = 20, 8
 #: Of the moving average, less in the first iterations. While the learning rate is high, weights are several AP worse
 #: than their average.
 _DECAY = 0.99
@@ -147,7 +147,8 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     if drawn and trainer.start_iter:
         draw_some(cfg, trainer.model, drawn)
     if len(until) < max(1, number):
-        state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
+        if "image" not in state:
+            state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
         images = sum(len(read_test_images(name)) for name in tested.DATASETS.TEST)
         left = seconds - images * state["image"] * (evaluations - len(found)) - (time.monotonic() - started)
         until.append((until[-1] if until else done) + max(1.0, left))
@@ -207,14 +208,19 @@ def draw_some(cfg, model, name) -> float:
 
 
 def image_seconds(cfg, model) -> float:
-    """About how long a test image takes, by a few of them."""
-    few, begun = cfg.clone(), time.perf_counter()
+    """About how long a test image takes, by a few of them: a longer evaluation less a shorter one."""
+    few, times = cfg.clone(), []
     few.defrost()
     few.DATALOADER.NUM_WORKERS = 0
-    with only_warnings("detectron2", "detnas"):
-        evaluate(few, model.eval(), _TIMED_IMAGES)
+    model.eval()
+    # The first one is the warm-up.
+    for images in (1, 1, 1 + _TIMED_IMAGES):
+        begun = time.perf_counter()
+        with only_warnings("detectron2", "detnas"):
+            evaluate(few, model, images)
+        times.append(time.perf_counter() - begun)
     model.train()
-    return (time.perf_counter() - begun) / _TIMED_IMAGES
+    return max(1e-3, (times[2] - times[1]) / _TIMED_IMAGES)
 
 
 def main(words=None) -> None:
