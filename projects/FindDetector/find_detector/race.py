@@ -31,7 +31,7 @@ RACE_FILE, STATE_FILE = "race.json", "timed.json"
 #: most. The best keeps what it has learned there, so the race costs no more than the time of the others.
 RACE_SHARE, MOST_RACE_SHARE = 1 / 5, 1 / 3
 #: So many times the AP of the likely ones others must be expected to have. What one start was expected to have in two
-#: races differed by a third (docs/own_data.md).
+#: races differed by a third (experiments/RESULTS.md).
 MARGIN = 1.5
 
 
