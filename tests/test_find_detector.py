@@ -519,6 +519,8 @@ def test_trainings_side_by_side_end_with_the_first_that_fails(tmp_path):
     with pytest.raises(SystemExit) as caught:
         together.run_side_by_side(words, 2)
     assert caught.value.code == 3 and time.monotonic() - started < 30
+    with pytest.raises(SystemExit, match="error: a was ended by signal 9"):
+        together.run_side_by_side({"a": ["-c", "import os; os.kill(os.getpid(), 9)"]}, 1)
     assert sorted(file.name for file in tmp_path.iterdir()) in (["0", "1"], ["1"])
 
 

@@ -42,6 +42,11 @@ def test_a_step_that_fails_names_its_log(log):
     assert "no such thing" in log.read_text()
 
 
+def test_a_step_that_is_killed_says_so(log):
+    with pytest.raises(StepFailed, match="failed: ended by signal 9. Its"):
+        run_step(["-c", "import os; print('begun', flush=True); os.kill(os.getpid(), 9)"], log, print)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="files are inherited otherwise there")
 def test_a_step_inherits_the_files_it_is_given(log, tmp_path):
     with open(tmp_path / "lock", "w") as file:

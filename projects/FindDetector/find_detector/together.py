@@ -30,17 +30,20 @@ def run_side_by_side(commands: Dict[str, List[str]], workers: int) -> None:
                 # They keep the lock of the run, too.
                 process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                            text=True, errors="replace", close_fds=False)
-                running[process] = threading.Thread(target=_tell, args=(name, process.stdout))
-                running[process].start()
+                running[process] = name, threading.Thread(target=_tell, args=(name, process.stdout))
+                running[process][1].start()
             time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:
-                running.pop(process).join()
+                name, thread = running.pop(process)
+                thread.join()
+                if process.returncode < 0:
+                    raise SystemExit(f"error: {name} was ended by signal {-process.returncode}")
                 if process.returncode:
                     raise SystemExit(process.returncode)
     finally:
         for process in running:
             process.terminate()
-        for process, thread in running.items():
+        for process, (_, thread) in running.items():
             process.wait()
             thread.join()
 
