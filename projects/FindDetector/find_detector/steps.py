@@ -84,7 +84,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.wait():
         last = f"ended by signal {-process.returncode}" if process.returncode < 0 else last
-        raise StepFailed(f"failed: {last}. Its output is in {log}")
+        raise StepFailed(f"failed: {last.rstrip('.')}. Its output is in {log}")
     return usage.ru_utime + usage.ru_stime if cpu else time.perf_counter() - start
 
 
