@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import random
 import shutil
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from fuzzing import CASES, damaged, end_well
 from images import COUNTS, generate
 from PIL import Image
 from scripts import ROOT
@@ -257,6 +259,32 @@ def test_files_of_a_run_that_are_damaged_are_named(find, images, tmp_path, refus
         (tmp_path / name).write_text(content)
         assert f"{tmp_path / name} is damaged, " in refused(find, words)
         (tmp_path / name).unlink()
+
+
+def test_files_of_a_run_with_anything_in_them_end_with_a_sentence(find, images, tmp_path, capsys):
+    find(arguments(images, tmp_path, "--plan"))
+    detector = {"name": "a", "kind": "plain", "ms": 1.5, "ms95": 2.5, "AP": 20.0, "AP50": 40.0, "bytes": 9,
+                "interval": [18.5, 21.5], "equal_to_best": True, "engines": {"onnxruntime": [1.5, 2.5]}}
+    page = {"recommended": "a", "images": 6, "threads": 1, "versions": {}, "machine": "a machine"}
+    (tmp_path / "race").mkdir()
+    (tmp_path / "detectors" / "a").mkdir(parents=True)
+    whole = {
+        "plan.json": (tmp_path / "plan.json").read_text(),
+        "clock.json": json.dumps({"seconds": {"race": 2.5}, "begun": {"race": 9.5}}),
+        "steps.json": json.dumps({"race of starts": {"command": "-m find_detector.race", "seconds": 2.5}}),
+        "race/race.json": json.dumps({"entries": {"small_random": {
+            "until": [3.5], "found": [1.0, 2.0], "image": 0.1, "iterations": 9, "expected": 3.5}},
+            "best": "small_random"}),
+        "detectors/detectors.json": json.dumps({"engine": "onnxruntime", "detectors": [detector], **page}),
+    }
+    for case in range(CASES):
+        rng = random.Random(case)
+        chosen = rng.choice(list(whole))
+        for name, content in whole.items():
+            content = json.dumps(json.loads(content)).encode() + b"\n"
+            (tmp_path / name).write_bytes(damaged(rng, content) if name == chosen else content)
+        words = ["--pick", "best"] if chosen.startswith("detectors") else ["--plan"]
+        end_well(capsys, (case, chosen), find, arguments(images, tmp_path, *words))
 
 
 # Parts of the data

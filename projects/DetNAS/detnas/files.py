@@ -8,6 +8,8 @@ from iopath.common.file_io import g_pathmgr
 
 from detnas.errors import UserError
 
+#: of a number that is taken
+LARGEST = 1e300
 #: open lock files of this process
 _locks = weakref.WeakSet()
 
@@ -61,8 +63,26 @@ def read_json(file, otherwise=None):
     try:
         with open(file) as f:
             return json.load(f)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise UserError(f"{file} is damaged, no json: {e}") from None
+
+
+def fits(value, form):
+    """
+    Whether a value out of JSON has a form.
+
+    Args:
+        form: a type, or several, where numbers are below LARGEST; [form] for a list; {key: form} for an object. Where a
+            key ends with "?" it may be missing; other keys of the object have the form of the key "", if it is there.
+    """
+    if isinstance(form, list):
+        return isinstance(value, list) and all(fits(item, form[0]) for item in value)
+    if isinstance(form, dict):
+        known = {key.rstrip("?"): item for key, item in form.items()}
+        return isinstance(value, dict) and all(key in value or not key or key.endswith("?") for key in form) and all(
+            fits(item, known.get(key, known.get("", object))) for key, item in value.items()
+        )
+    return isinstance(value, form) and (not isinstance(value, (int, float)) or -LARGEST < value < LARGEST)
 
 
 def lock_folder(folder, what):

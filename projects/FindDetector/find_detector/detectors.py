@@ -92,7 +92,7 @@ def measure(folders: List[str], test: str) -> List[Dict[str, Tuple[float, float]
 
 
 def detect(folder: str, engine: str, test: str, drawn: set) -> tuple:
-    """What the file of a folder finds in all test images, in COCO's result form; and Instances of the files drawn."""
+    """What the file of a folder finds in all test images, in COCO's result form; and in those drawn as Instances."""
     cfg = load_network_config(os.path.join(folder, "model.yaml"))
     # No workers: see open_onnx.
     cfg.DATALOADER.NUM_WORKERS = 0
@@ -105,7 +105,7 @@ def detect(folder: str, engine: str, test: str, drawn: set) -> tuple:
         instances = detector_postprocess(instances, image["height"], image["width"])
         found += instances_to_coco_json(instances, image["image_id"])
         if image["file_name"] in drawn:
-            kept.append((image["file_name"], instances))
+            kept.append((image, instances))
     numbers = MetadataCatalog.get(test).get("thing_dataset_id_to_contiguous_id", {})
     ids = {number: category for category, number in numbers.items()}
     return [{**one, "category_id": ids.get(one["category_id"], one["category_id"])} for one in found], kept

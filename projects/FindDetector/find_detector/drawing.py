@@ -1,9 +1,10 @@
 """Pictures of what a detector finds."""
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image
+
+from detnas.data.reading import ImageReader
 
 #: pixels of the longer side below which a copy is drawn larger: labels need some to be read
 SMALLEST_COPY = 800
@@ -21,12 +22,12 @@ def draw(image, instances, metadata) -> np.ndarray:
 
 
 def write_sheet(found: list, metadata, output: str) -> None:
-    """Write one picture of several images, in rows; ``found`` has file and Instances of each."""
+    """Write one picture of several images, in rows; ``found`` has dataset dict and Instances of each."""
     row = min(_ROW, len(found))
     sheet = Image.new("RGB", (row * _SIDE, -(-len(found) // row) * _SIDE), "white")
-    for number, (file, instances) in enumerate(found):
-        drawn = draw(read_image(file, "BGR"), instances[instances.scores >= _THRESHOLD], metadata)
-        image = Image.fromarray(drawn)
-        image.thumbnail((_SIDE - 8, _SIDE - 8))
-        sheet.paste(image, (number % row * _SIDE + 4, number // row * _SIDE + 4))
+    for number, (image, instances) in enumerate(found):
+        drawn = draw(ImageReader()(image, "BGR"), instances[instances.scores >= _THRESHOLD], metadata)
+        drawn = Image.fromarray(drawn)
+        drawn.thumbnail((_SIDE - 8, _SIDE - 8))
+        sheet.paste(drawn, (number % row * _SIDE + 4, number // row * _SIDE + 4))
     sheet.save(output)

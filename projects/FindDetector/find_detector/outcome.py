@@ -9,20 +9,27 @@ from tabulate import tabulate
 from detnas.config.constraint import Constraint
 from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.errors import UserError
-from detnas.files import read_json, write_text
+from detnas.files import write_text
 from detnas.report.style import figure, search_colour
 
 from .detectors import DETECTORS_FILE, FOLDER, SHEET
 from .plan import FAMILY, MANY_IMAGES, PLAIN, RACE, duration
 from .race import MARGIN, read_race
 from .run import Run
+from .steps import NUMBER, read_own
 
 PICTURE, PAGE, PICKED = "family.png", "README.md", "picked"
+#: what is taken from DETECTORS_FILE
+FORM = {
+    "engine": str, "recommended": str, "images": int, "threads": int, "versions": {"": str}, "machine": str,
+    "detectors": [{"name": str, "kind": str, "ms": NUMBER, "ms95": NUMBER, "AP": NUMBER, "AP50": NUMBER, "bytes": int,
+                   "interval": [NUMBER], "equal_to_best": bool, "engines": {"": [NUMBER]}}],
+}
 
 
 def finish(run: Run) -> str:
     """Draw and sum up a run whose steps are done; returns the text of the page."""
-    found = read_json(run.writer.path(DETECTORS_FILE))
+    found = read_own(run.writer.path(DETECTORS_FILE), FORM)
     draw(found, run.writer.path(PICTURE))
     text = page(run, found)
     write_text(run.writer.path(PAGE), text + "\n")
@@ -39,7 +46,7 @@ def pick(folder: str, limit: str) -> str:
     Raises:
         UserError: if the run has not ended, or no detector is within the limit; names the nearest.
     """
-    found = read_json(os.path.join(folder, DETECTORS_FILE), {})
+    found = read_own(os.path.join(folder, DETECTORS_FILE), FORM, {})
     if not found:
         raise UserError(f"--pick: {folder} holds no finished run: start it without --pick")
     rows = found["detectors"]

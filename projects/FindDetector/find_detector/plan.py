@@ -1,18 +1,18 @@
 """The plan of a run, kept in its folder: what was decided, and what each step does in the time that it gets."""
 
-import contextlib
 import datetime
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from detnas.errors import UserError
-from detnas.files import read_json, write_text
+from detnas.files import write_text
 
 from .detectors import MOST
 from .race import race_share
 from .recipe import Recipe, side_by_side
 from .starts import Start
+from .steps import NUMBER, read_own
 
 PLAN_FILE = "plan.json"
 RACE, TRAIN, SEARCH, DETECTORS = "race", "train", "search", "detectors"
@@ -139,14 +139,12 @@ class Plan:
     def read(cls, folder: str, request: Request):
         """The plan in a folder; None if there is none."""
         file = os.path.join(folder, PLAN_FILE)
-        there = read_json(file, {})
+        there = read_own(file, FORM, {})
         if not there:
             return None
-        with sound(file):
-            return cls._of(there, folder, request)
-
-    @classmethod
-    def _of(cls, there, folder, request):
+        spaces = {start["space"] for start in there["starts"]}
+        if not spaces or spaces - there["recipes"].keys():
+            raise UserError(f"{file} is damaged, its starts and recipes do not fit: give another --output")
         for name, value in there["request"].items():
             now = getattr(request, name)
             if now != value:
@@ -157,6 +155,18 @@ class Plan:
         parts["recipes"] = {space: Recipe(**recipe) for space, recipe in there["recipes"].items()}
         parts["starts"] = [Start(**start) for start in there["starts"]]
         return cls(**{**there, **parts, "request": request})
+
+
+def _form(kind):
+    """The form of a dataclass in JSON, and no other keys."""
+    return {**{each.name: NUMBER if each.type is float else each.type for each in fields(kind)}, "": ()}
+
+
+FORM = {
+    **_form(Plan), "request": _form(Request), "sets": _form(Sets), "images": _form(Counts), "starts": [_form(Start)],
+    "recipes": {"": {**_form(Recipe), "family": {"SIZES": [NUMBER], "CHOICES": [list]}}}, "decisions": [str],
+    "details": [str], "data": {"": str},
+}
 
 
 def claim(folder: str) -> None:
@@ -177,18 +187,6 @@ def claim(folder: str) -> None:
         more = f" and {len(there) - 3} more" * (len(there) > 3)
         raise UserError(f"--output {folder} holds other files, which stay as they are: {', '.join(there[:3])}{more}. "
                         "Give an empty folder, or one of a run")
-
-
-@contextlib.contextmanager
-def sound(file: str):
-    """Tell in a sentence where what a run has kept in a file is not what it had written."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as e:
-        raise UserError(f"{file} is damaged, or of another version of this program ({type(e).__name__}: {e}): give "
-                        "another --output, or remove it") from None
 
 
 def clock_time(seconds_from_now: float) -> str:

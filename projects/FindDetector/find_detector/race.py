@@ -20,13 +20,15 @@ from typing import Any, Dict, List
 import numpy as np
 
 from detnas.errors import UserError
-from detnas.files import read_json, write_text
+from detnas.files import write_text
 
-from .steps import TOLD, call
+from .steps import NUMBER, TOLD, call, read_own
 from .together import run_side_by_side
 
 #: what the race writes, and each training (find_detector/timed.py)
 RACE_FILE, STATE_FILE = "race.json", "timed.json"
+#: the form of the latter: see find_detector/timed.py
+STATE = {"until": [NUMBER], "found": [NUMBER], "image?": NUMBER, "iterations?": int, "share?": NUMBER}
 #: What each start that comes to the end of the race has of the time of one network, and what the race takes of it at
 #: most. The best keeps what it has learned there, so the race costs no more than the time of the others.
 RACE_SHARE, MOST_RACE_SHARE = 1 / 5, 1 / 3
@@ -57,7 +59,7 @@ def race(files: list, seconds: float, whole: float, folder: str, workers: int, l
             f"whole={whole:.1f}", f"folder={os.path.join(folder, name)}", f"file={configs[name]}",
         ] for name in left}, workers)
         for name in left:
-            entry = entries[name] = read_json(os.path.join(folder, name, STATE_FILE), {})
+            entry = entries[name] = read_own(os.path.join(folder, name, STATE_FILE), STATE)
             # Of a race that goes on after a kill, a training may be further already.
             found = entry["found"][:2 * number]
             entry["expected"] = expected_ap(entry["until"][:number], found, whole)
@@ -101,7 +103,7 @@ def race_share(starts: int, workers: int) -> tuple:
 
 def read_race(folder: str) -> Dict[str, Any]:
     """race.json of a folder: "entries" and, once it has ended, "best"; {} if there is none."""
-    return read_json(os.path.join(folder, RACE_FILE), {})
+    return read_own(os.path.join(folder, RACE_FILE), {"entries": {"": {**STATE, "expected": NUMBER}}, "best?": str}, {})
 
 
 def main(words=None) -> None:

@@ -5,13 +5,14 @@ import os
 import shutil
 import time
 
+from detnas.errors import UserError
 from detnas.files import read_json, write_text
 
 from .configs import SEARCHED, TRAINED, ConfigWriter
-from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration, sound
-from .race import STATE_FILE, race_share, read_race
+from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration
+from .race import STATE, STATE_FILE, race_share, read_race
 from .recipe import side_by_side, this_machine
-from .steps import Steps
+from .steps import NUMBER, Steps, read_own
 from .together import BETWEEN
 
 #: what a run has spent, and the seconds of the steps that it has begun
@@ -32,12 +33,13 @@ class Run:
         self._run_one, steps.run_one = steps.run_one, self._run
         self.writer = ConfigWriter(plan, folder)
         self.clock = os.path.join(folder, CLOCK_FILE)
-        with sound(self.clock):
-            there = read_json(self.clock, {"seconds": {}, "begun": {}})
-            #: step -> seconds that it took; step -> seconds that it was given, of those that were begun
-            self.seconds, self.begun = ({step: float(each) for step, each in there[name].items()}
-                                        for name in ("seconds", "begun"))
+        seconds = {"": NUMBER}
+        there = read_own(self.clock, {"seconds": seconds, "begun": seconds}, {"seconds": {}, "begun": {}})
+        #: step -> seconds that it took; step -> seconds that it was given, of those that were begun
+        self.seconds, self.begun = there["seconds"], there["begun"]
         plan.best = read_race(self.writer.path(RACE)).get("best", "")
+        if plan.best not in ("", *(start.name for start in plan.starts)):
+            raise UserError(f"{self.writer.path(RACE)} is damaged, its best start is not that of the plan: remove it")
 
     @property
     def spent(self) -> float:
@@ -70,7 +72,7 @@ class Run:
 
     def forecast(self) -> dict:
         """Seconds of each step that is not done, in the time that is left."""
-        trained = read_json(self.writer.path(PLAIN, STATE_FILE), {})
+        trained = read_own(self.writer.path(PLAIN, STATE_FILE), STATE, {})
         self.plan.image = self._raced().get("image") or trained.get("image", 0.0)
         left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
         begun = {step: seconds for step, seconds in self.begun.items() if step in left}

@@ -66,6 +66,9 @@ def _remove_unknown(node, known):
             _remove_unknown(node[key], known[key])
 
 
+_ENDLESS = "it stands on itself, by _BASE_ or by an anchor, or is too deep"
+
+
 def load_config(config_file: Optional[str], opts: Sequence[str] = ()) -> CfgNode:
     """
     The config of a file of PathManager, None or "" for the default values, with KEY VALUE overrides. UserError if
@@ -82,6 +85,8 @@ def load_config(config_file: Optional[str], opts: Sequence[str] = ()) -> CfgNode
         try:
             _quote_texts(settings, cfg)
             cfg.merge_from_other_cfg(type(cfg)(settings))
+        except RecursionError:
+            raise UserError(f"{config_file}: {_ENDLESS}") from None
         except (TypeError, AttributeError):
             raise UserError(f"{config_file}: not a yaml file of settings") from None
         except KeyError as e:
@@ -165,6 +170,8 @@ def _read_yaml(node, config_file):
         settings = node.load_yaml_with_base(config_file)
     except yaml.YAMLError as e:
         raise UserError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
+    except RecursionError:
+        raise UserError(f"{config_file}: {_ENDLESS}") from None
     except (TypeError, AttributeError):
         settings = None
     except (UnicodeDecodeError, AssertionError, OSError) as e:
@@ -201,6 +208,8 @@ def _quote_texts(settings, known, prefix=""):
             if not isinstance(value, dict):
                 raise UserError(f"{prefix}{key} {value}: it holds settings, and has no value")
             _quote_texts(value, default, f"{prefix}{key}.")
+        elif value is None and default is not None:
+            raise UserError(f"{prefix}{key} has no value")
         elif isinstance(default, str) and isinstance(value, (int, float, datetime.date)):
             kind = "date" if isinstance(value, datetime.date) else "number"
             raise UserError(f"{prefix}{key} {value} is a {kind} to yaml: put quotes around it")

@@ -10,13 +10,25 @@ from iopath.common.file_io import g_pathmgr
 
 from detnas.config.constraint import Constraint, format_cost
 from detnas.errors import UserError
-from detnas.files import lock_folder
+from detnas.files import fits, lock_folder
 
 from .candidate import Candidate, by_score
 from .method import read_space
 
 #: part of the header that may differ when a search is continued
 VERSIONS = "versions"
+#: forms of the lines
+_NUMBER, _NONE = (int, float), type(None)
+_HEADER = {
+    "metric?": str, "objectives?": [str], "constraints?": [str], "population?": int, "initial?": {"": str},
+    "versions?": dict,
+}
+_EVENT = {"event": str, "generation": int, "network?": str, "metrics?": {"": (*_NUMBER, _NONE)}}
+_CANDIDATE = {
+    "network": str, "generation?": int, "score?": (*_NUMBER, _NONE), "metrics?": {"": (*_NUMBER, _NONE)},
+    "costs?": {"": _NUMBER}, "seconds?": _NUMBER, "worker?": str, "tries?": int, "error?": (str, _NONE),
+    "parents?": [str], "looks?": [{"images": int, "score": _NUMBER}],
+}
 
 
 class LogWriteError(UserError):
@@ -63,6 +75,8 @@ class SearchLog:
             self._append(header)
             return
         self.header = lines[0]
+        if not fits(self.header, _HEADER):
+            raise UserError(f"{self.path} is damaged: its first line is no header")
         if self.header.get("space") != self.space.name:
             raise UserError(
                 f'{self.path} is a search of space "{self.header.get("space")}"; this one is of "{self.space.name}"'
@@ -71,11 +85,13 @@ class SearchLog:
             self._check_header(json.loads(json.dumps(header)))
         for number, line in enumerate(lines[1:], 2):
             try:
+                if not fits(line, _EVENT if "event" in line else _CANDIDATE):
+                    raise ValueError("a value is of another kind")
                 if "event" in line:
                     self._events.append(line)
                 else:
                     self._add(self._read_candidate(line))
-            except (TypeError, KeyError, ValueError, AttributeError) as e:
+            except (TypeError, KeyError, ValueError) as e:
                 raise UserError(f"{self.path} is damaged: line {number} is no candidate: {e}") from None
 
     def _add(self, candidate):
@@ -102,7 +118,7 @@ class SearchLog:
             self._truncate(len(whole))
         try:
             return [json.loads(line) for line in whole.splitlines()]
-        except json.JSONDecodeError as e:
+        except (ValueError, RecursionError) as e:
             raise UserError(f"{self.path} is damaged: {e}") from None
 
     def _truncate(self, size):
@@ -231,10 +247,12 @@ def read_log(folder):
     path = os.path.join(folder, "search.jsonl")
     if not g_pathmgr.isfile(path):
         raise UserError(f"{path} does not exist; search_net.py writes it")
-    with g_pathmgr.open(path) as f:
+    with g_pathmgr.open(path, "rb") as f:
         line = f.readline()
     try:
         space = read_space(json.loads(line))
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except UserError:
+        raise
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise UserError(f"{path} is damaged: its first line is no header") from None
     return SearchLog(folder, space)

@@ -1,0 +1,68 @@
+"""Files damaged at random and odd values, with which a program must end well; DETNAS_FUZZ says how many cases."""
+
+import json
+import os
+
+from detnas.errors import UserError
+
+CASES = int(os.environ.get("DETNAS_FUZZ", 100))
+#: what stands where something else is expected
+VALUES = [
+    None, [], {}, "", "x", 1e999, -1e999, float("nan"), -1, 0, 10 ** 400, True, [[]], {"a": 1}, ["x"], "1" * 50, 1.5,
+    [None], "$\\frac{$", "('a',)", "[1", "1e999", "(0, -5)", "../..",
+]
+CONTENTS = [b"", b"[]\n", b"null\n", b"{}\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b"1\n", b'"a"\n', b"\n\n"]
+
+
+def places(value, place=()):
+    """Where something stands in what is read from JSON."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*place, key))
+
+
+def replaced(rng, value):
+    """A value of JSON with something else, or nothing, in one place."""
+    *above, last = rng.choice([place for place in places(value) if place])
+    holder = value
+    for key in above:
+        holder = holder[key]
+    if rng.random() < 0.2:
+        del holder[last]
+    else:
+        holder[last] = rng.choice(VALUES)
+    return value
+
+
+def damaged(rng, data):
+    """A file's content that is cut off, has other bytes, or lines, or values."""
+    kind, lines = rng.randrange(6), data.splitlines()
+    number = 0 if rng.random() < 0.4 else rng.randrange(len(lines))
+    if kind == 0:
+        return data[:rng.randrange(len(data))]
+    if kind == 1:
+        content = bytearray(data)
+        for _ in range(rng.randrange(1, 20)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        return bytes(content)
+    if kind == 2:
+        return rng.choice(CONTENTS)
+    if kind == 3:
+        lines.insert(number, rng.choice([*CONTENTS, rng.choice(lines)]).rstrip())
+    else:
+        lines[number] = json.dumps(replaced(rng, json.loads(lines[number]))).encode()
+    return b"\n".join(lines) + b"\n"
+
+
+def end_well(capsys, case, function, *args):
+    """Run something, which may end with one sentence and exit code 2."""
+    capsys.readouterr()
+    try:
+        function(*args)
+    except UserError:
+        pass
+    except SystemExit as e:
+        assert e.code == 2 and capsys.readouterr().err.startswith("error: "), case
+    except Exception as e:
+        raise AssertionError(f"case {case}: {type(e).__name__}: {e}") from e
