@@ -42,7 +42,7 @@ def find_images(inputs, output):
     files = []
     for path in inputs:
         if PathManager.isdir(path):
-            if os.path.abspath(path) == os.path.abspath(output):
+            if os.path.realpath(path) == os.path.realpath(output):
                 raise UserError(f"--output {output} is the folder of the images, which would be overwritten")
             names = sorted(PathManager.ls(path))
             found = [name for name in names if name.lower().endswith(ENDINGS)]
@@ -62,7 +62,7 @@ def find_images(inputs, output):
     for file, name in zip(files, names):
         if names.count(name) > 1:
             raise UserError(f"two images of --input are called {name}")
-        if os.path.abspath(file) == os.path.abspath(os.path.join(output, name)):
+        if os.path.realpath(file) == os.path.realpath(os.path.join(output, name)):
             raise UserError(f"--output {output} is the folder of {file}, which would be overwritten")
     return files
 

@@ -139,6 +139,8 @@ def test_bad_input_is_one_sentence(fails, exported, photos, tmp_path):
     assert "gone does not exist" in fails(model, source=tmp_path / "gone")
     assert "would be overwritten" in fails(model, output=photos)
     assert "would be overwritten" in fails(model, source=photos / "b.png", output=photos)
+    (tmp_path / "link").symlink_to(photos)
+    assert "would be overwritten" in fails(model, output=tmp_path / "link")
     assert "two images of --input are called b.png" in fails(model, "--input", photos / "b.png")
     assert "--threshold 50.0: scores are between 0 and 1" in fails(model, "--threshold", 50)
     assert not (tmp_path / "drawn").exists()

@@ -46,6 +46,12 @@ def test_the_best_so_far_never_falls_and_passes_over_failures(tmp_path):
     assert searches.best_so_far(log) == {2: 3.0, 3: 3.0, 4: 3.0, 5: 5.0, 6: 5.0}
 
 
+def test_a_name_is_no_formula(tmp_path):
+    logs = {"$\\frac{$": write_log(tmp_path, [3.0, 1.0]), "a_b^c": write_log(tmp_path / "b", [2.0])}
+    curves.plot_searches(logs, str(tmp_path / "a.png"))
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
 def test_the_top_so_far_is_of_all_generations_up_to_each_one(tmp_path):
     log = write_log(tmp_path, [None, None, 3.0, 1.0, None, 5.0, 4.0, 2.0], generation=2)
     tops = searches.top_so_far(log, 3)

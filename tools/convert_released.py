@@ -18,6 +18,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
+from detnas.files import check_other_file
 from detnas.modeling.weights import check_weights, read_checkpoint
 from released.convert import from_released
 
@@ -63,6 +64,7 @@ def expected_state(result):
 
 def main(args):
     with user_errors():
+        check_other_file(args.output, args.input)
         result = from_released(read_checkpoint(args.input), args.shuffle)
         check_weights(args.input, result.state, expected_state(result))
         about = {name: getattr(result, name) for name in ("kind", "space", "arch", "shuffle")}

@@ -15,7 +15,7 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import user_errors
-from detnas.files import write_atomically
+from detnas.files import check_other_file, write_atomically
 from detnas.modeling.foreign import from_torchvision
 from detnas.modeling.weights import BODY, check_weights, read_checkpoint
 
@@ -25,6 +25,7 @@ _INPUT = "INPUT.FORMAT RGB MODEL.PIXEL_MEAN '[123.675, 116.28, 103.53]' MODEL.PI
 
 def main(args):
     with user_errors():
+        check_other_file(args.output, args.weights)
         state = from_torchvision(read_checkpoint(args.weights))
         with torch.device("meta"):
             network = spnas.SPNet(args.code, block=args.block)

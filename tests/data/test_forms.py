@@ -10,6 +10,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from stand_in import voc_xml
 
+from detnas.data.clean import ImageFiles
 from detnas.data.coco import read_coco
 from detnas.data.datasets import check_unchanged, fingerprints, register_dataset, register_datasets
 from detnas.data.forms import other_splits, parse_dataset_name
@@ -130,6 +131,17 @@ def test_a_damaged_json_gives_a_sentence_or_all_of_its_boxes(tmp_path):
         read += 1
         assert sum(len(image["annotations"]) for image in clean.images) == len(sound["annotations"])
     assert 0 < read < 100
+
+
+def test_no_image_is_read_that_lies_outside_the_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "images/b.png"):
+        (tmp_path / name).touch()
+    files = ImageFiles(str(tmp_path / "images"))
+    for name in ("../a.png", str(tmp_path / "a.png"), "x/../../a.png"):
+        assert files.find(name) is None
+    inside = str(tmp_path / "images" / "b.png")
+    assert files.find("b.png") == (inside, False) and files.find("../b.png") == files.find(inside) == (inside, True)
 
 
 def test_a_path_alone_is_recognised(tmp_path):

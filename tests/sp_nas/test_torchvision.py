@@ -40,3 +40,5 @@ def test_the_tool_writes_what_a_detector_starts_from(tmp_path, capsys, refused):
     state = torch.load(tmp_path / "out.pth", weights_only=True)["model"]
     assert all(name.startswith("backbone.bottom_up.") for name in state) and len(state) == 120
     assert "do not match the model" in refused(tool.main, tool.parser().parse_args(words))
+    same = [*words[:3], str(tmp_path / "r18.pth")]
+    assert "r18.pth is the file that is read" in refused(tool.main, tool.parser().parse_args(same))

@@ -44,6 +44,12 @@ def absolute(file):
     return os.path.abspath(file) if file and "://" not in file else file
 
 
+def check_other_file(output, read):
+    """UserError if what is written would be what is read."""
+    if os.path.realpath(output) == os.path.realpath(read):
+        raise UserError(f"{output} is the file that is read, which would be written over: give another output")
+
+
 def write_text(file, text, path_manager=g_pathmgr):
     """Write a text file, on this machine without a path manager, by :func:`write_atomically`."""
     write_atomically(path_manager, file, lambda f: f.write(text.encode()))

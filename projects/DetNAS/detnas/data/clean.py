@@ -189,6 +189,8 @@ class ImageFiles:
         return None
 
     def _there(self, name):
+        if os.path.isabs(name) or os.path.normpath(name).startswith(os.pardir):
+            return None  # out of the folder
         folder, base = os.path.split(os.path.join(self.root, name))
         if folder not in self._listed:
             there = PathManager.ls(folder) if PathManager.isdir(folder) else []

@@ -28,6 +28,8 @@ STYLE = {
     "legend.frameon": False,
     "font.size": 9.5,
     "svg.hashsalt": "detnas",
+    # Names of folders are no formulas.
+    "text.parse_math": False,
 }
 FORMATS = ("png", "svg", "pdf")
 
