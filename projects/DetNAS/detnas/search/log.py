@@ -19,16 +19,13 @@ from .method import read_space
 VERSIONS = "versions"
 #: forms of the lines
 _NUMBER, _NONE = (int, float), type(None)
-_HEADER = {
-    "metric?": str, "objectives?": [str], "constraints?": [str], "population?": int, "initial?": {"": str},
-    "versions?": dict,
-}
-_EVENT = {"event": str, "generation": int, "network?": str, "metrics?": {"": (*_NUMBER, _NONE)}}
-_CANDIDATE = {
-    "network": str, "generation?": int, "score?": (*_NUMBER, _NONE), "metrics?": {"": (*_NUMBER, _NONE)},
-    "costs?": {"": _NUMBER}, "seconds?": _NUMBER, "worker?": str, "tries?": int, "error?": (str, _NONE),
-    "parents?": [str], "looks?": [{"images": int, "score": _NUMBER}],
-}
+_METRICS = {"": (*_NUMBER, _NONE)}
+_HEADER = {"metric?": str, "objectives?": [str], "constraints?": [str], "population?": int, "initial?": {"": str},
+           "versions?": dict}
+_EVENT = {"event": str, "generation": int, "network?": str, "metrics?": _METRICS}
+_CANDIDATE = {"network": str, "generation?": int, "score?": (*_NUMBER, _NONE), "metrics?": _METRICS,
+              "costs?": {"": _NUMBER}, "seconds?": _NUMBER, "worker?": str, "tries?": int, "error?": (str, _NONE),
+              "parents?": [str], "looks?": [{"images": int, "score": _NUMBER}]}
 
 
 class LogWriteError(UserError):
@@ -45,9 +42,8 @@ class SearchLog:
         header: the settings of the search; None to read a log as it is, also while another process writes it.
 
     Raises:
-        UserError: if the log there was written with other settings, which are named, if it is damaged, or if another
-            search, or a training, is running in the folder.
-        UserError: if there is no log and no header.
+        UserError: if the log there was written with other settings, which are named, if it is damaged, if there is none
+            and no header, or if another search, or a training, is running in the folder.
     """
 
     def __init__(self, folder, space, header=None):
@@ -176,10 +172,8 @@ class SearchLog:
 
     def append_event(self, event):
         """
-        Write what is no candidate, a dict for JSON: "event" is its kind, "generation" the one that it comes before.
-
-        Raises:
-            LogWriteError: if the disk does not take it.
+        Write what is no candidate, as :meth:`append` does, a dict for JSON: "event" is its kind, "generation" the one
+        that it comes before.
         """
         self._append(event)
         self._events.append(event)
@@ -251,8 +245,6 @@ def read_log(folder):
         line = f.readline()
     try:
         space = read_space(json.loads(line))
-    except UserError:
-        raise
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        raise UserError(f"{path} is damaged: its first line is no header") from None
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e:
+        raise e if isinstance(e, UserError) else UserError(f"{path} is damaged: its first line is no header") from None
     return SearchLog(folder, space)
