@@ -8,8 +8,8 @@ from iopath.common.file_io import g_pathmgr
 
 from detnas.errors import UserError
 
-#: of a number that is taken
-LARGEST = 1e300
+#: what JSON has for a number, and of one that is taken
+NUMBER, LARGEST = (int, float), 1e300
 #: open lock files of this process
 _locks = weakref.WeakSet()
 

@@ -78,27 +78,25 @@ def export(source: str, child: str, folder: str, test: str) -> None:
     write_script(folder, cfg)
 
 
-def measure(folders: List[str], test: str) -> List[Dict[str, Tuple[float, float]]]:
+def measure(exported: Dict[str, Any]) -> List[Dict[str, Tuple[float, float]]]:
     """
-    For each folder of :func:`export` {engine: median and 95th percentile in milliseconds}, all in turns, on the test
-    image that has the most objects.
+    For each folder of :func:`export`, with its config, {engine: median and 95th percentile in milliseconds}, all in
+    turns, on the test image that has the most objects.
     """
     networks = []
-    for folder in folders:
-        cfg = load_network_config(os.path.join(folder, "model.yaml"), ["DATASETS.TEST", f"('{test}',)"])
+    for folder, cfg in exported.items():
         model = load_network(cfg, os.path.join(folder, "model.pth"))
         networks.append((os.path.join(folder, "detector.onnx"), DETECTOR, model, check_images(cfg)[0][1]))
     return engine_times(networks, _SECONDS, _RUNS)
 
 
-def detect(folder: str, engine: str, test: str, drawn: set) -> tuple:
-    """What the file of a folder finds in all test images, in COCO's result form; and in those drawn as Instances."""
-    cfg = load_network_config(os.path.join(folder, "model.yaml"))
+def detect(folder: str, cfg, engine: str, test: str, images: list, drawn: set) -> tuple:
+    """What the file of a folder finds in the test images, in COCO's result form; and in those drawn as Instances."""
     # No workers: see open_onnx.
     cfg.DATALOADER.NUM_WORKERS = 0
     run = open_onnx(os.path.join(folder, "detector.onnx"), engine, torch.get_num_threads())
     found, kept = [], []
-    for (image,) in build_test_loader(cfg, read_test_images(test)):
+    for (image,) in build_test_loader(cfg, images):
         boxes, scores, classes = run(image["image"].float())
         instances = Instances(tuple(image["image"].shape[1:]), pred_boxes=Boxes(boxes), scores=scores,
                               pred_classes=classes)
@@ -152,14 +150,15 @@ def compare(output: str, test: str, sources: list, seconds: float) -> None:
         print(f"{TOLD}exported {name}", flush=True)
     if not rows:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")
-    folders = [path(row["name"]) for row in rows]
-    times = measure(folders, test)
-    engine, truth = best_engine(times), coco_form(test)
+    test_set = ["DATASETS.TEST", f"('{test}',)"]
+    exported = {path(row["name"]): load_network_config(path(row["name"], "model.yaml"), test_set) for row in rows}
+    times = measure(exported)
+    engine, truth, images = best_engine(times), coco_form(test), read_test_images(test)
     tested, kept, drawn = [], {}, {image["file_name"] for image in read_test_images(test, _DRAWN)}
-    for row, folder, taken in zip(rows, folders, times):
-        found, kept[row["name"]] = detect(folder, engine, test, drawn)
+    for row, (folder, cfg), taken in zip(rows, exported.items(), times):
+        found, kept[row["name"]] = detect(folder, cfg, engine, test, images, drawn)
         tested.append(ResampledAP(truth, found))
-        write_script(folder, load_network_config(os.path.join(folder, "model.yaml")), engine)
+        write_script(folder, cfg, engine)
         row.update(tested[-1].figures(), engines=taken, ms=taken[engine][0], ms95=taken[engine][1],
                    bytes=os.path.getsize(os.path.join(folder, "detector.onnx")))
         print(f"{TOLD}tested {row['name']}: AP {row['AP']:.1f}, {row['ms']:.1f} ms", flush=True)

@@ -9,14 +9,14 @@ from tabulate import tabulate
 from detnas.config.constraint import Constraint
 from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.errors import UserError
-from detnas.files import write_text
+from detnas.files import NUMBER, write_text
 from detnas.report.style import figure, search_colour
 
 from .detectors import DETECTORS_FILE, FOLDER, SHEET
 from .plan import FAMILY, MANY_IMAGES, PLAIN, RACE, duration
 from .race import MARGIN, read_race
 from .run import Run
-from .steps import NUMBER, read_own
+from .steps import read_own
 
 PICTURE, PAGE, PICKED = "family.png", "README.md", "picked"
 #: what is taken from DETECTORS_FILE

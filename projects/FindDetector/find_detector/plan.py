@@ -6,13 +6,13 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 
 from detnas.errors import UserError
-from detnas.files import write_text
+from detnas.files import NUMBER, write_text
 
 from .detectors import MOST
 from .race import race_share
 from .recipe import Recipe, side_by_side
 from .starts import Start
-from .steps import NUMBER, read_own
+from .steps import read_own
 
 PLAN_FILE = "plan.json"
 RACE, TRAIN, SEARCH, DETECTORS = "race", "train", "search", "detectors"

@@ -4,7 +4,7 @@ Races trainings: all have the same short time, and the better half goes on, unti
     python -m find_detector.race seconds=200 whole=600 folder=RACE workers=2 files=CONFIG files=CONFIG ...
 
 Each is the first part of a training of ``whole`` seconds: nothing is begun anew in a round, and the best goes on
-where the race has ended. On a CPU as many run side by side as there are cores. What counts is the AP that each can be
+where the race has ended. So many run side by side as there are workers. What counts is the AP that each can be
 expected to have at the end, by its evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
 none of the training. The first ``likely`` ones are preferred unless another is expected to be much better.
 RACE/race.json has times and AP of all rounds, RACE/NAME the training. Killed, the same command goes on.
@@ -20,9 +20,9 @@ from typing import Any, Dict, List
 import numpy as np
 
 from detnas.errors import UserError
-from detnas.files import write_text
+from detnas.files import NUMBER, write_text
 
-from .steps import NUMBER, TOLD, call, read_own
+from .steps import TOLD, call, read_own
 from .together import run_side_by_side
 
 #: what the race writes, and each training (find_detector/timed.py)

@@ -6,13 +6,13 @@ import shutil
 import time
 
 from detnas.errors import UserError
-from detnas.files import read_json, write_text
+from detnas.files import NUMBER, write_text
 
 from .configs import SEARCHED, TRAINED, ConfigWriter
 from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration
 from .race import STATE, STATE_FILE, race_share, read_race
 from .recipe import side_by_side, this_machine
-from .steps import NUMBER, Steps, read_own
+from .steps import Steps, read_own
 from .together import BETWEEN
 
 #: what a run has spent, and the seconds of the steps that it has begun
@@ -62,7 +62,7 @@ class Run:
                 self.plan.best = read_race(self.writer.path(RACE))["best"]
             if step == TRAIN:
                 # With which train_net.py trains for as many.
-                self.writer.write({kind: read_json(self.writer.path(kind, STATE_FILE))["iterations"]
+                self.writer.write({kind: read_own(self.writer.path(kind, STATE_FILE), STATE)["iterations"]
                                    for kind in (FAMILY, PLAIN)})
 
     def _threads(self, step):
@@ -92,20 +92,19 @@ class Run:
         if step == DETECTORS:
             return ["-m", "find_detector.detectors", f"output={self.folder}", f"test={self.plan.sets.test}",
                     f"seconds={seconds:.1f}", *(f"sources={writer.path(kind)}" for kind in (FAMILY, PLAIN))]
-        both, count = side_by_side(2), self.plan.candidates(seconds)
-        commands = []
+        both, commands = side_by_side(2), []
         for kind in (FAMILY, PLAIN):
             share = 1.0 if both > 1 else FAMILY_SHARE if kind == FAMILY else 1 - FAMILY_SHARE
             if step == TRAIN:
                 words = ["-m", "find_detector.timed", f"file={writer.path(TRAINED.format(kind))}",
                          f"seconds={seconds * share:.1f}", f"folder={writer.path(kind)}"]
+                if kind == PLAIN:
+                    done = sum(self._raced().get("until", [])[-1:])
+                    words += [f"done={done:.1f}", f"drawn={self.plan.sets.holdout}"]
             else:
-                file = writer.path(SEARCHED.format(kind))
-                words = ["-m", "search_net", "--config-file", file, "SEARCH.POPULATION", str(count)]
+                words = ["-m", "search_net", "--config-file", writer.path(SEARCHED.format(kind)), "SEARCH.POPULATION",
+                         str(self.plan.candidates(seconds))]
             commands += [BETWEEN, kind, *words]
-        if step == TRAIN:
-            done = sum(self._raced().get("until", [])[-1:])
-            commands += [f"done={done:.1f}", f"drawn={self.plan.sets.holdout}"]
         return ["-m", "find_detector.together", str(both), *commands[1:]]
 
     def _go_on(self):

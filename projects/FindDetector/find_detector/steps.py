@@ -13,7 +13,7 @@ import time
 from typing import IO
 
 from detnas.errors import UserError, user_errors
-from detnas.files import fits, lock_folder, read_json, write_text
+from detnas.files import NUMBER, fits, lock_folder, read_json, write_text
 
 #: A line that begins with it is for whoever runs the steps. What ends a program's lines, of several side by side.
 TOLD, ENDED = "* ", "has ended"
@@ -22,9 +22,6 @@ _PROGRESS = re.compile(r"^(\w+: )?(?:.*?((?:iteration \d+/\d+|generation \d+/\d+
 _ERROR = re.compile(r"[Ee]rror: ")
 #: what is left out of progress where there are several
 _LESS = re.compile(r" \(.*?\)|  path \S+|  [\d.]+ img/s|  lr \S+|  \d+% of it[^|]*data")
-
-
-NUMBER = (int, float)
 
 
 def read_own(file: str, form, otherwise=None):

@@ -13,7 +13,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.choices import Space
 from detnas.errors import UserError
-from detnas.files import fits, write_text
+from detnas.files import NUMBER, fits, write_text
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 
@@ -107,7 +107,7 @@ class MeasuredTimes:
                 there = json.load(f)
             except (ValueError, RecursionError) as e:
                 raise UserError(f"latency cache {self.file} is damaged: {e}; remove it") from None
-        if not fits(there, {"": {"": (int, float)}}):
+        if not fits(there, {"": {"": NUMBER}}):
             raise UserError(f"latency cache {self.file} is damaged: it does not hold milliseconds by name; remove it")
         return there
 

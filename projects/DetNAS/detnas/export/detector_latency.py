@@ -68,8 +68,7 @@ class DetectorMeter:
 
     def run_of(self, data, image):
         """A function that runs an ONNX file, given as bytes, on an input of torch."""
-        run = open_onnx(data, threads=torch.get_num_threads())
-        return lambda: run(image)
+        return functools.partial(open_onnx(data, threads=torch.get_num_threads()), image)
 
     def _export(self, path):
         cfg = with_settings(self.cfg, self.space.settings(path))

@@ -10,7 +10,7 @@ from iopath.common.file_io import g_pathmgr
 
 from detnas.config.constraint import Constraint, format_cost
 from detnas.errors import UserError
-from detnas.files import fits, lock_folder
+from detnas.files import NUMBER, fits, lock_folder
 
 from .candidate import Candidate, by_score
 from .method import read_space
@@ -18,14 +18,14 @@ from .method import read_space
 #: part of the header that may differ when a search is continued
 VERSIONS = "versions"
 #: forms of the lines
-_NUMBER, _NONE = (int, float), type(None)
-_METRICS = {"": (*_NUMBER, _NONE)}
+_NONE = type(None)
+_METRICS = {"": (*NUMBER, _NONE)}
 _HEADER = {"metric?": str, "objectives?": [str], "constraints?": [str], "population?": int, "initial?": {"": str},
            "versions?": dict}
 _EVENT = {"event": str, "generation": int, "network?": str, "metrics?": _METRICS}
-_CANDIDATE = {"network": str, "generation?": int, "score?": (*_NUMBER, _NONE), "metrics?": _METRICS,
-              "costs?": {"": _NUMBER}, "seconds?": _NUMBER, "worker?": str, "tries?": int, "error?": (str, _NONE),
-              "parents?": [str], "looks?": [{"images": int, "score": _NUMBER}]}
+_CANDIDATE = {"network": str, "generation?": int, "score?": (*NUMBER, _NONE), "metrics?": _METRICS,
+              "costs?": {"": NUMBER}, "seconds?": NUMBER, "worker?": str, "tries?": int, "error?": (str, _NONE),
+              "parents?": [str], "looks?": [{"images": int, "score": NUMBER}]}
 
 
 class LogWriteError(UserError):
