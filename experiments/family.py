@@ -7,6 +7,7 @@ seconds of one thread:
     python experiments/family.py --only one_192 sizes        some of its trainings
 
 - one_SIZE: a plain detector of that size, for the whole time, swept over sizes and proposals, which trains nothing.
+- upper: one training at the larger half of the sizes, swept over all.
 - sizes: one training at all sizes. widths: with narrower FPNs and heads, too. blocks: with parts of the backbone, too.
 - alone_SIZE: a plain detector of that size, for the whole time; quarter_SIZE: for a quarter of it.
 
@@ -55,11 +56,13 @@ COST = "detector_latency_ms"
 LIMITS = 4, 5, 6, 8, 10, 12, 15, 20, 30
 #: beginning of a name -> in the picture
 LABELS = {
-    "one": "plain, trained at one size, swept:", "sizes": "family: sizes", "widths": "family: sizes, widths",
+    "one": "plain, trained at one size, swept:", "upper": "plain, trained at the larger sizes, swept",
+    "sizes": "family: sizes", "widths": "family: sizes, widths",
     "blocks": "family: sizes, widths, blocks", "alone": "plain, one size:", "quarter": "plain, a quarter of the time:",
 }
 #: family -> beginnings of the keys that its children differ in beside the size
 PLACES = {
+    "upper": ("MODEL.RPN",),
     "sizes": ("MODEL.RPN",),
     "widths": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI"),
     "blocks": ("MODEL.RPN", "MODEL.FPN", "MODEL.ROI", "MODEL.TIMM", "MODEL.DETNAS"),
@@ -81,7 +84,9 @@ class Study:
         """Overrides of a training, and its share of the time."""
         kind, _, size = name.partition("_")
         if kind in PLACES:
-            return self.places(kind), 1
+            sizes = self.space.choices[0].values
+            upper = ("MODEL.ELASTIC.SIZES", str(sizes[len(sizes) // 2:])) if kind == "upper" else ()
+            return (*self.places(kind), *upper), 1
         index = self.space.choices[0].values.index(int(size))
         settings = self.space.settings((index, *self.space.largest[1:]))
         # In all but the size it is as the config says.
@@ -246,7 +251,7 @@ def parser():
     parser.set_defaults(
         names={
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
-            "bccd_wide": "one_192 sizes blocks".split(),
+            "bccd_wide": "one_192 upper sizes blocks".split(),
             "pcb": "one_448 sizes widths blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
         },
         test={

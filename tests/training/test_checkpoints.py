@@ -1,11 +1,13 @@
 """What ``--resume`` goes on from when files are damaged."""
 
 import logging
+import re
 
 import pytest
 import torch
 from toy_runs import classification, toy_setup
 
+from detnas.errors import UserError
 from detnas.training.trainer import build_trainer
 
 
@@ -29,7 +31,7 @@ def cut(file):
 def resume_with_warnings(cfg, caplog):
     logging.getLogger("detnas").propagate = True
     trainer = build_trainer(cfg, resume=True)
-    return trainer, {r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "Checkpoint" in r.msg}
+    return trainer, {r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "going on" in r.msg}
 
 
 def test_resume_takes_the_newest_whole_checkpoint_if_the_last_one_is_damaged(checkpoints, tmp_path, caplog):
@@ -39,7 +41,7 @@ def test_resume_takes_the_newest_whole_checkpoint_if_the_last_one_is_damaged(che
     torch.save({"model": whole.model.state_dict()}, tmp_path / "best.pth")
     torch.save({"model": {}, "trainer": {"iteration": 99}}, tmp_path / "model_diverged.pth")
     trainer, (words,) = resume_with_warnings(checkpoints, caplog)
-    assert words.startswith(f"Checkpoint {tmp_path}/model_final.pth cannot be read: going on from ")
+    assert words.startswith(f"{tmp_path}/model_final.pth is damaged: going on from ")
     assert f"{tmp_path}/model_0000003.pth" in words and trainer.start_iter == 4
     trainer.train(4, 6)
     expected = whole.model.state_dict()
@@ -48,9 +50,9 @@ def test_resume_takes_the_newest_whole_checkpoint_if_the_last_one_is_damaged(che
     assert torch.load(tmp_path / "model_final.pth", weights_only=True)["trainer"]["iteration"] == 5
 
 
-@pytest.mark.parametrize("last", ["model_final.pth", "", "gone.pth"])
+@pytest.mark.parametrize("last", ["model_final.pth", "", "gone.pth", "../../other.pth", "\0", "\udcff"])
 def test_resume_finds_a_checkpoint_and_says_so_where_the_last_ones_name_is_lost(checkpoints, tmp_path, caplog, last):
-    (tmp_path / "last_checkpoint").write_text(last)
+    (tmp_path / "last_checkpoint").write_bytes(last.encode(errors="surrogateescape"))
     trainer, warnings = resume_with_warnings(checkpoints, caplog)
     assert trainer.start_iter == 6 and len(warnings) == (last != "model_final.pth")
 
@@ -58,5 +60,43 @@ def test_resume_finds_a_checkpoint_and_says_so_where_the_last_ones_name_is_lost(
 def test_resume_without_a_whole_checkpoint_is_an_error(checkpoints, tmp_path):
     for file in tmp_path.glob("*.pth"):
         cut(file)
-    with pytest.raises(ValueError, match=f"checkpoint {tmp_path}/model_final.pth cannot be read, and"):
+    with pytest.raises(UserError, match=f"{tmp_path}/model_final.pth is damaged, and"):
         build_trainer(checkpoints, resume=True)
+
+
+def of_a_weight(change):
+    """Function that changes the weights of the last layer among a checkpoint's parts."""
+    return lambda parts: parts["model"].update({"linear.weight": change(parts["model"]["linear.weight"])})
+
+
+def small_momentum(parts):
+    for state in parts["trainer"]["optimizer"]["state"].values():
+        state["momentum_buffer"] = torch.zeros(3)
+
+
+@pytest.mark.parametrize("change, words", [
+    (of_a_weight(lambda weight: weight.long()), "is torch.int64, not torch.float32"),
+    (of_a_weight(lambda weight: weight.to(torch.complex64)), "is torch.complex64, not torch.float32"),
+    (of_a_weight(lambda weight: weight[:1]), "do not match the model: 1 shapes differ"),
+    (lambda parts: parts["model"].popitem(), "do not match the model: 1 names are missing in the file"),
+    (small_momentum, "is of another training than this, or damaged (ValueError: momentum of another shape)"),
+    (lambda parts: parts["trainer"]["optimizer"]["param_groups"].pop(), "(ValueError: loaded state dict has a diff"),
+    (lambda parts: parts["trainer"].update(hooks=None), "is of another training than this, or damaged (AttributeError"),
+])
+def test_a_checkpoint_of_something_else_is_refused(checkpoints, tmp_path, change, words):
+    parts = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    change(parts)
+    torch.save(parts, tmp_path / "model_final.pth")
+    with pytest.raises(UserError, match=re.escape(words)):
+        build_trainer(checkpoints, resume=True)
+
+
+@pytest.mark.parametrize("parts", [
+    [], torch.zeros(3), {"model": {}}, {"model": None, "trainer": {"iteration": 5, "optimizer": {}}},
+    {"model": {"a": [1]}, "trainer": {"iteration": 5, "optimizer": {}}},
+    *({"model": {}, "trainer": trainer} for trainer in (None, 5, {"iteration": 5}, {"iteration": -1, "optimizer": {}})),
+])
+def test_what_is_no_checkpoint_of_a_training_is_passed_over(checkpoints, tmp_path, caplog, parts):
+    torch.save(parts, tmp_path / "model_final.pth")
+    trainer, (words,) = resume_with_warnings(checkpoints, caplog)
+    assert f"going on from {tmp_path}/model_0000005.pth" in words and trainer.start_iter == 6

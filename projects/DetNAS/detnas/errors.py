@@ -32,6 +32,10 @@ def user_errors():
         if e.filename is None and e.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _end(f"{e.filename}: {e.strerror}" if e.filename is not None else e.strerror)
+    except ValueError as e:
+        if "null byte" not in str(e):
+            raise
+        _end("a path has a character 0, which none can have")
 
 
 def _end(message, everywhere=False):

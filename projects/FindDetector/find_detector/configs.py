@@ -46,20 +46,21 @@ class ConfigWriter:
         Args:
             iterations: of each training, once it is known.
         """
-        best, family = self.plan.best or self.plan.starts[0].name, self.plan.recipe.family
+        best = self.plan.start_taken.name
         raced = self.path(RACE, best, "model_final.pth")
         begins = {"WEIGHTS": raced} if os.path.isfile(raced) else {}
         for kind in (FAMILY, PLAIN):
             # The plain one goes on with the checkpoint of the race.
-            model = {**begins, "ELASTIC": family} if kind == FAMILY else {}
+            elastic = self.plan.elastic(kind)
+            model = {**begins, "ELASTIC": elastic} if kind == FAMILY else {}
             solver = {"SOLVER": {"MAX_ITER": iterations[kind]}} if iterations else {}
             self._write(TRAINED.format(kind), _ABOUT[kind], f"starts/{best}.yaml", {
                 "MODEL": model, "DATASETS": {"TEST": []}, **solver, "OUTPUT_DIR": self.path(kind)})
             self._write(SEARCHED.format(kind), "What it holds for each latency.", f"starts/{best}.yaml", {
-                "MODEL": {"WEIGHTS": self.path(kind, "model_final.pth"), "ELASTIC": family},
+                "MODEL": {"WEIGHTS": self.path(kind, "model_final.pth"), "ELASTIC": elastic},
                 "OUTPUT_DIR": self.path(kind), "SEARCH": {
                     "METHOD": "elastic", "CONSTRAINTS": self.plan.request.limit, "OBJECTIVES": ["detector_latency_ms"],
-                    "NUM_MUTATE": 0, "NUM_CROSS": 0, "GENERATIONS": 1, "FRONT_WINNERS": MOST}})
+                    "FRONT_WINNERS": MOST}})
 
     def _write(self, name, about, base, settings):
         text = yaml.safe_dump({"_BASE_": base, **settings}, default_flow_style=None, sort_keys=False, width=116)

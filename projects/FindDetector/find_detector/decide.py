@@ -90,7 +90,7 @@ def fifth(images: int, most: int) -> int:
 
 def summary(plan: Plan) -> list:
     """The plan in a few lines."""
-    images, first, sizes = plan.images, plan.starts[0], plan.recipe.family["SIZES"]
+    images, first, sizes = plan.images, plan.starts[0], plan.recipe.sweep["SIZES"]
     few = "; so few tell a difference of some AP and no less" if images.test < MANY_IMAGES else ""
     race = f", and {len(plan.starts) - 1} more that race with it" if len(plan.starts) > 1 else ""
     beside = "beside it" if side_by_side(2) > 1 else "after it"
@@ -152,8 +152,10 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
          f"for configs/{recipe.base}"),
         ("trained on", inputs.CROP.ENABLED and f"squares of {inputs.MAX_SIZE_TRAIN} pixels, cut out at random",
          "whole images are too large to train on; tests see them whole"),
-        ("family", f"{recipe.children} detectors of sizes {' '.join(map(str, recipe.family['SIZES']))} with "
-                   f"{' '.join(map(str, recipe.family['CHOICES'][0][1:]))} proposals", ""),
+        ("family", f"detectors of sizes {' '.join(map(str, recipe.sweep['SIZES']))} with "
+                   f"{' '.join(map(str, recipe.sweep['CHOICES'][0][1:]))} proposals"
+                   + ", of the whole network and of parts of it" * bool(plan.start_taken.parts),
+         f"{plan.children()} of them are compared"),
     )
 
 

@@ -8,6 +8,7 @@ config, weights, ONNX file and a script that runs it without Detectron2; FOLDER/
 latency of the same file. Killed, the same command goes on.
 """
 
+import collections
 import functools
 import json
 import os
@@ -55,16 +56,20 @@ _WHOLE = 1.8
 
 def worth_most(sources: list) -> list:
     """
-    (folder of a search, child, its pixels and proposals) of detectors of the fronts: of each the best, the fastest, and
-    others between them; of the first one MOST, of others half as many. The first ones are worth most.
+    (folder of a search, child, name) of detectors of the fronts: of each the best, the fastest, and others between
+    them; of the first one MOST, of others half as many. The first ones are worth most. A name is that of the folder,
+    pixels, proposals, and where several have the same a number.
     """
-    found = []
+    found, named = [], collections.Counter()
     for number, source in enumerate(sources):
         log, share = read_log(source), 2 if number else 1
         space = log.space
         chosen = choose_winners(pareto_front(log, [DETECTOR_LATENCY]), [DETECTOR_LATENCY], max(1, MOST // share))
-        found += [(place * share, (source, space.format(one.network), tuple(space.values(one.network).values())))
-                  for place, one in enumerate(chosen)]
+        for place, one in enumerate(chosen):
+            name = "_".join(map(str, (os.path.basename(source), *list(space.values(one.network).values())[:2])))
+            named[name] += 1
+            name += f"-{named[name]}" * (named[name] > 1)
+            found.append((place * share, (source, space.format(one.network), name)))
     return [each for _, each in sorted(found, key=lambda each: each[0])]
 
 
@@ -133,20 +138,18 @@ def compare(output: str, test: str, sources: list, seconds: float) -> None:
         return
     register_dataset(test)
     path, rows, begun = functools.partial(os.path.join, output, FOLDER), [], time.monotonic() - time.process_time()
-    for source, child, values in worth_most(sources):
+    for source, child, name in worth_most(sources):
         passed = time.monotonic() - begun
         if len(rows) >= FEWEST and passed * _WHOLE * (len(rows) + 1) / len(rows) > seconds:
             print(f"{TOLD}no more detectors: there is no time to test them", flush=True)
             break
-        kind = os.path.basename(source)
-        name = "_".join(map(str, (kind, *values)))
         if not os.path.isfile(path(name, "detect.py")):
             try:
                 export(source, child, path(name), test)
             except UserError as e:
                 print(f"{TOLD}left out {name}: {e}", flush=True)
                 continue
-        rows.append({"name": name, "kind": kind})
+        rows.append({"name": name, "kind": os.path.basename(source)})
         print(f"{TOLD}exported {name}", flush=True)
     if not rows:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")

@@ -103,8 +103,9 @@ def page(run: Run, found: dict) -> str:
             **{name: row.get(name) for name in classes}, "ms": row["ms"], "95% within": row["ms95"],
             "MB": row["bytes"] / 1e6} for row in rows]), "",
         "family_...: from the one training; plain_...: the control, a plain detector at other sizes, trained as long. "
-        "Names have the size in pixels and the number of proposals. AP is COCO's, of the ONNX file in "
-        f"{found['engine']}; intervals hold 90% of the APs on test images drawn again and again.", "",
+        "Names have the size in pixels and the number of proposals, and a number where several have both. AP is "
+        f"COCO's, of the ONNX file in {found['engine']}; intervals hold 90% of the APs on test images drawn again and "
+        "again.", "",
         f"Milliseconds an image, {found['threads']} thread(s), {found['machine']}:", "",
         _table([{"detector": row["name"], **{found["versions"][name]: row["engines"][name][0] for name in engines}}
                 for row in rows]), "",

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 
@@ -25,6 +26,8 @@ FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector, written, timed and its figures resampled, and for a child of a search, built and timed: some,
 #: and so many times those of an image in torch, at most as many as for Lite0 of 200 pixels.
 EACH, CHILD = (1.8, 100.0, 9.0), (0.5, 20.0, 2.0)
+#: children of a family that a search evaluates at most
+MOST_CHILDREN = 60
 #: fewer test images tell a difference of some AP alone
 MANY_IMAGES = 100
 #: what smaller images take of the largest ones
@@ -96,20 +99,35 @@ class Plan:
         return [*([RACE] if len(self.starts) > 1 else []), TRAIN, SEARCH, DETECTORS]
 
     @property
+    def start_taken(self) -> Start:
+        """The best one."""
+        return next((start for start in self.starts if start.name == self.best), self.starts[0])
+
+    @property
     def recipe(self) -> Recipe:
         """That of the best start."""
-        spaces = {start.name: start.space for start in self.starts}
-        return self.recipes[spaces[self.best or self.starts[0].name]]
+        return self.recipes[self.start_taken.space]
+
+    def elastic(self, kind: str) -> dict:
+        """``MODEL.ELASTIC`` of the family, or of the sweep of the plain detector."""
+        sweep = self.recipe.sweep
+        return {**sweep, "CHOICES": sweep["CHOICES"] + self.start_taken.parts} if kind == FAMILY else sweep
+
+    def children(self, kind: str = FAMILY) -> int:
+        """How many of them a search evaluates."""
+        elastic = self.elastic(kind)
+        return min(MOST_CHILDREN, math.prod(len(values) for values in (
+            elastic["SIZES"], *(choice[1:] for choice in elastic["CHOICES"]))))
 
     def seconds(self, step: str) -> float:
         """Seconds of a step after the training."""
         if step == SEARCH:
-            return self.start + self.recipe.children * self._child
+            return self.start + self.children() * self._child
         return self.start + 1.5 * MOST * self._with_images(EACH, self.images.test)
 
-    def candidates(self, seconds: float) -> int:
+    def candidates(self, kind: str, seconds: float) -> int:
         """How many children can be evaluated in so many seconds."""
-        return max(3, min(self.recipe.children, int((seconds - self.start) / self._child)))
+        return max(3, min(self.children(kind), int((seconds - self.start) / self._child)))
 
     @property
     def _child(self):
@@ -163,8 +181,9 @@ def _form(kind):
 
 
 FORM = {
-    **_form(Plan), "request": _form(Request), "sets": _form(Sets), "images": _form(Counts), "starts": [_form(Start)],
-    "recipes": {"": {**_form(Recipe), "family": {"SIZES": [NUMBER], "CHOICES": [list]}}}, "decisions": [str],
+    **_form(Plan), "request": _form(Request), "sets": _form(Sets), "images": _form(Counts),
+    "starts": [{**_form(Start), "parts": [list]}],
+    "recipes": {"": {**_form(Recipe), "sweep": {"SIZES": [NUMBER], "CHOICES": [list]}}}, "decisions": [str],
     "details": [str], "data": {"": str},
 }
 

@@ -99,13 +99,8 @@ class Recipe:
     settings: dict  # over those of the base, as a config has them
     scale: float  # factor by which most images are resized
     recalibration: int  # images that give a child its batch-norm statistics
-    family: dict  # MODEL.ELASTIC of its family
+    sweep: dict  # MODEL.ELASTIC of sizes and proposals
     image: float  # see Kind
-
-    @property
-    def children(self) -> int:
-        """How many the family has."""
-        return math.prod([len(self.family["SIZES"]), *(len(choice) - 1 for choice in self.family["CHOICES"])])
 
 
 def spaces(hours: float, gpu: str, images: int) -> list:

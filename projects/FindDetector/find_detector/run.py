@@ -1,6 +1,7 @@
 """Runs the steps of a plan as command lines, each in the time that is left for it; goes on where it was stopped."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -102,10 +103,20 @@ class Run:
                     done = sum(self._raced().get("until", [])[-1:])
                     words += [f"done={done:.1f}", f"drawn={self.plan.sets.holdout}"]
             else:
-                words = ["-m", "search_net", "--config-file", writer.path(SEARCHED.format(kind)), "SEARCH.POPULATION",
-                         str(self.plan.candidates(seconds))]
+                words = ["-m", "search_net", "--config-file", writer.path(SEARCHED.format(kind)),
+                         *self._candidates(kind, seconds)]
             commands += [BETWEEN, kind, *words]
         return ["-m", "find_detector.together", str(both), *commands[1:]]
+
+    def _candidates(self, kind, seconds):
+        """Overrides of a search that has so many seconds: all children at once, or half of those that it evaluates."""
+        count = self.plan.candidates(kind, seconds)
+        generations = 2 if kind == FAMILY and self.plan.start_taken.parts else 1
+        first = math.ceil(count / generations)
+        new = (generations - 1) * first // 3
+        numbers = {"POPULATION": first, "GENERATIONS": generations, "NUM_PARENTS": max(1, first // 3),
+                   "NUM_MUTATE": new, "NUM_CROSS": new}
+        return [word for key, number in numbers.items() for word in (f"SEARCH.{key}", str(number))]
 
     def _go_on(self):
         """Let the training of the plain detector go on where the race has left it, if there was one."""

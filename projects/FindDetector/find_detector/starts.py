@@ -1,7 +1,8 @@
 """Where the training can start: which network, with pre-trained or random weights."""
 
+import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
@@ -16,6 +17,10 @@ from .recipe import GPU_KINDS, GPU_PRETRAINED_KINDS, KINDS, PRETRAINED_KINDS
 BACKBONE = "tf_efficientnet_lite0"
 #: hours from which the random networks of all spaces race against a pre-trained one, not the smallest alone
 ALL_HOURS = 1.0
+#: Hours from which a family has parts of the network, too: after ten minutes of training they pay below 8 ms alone,
+#: after forty nearly everywhere (experiments/RESULTS.md). Of the heads it then has these shares of their channels.
+_PARTS_HOURS, _PARTS_OF_HEADS = 1.0, (1 / 4, 1 / 2, 1)
+_HEADS = "MODEL.FPN.OUT_CHANNELS", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_BOX_HEAD.FC_DIM"
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,29 @@ class Start:
     settings: dict  # over those of the recipe
     arch: str = ""  # of a network of the space
     licence: str = ""  # of pre-trained weights
+    parts: list = field(default_factory=list)  # MODEL.ELASTIC.CHOICES of its family beside sizes and proposals
 
 
-def pretrained_start(backbone: str, weights: str, kind: str) -> Start:
+def pretrained_start(backbone: str, weights: str, kind: str, hours: float, base: str) -> Start:
     """
     A network of timm in a detector of ``PRETRAINED_KINDS``. Its batch norms and its blocks up to stride 4 stay as they
     are: with everything trained it was worse wherever both were tried (experiments/RESULTS.md).
 
     Args:
         weights: as in ``MODEL.TIMM.WEIGHTS``.
+        base: config of the kind.
     """
-    settings = {"MODEL": {"TIMM": {"NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN"}}}
+    from pretrained.parts import places  # it imports timm, which is optional
+    whole, parts = places(backbone) if hours >= _PARTS_HOURS else ({}, [])
+    if parts:
+        cfg = load_config(os.path.join(shipped_configs(), base))
+        most = {key: functools.reduce(getattr, key.split("."), cfg) for key in _HEADS}
+        parts = [*([key, *(int(share * value) for share in _PARTS_OF_HEADS)] for key, value in most.items()), *parts]
+    settings = {"MODEL": {"TIMM": {
+        "NAME": backbone, "WEIGHTS": weights, "FREEZE_AT": 2, "NORM": "FrozenBN", **whole}}}
     about = f"{backbone} with {'ImageNet weights' if weights == 'pretrained' else weights} and {kind} heads"
     licence = pretrained_config(backbone).get("license") or "not said"
-    return Start(f"{backbone}_{kind}", about, kind, settings, licence=licence)
+    return Start(f"{backbone}_{kind}", about, kind, settings, licence=licence, parts=parts)
 
 
 def random_start(space: str) -> Start:
@@ -79,7 +93,8 @@ def choose_starts(request, spaces: list, gpu: bool) -> tuple:
         if request.backbone or request.weights:
             raise
         return scratch, str(e)
-    first, *more = (pretrained_start(*network, name) for name, kind in kinds.items() if request.hours >= kind.hours)
+    first, *more = (pretrained_start(*network, name, request.hours, kind.base)
+                    for name, kind in kinds.items() if request.hours >= kind.hours)
     if request.backbone or request.weights:
         return [first], ""
     # In less time a race has too little for each of several.

@@ -4,10 +4,11 @@ channels, smaller kernels. A part has the first channels of the whole network, w
 and the inner part of a kernel (OFA, Cai et al., ICLR 2020, Sec. 3.3).
 """
 
-from typing import Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
+from detnas.compat import import_timm  # isort: skip  # first: it mends Detectron2 0.6
 import torch
-from timm.models._efficientnet_blocks import InvertedResidual
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from torch import nn
 
 from detnas.errors import UserError
@@ -40,6 +41,38 @@ def take_part(network: nn.Module, depths: Sequence[int], expansions: Sequence[fl
             if kernels and hasattr(block, "conv_dw"):
                 side = min(kernels[number], *block.conv_dw.kernel_size)
                 block.conv_dw = _conv(block.conv_dw, kernel_size=side)
+
+
+def places(name: str) -> Tuple[Dict[str, List[int]], List[List[Any]]]:
+    """
+    Where the network that timm has under a name can become smaller.
+
+    Returns:
+        DEPTHS, EXPANSIONS and KERNELS of ``MODEL.TIMM`` for the whole network; and, of its stages of three blocks and
+        more, ``MODEL.ELASTIC.CHOICES`` of fewer blocks, narrower and with smaller kernels. Both are empty if it is not
+        one of inverted residuals alone.
+    """
+    stages = list(getattr(import_timm().create_model(name), "blocks", ()))
+    blocks = [block for stage in stages for block in stage]
+    if not blocks or any(type(block) not in (InvertedResidual, DepthwiseSeparableConv) or not isinstance(
+            block.se, nn.Identity) for block in blocks):
+        return {}, []
+    whole = {
+        "DEPTHS": [len(stage) for stage in stages],
+        "EXPANSIONS": [max(_expansion(block) for block in stage) for stage in stages],
+        "KERNELS": [max(block.conv_dw.kernel_size[0] for block in stage) for stage in stages],
+    }
+    smaller = {
+        "DEPTHS": lambda depth: range(1, depth), "EXPANSIONS": lambda most: [most // 2, 2 * most // 3],
+        "KERNELS": lambda side: range(3, side, 2),
+    }
+    choices = [[f"MODEL.TIMM.{key}.{number}", *smaller[key](most), most] for key, values in whole.items()
+               for number, most in enumerate(values) if whole["DEPTHS"][number] > 2]
+    return whole, [choice for choice in choices if len(choice) > 2]
+
+
+def _expansion(block):
+    return block.conv_pw.out_channels // block.conv_pw.in_channels if isinstance(block, InvertedResidual) else 1
 
 
 def _narrow(block, expansion):

@@ -111,7 +111,7 @@ def check_weights(path: str, state_dict: Mapping, own: Mapping, prefix: str = ""
 
     Returns:
         names that are missing in the weights, names that the model does not have, and names of another shape. UserError
-        if any of them begins with ``prefix``.
+        if any of them begins with ``prefix``, or weights are no real numbers.
     """
     # Old files do not say their split. Frozen batch norm counts no batches. Detectron2 writes the pixel statistics into
     # some checkpoints; the config's count.
@@ -122,6 +122,9 @@ def check_weights(path: str, state_dict: Mapping, own: Mapping, prefix: str = ""
             [k for k in state_dict if k not in own and not k.endswith(optional)],
         "shapes differ": [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape],
     }
+    if odd := [k for k in own if k in state_dict and own[k].is_floating_point() != state_dict[k].is_floating_point()]:
+        raise UserError(f"weights {path} are damaged: {_some(odd)} {'are' if odd[1:] else 'is'} "
+                        f"{state_dict[odd[0]].dtype}, not {own[odd[0]].dtype}")
     if any(key.startswith(prefix) for keys in differences.values() for key in keys):
         words = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in differences.items() if keys]
         raise UserError(f"weights {path} do not match the model: {'; '.join(words)}")

@@ -1,5 +1,6 @@
 """Writes and finds the checkpoints that a training resumes from."""
 
+import contextlib
 import logging
 import os
 import re
@@ -8,7 +9,12 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from detnas.errors import UserError
-from detnas.files import write_atomically, write_text
+from detnas.files import fits, write_atomically, write_text
+from detnas.modeling.weights import check_weights
+
+#: names of checkpoints, and the form of one
+_NAME = r"model_(\d+|final)\.pth"
+_FORM = {"model": {"": torch.Tensor}, "trainer": {"iteration": int, "optimizer": dict, "": object}, "": object}
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -40,24 +46,48 @@ class SafeCheckpointer(DetectionCheckpointer):
         if self._iteration(last) is not None:
             return last
         there = self.path_manager.ls(self.save_dir)
-        files = [os.path.join(self.save_dir, name) for name in there if re.fullmatch(r"model_(\d+|final)\.pth", name)]
+        files = [os.path.join(self.save_dir, name) for name in there if re.fullmatch(_NAME, name)]
         whole = {file: iteration for file in files if (iteration := self._iteration(file)) is not None}
         if not whole:
-            raise UserError(
-                f"checkpoint {last} cannot be read, and {self.save_dir} has no other: train without --resume"
-            )
+            raise UserError(f"{last} is damaged, and {self.save_dir} has no other checkpoint: train without --resume")
         newest = max(whole, key=whole.get)
-        logging.getLogger(__name__).warning(
-            f"Checkpoint {last} cannot be read: going on from {newest}, the newest that is whole."
-        )
+        logging.getLogger(__name__).warning(f"{last} is damaged: going on from {newest}, the newest that is whole.")
         return newest
+
+    def get_checkpoint_file(self):
+        """The file that was saved last; that which should name it, if it is damaged."""
+        tag = os.path.join(self.save_dir, "last_checkpoint")
+        with contextlib.suppress(OSError, ValueError), self.path_manager.open(tag) as f:
+            name = f.read().strip()
+            # Nothing from elsewhere is taken.
+            return os.path.join(self.save_dir, name) if re.fullmatch(_NAME, name) else tag
+        return tag
+
+    def resume(self, file):
+        """
+        Load a checkpoint of the same training.
+
+        Raises:
+            UserError: if it is that of another network, or of another optimizer.
+        """
+        found = self._load_file(self.path_manager.get_local_path(file), mmap=True)
+        check_weights(file, found["model"], self.model.state_dict())
+        try:
+            self.load(file)
+            for parameter, state in self.checkpointables["trainer"].optimizer.state.items():
+                if any(getattr(each, "shape", parameter.shape) != parameter.shape for each in state.values()):
+                    raise ValueError("momentum of another shape")
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as e:
+            raise UserError(f"{file} is of another training than this, or damaged ({type(e).__name__}: {e}): give "
+                            "another OUTPUT_DIR, or train without --resume") from None
 
     def _iteration(self, file):
         """The iteration after which a checkpoint was saved; None if it is damaged, or not of a training."""
         try:
-            return self._load_file(self.path_manager.get_local_path(file), mmap=True)["trainer"]["iteration"]
+            found = self._load_file(self.path_manager.get_local_path(file), mmap=True)
         except Exception:  # torch raises many kinds for broken files
             return None
+        return found["trainer"]["iteration"] if fits(found, _FORM) and found["trainer"]["iteration"] >= 0 else None
 
     def _load_file(self, filename, mmap=False):
         return torch.load(filename, map_location="cpu", weights_only=True, mmap=mmap)

@@ -80,18 +80,25 @@ class StepTrainer(SimpleTrainer):
             self.before_part(self.iter, part)
             seed_rngs("iteration", self.seed, self.iter, part * self.world + self.rank)
             with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
-                losses = self.model(batch[part :: self.accumulate])
+                losses = self._losses(batch[part :: self.accumulate])
             self.scaler.scale(sum(losses.values()) / self.accumulate).backward()
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0) + loss.detach() / self.accumulate
+        self._check_finite(sums)
         if self.world > 1:
             average_gradients(self.model, self.world)
-        self._check_finite(sums)
         self._write_metrics(sums, data_time)
         # Gradient clipping, which is part of Detectron2's optimizers, must see them unscaled.
         self.scaler.unscale_(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def _losses(self, images):
+        try:
+            return self.model(images)
+        except FloatingPointError:
+            # Detectron2's, of proposals; all processes are to end by it.
+            return {"proposals": torch.full((), float("nan"), device=self.device, requires_grad=True)}
 
     def after_train(self):
         error = sys.exc_info()[1]

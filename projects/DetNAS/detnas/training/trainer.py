@@ -80,7 +80,7 @@ def build_trainer(cfg, resume=False):
         ]
     )
     if checkpoint:
-        checkpointer.load(checkpoint)
+        checkpointer.resume(checkpoint)
         trainer.start_iter = trainer.iter + 1
     return trainer
 
