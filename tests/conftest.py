@@ -9,6 +9,8 @@ _HANDS_OUT = (
     # It imports the conftest.py of folders that are named.
     and not any(os.path.exists(word.partition("::")[0]) for word in sys.argv[1:])
 )
+# Ray that a test has imported before a search starts it would write a token into the home directory.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 _FIXTURES = None if _HANDS_OUT else importlib.import_module("shared_fixtures")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog
 from detectron2.engine import hooks
 from detectron2.utils import comm
+from listening import listens_on
 from supernet_runs import find_supernet
 from voc_guesses import process
 
@@ -36,7 +37,7 @@ def train(args):
     model.register_forward_pre_hook(lambda module, inputs: images.append([x["image_id"] for x in inputs[0]]))
     report = {"world_size": comm.get_world_size(), "norm": cfg.MODEL.DETNAS.NORM, "before": digest(model)}
     trainer.train(0, cfg.SOLVER.MAX_ITER)
-    report.update(after=digest(model), paths=paths, images=images)
+    report.update(after=digest(model), paths=paths, images=images, listens_on=listens_on())
     write(cfg.OUTPUT_DIR, report)
 
 

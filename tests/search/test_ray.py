@@ -1,11 +1,15 @@
 """Evaluation on Ray workers: real processes, some of which die."""
 
 import functools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import three_places  # noqa: F401  it registers its method
 import torch
+from listening import LOOPBACK
 from ray_fakes import RACE, Fake, broken, raced, run_all
 from toy_runs import SMALL_SEARCH, command, detection, own_loggers
 
@@ -111,6 +115,18 @@ def test_a_damaged_image_and_a_metric_that_is_not_reported_end_the_search(execut
     monkeypatch.setattr(executor, "metric", "AP77")
     with pytest.raises(SearchImpossible, match='SEARCH.METRIC "AP77" is not reported; there are: AP'):
         run_all(executor, [(0,) * 7 + (2,)])
+
+
+def test_ray_listens_to_this_machine_alone_and_writes_no_token(tmp_path):
+    # In a process that has not imported Ray.
+    run = ("from detnas.search.ray_executor import _start; from listening import listens_on; ray = _start('', 2, 0); "
+           "ray.get([ray.remote(lambda: 0).remote() for _ in range(2)]); print(*listens_on())")
+    paths = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-c", run], env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": paths},
+                          capture_output=True, text=True, check=True)
+    found = done.stdout.split()
+    assert len(found) > 4 and all(address.endswith(LOOPBACK) for address in found)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cluster_without_room_or_address_is_an_error():

@@ -8,6 +8,7 @@ import rank_report
 import torch
 import torch.multiprocessing as mp
 from detectron2.data import DatasetCatalog
+from listening import LOOPBACK
 from stand_in import write_voc
 from toy_runs import DEVICE, command, detection
 from voc_guesses import FEW, process
@@ -90,6 +91,11 @@ def two_processes_train_the_same_paths_to_the_same_parameters(folder):
     assert all(len(a) == len(b) == 2 and not set(a) & set(b) for a, b in zip(first["images"][:3], second["images"][:3]))
 
 
+def no_process_listens_to_other_machines(folder):
+    found = [address for rank in of_ranks(folder / "synced") for address in rank["listens_on"]]
+    assert found and all(address.endswith(LOOPBACK) for address in found)
+
+
 def two_processes_do_what_one_does_with_two_parts(folder, toy_root, tmp_path):
     # As each of the two has: with others, torch sums in another order.
     threads = torch.get_num_threads()
@@ -122,5 +128,6 @@ def test_two_processes(folder, toy_root, tmp_path):
     # One test, since workers of xdist would start the processes once each.
     a_mistake_in_two_processes_is_one_line_and_exit_code_2(folder)
     two_processes_train_the_same_paths_to_the_same_parameters(folder)
+    no_process_listens_to_other_machines(folder)
     two_processes_do_what_one_does_with_two_parts(folder, toy_root, tmp_path)
     two_processes_have_the_figures_of_one_on_voc(folder)

@@ -62,13 +62,14 @@ def test_bf16_on_the_cpu_trains_with_nearly_the_losses_of_fp32(toy_root, tmp_pat
     assert losses[True] != losses[False] and losses[True] == pytest.approx(losses[False], rel=0.1)
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_saving(toy_root, tmp_path):
+@pytest.mark.parametrize("part, loss", [("roi_heads", "loss_cls nan"), ("proposal_generator", "proposals nan")])
+def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_saving(toy_root, tmp_path, part, loss):
     overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path, "SOLVER.MAX_ITER": 7}
     overrides |= {"SOLVER.CHECKPOINT_PERIOD": 2, "SOLVER.WARMUP_ITERS": 0, "SOLVER.CLIP_GRADIENTS.ENABLED": False}
     overrides["DATASETS.TEST"] = "()"
     args = command("toy_2_train_supernet", {**overrides, "SOLVER.BASE_LR": 0.01})
     trainer = build_trainer(toy_setup("toy_2_train_supernet", {**overrides, "SOLVER.BASE_LR": 0.01}))
-    weight = next(p for name, p in trainer.model.named_parameters() if "roi_heads" in name)
+    weight = next(p for name, p in trainer.model.named_parameters() if part in name)
 
     def poison(trainer):
         if trainer.iter == 5:
@@ -79,7 +80,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_one_sentence_after_sa
         trainer.train(0, 7)
     message = str(caught.value)
     assert message.startswith("error: a loss is not finite at iteration 5, path ") and "\n" not in message
-    assert "learning rate 0.01" in message and "loss_cls nan" in message and str(tmp_path) in message
+    assert "learning rate 0.01" in message and loss in message and str(tmp_path) in message
     assert torch.load(tmp_path / "model_diverged.pth", weights_only=True)["iteration"] == 5
     # --resume starts from the last good one.
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000003.pth"

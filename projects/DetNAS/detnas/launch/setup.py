@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from typing import List, Optional
@@ -51,14 +52,19 @@ def launch(main, args):
     with user_errors():
         check_processes(args)
     try:
-        if args.cpu_processes > 1:
-            with tempfile.TemporaryDirectory() as folder:
-                url = f"file://{folder}/rendezvous"
-                mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, url))
-        else:
-            launch_on_gpus(
-                main, args.num_gpus, args.num_machines, args.machine_rank, dist_url=args.dist_url, args=(args,)
-            )
+        with tempfile.TemporaryDirectory() as folder:
+            # The processes of one machine meet in a file, and gloo and NCCL take the loopback address: a port would be
+            # open to other machines.
+            own = f"file://{folder}/rendezvous"
+            if args.num_machines == 1:
+                loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+                for key in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+                    os.environ.setdefault(key, loopback)
+            if args.cpu_processes > 1:
+                mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, own))
+            else:
+                url = own if args.dist_url == "auto" else args.dist_url
+                launch_on_gpus(main, args.num_gpus, args.num_machines, args.machine_rank, dist_url=url, args=(args,))
     except mp.ProcessExitedException as e:
         sys.exit(e.exit_code)
 

@@ -4,7 +4,9 @@ import collections
 import importlib
 import logging
 import os
+import secrets
 import socket
+import sys
 import time
 
 from detnas.errors import UnreadableImage, UserError
@@ -161,9 +163,12 @@ class _Worker:
 
 
 def _start(address, cpus, gpus):
-    # Ray would write a token into the home directory, and report its use.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address and "ray" not in sys.modules:
+        # This machine alone, and of its users only this one: Ray listens on the loopback address, as it does by default
+        # on macOS and Windows, and takes a token, which it need not write into the home directory. It reads this once.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
