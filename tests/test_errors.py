@@ -172,6 +172,13 @@ WRONG = {
     "random": """MODEL.DETNAS.SHUFFLE SOLVER.LR_SCHEDULER_NAME
         SUPERNET.PATH_SAMPLING SEARCH.SEARCHER SEARCH.EXECUTOR SEARCH.AUTOCAST""",
     "(0.9,0.1) (0.5,) (0.0,1.0)": "INPUT.CLASSIFIER.CROP_AREA INPUT.SCALE_JITTER.RANGE",
+    "0 -1": """MODEL.FPN.OUT_CHANNELS MODEL.RPN.BATCH_SIZE_PER_IMAGE MODEL.RPN.POST_NMS_TOPK_TEST
+        MODEL.ROI_HEADS.NUM_CLASSES MODEL.ROI_BOX_HEAD.FC_DIM INPUT.MAX_SIZE_TEST TEST.DETECTIONS_PER_IMAGE""",
+    "(-5,) () ('a',)": "INPUT.MIN_SIZE_TRAIN INPUT.CROP.SIZE MODEL.PIXEL_STD MODEL.PIXEL_MEAN",
+    "[[0]] [[-1.0]] [] [['a']]": "MODEL.ANCHOR_GENERATOR.SIZES MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
+    "5,3 (1,'a') (-1,)": "SOLVER.STEPS",
+    "-5 99999999999999999999": "SEED",
+    "cuda:x ipu": "MODEL.DEVICE",
     "(640,) (0,640)": "INPUT.SCALE_JITTER.SIZE SEARCH.FLOPS_RESOLUTION SEARCH.DETECTOR_RESOLUTION",
 }
 #: overrides of a supernet's training, words; it judges the search that comes hours later, too
@@ -183,6 +190,8 @@ MISTAKES = [
     ({"SOLVER.BASE_LR": "nan"}, "SOLVER.BASE_LR"),
     ({"DATASETS.TRAIN": "()"}, "DATASETS.TRAIN is empty"),
     ({"MODEL.DETNAS.SPACE": "300G"}, "there are: 300M, 1.3G, 3.8G, 1.3G-wide, 3.8G-wide, tiny, custom"),
+    ({"MODEL.ROI_HEADS.IN_FEATURES": "['p9']"}, "no network can be made of this config: KeyError 'p9' (roi_heads.py, "),
+    ({"MODEL.ROI_BOX_HEAD.NAME": "Mine"}, "no network can be made of this config: KeyError"),
     ({"SEARCH.POPULATION": 8}, "do not fit into a population of 8"),
     ({"SEARCH.METRIC": "bbox/AP95"}, 'SEARCH.METRIC "bbox/AP95" is not reported'),
     ({"SEARCH.CONSTRAINTS": "('backbone_flops <= 1e3',)"}, 'no network of "tiny" has at most'),
@@ -205,7 +214,7 @@ def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(values):
 @pytest.mark.parametrize("overrides, words", MISTAKES)
 def test_a_mistake_in_the_settings_is_named_before_a_training(fails, run, toy_root, overrides, words):
     data = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": ""}
-    assert words in fails(train_net, DETECTOR, {**data, **overrides}, leaves=["log.txt"])
+    assert words in fails(train_net, DETECTOR, {**data, **overrides}, leaves=["log.txt", "run.lock"])
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 7, reason="this machine has that many GPUs")

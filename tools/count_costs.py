@@ -13,8 +13,10 @@ from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
 import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
+import torch
 from tabulate import tabulate
 
+from detnas.command_line import positive
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs, detector_costs
@@ -25,6 +27,8 @@ from detnas.launch.outputs import read_arch
 
 def main(args):
     with user_errors():
+        if args.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("--device cuda: torch finds no GPU here")
         cfg = load_config(args.config_file, args.opts)
         if "detnas" in cfg.MODEL.BACKBONE.NAME:
             space = config_space(cfg)
@@ -51,10 +55,12 @@ def main(args):
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="config of a detector or classifier")
-    parser.add_argument("--size", nargs=2, type=int, default=(800, 1344), metavar=("H", "W"), help="image in pixels")
+    parser.add_argument(
+        "--size", nargs=2, type=positive, default=(800, 1344), metavar=("H", "W"), help="image in pixels"
+    )
     parser.add_argument("--latency", action="store_true", help="measure the backbone, too")
-    parser.add_argument("--batch", type=int, default=1, help="images at once, for --latency")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda, for --latency")
+    parser.add_argument("--batch", type=positive, default=1, help="images at once, for --latency")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="for --latency")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
     return parser
 

@@ -5,6 +5,7 @@ from toy_runs import DEVICE, SHORT, command, detection
 import train_net
 from detnas.config.load import load_config
 from detnas.errors import UserError
+from detnas.launch.setup import setup
 from detnas.modeling.weights import read_checkpoint
 from detnas.training.solver import build_optimizer
 from detnas.training.trainer import build_trainer
@@ -154,5 +155,5 @@ def test_a_training_that_goes_on_does_not_start_anew(toy_root, tmp_path, monkeyp
     args, _ = toy_config(toy_root, tmp_path, **{"DATASETS.TEST": "()"})
     train_net.main(args)
     monkeypatch.setattr(TimmBackbone, "load_start", lambda self: pytest.fail("it starts anew"))
-    cfg = load_config(args.config_file, [*args.opts, "SOLVER.MAX_ITER", "3"])
-    assert build_trainer(cfg, resume=True).start_iter == 2
+    args.opts += ["SOLVER.MAX_ITER", "3"]
+    assert build_trainer(setup(args), resume=True).start_iter == 2

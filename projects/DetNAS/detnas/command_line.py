@@ -15,6 +15,13 @@ def config_file(name):
     return shipped if name.startswith("configs") and not os.path.exists(name) and os.path.exists(shipped) else name
 
 
+def positive(text):
+    """An integer of at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return int(text)
+
+
 def argument_parser(description=None):
     """
     Detectron2's arguments (``default_argument_parser``), and ``--cpu-processes`` for several processes without a GPU.

@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 from yacs.config import CfgNode
 
-from detnas.config.settings import NON_NEGATIVE, RULES, Rule, one_of
+from detnas.config.settings import NON_NEGATIVE, POSITIVE, RULES, one_of
 from detnas.errors import UserError
 
 
@@ -35,7 +35,7 @@ def add_timm_config(cfg: CfgNode) -> None:
 RULES.update({
     "MODEL.TIMM.NORM": one_of("FrozenBN", "BN"),
     "MODEL.TIMM.FREEZE_AT": NON_NEGATIVE,
-    "MODEL.TIMM.LR_FACTOR": Rule("above 0", lambda value: value > 0),
+    "MODEL.TIMM.LR_FACTOR": POSITIVE,
 })
 
 

@@ -4,7 +4,6 @@ import json
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
@@ -15,6 +14,7 @@ from detnas.evaluation.fixed_paths import FixedPathsEvaluation
 from detnas.files import write_text
 from detnas.launch.outputs import network_weights
 from detnas.launch.setup import save_config, setup
+from detnas.modeling.builders import build_network
 from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 from detnas.search.method import get_method
@@ -60,7 +60,7 @@ def save_data(cfg, data):
 
 def evaluate_only(cfg, args):
     """The results on ``DATASETS.TEST``; of a supernet, those of the paths that are evaluated during its training."""
-    model = build_model(cfg)
+    model = build_network(cfg)
     load_weights(model, network_weights(args.config_file, cfg, args.opts))
     if not is_supernet(model):
         return evaluate(cfg, model)

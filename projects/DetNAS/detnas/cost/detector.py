@@ -4,9 +4,10 @@ from typing import Dict, Tuple
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import RetinaNet, build_backbone, build_model
+from detectron2.modeling import RetinaNet, build_backbone
 
 from detnas.errors import UserError
+from detnas.modeling.builders import build_network
 from detnas.modeling.choices import inactive_modules
 
 from .flops import count_flops, shapes_alone
@@ -29,7 +30,7 @@ def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> D
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     with shapes_alone():
-        model = build_model(cfg).eval()
+        model = build_network(cfg).eval()
         divisor = max(model.backbone.size_divisibility, 1)
         image = torch.empty(1, 3, *(-(-side // divisor) * divisor for side in resolution))
         with count_flops(model) as flops, torch.no_grad():

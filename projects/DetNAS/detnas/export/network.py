@@ -5,7 +5,6 @@ import os
 
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.keys import config_space
@@ -13,6 +12,7 @@ from detnas.config.load import key_adders, load_config, quoted, without_unused
 from detnas.errors import UserError
 from detnas.launch.outputs import EXPORTED_CONFIG, EXPORTED_WEIGHTS, read_arch
 from detnas.launch.setup import norm_nodes, register_datasets, set_number_of_classes
+from detnas.modeling.builders import build_network
 from detnas.modeling.weights import load_weights
 from detnas.zoo import SUPERNET
 
@@ -114,7 +114,7 @@ def _reading(cfg):
 def load_network(cfg, weights=None):
     """The model of a config in eval mode; with all of its weights from a file, or with random ones by the seed."""
     torch.manual_seed(max(cfg.SEED, 0))
-    model = build_model(cfg).eval()
+    model = build_network(cfg).eval()
     if weights is not None:
         load_weights(model, weights)
     return model.requires_grad_(False)

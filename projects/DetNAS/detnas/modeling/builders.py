@@ -1,10 +1,12 @@
 """The networks as Detectron2 builds them, from a config or by name."""
 
+import os
+import traceback
 from typing import Optional
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_model
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 from torch import nn
 
@@ -13,6 +15,18 @@ from detnas.space import get_space
 from detnas.zoo import PUBLISHED, SUPERNET
 
 from .backbone import DetNASNet, DetNASSupernet
+
+
+def build_network(cfg: CfgNode) -> nn.Module:
+    """Detectron2's ``build_model``; a UserError says what a config has that no network can be made of."""
+    try:
+        return build_model(cfg)
+    except UserError:
+        raise
+    except Exception as e:  # Detectron2 asserts, indexes and looks up
+        place = traceback.extract_tb(e.__traceback__)[-1]
+        raise UserError(f"no network can be made of this config: {type(e).__name__} {e} "
+                        f"({os.path.basename(place.filename)}, line {place.lineno}: {place.line})") from e
 
 
 def build_published(name: str, **kwargs) -> DetNASNet:

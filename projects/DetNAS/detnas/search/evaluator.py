@@ -11,7 +11,6 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 import torch
 from detectron2.data import get_detection_dataset_dicts
 from detectron2.evaluation.testing import flatten_results_dict
-from detectron2.modeling import build_model
 
 from detnas.batch_norm.folding import folded_batch_norms
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
@@ -22,6 +21,7 @@ from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
+from detnas.modeling.builders import build_network
 from detnas.modeling.choices import activate, is_supernet, state_of
 from detnas.modeling.weights import load_weights
 
@@ -48,7 +48,7 @@ class CandidateEvaluator:
         self.autocast = functools.partial(torch.autocast, device, torch.bfloat16, cfg.SEARCH.AUTOCAST == "bf16")
         self.cfg, self.space, self.seed = cfg, candidate_space(cfg), max(cfg.SEED, 0)
         torch.manual_seed(self.seed)
-        self.model = build_model(cfg).eval()
+        self.model = build_network(cfg).eval()
         if not is_supernet(self.model):
             raise UserError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
         if weights is not None:

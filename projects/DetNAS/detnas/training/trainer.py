@@ -5,7 +5,6 @@ import functools
 
 import torch
 from detectron2.engine import hooks
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
@@ -15,6 +14,7 @@ from detnas.errors import UserError
 from detnas.evaluation.evaluators import drop_non_finite, evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvalHook, FixedPathsEvaluation
 from detnas.files import lock_folder
+from detnas.modeling.builders import build_network
 from detnas.modeling.choices import is_supernet
 from detnas.modeling.weights import load_weights
 
@@ -35,7 +35,7 @@ def build_trainer(cfg, resume=False):
     paths, images and random numbers that an uninterrupted run would have; otherwise training starts from
     ``MODEL.WEIGHTS``.
     """
-    model = build_model(cfg)
+    model = build_network(cfg)
     if cfg.MODEL.DEVICE == "cpu":
         # A step takes three quarters of the time there (benchmarks/step.py).
         model.to(memory_format=torch.channels_last)
