@@ -220,7 +220,7 @@ def test_a_file_that_differs_keeps_a_name_that_says_so(fails, exported, toy_root
 
 
 def test_missing_onnx_packages_are_named_before_anything_is_written(fails, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(traced.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(traced, "can_import", lambda name: False)
     sentence = fails("--config-file", exported / "model.yaml", "--format", "onnx", "--output", tmp_path / "out")
     packages = ("onnx", "onnxscript", "onnxruntime")
     assert sentence == f"--format onnx needs {' and '.join(packages)}: pip install {' '.join(packages)}"

@@ -3,9 +3,10 @@ import os
 import time
 
 import pytest
-from iopath.common.file_io import PathHandler, PathManager
+from iopath.common.file_io import PathHandler, PathManager, g_pathmgr
 
-from detnas.files import lock_folder, write_atomically
+from detnas.errors import UserError
+from detnas.files import lock_folder, read_text, write_atomically
 
 
 def test_a_file_is_written_with_its_content_alone_in_its_folder(tmp_path):
@@ -88,3 +89,13 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 
 def test_a_folder_that_is_no_place_on_a_disk_has_no_lock():
     assert lock_folder("store://folder", "training") is None
+
+
+def test_a_text_is_read_in_utf8_whatever_the_locale_and_another_encoding_is_told(tmp_path):
+    file = str(tmp_path / "names.txt")
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "names.txt").write_text("細胞", encoding=encoding)
+        assert read_text(file, g_pathmgr) == "細胞"
+    (tmp_path / "names.txt").write_text("Löwe", encoding="latin-1")
+    with pytest.raises(UserError, match="names.txt is no text in UTF-8: "):
+        read_text(file, g_pathmgr)

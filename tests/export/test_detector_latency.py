@@ -1,6 +1,5 @@
 """The latency of exported detectors, measured and predicted, on the demo's small space."""
 
-import importlib.util
 import random
 
 import pytest
@@ -9,7 +8,7 @@ from detectron2.config import CfgNode
 
 from detnas import get_space
 from detnas.cost.limits import Limits, without_latency
-from detnas.export import detector_latency, latency_predictor
+from detnas.export import detector_latency, latency_predictor, traced
 from detnas.export.detector_latency import DetectorMeter, median_times
 from detnas.export.latency_predictor import LatencyPredictor, build_latency_predictor
 
@@ -110,9 +109,8 @@ def test_it_limits_and_can_be_reached_or_not_and_says_error_and_order(cfg):
 
 
 def test_missing_packages_and_a_network_of_more_than_boxes_are_one_sentence(cfg, monkeypatch):
-    find = importlib.util.find_spec
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnxs") else find(name))
+        patch.setattr(traced, "can_import", lambda name: name != "onnxscript")
         with pytest.raises(ValueError, match="^detector_latency_ms needs onnxscript: pip install onnx onnxscript onnx"):
             DetectorMeter(cfg, TINY)
     cfg.MODEL.MASK_ON = True

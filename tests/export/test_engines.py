@@ -8,6 +8,7 @@ from export_runs import export, predict
 from PIL import Image
 
 from detnas.errors import UserError
+from detnas.export import traced
 from detnas.export.engines import ENGINES, installed_engines, open_onnx
 from detnas.export.traced import open_file
 
@@ -29,10 +30,16 @@ def test_another_engine_finds_the_same_in_images_of_any_size(exported, engine):
             assert abs(len(boxes) - len(others)) <= 0.1 * len(boxes) and not torch.equal(scores[:5], likely[:5])
 
 
-def test_an_engine_that_is_not_there_is_one_sentence(monkeypatch):
-    monkeypatch.setitem(ENGINES, "openvino", "no_such_package")
-    with pytest.raises(UserError, match="openvino is not installed: pip install no_such_package"):
+@pytest.mark.parametrize("package", ["no_such_package", "half_a_package"])
+def test_an_engine_that_does_not_run_here_is_one_sentence(monkeypatch, tmp_path, package):
+    (tmp_path / "half_a_package.py").write_text("raise ImportError('libthat.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ENGINES, "openvino", package)
+    monkeypatch.setattr(traced, "ONNX_PACKAGES", ("onnx", package))
+    with pytest.raises(UserError, match=f"openvino is not installed, or cannot be imported: pip install {package}"):
         open_onnx("detector.onnx", "openvino")
+    with pytest.raises(UserError, match=f"--format onnx needs {package}: pip install onnx {package}"):
+        traced.require_onnx("--format onnx")
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

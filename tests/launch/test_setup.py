@@ -1,9 +1,12 @@
+import io
 import json
+import logging
+import sys
 
 import pytest
 import torch
 import yaml
-from toy_runs import DEMO, TASKS, classification, command, detection, toy_setup
+from toy_runs import DEMO, TASKS, classification, command, detection, own_loggers, toy_setup
 
 from detnas import get_space
 from detnas.config.load import load_config, without_unused
@@ -125,6 +128,18 @@ def test_a_file_without_an_arch_for_the_space_is_named(overrides, file, text, wo
         toy_setup("toy_1_pretrain_supernet", {**overrides, "MODEL.DETNAS.ARCH": file})
 
 
+def test_names_in_other_scripts_than_those_of_the_locale_are_shown_as_escapes(overrides, monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    with own_loggers(), user_errors():
+        print("細胞")
+        toy_setup("toy_1_pretrain_supernet", overrides)
+        (log,) = (handler.stream for handler in logging.getLogger("detnas").handlers if handler.stream is not shown)
+        assert log.errors == "backslashreplace"
+    shown.flush()
+    assert shown.buffer.getvalue().decode().splitlines()[0] == "\\u7d30\\u80de"
+
+
 def test_a_mistake_of_the_user_is_one_line_and_what_a_library_raises_keeps_its_traceback(refused):
     def with_user_errors(function, *args):
         with user_errors():
@@ -134,3 +149,4 @@ def test_a_mistake_of_the_user_is_one_line_and_what_a_library_raises_keeps_its_t
     assert refused(with_user_errors, get_space, "300G") == sentence
     with pytest.raises(json.JSONDecodeError):
         with_user_errors(json.loads, "{")
+    assert refused(with_user_errors, open, "a\0b") == "a path has a character 0, which none can have"

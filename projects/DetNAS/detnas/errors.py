@@ -17,12 +17,18 @@ class UnreadableImage(UserError):
         return super().__str__().rpartition(f"{type(self).__name__}: ")[2].strip()
 
 
+def escape_unknown(stream):
+    """Let a text stream write names in other scripts than those of the locale: as escapes."""
+    getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def user_errors():
     """
     End a script with one line and exit code 2 after a :class:`UserError`, and where the system refuses a file that the
     user named or has no room for it. Everything else is a bug, and keeps its traceback.
     """
+    escape_unknown(sys.stdout), escape_unknown(sys.stderr)
     try:
         yield
     except UserError as e:

@@ -50,6 +50,15 @@ def check_other_file(output, read):
         raise UserError(f"{output} is the file that is read, which would be written over: give another output")
 
 
+def read_text(file, path_manager):
+    """The content of a user's text file, whatever the locale; UserError if it is not in UTF-8."""
+    with path_manager.open(file, "rb") as f:
+        try:
+            return f.read().decode("utf-8-sig")
+        except UnicodeDecodeError as e:
+            raise UserError(f"{file} is no text in UTF-8: {e}") from None
+
+
 def write_text(file, text, path_manager=g_pathmgr):
     """Write a text file, on this machine without a path manager, by :func:`write_atomically`."""
     write_atomically(path_manager, file, lambda f: f.write(text.encode()))

@@ -65,7 +65,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
         StepFailed: if it ends with an error; names the log.
     """
     start, last, failed = time.perf_counter(), "no output", False
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write(f"\n$ python {' '.join(arguments)}\n")
         file.flush()
         process = subprocess.Popen(

@@ -9,6 +9,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
+from detnas.files import read_text
 
 from .clean import CleanSet, Collector
 
@@ -27,8 +28,8 @@ def read_ids(folder: str, split: str) -> List[str]:
     Image ids of a split in the order of its file, one a line, such as ["000005", "000007"]. In the list of a class each
     line has 1, 0 or -1 after the id.
     """
-    with PathManager.open(image_set_file(folder, split)) as f:
-        lines = [line.strip() for line in f.read().lstrip("\ufeff").splitlines() if line.strip()]
+    text = read_text(image_set_file(folder, split), PathManager)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     of_class = lines and all(line.rpartition(" ")[0] and line.split()[-1] in ("1", "0", "-1") for line in lines)
     return [line.rpartition(" ")[0].strip() for line in lines] if of_class else lines
 

@@ -8,6 +8,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
+from detnas.files import read_text
 
 from .clean import CleanSet, Collector
 from .voc import IMAGE_ENDINGS
@@ -32,9 +33,7 @@ def read_yolo(file: str, split: str) -> CleanSet:
         if not PathManager.isfile(label):
             found.mend("images without a label file, which are taken to have no box", image)
             continue
-        with PathManager.open(label) as f:
-            lines = f.read().lstrip("\ufeff").splitlines()
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_text(label, PathManager).splitlines(), 1):
             if line.strip():
                 _read_line(line, f"{label}: line {number}", record, classes, found)
     if not any(image["annotations"] for image in found.images) and not found.problems:
@@ -43,11 +42,10 @@ def read_yolo(file: str, split: str) -> CleanSet:
 
 
 def _read_yaml(file):
-    with PathManager.open(file) as f:
-        try:
-            content = yaml.safe_load(f.read().lstrip("\ufeff"))
-        except yaml.YAMLError as e:
-            raise UserError(f"{file}: not a yaml file: {e}") from None
+    try:
+        content = yaml.safe_load(read_text(file, PathManager))
+    except yaml.YAMLError as e:
+        raise UserError(f"{file}: not a yaml file: {e}") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
         if sorted(names) != list(range(len(names))):
@@ -77,8 +75,8 @@ def _images(file, content, split):
     for place in places if isinstance(places, list) else [places]:
         path = _find(file, content, str(place))
         if PathManager.isfile(path):
-            with PathManager.open(path) as f:
-                found += [_find(path, {}, line.strip()) for line in f.read().splitlines() if line.strip()]
+            lines = read_text(path, PathManager).splitlines()
+            found += [_find(path, {}, line.strip()) for line in lines if line.strip()]
         else:
             found += _images_below(path)
     if not found:

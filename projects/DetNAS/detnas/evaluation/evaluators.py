@@ -90,7 +90,7 @@ def coco_form(dataset_name):
     """The annotations of a data set as COCO's json has them, which is read where Detectron2 knows one."""
     metadata = MetadataCatalog.get(dataset_name)
     if file := metadata.get("json_file"):
-        with PathManager.open(file) as f:
+        with PathManager.open(file, "rb") as f:
             data = json.load(f)
         if part := metadata.get("part"):
             data["images"] = take_part(sorted(data["images"], key=operator.itemgetter("id")), *part)

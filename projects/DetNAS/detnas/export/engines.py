@@ -1,7 +1,8 @@
 """Programs that run ONNX files on the CPU: ONNX Runtime and OpenVINO."""
 
+import functools
+import importlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 from typing import Callable, List, Union
@@ -17,15 +18,24 @@ ENGINES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16"
 TORCH = "torch"
 
 
+@functools.cache
+def can_import(package: str) -> bool:
+    """Whether a package is there, with the libraries that it needs."""
+    try:
+        return bool(importlib.import_module(package))
+    except ImportError:
+        return False
+
+
 def installed_engines() -> List[str]:
     """Those that run here."""
-    return [engine for engine, package in ENGINES.items() if importlib.util.find_spec(package)]
+    return [engine for engine, package in ENGINES.items() if can_import(package)]
 
 
 def engine_version(engine: str) -> str:
-    """Its name and version, such as "onnxruntime 1.23"; UserError if it is not installed."""
+    """Its name and version, such as "onnxruntime 1.23"; UserError if it does not run here."""
     if engine not in (TORCH, *installed_engines()):
-        raise UserError(f"{engine} is not installed: pip install {ENGINES[engine]}")
+        raise UserError(f"{engine} is not installed, or cannot be imported: pip install {ENGINES[engine]}")
     return f"{engine} {importlib.metadata.version(ENGINES.get(engine, TORCH))}"
 
 
@@ -40,7 +50,7 @@ def open_onnx(data: Union[str, bytes], engine: str = "onnxruntime", threads: int
         threads: 0: as many as the engine likes.
 
     Raises:
-        UserError: if the engine is not installed.
+        UserError: if the engine does not run here.
     """
     engine_version(engine)
     return (_onnxruntime if engine == "onnxruntime" else _openvino)(data, engine, threads)

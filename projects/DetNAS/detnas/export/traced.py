@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import inspect
 import io
 import os
@@ -18,7 +17,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
 
-from .engines import open_onnx
+from .engines import can_import, open_onnx
 
 #: format -> end of the file's name
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
@@ -83,8 +82,8 @@ def whole_part(cfg):
 
 
 def require_onnx(asker):
-    """Raise a UserError if a package for ONNX files is missing; ``asker`` is what needs them."""
-    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    """Raise a UserError if a package for ONNX files cannot be imported; ``asker`` is what needs them."""
+    missing = [name for name in ONNX_PACKAGES if not can_import(name)]
     if missing:
         raise UserError(f"{asker} needs {' and '.join(missing)}: pip install {' '.join(ONNX_PACKAGES)}")
 

@@ -22,7 +22,7 @@ from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, without_unused
 from detnas.config.settings import check_settings
 from detnas.data import datasets as data
-from detnas.errors import UserError, user_errors
+from detnas.errors import UserError, escape_unknown, user_errors
 
 from .outputs import describe_space, read_arch
 
@@ -93,7 +93,8 @@ def setup(args) -> CfgNode:
 
     rank = comm.get_rank()
     for name in ("fvcore", "detectron2", *key_adders(cfg)):
-        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+        for handler in setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name).handlers:
+            escape_unknown(handler.stream)
     cfg = fit_to_processes(cfg)
     fit_to_device(cfg)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import io
 import os
 
 from iopath.common.file_io import g_pathmgr
@@ -9,6 +10,7 @@ from tabulate import tabulate
 
 from detnas.config.constraint import METRICS, Constraint
 from detnas.errors import UserError
+from detnas.files import write_text
 
 from .pareto import front_of
 
@@ -123,7 +125,8 @@ def write_csv(log, candidates, file):
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))
     path_manager.mkdirs(os.path.dirname(file) or ".")
-    with path_manager.open(file, "w") as f:
-        writer = csv.DictWriter(f, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(file, text.getvalue(), path_manager)
