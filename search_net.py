@@ -13,11 +13,11 @@ Step 3 of DetNAS: find the best path of a supernet. Start it again after an inte
 CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
 """
 
+from detnas.command_line import argument_parser  # isort: skip  # first: from here on Ctrl-C is told in a word
 import elasticdet  # noqa: F401  it registers its keys and method
 import pretrained  # noqa: F401  it registers the keys of timm's networks
 import released  # noqa: F401  it registers detectors of the authors' code
 import spnas  # noqa: F401  it registers its keys and methods
-from detnas.command_line import argument_parser
 from detnas.commands.show import is_asked_for, show
 from detnas.errors import user_errors
 

@@ -10,11 +10,11 @@ Steps 1, 2 and 4 of DetNAS; the config says which:
     python train_net.py --config-file CONFIG_OF_STEP_4 MODEL.DETNAS.ARCH FOLDER/best.yaml MODEL.WEIGHTS FOLDER/best.pth
 """
 
+from detnas.command_line import argument_parser  # isort: skip  # first: from here on Ctrl-C is told in a word
 import elasticdet  # noqa: F401  it registers its keys and method
 import pretrained  # noqa: F401  it registers the keys of timm's networks
 import released  # noqa: F401  it registers detectors of the authors' code
 import spnas  # noqa: F401  it registers its keys and methods
-from detnas.command_line import argument_parser
 
 
 def main(args):

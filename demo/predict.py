@@ -13,7 +13,8 @@ import argparse
 import json
 import os
 
-import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.command_line  # isort: skip  # noqa: F401  first: from here on Ctrl-C is told in a word
+import detnas.compat  # isort: skip  # noqa: F401  it mends Detectron2 0.6
 import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys

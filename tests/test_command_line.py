@@ -1,5 +1,6 @@
 """What the scripts can say without torch, and when Detectron2 knows the networks."""
 
+import os
 import subprocess
 import sys
 
@@ -94,3 +95,15 @@ def test_whatever_is_imported_first_detectron2_knows_the_networks():
     slow, *known = run.stdout.splitlines()
     # The compiler, which torchvision, optimizers and timm ask for, is there when it is called, and not before.
     assert slow == "slow False True" and [line.split()[-1] for line in known] == ["True"] * 3, run.stderr
+
+
+def test_ctrl_c_while_a_script_imports_is_told_in_a_word(tmp_path):
+    for package in ("torch", "matplotlib"):
+        (tmp_path / f"{package}.py").write_text("raise KeyboardInterrupt")
+    scripts = ["train_net.py", "search_net.py", *(f"tools/{name}.py" for name in (
+        "check_dataset", "convert_released", "convert_torchvision", "count_costs", "export_model")), "demo/predict.py"]
+    words = {"train_net.py": ["--config-file", "a"], "search_net.py": ["--config-file", "a"]}
+    for command in (*([name, *words.get(name, [])] for name in scripts), ["-m", "detnas.report"]):
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                              capture_output=True, text=True)
+        assert done.returncode and done.stderr == "Stopped.\n", command

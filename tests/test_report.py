@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from detnas import SearchSpace, get_space, report
+from detnas import SearchSpace, get_space
 from detnas.report import curves, searches, style
+from detnas.report.command import main as report_command
 from detnas.search import tables
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog, read_log
@@ -66,7 +67,7 @@ def test_the_top_so_far_is_of_all_generations_up_to_each_one(tmp_path):
 def test_the_picture_of_the_top_has_their_mean_and_each_of_them(tmp_path, monkeypatch):
     log = write_log(tmp_path, [2.0, 4.0, 6.0, 1.0], generation=2, population=2)
     with drawn_axes(monkeypatch, curves) as axes:
-        report.plot_top({"run": log}, str(tmp_path / "top.png"))
+        curves.plot_top({"run": log}, str(tmp_path / "top.png"))
     (ax,) = axes
     assert [list(line.get_ydata()) for line in ax.lines] == [[3.0, 5.0]]
     assert ax.collections[0].get_offsets().tolist() == [[1, 4.0], [1, 2.0], [2, 6.0], [2, 4.0]]
@@ -80,7 +81,7 @@ def test_kinds_of_search_have_a_colour_each_and_seeds_their_mean(tmp_path, monke
         "random": write_log(tmp_path / "r", [2.0], generation=1, num_mutate=0),
     }
     with drawn_axes(monkeypatch, curves) as axes:
-        report.plot_top(logs, str(tmp_path / "top.svg"))
+        curves.plot_top(logs, str(tmp_path / "top.svg"))
     named = {line.get_label(): line for line in axes[0].lines if not line.get_label().startswith("_")}
     assert [list(line.get_ydata()) for line in named.values()] == [[2.0, 3.0], [2.0]]
     assert list(named) == ["evolution (2 seeds)", "random"]
@@ -92,7 +93,7 @@ def test_the_command_draws_the_picture_that_is_asked_for(tmp_path, monkeypatch):
     titles = {}
     for name in ("best", "top", "generations", "cost"):
         with drawn_axes(monkeypatch, curves) as axes:
-            report.main([str(tmp_path), "--figure", name, "--out", str(tmp_path / f"{name}.pdf")])
+            report_command([str(tmp_path), "--figure", name, "--out", str(tmp_path / f"{name}.pdf")])
         titles[name] = axes[0].get_title(loc="left")
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     assert len(set(titles.values())) == 4 and titles["top"] == "Top 50 so far"
@@ -102,7 +103,7 @@ def test_the_command_draws_the_picture_that_is_asked_for(tmp_path, monkeypatch):
 def test_a_choice_of_picture_that_would_choose_nothing_is_refused(flags, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     folders = [] if "--archs" in flags else ["."]
-    sentence = refused(report.main, [*folders, "--figure", "top", *flags])
+    sentence = refused(report_command, [*folders, "--figure", "top", *flags])
     assert sentence.startswith("--figure goes with folders and --out FILE")
     assert list(tmp_path.iterdir()) == []
 
@@ -121,7 +122,7 @@ def test_several_searches_are_drawn_into_one_picture_and_listed(tmp_path, capsys
         write_log(tmp_path / f"evolution_{seed}", [1.0, 2.0 + seed], seed=seed)
     write_log(tmp_path / "empty", [])
     folders = [str(tmp_path / name) for name in ("evolution_0", "evolution_1", "empty")]
-    report.main([*folders, "--out", str(tmp_path / "curves.png")])
+    report_command([*folders, "--out", str(tmp_path / "curves.png")])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
     assert rows == [["evolution_0", "2", "2.00"], ["evolution_1", "2", "3.00"], ["empty", "0"]]
@@ -133,7 +134,7 @@ def test_several_searches_are_drawn_into_one_picture_and_listed(tmp_path, capsys
 def test_a_folder_without_a_log_is_one_sentence(tmp_path, content, words, refused):
     if content:
         (tmp_path / "search.jsonl").write_text(content)
-    sentence = refused(report.main, [str(tmp_path), "--out", str(tmp_path / "curves.png")])
+    sentence = refused(report_command, [str(tmp_path), "--out", str(tmp_path / "curves.png")])
     assert words in sentence
     assert not (tmp_path / "curves.png").exists()
 
@@ -159,7 +160,7 @@ def test_known_networks_have_their_name_in_the_tables_and_a_line_of_scores(tmp_p
 
 def test_known_networks_are_named_lines_in_the_picture(tmp_path):
     log = write_log(tmp_path, [1.0, 1.01, None, 3.0], initial=KNOWN)
-    report.plot_search(log, str(tmp_path / "search.svg"), str(tmp_path / "search.png"))
+    curves.plot_search(log, str(tmp_path / "search.svg"), str(tmp_path / "search.png"))
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     drawn = re.findall(r"<!-- (.*?) -->", (tmp_path / "search.svg").read_text())
     assert [text for text in drawn if text.startswith(tuple(KNOWN))] == ["all 3x3 1.00", "mine 1.01"]

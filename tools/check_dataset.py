@@ -17,7 +17,8 @@ import multiprocessing.pool
 import os
 import sys
 
-import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.command_line  # isort: skip  # noqa: F401  first: from here on Ctrl-C is told in a word
+import detnas.compat  # isort: skip  # noqa: F401  it mends Detectron2 0.6
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances

@@ -11,7 +11,8 @@ its space and its arch are read from the file and printed with the settings that
 import argparse
 import os
 
-import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.command_line  # isort: skip  # noqa: F401  first: from here on Ctrl-C is told in a word
+import detnas.compat  # isort: skip  # noqa: F401  it mends Detectron2 0.6
 import torch
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager

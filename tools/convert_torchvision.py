@@ -9,7 +9,8 @@ train_net.py and search_net.py start:
 
 import argparse
 
-import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
+import detnas.command_line  # isort: skip  # noqa: F401  first: from here on Ctrl-C is told in a word
+import detnas.compat  # isort: skip  # noqa: F401  it mends Detectron2 0.6
 import spnas  # isort: skip  # the network
 import torch
 from detectron2.utils.file_io import PathManager

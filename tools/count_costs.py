@@ -9,14 +9,14 @@ long the backbone takes here.
 
 import argparse
 
-from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
+from detnas.command_line import positive  # isort: skip  # first: from here on Ctrl-C is told in a word
+from detnas import CostTable  # isort: skip  # it mends Detectron2 0.6
 import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys
 import torch
 from tabulate import tabulate
 
-from detnas.command_line import positive
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import backbone_costs, detector_costs

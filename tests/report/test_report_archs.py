@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from detnas import SPACES, report
+from detnas import SPACES
 from detnas.report import archs
+from detnas.report.command import main as report_command
 from detnas.report.searches import search_labels
 from detnas.space import OP_COLOURS, OPS, PAPER_OPS
 from detnas.zoo import PUBLISHED
@@ -13,7 +14,7 @@ from detnas.zoo import PUBLISHED
 
 def test_every_published_network_can_be_drawn_without_a_log(tmp_path):
     file = tmp_path / "archs.svg"
-    report.main(["--archs", *PUBLISHED, "0213-2130", "--out", str(file)])
+    report_command(["--archs", *PUBLISHED, "0213-2130", "--out", str(file)])
     assert all(f"<!-- {name} -->" in file.read_text() for name in (*PUBLISHED, "0213-2130", *PAPER_OPS))
 
 
@@ -36,7 +37,7 @@ def test_an_arch_is_drawn_in_the_first_space_that_has_its_blocks_as_in_all_other
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words, refused):
-    sentence = refused(report.main, [*flags, "--out", str(tmp_path / "archs.png")])
+    sentence = refused(report_command, [*flags, "--out", str(tmp_path / "archs.png")])
     assert words in sentence and list(tmp_path.iterdir()) == []
 
 
@@ -46,18 +47,18 @@ def test_a_config_tells_its_arch_and_a_space_of_ones_own(tmp_path, refused):
     file.write_text(f"MODEL: {{DETNAS: {{SPACE: custom, ARCH: 01-10, CUSTOM_SPACE: {own}}}}}")
     label, space, path = archs.named_arch(str(file))
     assert (space.stage_depths, path) == ((2, 2), (0, 1, 1, 0)) and label == f"{file}\n01-10"
-    report.main(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
+    report_command(["--archs", str(file), "--out", str(tmp_path / "own.svg")])
     assert (tmp_path / "own.svg").stat().st_size > 1000
     file.write_text("MODEL: {DETNAS: {SPACE: tiny, ARCH: 01-10}}")
-    sentence = refused(report.main, ["--archs", str(file), "--out", str(tmp_path / "own.svg")])
+    sentence = refused(report_command, ["--archs", str(file), "--out", str(tmp_path / "own.svg")])
     assert re.search("best.yaml: .*4 blocks", sentence)
 
 
 def test_a_picture_has_the_format_of_its_ending(tmp_path, refused):
     for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
-        report.main(["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / f"a.{ending}")])
+        report_command(["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / f"a.{ending}")])
         assert (tmp_path / f"a.{ending}").read_bytes().startswith(start)
-    sentence = refused(report.main, ["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / "a.gif")])
+    sentence = refused(report_command, ["--archs", "ShuffleNetv2-20", "--out", str(tmp_path / "a.gif")])
     assert "must end in .png, .svg, .pdf" in sentence
 
 

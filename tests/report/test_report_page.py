@@ -11,8 +11,9 @@ import pytest
 from toy_runs import DEMO
 
 import search_net
-from detnas import get_space, report
+from detnas import get_space
 from detnas.report import page as report_page
+from detnas.report.command import main as report_command
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
 from detnas.search.tables import pareto_front
@@ -40,7 +41,7 @@ def write_log(folder, scores=SCORES, **header):
 def write(folder, **logs):
     """Path of the page of these logs."""
     page = folder / "report.html"
-    report.write_page(logs, str(page))
+    report_page.write_page(logs, str(page))
     return page
 
 
@@ -146,7 +147,7 @@ def test_a_log_without_scores_still_gives_a_page(tmp_path, scores):
 def test_a_page_is_written_while_the_search_holds_its_folder(tmp_path):
     log = SearchLog(str(tmp_path), TINY, {"method": "detnas", "space": "tiny", "metric": "bbox/AP"})
     log.append(Candidate((0,) * 8, score=1.0))
-    report.main([str(tmp_path), "--html", str(tmp_path / "report.html")])
+    report_command([str(tmp_path), "--html", str(tmp_path / "report.html")])
     log.close()
     assert "; candidates: 1;" in (tmp_path / "report.html").read_text()
 
@@ -162,7 +163,7 @@ def test_search_net_writes_the_report_of_its_output_folder(tmp_path, capsys):
 @pytest.mark.parametrize("flags, words", [(["--html", "x.txt"], "must end in .html"), ([], "give --out FILE")])
 def test_a_wrong_call_is_one_sentence(log, tmp_path, monkeypatch, flags, words, refused):
     monkeypatch.chdir(tmp_path)
-    assert re.search(f"^.*{words}", refused(report.main, [log.path.removesuffix("search.jsonl"), *flags]))
+    assert re.search(f"^.*{words}", refused(report_command, [log.path.removesuffix("search.jsonl"), *flags]))
     assert list(tmp_path.iterdir()) == []
 
 

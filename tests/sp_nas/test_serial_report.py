@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from detnas.report import write_page
 from detnas.report.archs import descent
+from detnas.report.page import write_page
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
 from spnas import SerialCode

@@ -1,12 +1,26 @@
-"""The arguments of the scripts; nothing here is slow to import."""
+"""
+The arguments of the scripts; nothing here is slow to import. A script that imports this says in a word that it was
+stopped by Ctrl-C, also while it imports the rest.
+"""
 
 import argparse
 import os
+import sys
 
 from detnas.files import shipped_configs
 
 #: what runs when no config is named
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
+
+
+def _show(kind, error, trace):
+    if issubclass(kind, KeyboardInterrupt):
+        print("Stopped.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _show
 
 
 def config_file(name):

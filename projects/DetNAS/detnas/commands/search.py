@@ -15,7 +15,7 @@ from detnas.cost.costs import all_costs
 from detnas.data.datasets import fingerprints
 from detnas.errors import UserError, user_errors
 from detnas.launch.setup import check_processes, setup
-from detnas.report import plot_search
+from detnas.report.curves import plot_search
 from detnas.search.executor import LocalExecutor
 from detnas.search.log import VERSIONS, SearchLog
 from detnas.search.loop import run_asynchronous, run_search

@@ -24,7 +24,7 @@ def show(args):
     chosen = log.history()
     if args.report:
         # Its pictures are slow to import.
-        from detnas.report import write_page
+        from detnas.report.page import write_page
 
         file = os.path.join(folder, "report.html")
         write_page({os.path.basename(os.path.normpath(folder)): log}, file)
