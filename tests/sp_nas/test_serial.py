@@ -71,6 +71,18 @@ def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search,
     assert result(read_log(str(tmp_path / "again"))) == whole and len(calls) == 5 + 3
 
 
+@pytest.mark.parametrize("damage, words", [
+    (lambda file: file.unlink(), "do not exist"), (lambda file: file.write_bytes(file.read_bytes()[:999]), "is damaged"),
+])
+def test_weights_of_a_parent_that_are_lost_end_the_search(search, tmp_path, refused, stopped_at, damage, words):
+    stopped_at(2)
+    with pytest.raises(SystemExit, match="Stopped; "):
+        search(tmp_path / "run")
+    damage(tmp_path / "run" / "candidates" / "1-2-1.pth")
+    said = refused(search, tmp_path / "run")
+    assert words in said and "The search needs them: put the file back, or begin in another OUTPUT_DIR" in said
+
+
 def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(search, tmp_path, monkeypatch):
     from detnas.training import trainer
 

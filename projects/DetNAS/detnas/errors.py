@@ -19,7 +19,8 @@ class UnreadableImage(UserError):
 
 def escape_unknown(stream):
     """Let a text stream write names in other scripts than those of the locale: as escapes."""
-    getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    if hasattr(stream, "reconfigure") and not stream.closed:
+        stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -10,8 +10,10 @@ from detectron2.modeling import build_model
 from detnas.config.load import with_settings
 from detnas.data.datasets import register_datasets
 from detnas.data.loader import seed_rngs
+from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.search.evaluator import build_held_out_batches, collected_metrics
+from detnas.search.executor import SearchImpossible
 from detnas.training.trainer import build_trainer
 
 from . import builders  # noqa: F401  in a worker, too, they are registered with Detectron2
@@ -50,7 +52,7 @@ class TrainedEvaluator:
             seed_rngs("candidate", self.cfg.SEED, str(code))
             if parents and isinstance(code, SerialCode):
                 model = build_model(cfg)
-                state = inherit(parents[0], self.weights.read(parents[0]), code, model.state_dict())
+                state = inherit(parents[0], self._of_parent(parents[0]), code, model.state_dict())
                 cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "inherited.pth")
                 save(state, cfg.MODEL.WEIGHTS)
                 if cfg.SEARCH.EVALUATE_INHERITED:
@@ -60,6 +62,14 @@ class TrainedEvaluator:
             metrics = self.evaluate(cfg, model)
         self.weights.write(code, model.state_dict())
         return {**metrics, **inherited}
+
+    def _of_parent(self, code):
+        try:
+            return self.weights.read(code)
+        except UserError as e:
+            # No child of it can be trained any more.
+            raise SearchImpossible(f"{e}. The search needs them: put the file back, or begin in another OUTPUT_DIR"
+                                   ) from None
 
     def evaluate_again(self, code):
         """The metrics of a candidate with the weights that are kept of it."""

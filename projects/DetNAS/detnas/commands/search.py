@@ -94,7 +94,7 @@ def prepare(cfg, args, method):
 def build_executor(cfg, method, workers):
     """The executor that ``SEARCH.EXECUTOR`` names; with more than one worker on the command line it is "ray"."""
     search = cfg.SEARCH
-    settings = {"metric": search.METRIC, "tries": search.TRIES}
+    settings = {"metric": search.METRIC, "tries": search.TRIES, "text": method.space.format}
     if search.EXECUTOR == "here" and workers == 1:
         return LocalExecutor(method.evaluator()(), **settings)
     # In a worker a mistake would come late, and once for each candidate.

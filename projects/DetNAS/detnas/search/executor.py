@@ -30,12 +30,13 @@ class LocalExecutor:
         evaluate: (path, what else was submitted) -> dict of metrics, see :func:`result_of`.
         metric: name of the one that is the score.
         tries: how often a candidate that fails is tried.
+        text: path -> what it is called in the log.
     """
 
     workers = 1
 
-    def __init__(self, evaluate, metric, tries=1):
-        self.evaluate, self.metric, self.tries = evaluate, metric, tries
+    def __init__(self, evaluate, metric, tries=1, text=str):
+        self.evaluate, self.metric, self.tries, self.text = evaluate, metric, tries, text
         self.waiting = []
 
     def submit(self, path, *more):
@@ -56,7 +57,8 @@ class LocalExecutor:
                 raise SearchImpossible(str(e)) from None
             except Exception as e:
                 # The first line is enough in the log of the search; the rest is in the log of the process.
-                logger.exception(f"Candidate {path} failed, try {number} of {self.tries}:")
+                failed = f"Candidate {self.text(path)} failed, try {number} of {self.tries}: {e}"
+                logger.error(failed, exc_info=not isinstance(e, UserError))
                 result = {"error": f"{type(e).__name__}: {e}"}
             seconds = round(time.perf_counter() - start, 3)
             if "error" not in result:

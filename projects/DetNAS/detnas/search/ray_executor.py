@@ -35,11 +35,12 @@ class RayExecutor:
         tries: how often a candidate that fails is tried.
         timeout: seconds after which it counts as failed; 0 for no limit.
         modules: names of those that a worker imports first.
+        text: path -> what it is called in the log.
     """
 
-    def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0, modules=()):
+    def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0, modules=(), text=str):
         self.ray = _start(address, workers, workers * gpus)
-        self.metric, self.workers, self.tries, self.timeout = metric, workers, tries, timeout
+        self.metric, self.workers, self.tries, self.timeout, self.text = metric, workers, tries, timeout, text
         self.actor = self.ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus)
         self.evaluator = build  # called by those who need one in this process
         self.build, self.modules = self.ray.put(build), modules
@@ -116,7 +117,7 @@ class RayExecutor:
             self.idle.append(worker)
             # Ray wraps what was raised in the worker.
             cause = getattr(e, "cause", None) or e
-            if isinstance(cause, UnreadableImage):
+            if isinstance(cause, (UnreadableImage, SearchImpossible)):
                 raise SearchImpossible(str(cause)) from None
             return self._failed(job, f"{type(cause).__name__}: {_first_line(cause)}", start)
         self.idle.append(worker)
@@ -136,7 +137,7 @@ class RayExecutor:
         path = job[0]
         self.failures[path].append(error)
         count = len(self.failures[path])
-        logger.warning(f"Candidate {path} failed, try {count} of {self.tries}: {error}")
+        logger.warning(f"Candidate {self.text(path)} failed, try {count} of {self.tries}: {error}")
         if count < self.tries:
             self.waiting.append(job)
             return None
