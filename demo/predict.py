@@ -30,6 +30,7 @@ from detnas.data.reading import read_image
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import only_warnings
 from detnas.export.network import load_network_config
+from detnas.files import write_text
 from detnas.launch.outputs import network_weights
 from detnas.launch.setup import fit_to_device
 from detnas.modeling.weights import load_weights
@@ -65,7 +66,15 @@ def find_images(inputs, output):
             raise UserError(f"two images of --input are called {name}")
         if os.path.realpath(file) == os.path.realpath(os.path.join(output, name)):
             raise UserError(f"--output {output} is the folder of {file}, which would be overwritten")
+        drawn = os.path.join(output, drawn_name(file))
+        if PathManager.exists(drawn) and not PathManager.exists(detections_file(output)):
+            raise UserError(f"{drawn} is of something else, and would be overwritten: give another --output")
     return files
+
+
+def detections_file(output):
+    """It also says that a folder is of an earlier start."""
+    return os.path.join(output, "detections.json")
 
 
 def build_predictor(config_file, opts, threshold):
@@ -104,6 +113,7 @@ def main(args):
         files = find_images(args.input, args.output)
         predictor, metadata = build_predictor(args.config_file, args.opts, args.threshold)
         PathManager.mkdirs(args.output)
+        write_text(detections_file(args.output), "[]", PathManager)
     detections, drawn = [], 0
     for file in tqdm(files, desc="images", disable=None):
         try:
@@ -118,8 +128,7 @@ def main(args):
             drawn += 1
         except (OSError, ValueError) as e:
             tqdm.write(f"{file} cannot be drawn: {e}")
-    with PathManager.open(os.path.join(args.output, "detections.json"), "w") as f:
-        json.dump(detections, f)
+    write_text(detections_file(args.output), json.dumps(detections), PathManager)
     print(f"{args.output}: {drawn} images, {len(detections)} objects with a score of {args.threshold} and more")
     return detections
 

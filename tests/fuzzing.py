@@ -35,9 +35,9 @@ def replaced(rng, value):
     return value
 
 
-def damaged(rng, data):
-    """A file's content that is cut off, has other bytes, or lines, or values."""
-    kind, lines = rng.randrange(6), data.splitlines()
+def damaged(rng, data, of_json=True):
+    """A file's content that is cut off, has other bytes, or, of one with JSON in each line, lines, or values."""
+    kind, lines = rng.randrange(6 if of_json else 3), data.splitlines()
     number = 0 if rng.random() < 0.4 else rng.randrange(len(lines))
     if kind == 0:
         return data[:rng.randrange(len(data))]

@@ -224,6 +224,14 @@ def test_a_gpu_that_is_not_there_is_named(fails, run, toy_root):
     assert words.startswith("MODEL.DEVICE cuda:7: this machine has ")
 
 
+@pytest.mark.parametrize("content", ["a: [1", "MY: {OWN: 3}\n", "\0"])
+def test_a_config_of_something_else_is_not_written_over(fails, run, toy_root, content):
+    run.mkdir()
+    (run / "config.yaml").write_text(content)
+    words = fails(train_net, DETECTOR, {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": ""})
+    assert words.startswith(f"{run}/config.yaml would be written over, and is no config of a run")
+
+
 @pytest.mark.parametrize("script", [train_net, search_net])
 @pytest.mark.parametrize("folder", ["file", "file/run", "/proc/run"])
 def test_an_output_folder_that_cannot_be_is_named(fails, toy_root, tmp_path, script, folder):

@@ -219,6 +219,13 @@ def test_a_file_that_differs_keeps_a_name_that_says_so(fails, exported, toy_root
     assert {f.name for f in tmp_path.iterdir()} == {"model.yaml", "model.pth", "detector.ts"}
 
 
+def test_a_config_of_something_else_is_not_written_over(fails, exported, tmp_path):
+    (tmp_path / "model.yaml").write_text("mine: 1\n")
+    sentence = fails("--config-file", exported / "model.yaml", "--output", tmp_path)
+    assert sentence == f"{tmp_path}/model.yaml is of something else, and would be written over: give another folder"
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.yaml", "mine: 1\n")]
+
+
 def test_missing_onnx_packages_are_named_before_anything_is_written(fails, exported, tmp_path, monkeypatch):
     monkeypatch.setattr(traced, "can_import", lambda name: False)
     sentence = fails("--config-file", exported / "model.yaml", "--format", "onnx", "--output", tmp_path / "out")

@@ -4,18 +4,22 @@ traceback. DETNAS_FUZZ says how many cases each test tries.
 """
 
 import json
+import os
 import random
+import shutil
 
 import pytest
 import yaml
 from fuzzing import CASES, VALUES, damaged, end_well, places
 from scripts import ROOT
+from toy_runs import classification, command, own_loggers, tree
 
 import search_net
+import train_net
 from detnas.config.load import load_config
 from detnas.config.settings import check_settings
 from detnas.cost.latency import MeasuredTimes
-from detnas.errors import UserError
+from detnas.errors import UserError, user_errors
 from detnas.report.command import main as report
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
@@ -80,3 +84,35 @@ def test_measured_times_that_are_damaged(capsys, tmp_path):
     for case in range(CASES):
         file.write_bytes(damaged(random.Random(case), content))
         end_well(capsys, case, lambda: MeasuredTimes("a machine", str(file)).of({"a": 1}, lambda subjects: [1.5]))
+
+
+def test_a_training_whose_files_are_damaged_goes_on_or_says_why_not(capsys, toy_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**classification(toy_root), "DATASETS.TEST": "()", "SOLVER.CHECKPOINT_PERIOD": 1, "SOLVER.STEPS": "[]"}
+
+    def train(iterations):
+        args = command("toy_1_pretrain_supernet", {**settings, "OUTPUT_DIR": "run", "SOLVER.MAX_ITER": iterations})
+        args.resume = True
+        with own_loggers():
+            train_net.main(args)
+
+    train(2)
+    shutil.copytree("run", "whole")
+    files = sorted(file for file in os.listdir("whole") if not file.startswith(("events", "log", "run.lock")))
+    assert {"config.yaml", "data.json", "last_checkpoint", "metrics.json", "model_0000000.pth"} < set(files)
+    before = tree(toy_root)
+    for case in range(CASES // 4):
+        shutil.rmtree("run")
+        shutil.copytree("whole", "run")
+        rng = random.Random(case)
+        for file in rng.sample(files, rng.randrange(1, 3)):
+            content = damaged(rng, (tmp_path / "whole" / file).read_bytes(), of_json=False)
+            (tmp_path / "run" / file).write_bytes(content)
+        end_well(capsys, case, user_error_ends, train, 3)
+    assert tree(toy_root) == before and set(os.listdir()) == {"run", "whole"}
+
+
+def user_error_ends(function, *args):
+    """Run something as a script does."""
+    with user_errors():
+        function(*args)

@@ -30,5 +30,5 @@ def test_other_settings_are_measured_anew_and_kept_beside_the_others_and_a_damag
     meter(cache=str(cache), batch=2).cost("latency_ms", PATH)
     assert len(json.loads(cache.read_text())) == 2
     cache.write_text("{")
-    with pytest.raises(ValueError, match=f"latency cache {cache} is damaged"):
+    with pytest.raises(ValueError, match=f"{cache} is damaged, "):
         meter(cache=str(cache))

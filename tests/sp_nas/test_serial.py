@@ -72,7 +72,8 @@ def test_a_search_goes_on_where_it_stopped_and_repeats_nothing(searched, search,
 
 
 @pytest.mark.parametrize("damage, words", [
-    (lambda file: file.unlink(), "do not exist"), (lambda file: file.write_bytes(file.read_bytes()[:999]), "is damaged"),
+    (lambda file: file.unlink(), "do not exist"),
+    (lambda file: file.write_bytes(file.read_bytes()[:999]), "is damaged"),
 ])
 def test_weights_of_a_parent_that_are_lost_end_the_search(search, tmp_path, refused, stopped_at, damage, words):
     stopped_at(2)

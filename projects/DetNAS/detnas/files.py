@@ -71,15 +71,22 @@ def shipped_configs():
     return installed if os.path.isdir(installed) else os.path.abspath(os.path.join(package, "../../../configs"))
 
 
-def read_json(file, otherwise=None):
-    """The content of a file of this machine; ``otherwise`` stands for one that is not there. UserError if damaged."""
-    if otherwise is not None and not os.path.isfile(file):
+def read_json(file, otherwise=None, form=object, path_manager=g_pathmgr):
+    """
+    The content of a file that this project writes; ``otherwise`` stands for one that is not there. UserError if it is
+    damaged, or has not that form, see :func:`fits`.
+    """
+    if otherwise is not None and not path_manager.isfile(file):
         return otherwise
     try:
-        with open(file) as f:
-            return json.load(f)
+        with path_manager.open(file, "rb") as f:
+            there = json.load(f)
+        why = "" if there == otherwise or fits(there, form) else "or of another version of this program"
     except (ValueError, RecursionError) as e:
-        raise UserError(f"{file} is damaged, no json: {e}") from None
+        why = f"no json: {e}"
+    if why:
+        raise UserError(f"{file} is damaged, {why}: remove it, or give another output folder")
+    return there
 
 
 def fits(value, form):

@@ -9,14 +9,13 @@ from tabulate import tabulate
 from detnas.config.constraint import Constraint
 from detnas.cost.limits import DETECTOR_LATENCY
 from detnas.errors import UserError
-from detnas.files import NUMBER, write_text
+from detnas.files import NUMBER, read_json, write_text
 from detnas.report.style import figure, search_colour
 
 from .detectors import DETECTORS_FILE, FOLDER, SHEET
 from .plan import FAMILY, MANY_IMAGES, PLAIN, RACE, duration
 from .race import MARGIN, read_race
 from .run import Run
-from .steps import read_own
 
 PICTURE, PAGE, PICKED = "family.png", "README.md", "picked"
 #: what is taken from DETECTORS_FILE
@@ -29,7 +28,7 @@ FORM = {
 
 def finish(run: Run) -> str:
     """Draw and sum up a run whose steps are done; returns the text of the page."""
-    found = read_own(run.writer.path(DETECTORS_FILE), FORM)
+    found = read_json(run.writer.path(DETECTORS_FILE), form=FORM)
     draw(found, run.writer.path(PICTURE))
     text = page(run, found)
     write_text(run.writer.path(PAGE), text + "\n")
@@ -46,7 +45,7 @@ def pick(folder: str, limit: str) -> str:
     Raises:
         UserError: if the run has not ended, or no detector is within the limit; names the nearest.
     """
-    found = read_own(os.path.join(folder, DETECTORS_FILE), FORM, {})
+    found = read_json(os.path.join(folder, DETECTORS_FILE), {}, FORM)
     if not found:
         raise UserError(f"--pick: {folder} holds no finished run: start it without --pick")
     rows = found["detectors"]

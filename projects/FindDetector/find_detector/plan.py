@@ -7,13 +7,12 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 
 from detnas.errors import UserError
-from detnas.files import NUMBER, write_text
+from detnas.files import NUMBER, read_json, write_text
 
 from .detectors import MOST
 from .race import race_share
 from .recipe import Recipe, side_by_side
 from .starts import Start
-from .steps import read_own
 
 PLAN_FILE = "plan.json"
 RACE, TRAIN, SEARCH, DETECTORS = "race", "train", "search", "detectors"
@@ -157,7 +156,7 @@ class Plan:
     def read(cls, folder: str, request: Request):
         """The plan in a folder; None if there is none."""
         file = os.path.join(folder, PLAN_FILE)
-        there = read_own(file, FORM, {})
+        there = read_json(file, {}, FORM)
         if not there:
             return None
         spaces = {start["space"] for start in there["starts"]}

@@ -20,9 +20,9 @@ from typing import Any, Dict, List
 import numpy as np
 
 from detnas.errors import UserError
-from detnas.files import NUMBER, write_text
+from detnas.files import NUMBER, read_json, write_text
 
-from .steps import TOLD, call, read_own
+from .steps import TOLD, call
 from .together import run_side_by_side
 
 #: what the race writes, and each training (find_detector/timed.py)
@@ -59,7 +59,7 @@ def race(files: list, seconds: float, whole: float, folder: str, workers: int, l
             f"whole={whole:.1f}", f"folder={os.path.join(folder, name)}", f"file={configs[name]}",
         ] for name in left}, workers)
         for name in left:
-            entry = entries[name] = read_own(os.path.join(folder, name, STATE_FILE), STATE)
+            entry = entries[name] = read_json(os.path.join(folder, name, STATE_FILE), form=STATE)
             # Of a race that goes on after a kill, a training may be further already.
             found = entry["found"][:2 * number]
             entry["expected"] = expected_ap(entry["until"][:number], found, whole)
@@ -103,7 +103,8 @@ def race_share(starts: int, workers: int) -> tuple:
 
 def read_race(folder: str) -> Dict[str, Any]:
     """race.json of a folder: "entries" and, once it has ended, "best"; {} if there is none."""
-    return read_own(os.path.join(folder, RACE_FILE), {"entries": {"": {**STATE, "expected": NUMBER}}, "best?": str}, {})
+    form = {"entries": {"": {**STATE, "expected": NUMBER}}, "best?": str}
+    return read_json(os.path.join(folder, RACE_FILE), {}, form)
 
 
 def main(words=None) -> None:

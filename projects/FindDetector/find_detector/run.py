@@ -7,13 +7,13 @@ import shutil
 import time
 
 from detnas.errors import UserError
-from detnas.files import NUMBER, write_text
+from detnas.files import NUMBER, read_json, write_text
 
 from .configs import SEARCHED, TRAINED, ConfigWriter
 from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration
 from .race import STATE, STATE_FILE, race_share, read_race
 from .recipe import side_by_side, this_machine
-from .steps import Steps, read_own
+from .steps import Steps
 from .together import BETWEEN
 
 #: what a run has spent, and the seconds of the steps that it has begun
@@ -35,7 +35,7 @@ class Run:
         self.writer = ConfigWriter(plan, folder)
         self.clock = os.path.join(folder, CLOCK_FILE)
         seconds = {"": NUMBER}
-        there = read_own(self.clock, {"seconds": seconds, "begun": seconds}, {"seconds": {}, "begun": {}})
+        there = read_json(self.clock, {"seconds": {}, "begun": {}}, {"seconds": seconds, "begun": seconds})
         #: step -> seconds that it took; step -> seconds that it was given, of those that were begun
         self.seconds, self.begun = there["seconds"], there["begun"]
         plan.best = read_race(self.writer.path(RACE)).get("best", "")
@@ -63,7 +63,7 @@ class Run:
                 self.plan.best = read_race(self.writer.path(RACE))["best"]
             if step == TRAIN:
                 # With which train_net.py trains for as many.
-                self.writer.write({kind: read_own(self.writer.path(kind, STATE_FILE), STATE)["iterations"]
+                self.writer.write({kind: read_json(self.writer.path(kind, STATE_FILE), form=STATE)["iterations"]
                                    for kind in (FAMILY, PLAIN)})
 
     def _threads(self, step):
@@ -73,7 +73,7 @@ class Run:
 
     def forecast(self) -> dict:
         """Seconds of each step that is not done, in the time that is left."""
-        trained = read_own(self.writer.path(PLAIN, STATE_FILE), STATE, {})
+        trained = read_json(self.writer.path(PLAIN, STATE_FILE), {}, STATE)
         self.plan.image = self._raced().get("image") or trained.get("image", 0.0)
         left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
         begun = {step: seconds for step, seconds in self.begun.items() if step in left}

@@ -13,7 +13,7 @@ import time
 from typing import IO
 
 from detnas.errors import UserError, user_errors
-from detnas.files import NUMBER, fits, lock_folder, read_json, write_text
+from detnas.files import NUMBER, lock_folder, read_json, write_text
 
 #: A line that begins with it is for whoever runs the steps. What ends a program's lines, of several side by side.
 TOLD, ENDED = "* ", "has ended"
@@ -22,15 +22,6 @@ _PROGRESS = re.compile(r"^(\w+: )?(?:.*?((?:iteration \d+/\d+|generation \d+/\d+
 _ERROR = re.compile(r"[Ee]rror: ")
 #: what is left out of progress where there are several
 _LESS = re.compile(r" \(.*?\)|  path \S+|  [\d.]+ img/s|  lr \S+|  \d+% of it[^|]*data")
-
-
-def read_own(file: str, form, otherwise=None):
-    """What a run has written into a file, or ``otherwise``; UserError if it has not that form, see ``fits``."""
-    there = read_json(file, otherwise)
-    if there != otherwise and not fits(there, form):
-        raise UserError(f"{file} is damaged, or of another version of this program: remove it, or give another output "
-                        "folder")
-    return there
 
 
 class StepFailed(Exception):
@@ -160,7 +151,7 @@ class Steps:
             raise UserError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
         self.file = os.path.join(folder, "steps.json")
         #: name -> {"command", "seconds"} of the steps that are done
-        self.done = read_own(self.file, {"": {"command": str, "seconds": NUMBER}}, {})
+        self.done = read_json(self.file, {}, {"": {"command": str, "seconds": NUMBER}})
         self.mutex, self.ended = threading.Lock(), None
 
     def __call__(self, name: str, *arguments: str) -> None:

@@ -24,14 +24,14 @@ import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
 from detnas.data.datasets import register_dataset
 from detnas.evaluation.evaluators import build_test_loader, drop_non_finite, evaluate, only_warnings, read_test_images
-from detnas.files import write_text
+from detnas.files import read_json, write_text
 from detnas.launch.outputs import read_metrics
 from detnas.launch.setup import save_config, setup
 from detnas.training.trainer import build_trainer
 
 from .drawing import write_sheet
 from .race import STATE, STATE_FILE
-from .steps import TOLD, call, read_own
+from .steps import TOLD, call
 
 #: fewest iterations of a process, and those in which the learning rate rises
 _LEAST_ITERATIONS, _WARMUP = 20, 50
@@ -135,7 +135,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     started = time.monotonic() - time.process_time()
     words = ["OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(_ENDLESS), "SOLVER.CHECKPOINT_PERIOD", str(_ENDLESS)]
     tested = setup(argparse.Namespace(config_file=file, opts=words))
-    state = read_own(os.path.join(folder, STATE_FILE), STATE, {"until": [], "found": []})
+    state = read_json(os.path.join(folder, STATE_FILE), {"until": [], "found": []}, STATE)
     until, found, evaluations = state["until"], state["found"], 2 * number or len(tested.DATASETS.TEST)
     if len(found) >= evaluations if number else "iterations" in state:
         return

@@ -11,7 +11,7 @@ from detnas.data.datasets import check_unchanged, fingerprints
 from detnas.errors import UserError, user_errors
 from detnas.evaluation.evaluators import evaluate
 from detnas.evaluation.fixed_paths import FixedPathsEvaluation
-from detnas.files import write_text
+from detnas.files import read_json, write_text
 from detnas.launch.outputs import network_weights
 from detnas.launch.setup import save_config, setup
 from detnas.modeling.builders import build_network
@@ -47,10 +47,8 @@ def train(args):
 
 def check_data(cfg, data):
     """Refuse to go on with other data than that of data.json."""
-    file = os.path.join(cfg.OUTPUT_DIR, DATA)
-    if PathManager.isfile(file):
-        with PathManager.open(file) as f:
-            check_unchanged(json.load(f), data, f"the training in {cfg.OUTPUT_DIR}")
+    before = read_json(os.path.join(cfg.OUTPUT_DIR, DATA), {}, {"": str}, PathManager)
+    check_unchanged(before, data, f"the training in {cfg.OUTPUT_DIR}")
 
 
 def save_data(cfg, data):

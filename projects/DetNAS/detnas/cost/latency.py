@@ -12,8 +12,7 @@ import torch
 from detectron2.utils.file_io import PathManager
 
 from detnas.choices import Space
-from detnas.errors import UserError
-from detnas.files import NUMBER, fits, write_text
+from detnas.files import NUMBER, read_json, write_text
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 
@@ -100,16 +99,7 @@ class MeasuredTimes:
         return [self.known[name] for name in subjects]
 
     def _read(self):
-        if not (self.file and PathManager.isfile(self.file)):
-            return {}
-        with PathManager.open(self.file) as f:
-            try:
-                there = json.load(f)
-            except (ValueError, RecursionError) as e:
-                raise UserError(f"latency cache {self.file} is damaged: {e}; remove it") from None
-        if not fits(there, {"": {"": NUMBER}}):
-            raise UserError(f"latency cache {self.file} is damaged: it does not hold milliseconds by name; remove it")
-        return there
+        return read_json(self.file, {}, {"": {"": NUMBER}}, PathManager) if self.file else {}
 
 
 def processor() -> str:

@@ -10,6 +10,7 @@ from detectron2.utils.file_io import PathManager
 from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, quoted, without_unused
 from detnas.errors import UserError
+from detnas.files import read_text, write_atomically, write_text
 from detnas.launch.outputs import EXPORTED_CONFIG, EXPORTED_WEIGHTS, read_arch
 from detnas.launch.setup import norm_nodes, register_datasets, set_number_of_classes
 from detnas.modeling.builders import build_network
@@ -82,6 +83,10 @@ def portable_config(cfg):
     return without_unused(portable)
 
 
+#: in the second line of a written config
+_READING = "come before reading this file."
+
+
 def write_network(folder, cfg, state_dict, about):
     """
     Write ``model.yaml``, whose first line is ``about``, and ``model.pth`` into a folder, and read them back.
@@ -91,15 +96,17 @@ def write_network(folder, cfg, state_dict, about):
         state_dict: of its model; all names must match.
 
     Returns:
-        config and model as read from the files, the model on the CPU in eval mode.
+        config and model as read from the files, the model on the CPU in eval mode. UserError if there is a model.yaml
+        of something else.
     """
     PathManager.mkdirs(folder)
     config_file, weights = (os.path.join(folder, name) for name in (EXPORTED_CONFIG, EXPORTED_WEIGHTS))
-    with PathManager.open(weights, "wb") as f:
-        torch.save({"model": {name: value.detach().cpu() for name, value in state_dict.items()}}, f)
-    with PathManager.open(config_file, "w") as f:
-        f.write(f"# {about}\n# {_reading(cfg)} come before reading this file.\n")
-        f.write(portable_config(cfg).dump())
+    if PathManager.isfile(config_file) and _READING not in read_text(config_file, PathManager):
+        raise UserError(f"{config_file} is of something else, and would be written over: give another folder")
+    state = {"model": {name: value.detach().cpu() for name, value in state_dict.items()}}
+    write_atomically(PathManager, weights, lambda f: torch.save(state, f))
+    text = f"# {about}\n# {_reading(cfg)} {_READING}\n{portable_config(cfg).dump()}"
+    write_text(config_file, text, PathManager)
     read = load_config(config_file)
     return read, load_network(read, weights)
 

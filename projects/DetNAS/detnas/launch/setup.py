@@ -110,12 +110,15 @@ def save_config(cfg: CfgNode) -> None:
 
 
 def _check_output_folder(cfg, space):
-    """Refuse a folder in which a network of another space was trained."""
-    try:
-        there = config_space(load_config(os.path.join(cfg.OUTPUT_DIR, "config.yaml")))
-    except UserError:
-        # Of something else, or of nothing.
+    """Refuse a folder in which a network of another space was trained, or that has a config of something else."""
+    file = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    if not PathManager.exists(file):
         return
+    try:
+        there = config_space(load_config(file))
+    except UserError as e:
+        raise UserError(f"{file} would be written over, and is no config of a run: give another OUTPUT_DIR, or remove "
+                        f"it ({e})") from None
     if there != space:
         raise UserError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a run of {describe_space(there)}; this one is of "
