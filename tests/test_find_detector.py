@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from fuzzing import CASES, damaged, end_well
@@ -210,6 +211,9 @@ def test_mistakes_are_told_in_a_sentence(find, images, tmp_path, refused):
 
     for hours in ("0", "nan", "inf", "1e9"):
         assert f"--hours {float(hours):g}: it must be more than 0 and at most" in told("--hours", hours)
+    for option, value in (("--seed", -3), ("--threads", -1), ("--device", "ipu")):
+        assert f"{option} {value}: it must be " in told(option, str(value))
+    assert torch.cuda.is_available() or "--device cuda: torch finds no such GPU here" in told("--device", "cuda")
     assert "which images? Give a folder" in refused(find, ["--hours", "1"])
     assert "missing.json does not exist" in told("--train", "unused", data=f"coco:missing.json:{images}/train")
     assert "needs boxes" in told(data=f"folder:{images}")

@@ -85,7 +85,7 @@ def test_a_damaged_line_is_an_error_that_names_the_file(file, tmp_path, line):
     lines = file.read_text().splitlines()
     lines[2] = line
     file.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ValueError, match=f"{file} is damaged"):
+    with pytest.raises(ValueError, match=f"{file} is damaged: line 3"):
         SearchLog(str(tmp_path), SPACE, HEADER)
 
 

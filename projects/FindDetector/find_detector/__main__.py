@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 
+from detnas.config.settings import RULES
 from detnas.errors import UserError, user_errors
 
 from .steps import Steps, goes_on_later, run_step
@@ -36,6 +37,10 @@ def main(argv=None, run=run_step) -> None:
         data = args.data or args.data_too
         if not data:
             raise UserError("which images? Give a folder of images with boxes, such as find-detector FOLDER --hours 1")
+        for option, key, value in (("device", "MODEL.DEVICE", args.device or "cpu"), ("seed", "SEED", args.seed),
+                                   ("threads", "DATALOADER.NUM_WORKERS", args.threads)):
+            if not RULES[key].holds(value):
+                raise UserError(f"--{option} {value}: it must be {RULES[key].description}")
         # Steps inherit them.
         if args.device:
             os.environ.update(CUDA_VISIBLE_DEVICES="" if args.device == "cpu" else args.device.partition(":")[2] or "0")
@@ -48,8 +53,11 @@ def main(argv=None, run=run_step) -> None:
 
         from . import decide, outcome
         from .plan import Plan, Request, claim
+        from .recipe import this_machine
         from .run import Run
 
+        if args.device.startswith("cuda") and not this_machine().gpu:
+            raise UserError(f"--device {args.device}: torch finds no such GPU here")
         if args.pick:
             print(outcome.pick(args.output, args.pick))
             return

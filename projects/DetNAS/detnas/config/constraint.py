@@ -37,7 +37,7 @@ class Constraint:
         try:
             least, metric, most = match.groups() if match else ("", "", "")
             low, high = float(least or 0), float(most)
-            if not low <= high:
+            if not 0 <= low <= high or not high:
                 raise ValueError
         except ValueError:
             raise UserError(f'constraint "{text}": write it as "backbone_flops <= 300e6"') from None

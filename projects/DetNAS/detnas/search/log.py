@@ -18,13 +18,12 @@ from .method import read_space
 #: part of the header that may differ when a search is continued
 VERSIONS = "versions"
 #: forms of the lines
-_NONE = type(None)
-_METRICS = {"": (*NUMBER, _NONE)}
+_MAYBE = (*NUMBER, type(None))
 _HEADER = {"metric?": str, "objectives?": [str], "constraints?": [str], "population?": int, "initial?": {"": str},
            "versions?": dict}
-_EVENT = {"event": str, "generation": int, "network?": str, "metrics?": _METRICS}
-_CANDIDATE = {"network": str, "generation?": int, "score?": (*NUMBER, _NONE), "metrics?": _METRICS,
-              "costs?": {"": NUMBER}, "seconds?": NUMBER, "worker?": str, "tries?": int, "error?": (str, _NONE),
+_EVENT = {"event": str, "generation": int, "network?": str, "metrics?": {"": _MAYBE}}
+_CANDIDATE = {"network": str, "generation?": int, "score?": _MAYBE, "metrics?": {"": _MAYBE},
+              "costs?": {"": NUMBER}, "seconds?": NUMBER, "worker?": str, "tries?": int, "error?": (str, type(None)),
               "parents?": [str], "looks?": [{"images": int, "score": NUMBER}]}
 
 
@@ -42,13 +41,12 @@ class SearchLog:
         header: the settings of the search; None to read a log as it is, also while another process writes it.
 
     Raises:
-        UserError: if the log there was written with other settings, which are named, if it is damaged, if there is none
-            and no header, or if another search, or a training, is running in the folder.
+        UserError: if the log was written with other settings, which are named, is damaged, or is not there and there is
+            no header, or if another search, or a training, is running in the folder.
     """
 
     def __init__(self, folder, space, header=None):
-        self.path = os.path.join(folder, "search.jsonl")
-        self.space = space
+        self.path, self.space = os.path.join(folder, "search.jsonl"), space
         self._candidates, self._events = {}, []
         self._ranked = []  # those with a score, best first
         self._lock = lock_folder(folder, "search") if header is not None else None
@@ -100,8 +98,8 @@ class SearchLog:
 
     def _read_candidate(self, line):
         parents = tuple(self.space.parse(arch) for arch in line.get("parents", ()))
-        looks = tuple(line.get("looks", ()))
-        return Candidate(**{**line, "network": self.space.parse(line["network"]), "parents": parents, "looks": looks})
+        known = {"network": self.space.parse(line["network"]), "looks": tuple(line.get("looks", ()))}
+        return Candidate(**{**line, **known, "parents": parents})
 
     def _read_lines(self, mend):
         if not g_pathmgr.isfile(self.path):
@@ -112,10 +110,12 @@ class SearchLog:
         whole = data[: data.rfind(b"\n") + 1]
         if mend and len(whole) < len(data):
             self._truncate(len(whole))
+        lines = []
         try:
-            return [json.loads(line) for line in whole.splitlines()]
+            lines.extend(map(json.loads, whole.splitlines()))
         except (ValueError, RecursionError) as e:
-            raise UserError(f"{self.path} is damaged: {e}") from None
+            raise UserError(f"{self.path} is damaged: line {len(lines) + 1}: {getattr(e, 'msg', e)}") from None
+        return lines
 
     def _truncate(self, size):
         with g_pathmgr.open(self.path, "rb+") as f:
