@@ -252,7 +252,7 @@ def parser():
         names={
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
             "bccd_wide": "one_192 upper sizes blocks".split(),
-            "pcb": "one_448 sizes widths blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
+            "pcb": "one_448 sizes blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
         },
         test={
             "bccd": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
