@@ -88,8 +88,9 @@ def main(args):
             for row, ap in zip(found, pool.map(study.alone, args.seeds, [row["child"] for row in found])):
                 row["alone"] = ap
         known = read_json(os.path.join(ROOT, "experiments", "family.json"))
-        alone = [max(rows, key=lambda row: row["val"]) for name, rows in known.items() if name.startswith("bccd one_192")]
-        lite0 = {"ms": rows[0]["ms"], "alone": [row["test"] for row in alone]}
+        alone = [max(rows, key=lambda row: row["val"])["test"]
+                 for name, rows in known.items() if name.startswith("bccd one_192")]
+        lite0 = {"ms": rows[0]["ms"], "alone": alone}
         results = json.dumps({"Lite0": lite0, "of Lite2": found}, indent=1)
         write_text(args.json, results)
         print(results)
