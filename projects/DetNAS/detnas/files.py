@@ -34,6 +34,11 @@ def write_atomically(path_manager, file, write):
             # Else the machine could stop with the new name and without the content.
             os.fsync(f.fileno())
         os.replace(partial, file)
+    except OSError as e:
+        # A full disk does not say where it is.
+        if e.errno and e.filename is None:
+            e.filename = file
+        raise
     finally:
         if os.path.exists(partial):
             os.remove(partial)

@@ -24,8 +24,8 @@ class Rule:
     def holds(self, value) -> bool:
         try:
             return bool(self.test(value))
-        except TypeError:
-            # Of a list, whose values a config does not judge by their type.
+        except (TypeError, ValueError):
+            # Of a list, whose values a config does not judge by their type or number.
             return False
 
 
