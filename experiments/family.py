@@ -24,6 +24,7 @@ import math
 import multiprocessing
 import os
 import re
+import shutil
 import statistics
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
@@ -132,8 +133,11 @@ class Study:
         search = ("SEARCH.POPULATION", size)
         if size > EVOLVED[1]:
             search = EVOLVED
-        weights = ("MODEL.WEIGHTS", runs.path("trained", "model_final.pth"))
-        options = (*options, *IN_ONE_PROCESS, *weights)
+        weights = runs.path("trained", "model_final.pth")
+        if name == "upper":
+            # Beside its config a search would refuse the sizes that were not trained.
+            weights = shutil.copy(weights, runs.path("upper.pth"))
+        options = (*options, *IN_ONE_PROCESS, "MODEL.WEIGHTS", weights)
         runs.run("val", "search_net.py", self.config, *options, *search)
         log = read_log(runs.path("val"))
         chosen, text = pareto_front(log, [COST]), log.space.format

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
+from detnas.config.load import with_settings
 from detnas.data.datasets import register_dataset
 from detnas.evaluation.evaluators import build_test_loader, drop_non_finite, evaluate, only_warnings, read_test_images
 from detnas.files import read_json, write_text
@@ -139,9 +140,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     until, found, evaluations = state["until"], state["found"], 2 * number or len(tested.DATASETS.TEST)
     if len(found) >= evaluations if number else "iterations" in state:
         return
-    cfg = tested.clone()
-    cfg.defrost()
-    cfg.DATASETS.TEST = ()
+    cfg = with_settings(tested, {"DATASETS.TEST": ()})
     trainer = build_trainer(cfg, resume=True)
     save_config(cfg)
     if drawn and trainer.start_iter:
@@ -194,9 +193,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
 def draw_some(cfg, model, name) -> float:
     """Draw what a network finds in a few images of a data set; about how many seconds it takes for one."""
     register_dataset(name)
-    few, file = cfg.clone(), os.path.join(cfg.OUTPUT_DIR, "sheet.png")
-    few.defrost()
-    few.DATALOADER.NUM_WORKERS = 0
+    few, file = with_settings(cfg, {"DATALOADER.NUM_WORKERS": 0}), os.path.join(cfg.OUTPUT_DIR, "sheet.png")
     images, begun = read_test_images(name, _DRAWN), time.perf_counter()
     with torch.no_grad():
         found = [model.eval()(batch)[0]["instances"].to("cpu") for batch in build_test_loader(few, images)]
@@ -209,9 +206,7 @@ def draw_some(cfg, model, name) -> float:
 
 def image_seconds(cfg, model) -> float:
     """About how long a test image takes, by a few of them: a longer evaluation less a shorter one."""
-    few, times = cfg.clone(), []
-    few.defrost()
-    few.DATALOADER.NUM_WORKERS = 0
+    few, times = with_settings(cfg, {"DATALOADER.NUM_WORKERS": 0}), []
     model.eval()
     # The first one is the warm-up.
     for images in (1, 1, 1 + _TIMED_IMAGES):

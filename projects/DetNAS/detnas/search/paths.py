@@ -9,7 +9,7 @@ import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.load import apply_settings, candidate_space, load_config
+from detnas.config.load import apply_settings, candidate_space, load_config, with_settings
 from detnas.cost.limits import DETECTOR_LATENCY, without_latency
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError
@@ -161,9 +161,7 @@ class PathSearch(Method):
 
     @classmethod
     def evaluate(cls, cfg, args):
-        space, cfg = candidate_space(cfg), cfg.clone()
-        cfg.defrost()
-        cfg.SEARCH.RACING = False
+        space, cfg = candidate_space(cfg), with_settings(cfg, {"SEARCH.RACING": False})
         if args.arch:
             logged, path = None, read_arch(args.arch, space, "--arch")
         else:
