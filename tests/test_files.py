@@ -6,7 +6,7 @@ import pytest
 from iopath.common.file_io import PathHandler, PathManager, g_pathmgr
 
 from detnas.errors import UserError
-from detnas.files import lock_folder, read_text, write_atomically
+from detnas.files import check_other_file, lock_folder, read_text, write_atomically
 
 
 def test_a_file_is_written_with_its_content_alone_in_its_folder(tmp_path):
@@ -99,3 +99,11 @@ def test_a_text_is_read_in_utf8_whatever_the_locale_and_another_encoding_is_told
     (tmp_path / "names.txt").write_text("Löwe", encoding="latin-1")
     with pytest.raises(UserError, match="names.txt is no text in UTF-8: "):
         read_text(file, g_pathmgr)
+
+
+def test_a_file_that_is_read_is_not_written_over_under_whatever_name(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "a.pth")
+    check_other_file(str(tmp_path / "b.pth"), str(tmp_path / "a.pth"))
+    for name in ("a.pth", "link", "../" + tmp_path.name + "/a.pth"):
+        with pytest.raises(UserError, match="is the file that is read, which would be written over"):
+            check_other_file(str(tmp_path / name), str(tmp_path / "a.pth"))

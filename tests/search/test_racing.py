@@ -156,9 +156,8 @@ def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
     assert [look["score"] for look in evaluator(A, (), [0.0, None])[LOOKS]] == [0.0, 0.0]
 
 
-def test_a_share_of_nobody_is_an_error(toy_config):
+def test_a_config_says_whether_and_how_to_race(toy_config):
     cfg = toy_config("toy_2_train_supernet", "SEARCH.RACING_PARTS", "(0.4, 0.7)", "SEARCH.RACING", "True")
     assert build_race(cfg) == Race(0.5, cfg.SEARCH.NUM_PARENTS, 2)
-    cfg.SEARCH.RACING_SHARE = 0.0
-    with pytest.raises(ValueError, match=r"SEARCH.RACING_SHARE 0.0 must lie above 0"):
-        build_race(cfg)
+    cfg.SEARCH.RACING = False
+    assert build_race(cfg) is None

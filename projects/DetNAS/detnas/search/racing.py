@@ -49,8 +49,6 @@ def build_race(cfg):
     search = cfg.SEARCH
     if not search.RACING:
         return None
-    if not 0 < search.RACING_SHARE <= 1:
-        raise UserError(f"SEARCH.RACING_SHARE {search.RACING_SHARE} must lie above 0 and be at most 1")
     return Race(search.RACING_SHARE, max(search.NUM_PARENTS, 1), len(search.RACING_PARTS), tuple(search.OBJECTIVES))
 
 
