@@ -57,9 +57,9 @@ def launch(main, args):
             # open to other machines.
             own = f"file://{folder}/rendezvous"
             if args.num_machines == 1:
-                loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-                for key in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-                    os.environ.setdefault(key, loopback)
+                for loopback in [name for _, name in socket.if_nameindex() if name.startswith("lo")][:1]:
+                    for key in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+                        os.environ.setdefault(key, loopback)
             if args.cpu_processes > 1:
                 mp.spawn(_cpu_process, nprocs=args.cpu_processes, args=(main, args, own))
             else:
