@@ -257,11 +257,13 @@ def parser():
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
             "bccd_wide": "one_192 upper sizes blocks".split(),
             "pcb": "one_448 sizes blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
+            "pcb_lite0": "one_448 sizes alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
         },
         test={
             "bccd": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
             "bccd_wide": "voc:$DETNAS_DATA/bccd_voc/VOCdevkit/VOC2007:test",
             "pcb": "coco:$DETNAS_DATA/deep_pcb/test.json:$DETNAS_DATA/deep_pcb/images",
+            "pcb_lite0": "coco:$DETNAS_DATA/deep_pcb/test.json:$DETNAS_DATA/deep_pcb/images",
         },
     )
     return parser

@@ -8,8 +8,8 @@ from detnas.data.reading import ImageReader
 
 #: pixels of the longer side below which a copy is drawn larger: labels need some to be read
 SMALLEST_COPY = 800
-#: lowest score that is drawn; images in a row of a sheet, and the sides of the square of each, in pixels
-_THRESHOLD, _ROW, _SIDE = 0.5, 4, 480
+#: lowest score that is drawn; images in a row of a sheet, sides of each at most and what is between them, in pixels
+_THRESHOLD, _ROW, _SIDE, _GAP = 0.5, 4, 480, 8
 
 
 def draw(image, instances, metadata) -> np.ndarray:
@@ -23,11 +23,15 @@ def draw(image, instances, metadata) -> np.ndarray:
 
 def write_sheet(found: list, metadata, output: str) -> None:
     """Write one picture of several images, in rows; ``found`` has dataset dict and Instances of each."""
-    row = min(_ROW, len(found))
-    sheet = Image.new("RGB", (row * _SIDE, -(-len(found) // row) * _SIDE), "white")
-    for number, (image, instances) in enumerate(found):
+    copies = []
+    for image, instances in found:
         drawn = draw(ImageReader()(image, "BGR"), instances[instances.scores >= _THRESHOLD], metadata)
-        drawn = Image.fromarray(drawn)
-        drawn.thumbnail((_SIDE - 8, _SIDE - 8))
-        sheet.paste(drawn, (number % row * _SIDE + 4, number // row * _SIDE + 4))
+        copies.append(Image.fromarray(drawn))
+        copies[-1].thumbnail((_SIDE - _GAP, _SIDE - _GAP))
+    rows = [copies[start:start + _ROW] for start in range(0, len(copies), _ROW)]
+    heights = [max(copy.height for copy in row) + _GAP for row in rows]
+    sheet = Image.new("RGB", (len(rows[0]) * _SIDE, sum(heights)), "white")
+    for number, row in enumerate(rows):
+        for place, copy in enumerate(row):
+            sheet.paste(copy, (place * _SIDE + _GAP // 2, sum(heights[:number]) + _GAP // 2))
     sheet.save(output)
