@@ -17,8 +17,8 @@ from .recipe import GPU_KINDS, GPU_PRETRAINED_KINDS, KINDS, PRETRAINED_KINDS
 BACKBONE = "tf_efficientnet_lite0"
 #: hours from which the random networks of all spaces race against a pre-trained one, not the smallest alone
 ALL_HOURS = 1.0
-#: Hours from which a family has parts of the network, too: after ten minutes of training they pay below 8 ms alone,
-#: after forty nearly everywhere (experiments/RESULTS.md). Of the heads it then has these shares of their channels.
+#: Hours from which a family has parts of the network, too: after ten minutes of training they cost the large detectors
+#: AP, after forty none (experiments/RESULTS.md). Of the heads it then has these shares of their channels.
 _PARTS_HOURS, _PARTS_OF_HEADS = 1.0, (1 / 4, 1 / 2, 1)
 _HEADS = "MODEL.FPN.OUT_CHANNELS", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_BOX_HEAD.FC_DIM"
 
