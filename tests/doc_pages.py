@@ -21,7 +21,7 @@ _FENCE = r"^ *```(?P<language>\w+)\n(?P<shown>.*?)^ *```$"
 _INDENTED = r"(?<=\n\n)(?P<commands>(?:    [^\n]*\n(?:\n(?=    ))*)+)"
 _BLOCK = re.compile(f"{_FENCE}|{_INDENTED}", re.DOTALL | re.MULTILINE)
 #: what a command may need that a test has not got
-_WHAT = "ImageNet|COCO|VOC|GPUs?|network|cluster|machines|weights|minutes|hours|clone"
+_WHAT = "ImageNet|COCO|VOC|EuroCity|GPUs?|network|cluster|machines|weights|minutes|hours|clone"
 _NEEDS = re.compile(rf"\bneeds? [^.:;]*?\b({_WHAT})\b", re.IGNORECASE)
 _TIME = re.compile(r"\b(minutes?|hours?)\b")
 
