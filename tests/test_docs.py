@@ -4,8 +4,8 @@ setting is explained.
 
 The rule. A command is a line of an indented block of a page (``doc_pages.py``). It is *marked* if its own comment says
 "needs ..." or how many minutes or hours it takes, or if the paragraph that introduces its block says "needs ...":
-ImageNet, COCO, VOC, EuroCity, GPUs, the network, a cluster, machines, weights, hours, a clone. Benchmarks and the pages of
-experiments/ are always marked. What is not marked runs here, page by page in the order of the page, in a folder that
+ImageNet, COCO, VOC, EuroCity, GPUs, the network, a cluster, machines, weights, hours, a clone. Benchmarks and the pages
+of experiments/ are always marked. What is not marked runs here, page by page in the order of the page, in a folder that
 looks like a clone, on generated images: as it stands, but for SUBSTITUTIONS, OPTIONS, SMALL and DEFAULTS. What is
 marked is parsed: the script is there, its parser knows the options, the config is there and takes the KEY VALUE
 overrides, the make target exists.
