@@ -7,7 +7,6 @@ import itertools
 
 import pytest
 import torch
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from toy_runs import command, detection, own_loggers, toy_setup, tree
 
@@ -19,6 +18,7 @@ from detnas.config.load import load_config
 from detnas.config.settings import check_settings
 from detnas.errors import UnreadableImage, UserError, user_errors
 from detnas.launch.setup import launch
+from detnas.modeling.builders import build_network
 from detnas.search.candidate import Candidate
 from detnas.search.log import SearchLog
 
@@ -64,7 +64,7 @@ def supernet(toy_root, tmp_path):
     """Checkpoint of a detector with random weights."""
     overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path / "other"}
     with own_loggers():
-        torch.save({"model": build_model(toy_setup(DETECTOR, overrides)).state_dict()}, tmp_path / "supernet.pth")
+        torch.save({"model": build_network(toy_setup(DETECTOR, overrides)).state_dict()}, tmp_path / "supernet.pth")
     return tmp_path / "supernet.pth"
 
 
@@ -138,6 +138,11 @@ def test_an_output_folder_of_a_training_in_another_space_is_refused(fails, run, 
     for script in (train_net, search_net):
         words = fails(script, DETECTOR, overrides)
         assert f"OUTPUT_DIR {run}" in words and '"300M"' in words and '"tiny"' in words
+
+
+def test_a_search_without_training_images_is_refused(fails, run, toy_root, supernet):
+    data = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet, "DATASETS.TRAIN": "()"}
+    assert "DATASETS.TRAIN is empty" in fails(search_net, DETECTOR, data, leaves=["log.txt", "run.lock"])
 
 
 def test_a_search_with_other_settings_is_refused(fails, run, toy_root, supernet):
