@@ -1,11 +1,12 @@
 #!/usr/bin/env python
 """
-Generated images, each set in COCO form unless it is there already; equal for equal seeds:
+Generated images, each set in COCO form, unless it is there already; equal for equal seeds:
 
     python demo/images.py toy         coloured shapes, for classification and for detection    seconds
     python demo/images.py outlines    outlines of rectangles, to be named wide, square or tall    minutes
     python demo/images.py examples    "large": many small shapes in large images, some without any; "few": 40 images of
                                       crosses among other shapes, without a test set    a minute
+    python demo/images.py streets     pedestrians and riders of a few strokes, as EuroCity Persons has them    seconds
     python demo/images.py wide        shapes in images that INPUT.MIN_SIZE_TEST 800 makes 800x1333, for benchmarks
 """
 
@@ -28,6 +29,7 @@ COUNTS = {
     "toy": {"classification": {"train": 300, "val": 50}, "detection": {"train": 400, "val": 100, "test": 150}},
     "outlines": {"": {"train": 1500, "val": 500, "test": 500}},
     "examples": {"large": {"train": 160, "test": 40}, "few": {"train": 40}},
+    "streets": {"day": {"train": 120, "val": 40}, "night": {"train": 40, "val": 20}},
     # As many as a search of the paper's size recalibrates on and holds out, and a few for what takes long.
     "wide": {"": {"train": 500, "val": 1000, "few": 96}},
 }
@@ -233,6 +235,52 @@ def write_examples(root, large, few, rng):
     write_coco(os.path.join(root, "few"), few, ("cross",), draw_few)
 
 
+def draw_street(image, rng):
+    """Draw pedestrians and riders into an image (H, W, 3) uint8; the image, and labels as EuroCity Persons has them."""
+    canvas, labels = Image.fromarray(image), []
+    draw, (rows, columns) = ImageDraw.Draw(canvas), image.shape[:2]
+    for _ in range(int(rng.integers(1, 7))):
+        high = int(round(math.exp(rng.uniform(math.log(24), math.log(160)))))
+        wide, head = max(4, int(0.4 * high)), high // 4
+        x, y = int(rng.integers(0, columns - 2 * wide)), int(rng.integers(0, rows - high))
+        colours = [tuple(int(value) for value in rng.integers(0, 256, 3)) for _ in range(2)]
+        middle = x + wide // 2
+        draw.rectangle([x, y + head, x + wide, y + high], fill=colours[0])
+        draw.ellipse([middle - head // 2, y, middle + head // 2, y + head], fill=colours[1])
+        box = {"x0": float(x), "y0": float(y), "x1": x + wide + 1.0, "y1": y + high + 1.0}
+        label = {"identity": "pedestrian", **box, "tags": [], "children": []}
+        if rng.random() < 0.3:
+            wheel = wide // 2
+            left, top = x - wheel, y + high - 2 * wheel
+            for start in (left, x + wide):
+                line = max(1, wheel // 4)
+                draw.ellipse([start, top, start + 2 * wheel, top + 2 * wheel], outline=colours[1], width=line)
+            vehicle = {"x0": float(left), "y0": float(top), "x1": x + wide + 2.0 * wheel, "y1": top + 2.0 * wheel}
+            label.update(identity="rider", children=[{"identity": "bicycle", **vehicle, "tags": [], "children": []}])
+        elif rng.random() < 0.2:
+            draw.rectangle([x, y + high // 2, x + wide, y + high], fill=(128, 128, 128))
+            label["tags"].append("occluded>40")
+        labels.append(label)
+    return np.asarray(canvas), labels
+
+
+def write_streets(root, day, night, rng):
+    for time, counts, light in (("day", day, 1.0), ("night", night, 0.4)):
+        for split, count in counts.items():
+            for number in range(count):
+                image, labels = draw_street(background(640, rng)[:384], rng)
+                frame = {"identity": "frame", "imagewidth": 640, "imageheight": 384, "tags": [], "children": labels}
+                for kind, ending in (("img", "png"), ("labels", "json")):
+                    folder = os.path.join(root, time, kind, split, ("avenue", "harbour")[number % 2])
+                    os.makedirs(folder, exist_ok=True)
+                    file = os.path.join(folder, f"{number:05d}.{ending}")
+                    if kind == "img":
+                        Image.fromarray((light * image).astype(np.uint8)).save(file)
+                    else:
+                        with open(file, "w") as f:
+                            json.dump(frame, f)
+
+
 def write_wide(root, counts, rng):
     def draw():
         return draw_shapes(background(400, rng)[:240], 12, lambda: int(rng.integers(12, 90)), rng)
@@ -240,7 +288,8 @@ def write_wide(root, counts, rng):
     write_coco(root, counts, SHAPES, draw)
 
 
-WRITERS = {"toy": write_toy, "outlines": write_outlines, "examples": write_examples, "wide": write_wide}
+WRITERS = {"toy": write_toy, "outlines": write_outlines, "examples": write_examples, "streets": write_streets,
+           "wide": write_wide}
 
 
 def generate(name, root=None, seed=0):

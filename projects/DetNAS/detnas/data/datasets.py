@@ -21,12 +21,13 @@ from detnas.errors import UserError
 
 from .clean import CleanSet
 from .coco import read_coco
+from .ecp import read_ecp
 from .forms import PARTS, split_name
 from .standard import STANDARD_PARTS, class_folder, register, register_standard, require
 from .voc import read_voc, read_voc_flat
 from .yolo import read_yolo
 
-_READERS = {"coco": read_coco, "voc": read_voc, "voc-flat": read_voc_flat, "yolo": read_yolo}
+_READERS = {"coco": read_coco, "voc": read_voc, "voc-flat": read_voc_flat, "yolo": read_yolo, "ecp": read_ecp}
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def take_part(images: List[Any], part: str, count: str, fewer: bool = False, sou
 def _metric(form, parts):
     """How a form is evaluated."""
     if form not in ("voc", "voc-flat"):
-        return {"evaluator_type": "coco"}
+        return {"evaluator_type": "ecp" if form == "ecp" else "coco"}
     # VOC 2007 has its own 11-point metric; everything later, and own data, the area under the curve.
     year = 2007 if os.path.basename(os.path.normpath(parts[0])) == "VOC2007" else 2012
     return {"evaluator_type": "pascal_voc", "year": year}

@@ -1,18 +1,45 @@
 """Reads label and detection files of EuroCity Persons (Braun et al., TPAMI 2019): a JSON file for each frame."""
 
+import math
+import os
 import re
 from collections import Counter
-from typing import Any, Dict, List
+from typing import Any, Dict, List, NamedTuple
 
+from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
 from detnas.files import NUMBER, fits, read_json
 
+from .clean import CleanSet, Collector
+
 #: what a box may be
 IDENTITIES = set("""pedestrian rider bicycle motorbike scooter tricycle wheelchair buggy co-rider person-group-far-away
     rider+vehicle-group-far-away bicycle-group motorbike-group scooter-group tricycle-group wheelchair-group
     buggy-group""".split())
+#: what is measured, and the sides of an image, in pixels
+TYPES, WIDTH, HEIGHT = ("pedestrian", "rider"), 1920, 1024
+#: groups whose detections neither count nor are false, by type
+_GROUPS = {"pedestrian": "person-group-far-away", "rider": "rider+vehicle-group-far-away"}
+
+
+class Difficulty(NamedTuple):
+    """Which boxes of a type count: heights in pixels, and percent of a box that is occluded or outside the image."""
+
+    lowest: float
+    highest: float
+    below: float
+    occluded: float = 0
+
+
+DIFFICULTIES = {
+    "reasonable": Difficulty(40, math.inf, 40), "small": Difficulty(30, 60, 40),
+    "occluded": Difficulty(40, math.inf, 80, 40), "all": Difficulty(20, math.inf, 80),
+}
+#: what becomes of a label: a detection of what is ignored, by the overlap with it or by how much it covers of the
+#: detection, is neither right nor wrong
+COUNTED, BY_OVERLAP, BY_COVERAGE, LEFT_OUT = range(4)
 #: of detections: older ones have it for a rider
 CYCLIST = "cyclist"
 _SIDES = ("x0", "y0", "x1", "y1")
@@ -33,11 +60,10 @@ def read_frame(file: str, unknown: Counter, detections: bool = False) -> List[Di
     Raises:
         UserError: if the file is none of a frame, or a box is not sound.
     """
-    frame = read_json(file, path_manager=PathManager)
+    frame = [read_json(file, path_manager=PathManager)]
     while not (isinstance(frame, dict) and frame.get("identity") == "frame"):
-        inner = frame.get("children") if isinstance(frame, dict) else frame
-        frame = inner[0] if isinstance(inner, list) and inner else inner
-        if not isinstance(frame, (dict, list)):
+        frame = frame.get("children") if isinstance(frame, dict) else frame[0]
+        if not (frame and isinstance(frame, (dict, list))):
             raise UserError(f'{file}: no object with "identity" frame, as label files of EuroCity Persons have')
     boxes, form = frame.get("children", []), _DETECTION if detections else _LABEL
     if not isinstance(boxes, list):
@@ -53,3 +79,73 @@ def read_frame(file: str, unknown: Counter, detections: bool = False) -> List[Di
                 unknown[each["identity"]] += 1
         unknown.update(tag for tag in box.get("tags", ()) if _NO_NUMBER.fullmatch(tag))
     return boxes
+
+
+def box_of(one: Dict[str, Any], with_children: bool = False) -> List[float]:
+    """x0, y0, x1, y1 of a label or detection, within the image; of a rider the smallest that holds its children too."""
+    boxes = [one, *(one.get("children", ()) if with_children and one["identity"] == "rider" else ())]
+    sides = [of(each[key] for each in boxes) for of, key in zip((min, min, max, max), _SIDES)]
+    return [min(max(float(side), 0.0), most) for side, most in zip(sides, (WIDTH, HEIGHT, WIDTH, HEIGHT))]
+
+
+def judge(kind: str, limits: Difficulty, label: Dict[str, Any], height: float, ignore_others: bool = False) -> int:
+    """What becomes of a label of some height in the evaluation of a type: COUNTED, ..., LEFT_OUT."""
+    identity, tags = label["identity"], label.get("tags", ())
+    if identity == _GROUPS[kind]:
+        return LEFT_OUT if kind == "pedestrian" and "depiction" in tags else BY_COVERAGE
+    if identity != kind:
+        return BY_OVERLAP if ignore_others and identity in TYPES else LEFT_OUT
+    if kind == "pedestrian" and ("sitting-lying" in tags or "behind-glass" in tags):
+        return BY_OVERLAP
+    numbers = [tag.partition(">") for tag in tags]
+    occluded, truncated = (
+        max((int(percent) for word, _, percent in numbers if word == what and percent.isdigit()), default=0)
+        for what in ("occluded", "truncated"))
+    seen = limits.occluded <= occluded < limits.below and truncated < limits.below
+    return COUNTED if seen and limits.lowest <= height <= limits.highest else BY_OVERLAP
+
+
+def read_ecp(root: str, part: str) -> CleanSet:
+    """
+    Pedestrians and riders of a part, such as "day/train". What an evaluation ignores at every difficulty is a crowd; a
+    rider's box holds its vehicle, as in an evaluation.
+
+    Args:
+        root: with DAY/labels/SPLIT/CITY/NAME.json and DAY/img/SPLIT/CITY/NAME.png.
+    """
+    time, _, split = part.partition("/")
+    labels, images = (os.path.join(root, time, kind, split) for kind in ("labels", "img"))
+    if not PathManager.isdir(labels):
+        raise UserError(f"{labels} does not exist; {root} is to have a folder such as day/labels/train")
+    found, unknown = Collector(labels), Counter()
+    for city in sorted(PathManager.ls(labels)):
+        pictures = set(_files(os.path.join(images, city), ".png"))
+        for name in _files(os.path.join(labels, city), ".json"):
+            file, image = os.path.join(labels, city, f"{name}.json"), os.path.join(images, city, f"{name}.png")
+            if name not in pictures:
+                found.refuse(f"{file}: there is no image {image}")
+                continue
+            pictures.remove(name)
+            record = found.add_image(file, image, None, source=file)
+            for number, label in enumerate(read_frame(file, unknown)) if record else ():
+                box = box_of(label, with_children=True)
+                if not (box[2] > box[0] and box[3] > box[1]):
+                    found.mend("boxes outside their images, which are left out", file)
+                    continue
+                for category, kind in enumerate(TYPES):
+                    judged = judge(kind, DIFFICULTIES["all"], label, box[3] - box[1])
+                    if judged != LEFT_OUT:
+                        place = f"{file}: children[{number}]"
+                        found.add_box(place, record, box, BoxMode.XYXY_ABS, category, iscrowd=int(judged != COUNTED))
+        for name in sorted(pictures):
+            found.mend("images without a label file, which are left out", os.path.join(images, city, name + ".png"))
+    for word, count in unknown.items():
+        found.mend(f'"{word}", which EuroCity Persons does not have, {count} times', labels)
+    if not any(image["annotations"] for image in found.images) and not found.problems:
+        raise UserError(f"{labels} has no pedestrian and no rider")
+    return found.finish(TYPES)
+
+
+def _files(folder, ending):
+    there = sorted(PathManager.ls(folder)) if PathManager.isdir(folder) else []
+    return [name.removesuffix(ending) for name in there if name.endswith(ending) and not name.startswith("._")]

@@ -6,6 +6,7 @@ Names of data sets, which say in which form the data is and where:
     voc-flat:FOLDER                       an xml file beside each image, as a labelling tool leaves them
     yolo:DATA.yaml:SPLIT                  YOLO form; SPLIT is train, val or test, without it train
     export:FOLDER:SPLIT                   FOLDER/train, FOLDER/valid, FOLDER/test, each in one of the forms above
+    ecp:ROOT:DAY/SPLIT                    EuroCity Persons: ROOT/DAY/labels/SPLIT, ROOT/DAY/img/SPLIT, DAY day or night
     folder:ROOT                           classification: ROOT/CLASS/IMAGE
 
     rest:COUNT:NAME, holdout:COUNT:NAME   the images of a data set but for so many, or 20%, that are held out, and these
@@ -32,6 +33,7 @@ FORMS = {
     "voc-flat": "FOLDER",
     "yolo": "DATA.yaml[:SPLIT]",
     "export": "FOLDER[:SPLIT]",
+    "ecp": "ROOT:DAY/SPLIT",
     "folder": "ROOT",
 }
 #: parts of a data set

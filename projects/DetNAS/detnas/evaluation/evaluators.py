@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import random
+from collections import Counter
 
 import faster_coco_eval
 import numpy as np
@@ -19,12 +20,15 @@ from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_
 from detectron2.structures import BoxMode
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import create_small_table
 from torch.utils.data import DataLoader
 
 from detnas.data.datasets import take_part
+from detnas.data.ecp import DIFFICULTIES, TYPES, read_frame
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
 
+from .lamr import LogAverageMissRate
 from .voc import VOCEvaluator
 
 logger = logging.getLogger(__name__)
@@ -33,6 +37,8 @@ logger = logging.getLogger(__name__)
 _REPORTED = {
     "classification": ("classification/top1", "classification/top5"),
     "coco": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+    "ecp": (*(f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+            *(f"lamr/{kind}-{name}" for kind in TYPES for name in DIFFICULTIES)),
     "pascal_voc": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75")),
 }
 
@@ -86,6 +92,28 @@ class BoxEvaluator(COCOEvaluator):
         return dict.fromkeys(results, 0.0) if coco_eval is None else results
 
 
+class EuroCityEvaluator(BoxEvaluator):
+    """COCO's figures, and the log-average miss rates of EuroCity Persons in percent, lower is better."""
+
+    def __init__(self, dataset_name, distributed=True, output_dir=None):
+        super().__init__(dataset_name, distributed, output_dir)
+        self._sources = {image["image_id"]: image["source"] for image in DatasetCatalog.get(dataset_name)}
+
+    def _eval_predictions(self, predictions, img_ids=None):
+        measure, unknown = LogAverageMissRate(), Counter()
+        for image in predictions:
+            found = []
+            for one in image["instances"]:
+                x, y, width, height = one["bbox"]
+                found.append({"identity": self._metadata.thing_classes[one["category_id"]], "score": one["score"],
+                              "x0": x, "y0": y, "x1": x + width, "y1": y + height})
+            measure.add(read_frame(self._sources[image["image_id"]], unknown), found)
+        super()._eval_predictions(predictions, img_ids)
+        self._results["lamr"] = {f"{kind}-{name}": 100 * rate for kind, rates in measure.figures().items()
+                                 for name, rate in rates.items()}
+        self._logger.info("Log-average miss rates in percent:\n" + create_small_table(self._results["lamr"]))
+
+
 def coco_form(dataset_name):
     """The annotations of a data set as COCO's json has them, which is read where Detectron2 knows one."""
     metadata = MetadataCatalog.get(dataset_name)
@@ -116,8 +144,8 @@ def build_evaluator(dataset_name, output_dir=None, distributed=True):
     form = _form(dataset_name)
     if form == "classification":
         return ClassificationEvaluator()
-    if form == "coco":
-        return BoxEvaluator(dataset_name, distributed, output_dir)
+    if form in ("coco", "ecp"):
+        return (BoxEvaluator if form == "coco" else EuroCityEvaluator)(dataset_name, distributed, output_dir)
     return VOCEvaluator(dataset_name, distributed)
 
 
@@ -133,7 +161,7 @@ def reported_metrics(dataset_name):
     Names of what the evaluator of a registered data set reports, as "task/metric". Those of single classes come last.
     """
     form = _form(dataset_name)
-    classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form == "coco" else ()
+    classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form in ("coco", "ecp") else ()
     return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
 
 

@@ -6,34 +6,16 @@ Boxes are (N, 4) float64, x0 y0 x1 y1 in pixels. G boxes of ground truth and D d
 
 import math
 from collections import defaultdict
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
-#: what is measured, and the sides of an image, in pixels
-TYPES, WIDTH, HEIGHT = ("pedestrian", "rider"), 1920, 1024
+from detnas.data.ecp import BY_COVERAGE, COUNTED, CYCLIST, DIFFICULTIES, LEFT_OUT, TYPES, box_of, judge
 
-
-class Difficulty(NamedTuple):
-    """Which boxes of the type count: heights in pixels, and percent of a box that is occluded or outside the image."""
-
-    lowest: float
-    highest: float
-    below: float
-    occluded: float = 0
-
-
-DIFFICULTIES = {
-    "reasonable": Difficulty(40, math.inf, 40), "small": Difficulty(30, 60, 40),
-    "occluded": Difficulty(40, math.inf, 80, 40), "all": Difficulty(20, math.inf, 80),
-}
 #: a match, and how far the height of a detection may lie outside the limits
 _OVERLAP, _FACTOR = 0.5, 1.25
 #: false positives an image at which the miss rate is taken
 _POINTS = 10.0 ** np.linspace(-2, 0, 9)
-_COUNTED, _BY_OVERLAP, _BY_COVERAGE, _LEFT_OUT = range(4)
-#: groups whose detections neither count nor are false, by type
-_GROUPS = {"pedestrian": "person-group-far-away", "rider": "rider+vehicle-group-far-away"}
 
 
 class LogAverageMissRate:
@@ -57,27 +39,27 @@ class LogAverageMissRate:
         """
         self.frames += 1
         found = sorted(detections, key=lambda one: -one["score"])
-        kinds = np.array([{"cyclist": "rider"}.get(one["identity"], one["identity"]) for one in found], dtype=object)
-        scores, boxes = np.array([one["score"] for one in found]), _boxes(found)
-        heights, facts = boxes[:, 3] - boxes[:, 1], [_occlusion(one) for one in labels]
+        kinds = np.array([{CYCLIST: "rider"}.get(one["identity"], one["identity"]) for one in found], dtype=object)
+        scores, boxes = np.array([one["score"] for one in found]), _boxes(map(box_of, found))
+        heights = boxes[:, 3] - boxes[:, 1]
         for kind in TYPES:
-            truth = _boxes([_with_children(one) if kind == "rider" else one for one in labels])
+            truth = _boxes(box_of(one, kind == "rider") for one in labels)
             common, own = _common_areas(boxes, truth), _areas(boxes)[:, None]
             for name, limits in DIFFICULTIES.items():
-                judged = np.array([self._judge(kind, limits, one, box, hidden) for one, box, hidden in
-                                   zip(labels, truth, facts)], dtype=int)
+                judged = np.array([judge(kind, limits, one, box[3] - box[1], self.ignore_others)
+                                   for one, box in zip(labels, truth)], dtype=int)
                 kept = ((kinds == kind) & (heights > limits.lowest / _FACTOR) & (heights < limits.highest * _FACTOR)
                         ).nonzero()[0]
                 # Those that count come first.
-                order = np.argsort(judged, kind="stable")[:np.count_nonzero(judged != _LEFT_OUT)]
+                order = np.argsort(judged, kind="stable")[:np.count_nonzero(judged != LEFT_OUT)]
                 shared, whole = common[kept][:, order], own[kept]
-                whole = np.where(judged[order] == _BY_COVERAGE, whole, whole + _areas(truth)[order] - shared)
+                whole = np.where(judged[order] == BY_COVERAGE, whole, whole + _areas(truth)[order] - shared)
                 # A box outside the image has no area.
-                right = _match(shared / np.maximum(whole, 1e-9), judged[order] == _COUNTED)
+                right = _match(shared / np.maximum(whole, 1e-9), judged[order] == COUNTED)
                 scored = right >= 0
                 self._kept[kind, name].append((scores[kept][scored], right[scored]))
                 counts = self.counts[kind, name]
-                counts["counted"] += int(np.count_nonzero(judged == _COUNTED))
+                counts["counted"] += int(np.count_nonzero(judged == COUNTED))
                 counts["kept"] += len(order)
                 counts["left out"] += len(labels) - len(order)
                 counts["detections"] += int(scored.sum())
@@ -87,19 +69,6 @@ class LogAverageMissRate:
     def figures(self) -> Dict[str, Dict[str, float]]:
         """{type: {difficulty: miss rate in 0..1, lower is better; NaN where there is nothing to count}}."""
         return {kind: {name: self._miss_rate(kind, name) for name in DIFFICULTIES} for kind in TYPES}
-
-    def _judge(self, kind, limits, one, box, hidden):
-        identity, tags = one["identity"], one.get("tags", ())
-        if identity == _GROUPS[kind]:
-            return _LEFT_OUT if kind == "pedestrian" and "depiction" in tags else _BY_COVERAGE
-        if identity != kind:
-            return _BY_OVERLAP if self.ignore_others and identity in TYPES else _LEFT_OUT
-        occluded, truncated = hidden
-        if kind == "pedestrian" and ("sitting-lying" in tags or "behind-glass" in tags):
-            return _BY_OVERLAP
-        fits = limits.lowest <= box[3] - box[1] <= limits.highest
-        seen = limits.occluded <= occluded < limits.below and truncated < limits.below
-        return _COUNTED if fits and seen else _BY_OVERLAP
 
     def _miss_rate(self, kind, name):
         counted, parts = self.counts[kind, name]["counted"], self._kept[kind, name]
@@ -135,25 +104,8 @@ def _match(overlap, counts):
     return right
 
 
-def _boxes(found):
-    boxes = np.array([[one[key] for key in ("x0", "y0", "x1", "y1")] for one in found], dtype=float).reshape(-1, 4)
-    return boxes.clip(0, [WIDTH, HEIGHT, WIDTH, HEIGHT])
-
-
-def _with_children(one):
-    """A rider's box with its vehicle."""
-    if one["identity"] != "rider" or not one.get("children"):
-        return one
-    all_ = [one, *one["children"]]
-    return {**one, **{key: min(each[key] for each in all_) for key in ("x0", "y0")},
-            **{key: max(each[key] for each in all_) for key in ("x1", "y1")}}
-
-
-def _occlusion(one):
-    """Percent that are occluded and truncated, by the tags."""
-    tags = [tag.partition(">") for tag in one.get("tags", ())]
-    return [max((int(percent) for word, _, percent in tags if word == what and percent.isdigit()), default=0)
-            for what in ("occluded", "truncated")]
+def _boxes(boxes):
+    return np.array(list(boxes), dtype=float).reshape(-1, 4)
 
 
 def _areas(boxes):
