@@ -15,11 +15,10 @@ from .recipe import GPU_KINDS, GPU_PRETRAINED_KINDS, KINDS, PRETRAINED_KINDS
 
 #: the network that is tried where no --backbone is given (Apache-2.0, from a package that is installed with timm)
 BACKBONE = "tf_efficientnet_lite0"
-#: hours from which the random networks of all spaces race against a pre-trained one, not the smallest alone
-ALL_HOURS = 1.0
-#: Hours from which a family has parts of the network, too: after ten minutes of training they cost the large detectors
-#: AP, after forty none (experiments/RESULTS.md). Of the heads it then has these shares of their channels.
-_PARTS_HOURS, _PARTS_OF_HEADS = 1.0, (1 / 4, 1 / 2, 1)
+#: Hours from which of pre-trained networks the largest alone races, and a family has parts of it, too: after ten
+#: minutes of training they cost the large detectors AP, after forty none (experiments/RESULTS.md). Of the heads it then
+#: has these shares of their channels.
+_LONG, _PARTS_OF_HEADS = 1.0, (1 / 4, 1 / 2, 1)
 _HEADS = "MODEL.FPN.OUT_CHANNELS", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_BOX_HEAD.FC_DIM"
 
 
@@ -46,7 +45,7 @@ def pretrained_start(backbone: str, weights: str, kind: str, hours: float, base:
         base: config of the kind.
     """
     from pretrained.parts import places  # it imports timm, which is optional
-    whole, parts = places(backbone) if hours >= _PARTS_HOURS else ({}, [])
+    whole, parts = places(backbone) if hours >= _LONG else ({}, [])
     if parts:
         cfg = load_config(os.path.join(shipped_configs(), base))
         most = {key: functools.reduce(getattr, key.split("."), cfg) for key in _HEADS}
@@ -93,9 +92,10 @@ def choose_starts(request, spaces: list, gpu: bool) -> tuple:
         if request.backbone or request.weights:
             raise
         return scratch, str(e)
-    first, *more = (pretrained_start(*network, name, request.hours, kind.base)
-                    for name, kind in kinds.items() if request.hours >= kind.hours)
+    found = [pretrained_start(*network, name, request.hours, kind.base)
+             for name, kind in kinds.items() if request.hours >= kind.hours]
+    found = found[-1:] if request.hours >= _LONG else found
     if request.backbone or request.weights:
-        return [first], ""
-    # In less time a race has too little for each of several.
-    return [first, *more, *(scratch if request.hours >= ALL_HOURS else scratch[-1:])], ""
+        return found[:1], ""
+    # A race has too little time for each of several random ones: the smallest learns most in it.
+    return [*found, scratch[-1]], ""
