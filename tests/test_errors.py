@@ -142,7 +142,8 @@ def test_an_output_folder_of_a_training_in_another_space_is_refused(fails, run, 
 
 def test_a_search_without_training_images_is_refused(fails, run, toy_root, supernet):
     data = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet, "DATASETS.TRAIN": "()"}
-    assert "DATASETS.TRAIN is empty" in fails(search_net, DETECTOR, data, leaves=["log.txt", "run.lock"])
+    leaves = ["log.txt", "run.lock", "search.jsonl"]
+    assert "DATASETS.TRAIN is empty" in fails(search_net, DETECTOR, data, leaves=leaves)
 
 
 def test_a_search_with_other_settings_is_refused(fails, run, toy_root, supernet):

@@ -78,6 +78,8 @@ def build_recalibration_batches(cfg: CfgNode) -> FixedBatches:
     ``SEARCH.RECALIBRATION_IMAGES`` training images, or all where there are fewer, drawn once by the seed, as
     :class:`FixedBatches` of ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.
     """
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: its images give candidates their batch-norm statistics")
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
     count = cfg.SEARCH.RECALIBRATION_IMAGES
     if count > len(dicts):

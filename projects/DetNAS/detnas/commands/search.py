@@ -66,8 +66,6 @@ def prepare(cfg, args, method):
         raise UserError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
         raise UserError(f'SEARCH.FRONT_WINNERS: SEARCH.METHOD "{cfg.SEARCH.METHOD}" keeps the best candidate alone')
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty: its images give candidates their batch-norm statistics")
     libraries = {library.__name__: library.__version__ for library in (torch, detectron2)}
     versions = {"python": platform.python_version(), **libraries}
     data = fingerprints((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
