@@ -9,7 +9,9 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from images import COUNTS, generate
+from toy_runs import SHORT, SMALL_SEARCH, command, own_loggers
 
+import search_net
 from detnas.data.datasets import register_dataset
 from detnas.data.ecp import read_ecp
 from detnas.errors import UserError
@@ -90,3 +92,22 @@ def test_perfect_detections_miss_nothing_and_none_miss_all(streets):
         rates = [value for value in results["lamr"].values() if not math.isnan(value)]
         assert len(rates) > 3 and rates == pytest.approx([rate] * len(rates))
         assert results["bbox"]["AP"] == pytest.approx(100 * share)
+
+
+def test_a_search_minimises_a_miss_rate(streets, tmp_path, refused):
+    settings = {**SHORT, **SMALL_SEARCH, "SEARCH.GENERATIONS": 1, "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path / "run",
+                "DATASETS.TRAIN": f"('ecp:{streets}:day/train',)", "DATASETS.TEST": f"('ecp:{streets}:night/val',)"}
+
+    def search(metric, *flags):
+        settings["SEARCH.METRIC"] = metric
+        args = command("toy_2_train_supernet", settings, "--random-weights", *flags, parser=search_net.parser())
+        with own_loggers():
+            return search_net.main(args)
+
+    said = refused(search, "lamr/pedestrian-all")
+    assert 'SEARCH.METRIC "lamr/pedestrian-all" is not reported' in said and "-lamr/pedestrian-all" in said
+    log = search("-lamr/pedestrian-all")
+    assert all(c.score == -c.metrics["lamr/pedestrian-all"] <= 0 for c in log.history())
+    assert log.best()[0].metrics["lamr/pedestrian-all"] == min(c.metrics["lamr/pedestrian-all"] for c in log.history())
+    search("-lamr/pedestrian-all", "--report")
+    assert "-lamr/pedestrian-all" in (tmp_path / "run" / "report.html").read_text()

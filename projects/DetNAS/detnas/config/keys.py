@@ -74,7 +74,7 @@ def add_detnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH = CN()
     # What is searched, and how: "detnas", the paths of a supernet (paper, Sec. 3.2), "spnas_serial", "spnas_parallel".
     cfg.SEARCH.METHOD = "detnas"
-    # Result that is maximised: task/name as the evaluator reports it.
+    # Result that is maximised: task/name as the evaluator reports it, "-lamr/NAME" of a miss rate.
     cfg.SEARCH.METRIC = "bbox/AP"
     # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER"; metrics: backbone_flops (multiply-adds),
     # backbone_params, detector_flops, detector_params, latency_ms (of the backbone, measured on this machine),

@@ -33,6 +33,8 @@ from .voc import VOCEvaluator
 
 logger = logging.getLogger(__name__)
 
+#: beginning of metrics of which the lower is better; a search takes the negative, "-lamr/pedestrian-reasonable"
+LOWER_IS_BETTER = "lamr/"
 #: form of a data set -> what its evaluator reports
 _REPORTED = {
     "classification": ("classification/top1", "classification/top5"),

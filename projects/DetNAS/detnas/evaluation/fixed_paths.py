@@ -60,7 +60,8 @@ class FixedPathsEvaluation:
         self.previous_scores = {}  # by the path's name
         # A search takes a single set; of several, the first one counts.
         sets = cfg.DATASETS.TEST
-        self.metric = cfg.SEARCH.METRIC if len(sets) == 1 else f"{sets[0]}/{cfg.SEARCH.METRIC}"
+        metric = cfg.SEARCH.METRIC.removeprefix("-")
+        self.metric = metric if len(sets) == 1 else f"{sets[0]}/{metric}"
 
     def __call__(self):
         results = {}

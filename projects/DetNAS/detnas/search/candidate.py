@@ -49,6 +49,12 @@ class Candidate:
         return f"stopped at {look['score']:.2f} after {look['images']} images" if look else "failed"
 
 
+def fitness(metrics, metric):
+    """The score by ``SEARCH.METRIC``, higher is better; with "-" in front of its name it is the negative figure."""
+    value = metrics[metric.removeprefix("-")]
+    return -value if value is not None and metric.startswith("-") else value
+
+
 def by_score(candidate):
     """Sort key, best first; networks break ties, so that the order in which workers finish does not matter."""
     return (-candidate.score, candidate.network)

@@ -25,6 +25,7 @@ from detnas.modeling.builders import build_network
 from detnas.modeling.choices import activate, is_supernet, state_of
 from detnas.modeling.weights import load_weights
 
+from .candidate import fitness
 from .executor import LOOKS
 from .racing import rung_sizes
 
@@ -159,7 +160,7 @@ class RacedEvaluator(CandidateEvaluator):
                 if end == self.ends[-1]:
                     return {**metrics, LOOKS: looks}
                 # Where no image has an object there is no score, and all candidates are alike.
-                looks.append({"images": end, "score": round(metrics[self.metric_name] or 0.0, 3)})
+                looks.append({"images": end, "score": round(fitness(metrics, self.metric_name) or 0.0, 3)})
                 if least is not None and looks[-1]["score"] < least:
                     return {LOOKS: looks}
 

@@ -9,7 +9,7 @@ import time
 
 from detnas.errors import UnreadableImage, UserError
 
-from .candidate import Candidate
+from .candidate import Candidate, fitness
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +86,9 @@ def result_of(metrics, metric):
     if looks and not metrics:
         return looks
     metrics = {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
-    if metric not in metrics:
+    if metric.removeprefix("-") not in metrics:
         raise SearchImpossible(f'SEARCH.METRIC "{metric}" is not reported; there are: {", ".join(metrics)}')
-    if metrics[metric] is None:
+    score = fitness(metrics, metric)
+    if score is None:
         return {"metrics": metrics, "error": f"{metric} is not a finite number"}
-    return {"metrics": metrics, "score": metrics[metric], **looks}
+    return {"metrics": metrics, "score": score, **looks}

@@ -10,7 +10,7 @@ from detnas.cost.limits import DETECTOR_LATENCY, LATENCY, Limits, asked_costs, c
 from detnas.cost.table import CostTable, with_detector
 from detnas.data.standard import TEST_SETS
 from detnas.errors import UserError
-from detnas.evaluation.evaluators import reported_metrics
+from detnas.evaluation.evaluators import LOWER_IS_BETTER, reported_metrics
 from detnas.export.latency_predictor import build_latency_predictor
 from detnas.launch.outputs import read_arch
 
@@ -39,7 +39,7 @@ def read_settings(cfg, costs=None):
 def check_metric(cfg):
     """Check that the held-out set reports ``SEARCH.METRIC``; warn of a search on test images."""
     for name in cfg.DATASETS.TEST:
-        reported = reported_metrics(name)
+        reported = [f"{'-' * metric.startswith(LOWER_IS_BETTER)}{metric}" for metric in reported_metrics(name)]
         if cfg.SEARCH.METRIC not in reported:
             there = ", ".join(metric for metric in reported if "/AP-" not in metric)
             raise UserError(f'SEARCH.METRIC "{cfg.SEARCH.METRIC}" is not reported for {name}; there are: {there}')
