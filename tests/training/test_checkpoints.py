@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 
 import pytest
 import torch
@@ -11,17 +12,22 @@ from detnas.errors import UserError
 from detnas.training.trainer import build_trainer
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
-def checkpoints(toy_root, tmp_path):
+def checkpoints(toy_root, trained, tmp_path):
     """Config of a training that has ended after 6 iterations, with a checkpoint every 2."""
-    overrides = {**classification(toy_root), "DATASETS.TEST": "()", "OUTPUT_DIR": tmp_path}
+    overrides = {**classification(toy_root), "DATASETS.TEST": "()"}
     overrides |= {"SOLVER.CHECKPOINT_PERIOD": 2, "SOLVER.MAX_ITER": 6, "SOLVER.STEPS": "[]"}
-    cfg = toy_setup("toy_1_pretrain_supernet", overrides)
-    trainer = build_trainer(cfg)
-    trainer.train(0, 6)
+    if not (trained / "last_checkpoint").is_file():
+        build_trainer(toy_setup("toy_1_pretrain_supernet", {**overrides, "OUTPUT_DIR": trained})).train(0, 6)
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     files = ["model_0000001.pth", "model_0000003.pth", "model_0000005.pth", "model_final.pth"]
     assert sorted(file.name for file in tmp_path.glob("*.pth")) == files
-    return cfg
+    return toy_setup("toy_1_pretrain_supernet", {**overrides, "OUTPUT_DIR": tmp_path})
 
 
 def cut(file):
