@@ -190,7 +190,7 @@ SOUND = {"identity": "pedestrian", "x0": 1, "y0": 1, "x1": 30, "y1": 90, "score"
 
 
 @pytest.mark.parametrize("found, words", [
-    ("{", "is damaged, no json"), ('{"identity": "frames"}', 'no object with "identity" frame'),
+    ("{", "not a JSON file: "), ('{"identity": "frames"}', 'no object with "identity" frame'),
     ('{"identity": "frame", "children": 3}', '"children" of its frame is no list'),
     *(([{**SOUND, **change}], "children[0] is no box with identity, x0, y0, x1, y1 and score") for change in (
         {"score": None}, {"x0": "1"}, {"y1": 1e999}, {"identity": 5}, {"tags": "occluded>10"})),

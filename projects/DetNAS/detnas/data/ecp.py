@@ -1,5 +1,6 @@
 """Reads label and detection files of EuroCity Persons (Braun et al., TPAMI 2019): a JSON file for each frame."""
 
+import json
 import math
 import os
 import re
@@ -10,7 +11,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
 from detnas.errors import UserError
-from detnas.files import NUMBER, fits, read_json
+from detnas.files import NUMBER, fits, read_text
 
 from .clean import CleanSet, Collector
 
@@ -60,7 +61,11 @@ def read_frame(file: str, unknown: Counter, detections: bool = False) -> List[Di
     Raises:
         UserError: if the file is none of a frame, or a box is not sound.
     """
-    frame = [read_json(file, path_manager=PathManager)]
+    text = read_text(file, PathManager)
+    try:
+        frame = [json.loads(text)]
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{file}: not a JSON file: {e}") from None
     while not (isinstance(frame, dict) and frame.get("identity") == "frame"):
         frame = frame.get("children") if isinstance(frame, dict) else frame[0]
         if not (frame and isinstance(frame, (dict, list))):
