@@ -132,7 +132,9 @@ def read_ecp(root: str, part: str) -> CleanSet:
                 continue
             pictures.remove(name)
             record = found.add_image(file, image, None, source=file)
-            for number, label in enumerate(read_frame(file, unknown)) if record else ():
+            if record is None:
+                continue
+            for number, label in enumerate(read_frame(file, unknown)):
                 box = box_of(label, with_children=True)
                 if not (box[2] > box[0] and box[3] > box[1]):
                     found.mend("boxes outside their images, which are left out", file)
