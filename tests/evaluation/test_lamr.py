@@ -3,15 +3,12 @@
 import json
 import math
 import random
-from pathlib import Path
 
 import pytest
 from scripts import script
 
 from detnas.evaluation.lamr import DIFFICULTIES, TYPES, LogAverageMissRate
 
-#: figures of the benchmark's own evaluation, and 40 made-up frames
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "facts" / "ecp_golden.json"
 COUNTS = {"gts": "counted", "gts_with_ignored": "kept", "skipped_gts": "left out", "dets": "detections",
           "skipped_dets": "detections left out", "tp": "right"}
 evaluate_ecp = script("tools", "evaluate_ecp")
@@ -30,10 +27,11 @@ def write(folder, frames):
 
 
 @pytest.mark.parametrize("others", [True, False])
-def test_figures_and_counts_are_those_of_the_benchmark(others):
-    if not GOLDEN.is_file():
-        pytest.skip(f"{GOLDEN} is not there: no figures of the benchmark")
-    golden, measure = json.loads(GOLDEN.read_text()), LogAverageMissRate(others)
+def test_figures_and_counts_are_those_of_the_benchmark(data_dir, others):
+    file = data_dir.parent / "facts" / "ecp_golden.json"  # 40 made-up frames
+    if not file.is_file():
+        pytest.skip(f"{file} is not there: no figures of the benchmark")
+    golden, measure = json.loads(file.read_text()), LogAverageMissRate(others)
     for frame in golden["frames"]:
         measure.add(frame["gt"]["children"], frame["det"]["children"])
     figures = measure.figures()
