@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """
-Generated images, each set in COCO form, unless it is there already; equal for equal seeds:
+Generated images, each set in COCO form where no other is named, unless it is there already; equal for equal seeds:
 
     python demo/images.py toy         coloured shapes, for classification and for detection    seconds
     python demo/images.py outlines    outlines of rectangles, to be named wide, square or tall    minutes

@@ -92,9 +92,9 @@ def choose_starts(request, spaces: list, gpu: bool) -> tuple:
         if request.backbone or request.weights:
             raise
         return scratch, str(e)
-    found = [pretrained_start(*network, name, request.hours, kind.base)
-             for name, kind in kinds.items() if request.hours >= kind.hours]
-    found = found[-1:] if request.hours >= _LONG else found
+    names = [name for name, kind in kinds.items() if request.hours >= kind.hours]
+    found = [pretrained_start(*network, name, request.hours, kinds[name].base)
+             for name in (names[-1:] if request.hours >= _LONG else names)]
     if request.backbone or request.weights:
         return found[:1], ""
     # A race has too little time for each of several random ones: the smallest learns most in it.
