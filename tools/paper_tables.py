@@ -3,7 +3,8 @@
 The paper's tables, of one's own output folders, in Markdown.
 
     python tools/paper_tables.py results FOLDER [FOLDER ...]    multiply-adds, top-1 and AP of finished trainings of one
-                                                                network each (Tables 2 and 3)
+                                                                network each (Tables 2 and 3); on EuroCityPersons
+                                                                miss rates, too, beside the published ones
     python tools/paper_tables.py times FOLDER [FOLDER ...]      iterations or candidates, seconds and devices of
                                                                 trainings and searches (Table 4)
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import List
 
 from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
-import spnas  # isort: skip  # noqa: F401  it registers its networks and keys
+import spnas.zoo  # isort: skip  # it registers its networks and keys
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
@@ -23,6 +24,7 @@ from tabulate import tabulate
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.cost.detector import detector_costs
+from detnas.data.ecp import DIFFICULTIES, TYPES
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError, user_errors
 from detnas.launch.outputs import read_metrics
@@ -31,8 +33,11 @@ from detnas.search.log import read_log
 from detnas.zoo import PUBLISHED, SUPERNET, resolve_arch
 
 TOP1 = "classification/top1"
-BOX = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+#: column -> metric
+BOX = {name: f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+LAMR = {f"{kind}, {name}": f"lamr/{kind}-{name}" for kind in TYPES for name in DIFFICULTIES}
 UNKNOWN = "unknown"
+CASCADE = "Cascade R-CNN"
 #: Detectron2's names of what the paper calls FPN, and of this project's classifier
 _DETECTORS = {"GeneralizedRCNN": "Faster R-CNN", "ImageClassifier": "classifier"}
 
@@ -93,11 +98,26 @@ def trained_last(lines):
 def results_table(folders):
     """
     A row for each output folder of a finished training of one network, with AP in percent on the test images and top-1
-    of its pre-training where that is at hand; columns in which all rows are empty are left out.
+    of its pre-training where that is at hand; columns in which all rows are empty are left out. Log-average miss rates
+    are in percent, lower is better, and the published ones stand below.
     """
     rows = [{"folder": label, **_result(read_run(folder))} for folder, label in search_labels(folders).items()]
-    names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
-    return tabulate([[row[name] for name in names] for row in rows], names, tablefmt="github", disable_numparse=True)
+    if any(row[name] for row in rows for name in LAMR):
+        rows += _published_miss_rates()
+    names = [name for name in rows[0] if any(row.get(name) for row in rows)]
+    cells = [[row.get(name, "") for name in names] for row in rows]
+    return tabulate(cells, names, tablefmt="github", disable_numparse=True)
+
+
+def _published_miss_rates():
+    """A row for each source."""
+    for name, network in spnas.PUBLISHED.items():
+        for source, said in {"P": "the paper", "G": "its group's table"}.items():
+            rates = {f"pedestrian, {each}": network.figures.get(spnas.zoo.LAMR.format(each), {}).get(source)
+                     for each in DIFFICULTIES}
+            if any(rates.values()):
+                shown = {column: f"{100 * rate:.1f}" for column, rate in rates.items() if rate}
+                yield {"folder": f"published: {said}", "network": name, "detector": CASCADE, **shown}
 
 
 def _result(run):
@@ -109,19 +129,29 @@ def _result(run):
     prefix = f"{sets[0]}/" if len(sets) > 1 else ""
     last = _last(run, prefix + (TOP1 if run.is_classifier else "bbox/AP50"))
     top1 = last[prefix + TOP1] if run.is_classifier else _pretrained_top1(run.cfg.MODEL.WEIGHTS)
-    found = {"top-1": top1, **{name: last.get(f"{prefix}bbox/{name}") for name in BOX}}
+    found = {"top-1": top1, **{name: last.get(prefix + metric) for name, metric in {**BOX, **LAMR}.items()}}
     return {
         "network": name,
         "M multiply-adds": f"{flops / 1e6:.1f}",
-        "detector": _DETECTORS.get(run.cfg.MODEL.META_ARCHITECTURE, run.cfg.MODEL.META_ARCHITECTURE),
+        "detector": _detector(run.cfg),
         "tested on": _short(sets[0]),
         **{name: "" if value is None else f"{value:.1f}" for name, value in found.items()},
     }
 
 
+def _detector(cfg):
+    if cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads":
+        return CASCADE
+    return _DETECTORS.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.META_ARCHITECTURE)
+
+
 def _network(run):
     """Its name, and the multiply-adds of its backbone for an image of 224x224."""
     cfg = run.cfg
+    if spnas.uses_spnas(cfg):
+        code = cfg.MODEL.SPNAS.CODE
+        named = [name for name, network in spnas.PUBLISHED.items() if network.code == code]
+        return (named or [code])[0], detector_costs(cfg, (224, 224))["backbone"]["flops"]
     if not run.has_detnas:
         name = f"ResNet-{cfg.MODEL.RESNETS.DEPTH}" if "resnet" in cfg.MODEL.BACKBONE.NAME else cfg.MODEL.BACKBONE.NAME
         return name, detector_costs(cfg, (224, 224))["backbone"]["flops"]
@@ -154,7 +184,9 @@ def _short(name):
     """A data set: of one that says where its data lies, the file or folder that tells it from others."""
     # As data/datasets.py reads it.
     form, *parts = re.split(r":(?!//)", name)
-    return os.path.basename(parts[0] if form in ("coco", "folder") else parts[-1]) if parts else name
+    if not parts or form == "ecp":
+        return name.rpartition(":")[2]
+    return os.path.basename(parts[0 if form in ("coco", "folder") else -1])
 
 
 def times_table(folders):

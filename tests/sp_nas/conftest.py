@@ -31,6 +31,11 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="session")
+def small():
+    return SMALL
+
+
 @pytest.fixture
 def check_winner():
     """Function (folder, search) that finds the winner's score again, from the search and from its own config."""
