@@ -349,7 +349,10 @@ def arguments(images, output, *more):
     return [coco(images, "train"), "--test", coco(images, "test"), "--hours", "0.01", "--output", str(output), *more]
 
 
-def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(find, images, tmp_path, capsys):
+def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
+        find, images, tmp_path, capsys, monkeypatch):
+    # As a service runs it.
+    monkeypatch.delenv("HOME", raising=False)
     find(arguments(images, tmp_path, "--plan", "--explain"))
     shown = capsys.readouterr().out
     for line in ("data: 24 images to train on, 24 to choose by, 6 to test with; so few", "since there are few",

@@ -112,6 +112,19 @@ def test_the_command_line_takes_the_best_yaml_of_a_search(tmp_path):
     assert costs["backbone"]["flops"] == detnas.CostTable.measure(detnas.get_space("tiny")).flops(path)
 
 
+@pytest.mark.parametrize("words", ["--batch 0", "--size 0 64", "--size 64 -5", "--size 64 a", "--device ipu"])
+def test_the_command_line_refuses_a_number_that_cannot_be(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        count_costs(f"--config-file {CONFIGS}/COCO/Base-FPN.yaml {words}")
+    assert end.value.code == 2 and f"error: argument {words.split()[0]}: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_command_line_names_a_gpu_that_is_not_there(refused):
+    words = f"--config-file {CONFIGS}/COCO/Base-FPN.yaml --latency --device cuda"
+    assert refused(count_costs, words) == "--device cuda: torch finds no GPU here"
+
+
 def test_costs_of_a_network_are_measured_once():
     space = detnas.get_space("tiny")
     assert detnas.CostTable.measure(space, (64, 64)) is detnas.CostTable.measure(space, (64, 64))
