@@ -4,12 +4,12 @@ import itertools
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from detectron2.modeling import build_model
 from torch import nn
 
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.config.load import with_settings
 from detnas.data.datasets import register_datasets
+from detnas.modeling.builders import build_network
 from detnas.modeling.choices import state_of
 from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator
 
@@ -32,7 +32,7 @@ class _Children:
         settings = self.space.settings(path)
         self.take_batches(settings)
         with torch.random.fork_rng(devices=[]):
-            self.model = build_model(with_settings(self.cfg, settings)).eval()
+            self.model = build_network(with_settings(self.cfg, settings)).eval()
         self.model.load_state_dict(state_of(self.family, self.space, path))
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         key = str([(key, value) for key, value in sorted(settings.items()) if not key.startswith(_HEADS)])

@@ -2,10 +2,11 @@
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.modeling import META_ARCH_REGISTRY
 
 from detnas.config.load import with_settings
 from detnas.errors import UserError
+from detnas.modeling.builders import build_network
 from detnas.modeling.choices import ChoiceModule, first_of
 
 from .config import add_elastic_config  # noqa: F401  who adds the keys gets the model
@@ -18,7 +19,7 @@ def ElasticDetector(cfg):
     """The largest child of ``MODEL.ELASTIC``, which can run as any other one."""
     space = family_space(cfg)
     plain = with_settings(cfg, space.settings(space.largest))
-    model = build_model(plain)
+    model = build_network(plain)
     model.__class__ = type(f"Elastic{type(model).__name__}", (Family, type(model)), {})
     model.space, model.cfg = space, plain
     model.numbers = {name: numbers_of(module) for name, module in model.named_modules()}
@@ -73,4 +74,4 @@ class Family(ChoiceModule):
         cfg = with_settings(self.cfg, self.space.settings(child))
         cfg.MODEL.DEVICE = "cpu"
         with torch.random.fork_rng(devices=[]):
-            return build_model(cfg)
+            return build_network(cfg)

@@ -5,13 +5,13 @@ import zlib
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from detectron2.modeling import build_model
 
 from detnas.config.load import with_settings
 from detnas.data.datasets import register_datasets
 from detnas.data.loader import seed_rngs
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
+from detnas.modeling.builders import build_network
 from detnas.search.evaluator import build_held_out_batches, collected_metrics
 from detnas.search.executor import SearchImpossible
 from detnas.training.trainer import build_trainer
@@ -51,7 +51,7 @@ class TrainedEvaluator:
         with only_warnings("detectron2", "fvcore", "detnas.modeling"):
             seed_rngs("candidate", self.cfg.SEED, str(code))
             if parents and isinstance(code, SerialCode):
-                model = build_model(cfg)
+                model = build_network(cfg)
                 state = inherit(parents[0], self._of_parent(parents[0]), code, model.state_dict())
                 cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "inherited.pth")
                 save(state, cfg.MODEL.WEIGHTS)
@@ -74,7 +74,7 @@ class TrainedEvaluator:
     def evaluate_again(self, code):
         """The metrics of a candidate with the weights that are kept of it."""
         cfg = candidate_config(self.cfg, code)
-        model = build_model(cfg)
+        model = build_network(cfg)
         model.load_state_dict(self.weights.read(code))
         return self.evaluate(cfg, model)
 

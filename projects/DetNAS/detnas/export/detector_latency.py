@@ -8,12 +8,12 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from detectron2.modeling import build_model
 
 from detnas.batch_norm.recalibration import reset_cycle_norms
 from detnas.config.load import with_settings, without_unused
 from detnas.cost.latency import MeasuredTimes, processor
 from detnas.errors import UserError
+from detnas.modeling.builders import build_network
 
 from .engines import TORCH, engine_version, installed_engines, open_onnx
 from .network import use_plain_norms
@@ -74,7 +74,7 @@ class DetectorMeter:
         cfg = with_settings(self.cfg, self.space.settings(path))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model, image = build_model(cfg).eval().requires_grad_(False), noise(cfg.SEARCH.DETECTOR_RESOLUTION)
+            model, image = build_network(cfg).eval().requires_grad_(False), noise(cfg.SEARCH.DETECTOR_RESOLUTION)
         _take_statistics(model, image)
         try:
             return to_onnx(model, self.part, image), image

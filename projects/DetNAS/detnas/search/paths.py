@@ -6,7 +6,6 @@ import logging
 import os
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import apply_settings, candidate_space, load_config, with_settings
@@ -16,6 +15,7 @@ from detnas.errors import UserError
 from detnas.evaluation.readiness import readiness_warning
 from detnas.files import absolute
 from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS, network_weights, read_arch, weights_id
+from detnas.modeling.builders import build_network
 from detnas.modeling.weights import load_weights
 from detnas.space import write_space
 from detnas.zoo import SUPERNET
@@ -105,7 +105,7 @@ class PathSearch(Method):
 
     def check_evaluator(self):
         if self.weights:
-            load_weights(build_model(self.cfg), self.weights)
+            load_weights(build_network(self.cfg), self.weights)
 
     def on_best(self, candidate):
         """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
