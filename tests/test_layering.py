@@ -177,7 +177,7 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 #: folders -> lines of Python that they have at most together; a change that adds some takes others away, and where
 #: fewer are left the number falls
 BUDGETS = {
-    ("projects/DetNAS/detnas",): 10618,
+    ("projects/DetNAS/detnas",): 10614,
     ("projects/SPNAS/spnas",): 1819,
     ("projects/FindDetector/find_detector",): 2167,
     ("projects/Released/released",): 450,

@@ -31,10 +31,10 @@ from detnas.files import write_text
 
 def find_frames(folder, option):
     """Name of each JSON file at any depth of a folder -> its path."""
-    if not os.path.isdir(folder):
+    if not PathManager.isdir(folder):
         raise UserError(f"{option} {folder} is no folder")
     found = {}
-    for below, _, names in sorted(os.walk(folder)):
+    for below, _, names in sorted(os.walk(PathManager.get_local_path(folder))):
         for name in sorted(name for name in names if name.endswith(".json")):
             if name in found:
                 raise UserError(f"{option} has two files {name}: {found[name]} and {os.path.join(below, name)}")

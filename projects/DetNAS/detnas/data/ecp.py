@@ -14,6 +14,7 @@ from detnas.errors import UserError
 from detnas.files import NUMBER, fits, read_text
 
 from .clean import CleanSet, Collector
+from .voc import by_stem
 
 #: what a box may be
 IDENTITIES = set("""pedestrian rider bicycle motorbike scooter tricycle wheelchair buggy co-rider person-group-far-away
@@ -124,14 +125,14 @@ def read_ecp(root: str, part: str) -> CleanSet:
         raise UserError(f"{labels} does not exist; {root} is to have a folder such as day/labels/train")
     found, unknown = Collector(labels), Counter()
     for city in sorted(PathManager.ls(labels)):
-        pictures = set(_files(os.path.join(images, city), ".png"))
-        for name in _files(os.path.join(labels, city), ".json"):
-            file, image = os.path.join(labels, city, f"{name}.json"), os.path.join(images, city, f"{name}.png")
+        there = os.path.join(labels, city)
+        pictures = by_stem(os.path.join(images, city), (".png",))
+        for name, label_file in by_stem(there, (".json",)).items():
+            file = os.path.join(there, label_file)
             if name not in pictures:
-                found.refuse(f"{file}: there is no image {image}")
+                found.refuse(f"{file}: there is no image {os.path.join(images, city, name)}.png")
                 continue
-            pictures.remove(name)
-            record = found.add_image(file, image, None, source=file)
+            record = found.add_image(file, os.path.join(images, city, pictures.pop(name)), None, source=file)
             if record is None:
                 continue
             for number, label in enumerate(read_frame(file, unknown)):
@@ -144,15 +145,10 @@ def read_ecp(root: str, part: str) -> CleanSet:
                     if judged != LEFT_OUT:
                         place = f"{file}: children[{number}]"
                         found.add_box(place, record, box, BoxMode.XYXY_ABS, category, iscrowd=int(judged != COUNTED))
-        for name in sorted(pictures):
-            found.mend("images without a label file, which are left out", os.path.join(images, city, name + ".png"))
+        for name in pictures.values():
+            found.mend("images without a label file, which are left out", os.path.join(images, city, name))
     for word, count in unknown.items():
         found.mend(f'"{word}", which EuroCity Persons does not have, {count} times', labels)
     if not any(image["annotations"] for image in found.images) and not found.problems:
         raise UserError(f"{labels} has no pedestrian and no rider")
     return found.finish(TYPES)
-
-
-def _files(folder, ending):
-    there = sorted(PathManager.ls(folder)) if PathManager.isdir(folder) else []
-    return [name.removesuffix(ending) for name in there if name.endswith(ending) and not name.startswith("._")]

@@ -51,14 +51,14 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
     """
     source = image_set_file(root, split)
     if not PathManager.isfile(source):
-        flat = _by_stem(root, (".xml",)) and f"; its own xml files are voc-flat:{root}"
+        flat = by_stem(root, (".xml",)) and f"; its own xml files are voc-flat:{root}"
         raise UserError(f'{source} does not exist; splits there: {", ".join(splits(root)) or "none"}{flat or ""}')
     found = Collector(source)
     ids = read_ids(root, split)
     if not ids:
         raise UserError(f"{source} names no image")
     annotations, images = (os.path.join(root, name) for name in ("Annotations", "JPEGImages"))
-    xmls, files = _by_stem(annotations, (".xml",)), _by_stem(images, IMAGE_ENDINGS)
+    xmls, files = by_stem(annotations, (".xml",)), by_stem(images, IMAGE_ENDINGS)
     if classes is None:
         classes = _classes([os.path.join(annotations, file) for file in xmls.values()])
     for twice in sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else ():
@@ -75,7 +75,7 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
 
 def read_voc_flat(folder: str) -> CleanSet:
     """A folder with an xml beside each image, as a labelling tool leaves them; images without one are left alone."""
-    found, xmls, files = Collector(folder), _by_stem(folder, (".xml",)), _by_stem(folder, IMAGE_ENDINGS)
+    found, xmls, files = Collector(folder), by_stem(folder, (".xml",)), by_stem(folder, IMAGE_ENDINGS)
     if not xmls:
         raise UserError(f"{folder} has no xml file")
     classes = _classes([os.path.join(folder, file) for file in xmls.values()])
@@ -89,7 +89,7 @@ def read_voc_flat(folder: str) -> CleanSet:
     return found.finish(classes)
 
 
-def _by_stem(folder: str, endings: Sequence[str]) -> Dict[str, str]:
+def by_stem(folder: str, endings: Sequence[str]) -> Dict[str, str]:
     """File by its name without ending, in Unicode's composed form, in the order of the names."""
     there = sorted(PathManager.ls(folder)) if PathManager.isdir(folder) else []
     # macOS puts ._NAME beside each NAME into an archive.
