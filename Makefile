@@ -22,17 +22,17 @@ test: $(STAMP)
 	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Puts its figures into docs/benchmarks.md; under ten minutes on two cores.
+# Prints what docs/benchmarks.md has; under ten minutes on two cores.
 bench: $(STAMP)
 ifdef DETNAS_DATA
-	$(BIN)/python benchmarks/candidate.py --paths 1 --write
+	$(BIN)/python benchmarks/candidate.py --paths 1
 else
 	@echo "DETNAS_DATA is not set: no benchmark on real images (candidate.py)."
 endif
-	$(BIN)/python benchmarks/step.py --rounds 5 --write
-	$(BIN)/python benchmarks/metric.py --write
-	$(BIN)/python benchmarks/scale.py --write
-	$(BIN)/python benchmarks/detector_latency.py --write
+	$(BIN)/python benchmarks/step.py --rounds 5
+	$(BIN)/python benchmarks/metric.py
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/detector_latency.py
 
 setup: $(STAMP)
 

@@ -3,7 +3,7 @@
 What a candidate of the search costs on real images (blood cells, $DETNAS_DATA), FPN and RetinaNet, side by side in one
 run with the same weights, paths and images:
 
-    python benchmarks/candidate.py [--paths 2] [--images 50] [--write]
+    python benchmarks/candidate.py [--paths 2] [--images 50]
 
 - the reference protocol, put down from its description: a process builds the detector, loads the supernet, runs the
   recalibration images in training mode with losses and writes a checkpoint; a second process loads it and evaluates,
@@ -32,7 +32,7 @@ from detectron2.data import MapDataset, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
-from tables import now, parser, publish, table
+from tables import now, parser, show, table
 from torch.utils.data import DataLoader
 
 from detnas.batch_norm.recalibration import build_recalibration_batches
@@ -213,7 +213,7 @@ def main(args):
     with tempfile.TemporaryDirectory() as folder:
         texts = [compare(name, CONFIGS[name], args, folder) for name in args.detectors]
     flags = f"--paths {args.paths} --images {args.images} --detectors {' '.join(args.detectors)}"
-    publish("candidate", f"    python benchmarks/candidate.py {flags}\n\n" + "\n\n".join(texts), args.write)
+    show(f"    python benchmarks/candidate.py {flags}\n\n" + "\n\n".join(texts))
 
 
 if __name__ == "__main__":

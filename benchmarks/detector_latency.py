@@ -3,7 +3,7 @@
 How well the latency of a whole detector in ONNX Runtime is predicted by a sum over its blocks, and what that takes. On
 a machine that does nothing else:
 
-    python benchmarks/detector_latency.py [--configs bccd_2_scratch bccd_2_scratch_retinanet] [--size 240 320] [--write]
+    python benchmarks/detector_latency.py [--configs bccd_2_scratch bccd_2_scratch_retinanet] [--size 240 320]
 """
 
 import os
@@ -12,7 +12,7 @@ import tempfile
 import time
 
 import torch
-from tables import parser, publish, table
+from tables import parser, show, table
 
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
@@ -43,7 +43,7 @@ def main(args):
     first = f"threads: {torch.get_num_threads()}"
     headers = [first, "ms of 8 other networks", "mean error", "if all took their mean", "tau", "seconds"]
     command = f"    python benchmarks/detector_latency.py --size {' '.join(map(str, args.size))}"
-    publish("detector latency", f"{command}\n\n{table(rows, headers)}", args.write)
+    show(f"{command}\n\n{table(rows, headers)}")
 
 
 if __name__ == "__main__":

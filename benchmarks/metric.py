@@ -2,7 +2,7 @@
 """
 The box metric of the search against that of pycocotools, on generated boxes of 80 classes:
 
-    python benchmarks/metric.py [--images 1000 5000] [--rounds 3] [--write]
+    python benchmarks/metric.py [--images 1000 5000] [--rounds 3]
 
 The time is that of ``evaluate()``, from the collected detections to the figures, which must be identical.
 """
@@ -22,7 +22,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
-from tables import parser, publish, table
+from tables import parser, show, table
 
 from detnas.evaluation.evaluators import BoxEvaluator, only_warnings
 
@@ -109,7 +109,7 @@ def main(args):
         f"{DETECTIONS} detections an image, 80 classes; seconds of `evaluate()`, all figures equal to 1e-9.\n\n"
         + table(rows, headers)
     )
-    publish("metric", text, args.write)
+    show(text)
 
 
 if __name__ == "__main__":

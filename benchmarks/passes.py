@@ -2,8 +2,8 @@
 """
 The passes of a candidate: what the ways to be faster save and change in the score, and where the time goes, by module:
 
-    python benchmarks/passes.py [--config-file CONFIG] [--paths 3] [--write] [KEY VALUE ...]
-    python benchmarks/passes.py --modules [--config-file CONFIG] [--rounds 3] [--write] [KEY VALUE ...]
+    python benchmarks/passes.py [--config-file CONFIG] [--paths 3] [KEY VALUE ...]
+    python benchmarks/passes.py --modules [--config-file CONFIG] [--rounds 3] [KEY VALUE ...]
 
 All rows evaluate the same random paths of the supernet (MODEL.WEIGHTS, or what the config's training left). Plain
 passes are Detectron2's: image by image, norms unfolded, NCHW. On a GPU convs take TF32, but in the row without.
@@ -16,7 +16,7 @@ import statistics
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
-from tables import now, publish, table, with_write
+from tables import now, show, table
 
 from detnas.command_line import argument_parser
 from detnas.cost.detector import detector_costs
@@ -177,11 +177,11 @@ def main(args):
         weights = network_weights(args.config_file, cfg, args.opts)
     with only_warnings("detectron2", "fvcore", "detnas"):
         text = (modules if args.modules else options)(cfg, weights, args)
-    publish("modules" if args.modules else "options", text, args.write)
+    show(text)
 
 
 if __name__ == "__main__":
-    arguments = with_write(argument_parser(__doc__))
+    arguments = argument_parser(__doc__)
     arguments.set_defaults(config_file="configs/demo/bccd_2_scratch.yaml")
     arguments.add_argument("--modules", action="store_true", help="where the time goes")
     arguments.add_argument("--paths", type=int, default=3, help="candidates")

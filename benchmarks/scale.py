@@ -2,7 +2,7 @@
 """
 What the search itself costs, from 1 to 1000 workers that only pretend to evaluate:
 
-    python benchmarks/scale.py [--candidates 10000] [--write]
+    python benchmarks/scale.py [--candidates 10000]
 
 The workers live on a clock of their own, which the search's real time between two calls moves forward; the searcher,
 the limits and the log on the disk are the real ones. Then the same with Ray: two real workers that sleep.
@@ -18,7 +18,7 @@ import tempfile
 import time
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from tables import parser, publish, table
+from tables import parser, show, table
 
 from detnas.config.load import load_config
 from detnas.cost.costs import all_costs
@@ -161,7 +161,7 @@ def main(args):
         "progress. Idle is the share of the workers' time without work until the last candidate is handed out, and "
         f"with the end, when there is nothing left to hand out.\n\n{simulated}\n\n{with_ray(cfg, limits)}"
     )
-    publish("scale", text, args.write)
+    show(text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """
 A training step of a path of a supernet. Random pixels; what is compared runs in turns:
 
-    python benchmarks/step.py [--rounds 9] [--write]    our blocks, and plain ones with the same weights
+    python benchmarks/step.py [--rounds 9]    our blocks, and plain ones with the same weights
     python benchmarks/step.py --full [--rounds 9]       the paper's size, for a GPU: precisions and layouts
 
 A plain block is the paper's text put down literally: shuffle the channels, halve them, run the main branch, a ReLU that
@@ -18,7 +18,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from tables import in_turns, now, parser, publish, table
+from tables import in_turns, now, parser, show, table
 from torch import nn
 
 from detnas.config.keys import config_space
@@ -133,7 +133,7 @@ def blocks(args):
         'Supernet "300M" as a classifier, forward, backward and update of three paths in turns, medians. On a CPU the '
         f"training uses channels_last.\n\n{times(args.rounds)}"
     )
-    publish("step", text, args.write)
+    show(text)
 
 
 def measure(config, batch, amp, layout, steps, device):

@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians of turns, tables, and where these stand in docs/benchmarks.md."""
+"""What the benchmarks share: medians of turns, and tables."""
 
 import argparse
 import os
@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 from tabulate import tabulate
-
-DOC = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
 def now():
@@ -43,15 +41,8 @@ def in_turns(functions, rounds):
 
 
 def parser(description):
-    """A command line with ``--write``; the benchmark adds what else it takes."""
-    raw = argparse.RawDescriptionHelpFormatter
-    return with_write(argparse.ArgumentParser(description=description, formatter_class=raw))
-
-
-def with_write(parser):
-    """``--write`` for a command line that has settings already, such as a config's."""
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
-    return parser
+    """A command line; the benchmark adds what it takes."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def table(rows, headers):
@@ -69,20 +60,6 @@ def machine():
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {gpu}; {versions}"
 
 
-def publish(name, text, write, doc=DOC):
-    """
-    Print, and on demand put the text between the two comments of that name in docs/benchmarks.md.
-
-    Raises:
-        ValueError: if the page has no such place.
-    """
-    print(f"\n{text}\n{machine()}")
-    if not write:
-        return
-    page = doc.read_text()
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    if begin not in page or end not in page:
-        raise ValueError(f"{doc} has no place for {name}: it needs the lines {begin.strip()} and {end}")
-    head, rest = page.split(begin, 1)
-    tail = rest.split(end, 1)[1]
-    doc.write_text(f"{head}{begin}\n{text}\n\n{machine()}\n\n{end}{tail}")
+def show(text):
+    """Print figures, and the machine that they are of."""
+    print(f"\n{text}\n\n{machine()}")

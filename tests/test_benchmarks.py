@@ -21,26 +21,6 @@ import step  # noqa: E402
 import tables  # noqa: E402
 
 
-def test_a_section_replaces_its_old_figures_and_nothing_else(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nbetween\n<!-- b -->\n<!-- end of b -->\nafter\n")
-    for name, figures in (("a", "new"), ("b", "other"), ("a", "newest")):
-        tables.publish(name, figures, True, page)
-    # Without the line about the machine.
-    assert [line for line in page.read_text().splitlines() if line and "Python" not in line] == [
-        *("before", "<!-- a -->", "newest", "<!-- end of a -->"),
-        *("between", "<!-- b -->", "other", "<!-- end of b -->", "after"),
-    ]
-    with pytest.raises(ValueError, match="has no place for c"):
-        tables.publish("c", "new", True, page)
-
-
-def test_the_page_has_a_place_for_every_benchmark():
-    text = tables.DOC.read_text()
-    for name in ("candidate", "options", "modules", "step", "metric", "scale", "detector latency"):
-        assert text.count(f"<!-- {name} -->") == text.count(f"<!-- end of {name} -->") == 1
-
-
 def test_functions_are_timed_in_turns_after_a_warm_up():
     calls = []
     seconds = tables.in_turns({name: lambda name=name: calls.append(name) for name in "ab"}, 3)
@@ -68,7 +48,7 @@ def test_plain_blocks_compute_what_ours_do():
 
 
 def test_the_metrics_figures_are_compared(capsys):
-    metric.main(argparse.Namespace(images=[20], rounds=1, write=False))
+    metric.main(argparse.Namespace(images=[20], rounds=1))
     assert "\n| 20 " in capsys.readouterr().out
 
 

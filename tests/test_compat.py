@@ -18,7 +18,7 @@ def test_without_detectron2_the_import_says_in_one_sentence_how_to_get_it():
     last = run.stderr.strip().splitlines()[-1]
     assert run.returncode == 1
     assert last.startswith("ModuleNotFoundError: detnas needs Detectron2, which is not installed: either ")
-    assert "`uv pip install -e '.[detectron2]'`" in last and "docs/quickstart.md" in last
+    assert "`uv pip install -e '.[detectron2]'`" in last and "docs/install.md" in last
     assert "pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/detectron2'" in last
 
 

@@ -282,10 +282,10 @@ def test_the_readme_leads_to_every_page():
     assert [page for page in PAGES if page != "README.md" and ROOT / page not in there] == []
 
 
-def test_the_quickstart_shows_the_commands_of_the_demo(monkeypatch):
+def test_the_install_page_shows_the_commands_of_the_demo(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "demo")
     steps = runpy.run_path(str(ROOT / "demo" / "detnas_demo.py"))["STEPS"].values()
-    shown = {" ".join(command.words[1:]) for command in doc_pages.commands("docs/quickstart.md")}
+    shown = {" ".join(command.words[1:]) for command in doc_pages.commands("docs/install.md")}
     assert {" ".join(step.replace("--resume", "").split()) for step in steps} <= shown
 
 

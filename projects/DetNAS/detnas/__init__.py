@@ -13,7 +13,7 @@ if importlib.util.find_spec("detectron2") is None:
         "detnas needs Detectron2, which is not installed: either `make setup` or `uv pip install -e '.[detectron2]'` "
         "in a clone of this project (Detectron2 0.6 from the package index, no compiler needed), or build the main "
         "branch with `pip install --no-build-isolation 'detectron2 @ git+https://github.com/facebookresearch/"
-        "detectron2'`; docs/quickstart.md says more.",
+        "detectron2'`; docs/install.md says more.",
         name="detectron2",
     )
 
