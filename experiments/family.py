@@ -255,7 +255,7 @@ def parser():
     parser.set_defaults(
         names={
             "bccd": "one_192 sizes widths blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
-            "bccd_wide": "one_192 upper sizes blocks".split(),
+            "bccd_wide": "one_192 upper sizes blocks alone_96 quarter_64 quarter_96 quarter_192 quarter_288".split(),
             "pcb": "one_448 sizes blocks alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
             "pcb_lite0": "one_448 sizes alone_224 quarter_160 quarter_224 quarter_448 quarter_640".split(),
         },
