@@ -1,16 +1,16 @@
 #!/usr/bin/env python
 """
-Step 3 of DetNAS: find the best path of a supernet. Start it again after an interruption and it continues.
+Step 3 of DetNAS: find the best path of a supernet. An interrupted search continues when it is started again.
 
     python search_net.py --config-file CONFIG                   search; writes search.jsonl, best.yaml and best.pth
     python search_net.py --config-file CONFIG --num-gpus 8      the same on 8 GPUs; --cpu-processes 8 on CPUs
     python search_net.py --config-file CONFIG --eval-only       evaluate the best path of the log again
     python search_net.py --config-file CONFIG --arch ARCH       evaluate this one; both write evaluation.json
     python search_net.py --config-file CONFIG --best 10         what was found; also --list, --front, --csv FILE
-    python search_net.py --config-file CONFIG --pick LIMIT      leaves the best one within it in OUTPUT_DIR/front
+    python search_net.py --config-file CONFIG --pick LIMIT      write the best path within LIMIT to OUTPUT_DIR/front
     python search_net.py --config-file CONFIG --report          writes report.html, also while the search runs
 
-CONFIG is the one that trained the supernet; the weights are its model_final.pth, unless MODEL.WEIGHTS is given here.
+CONFIG trained the supernet. The weights are its model_final.pth, or MODEL.WEIGHTS if that is given here.
 """
 
 from detnas.command_line import argument_parser  # isort: skip  # first: from here on Ctrl-C is told in a word
@@ -26,8 +26,7 @@ def main(args):
     if is_asked_for(args):
         with user_errors():
             return show(args)
-    # Not above: --help, and a table, should not wait for torch.
-    from detnas.commands.search import search
+    from detnas.commands.search import search  # not above: --help and tables should not wait for torch
 
     return search(args)
 

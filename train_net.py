@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 """
-Steps 1, 2 and 4 of DetNAS; the config says which:
+Steps 1, 2 and 4 of DetNAS. The config says which:
 
     python train_net.py --num-gpus 8                            step 2 on COCO, the paper's small space
     python train_net.py --config-file configs/demo/toy_1_pretrain_supernet.yaml
@@ -18,8 +18,7 @@ import spnas  # noqa: F401  it registers its keys and methods
 
 
 def main(args):
-    # Not above: --help should not wait for torch.
-    from detnas.commands.train import train
+    from detnas.commands.train import train  # not above: --help should not wait for torch
 
     return train(args)
 

@@ -1,17 +1,15 @@
 #!/usr/bin/env python
 """
-What a candidate of the search costs on real images (blood cells, $DETNAS_DATA), FPN and RetinaNet, side by side in one
-run with the same weights, paths and images:
+Cost of a search candidate on blood cells in $DETNAS_DATA, FPN and RetinaNet, with the same weights, paths and images:
 
     python benchmarks/candidate.py [--paths 2] [--images 50]
 
-- the reference protocol, put down from its description: a process builds the detector, loads the supernet, runs the
-  recalibration images in training mode with losses and writes a checkpoint; a second process loads it and evaluates,
-  image by image, with pycocotools;
-- our evaluator, in a process that stays.
+- Reference protocol, written from its description. One process builds the detector, loads the supernet, runs the
+  recalibration images in training mode with losses and writes a checkpoint. A second process loads it and evaluates,
+  image by image, with pycocotools.
+- Our evaluator, in one process for all candidates.
 
-The supernets are those of configs/demo/bccd_2_scratch*.yaml, if they were trained here, else random weights: scores are
-then meaningless, times hardly differ.
+Without supernets of configs/demo/bccd_2_scratch*.yaml, weights are random: scores mean nothing, times hardly differ.
 """
 
 import contextlib
@@ -48,7 +46,7 @@ from detnas.search.evaluator import CandidateEvaluator, flatten
 CONFIGS = {"FPN": "configs/demo/bccd_2_scratch.yaml", "RetinaNet": "configs/demo/bccd_2_scratch_retinanet.yaml"}
 BCCD = "$DETNAS_DATA/bccd_voc"
 COCO = f"coco:{BCCD}/coco/annotations/instances_{{}}.json:{BCCD}/VOCdevkit/VOC2007/JPEGImages"
-#: Both read the images in COCO form; three classes.
+#: both ways read the images in COCO form, with three classes
 DATA = ["DATASETS.TRAIN", str((COCO.format("train"),)), "DATASETS.TEST", str((COCO.format("val"),)),
         "MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.RETINANET.NUM_CLASSES", "3"]
 
@@ -72,7 +70,7 @@ def build(cfg, settings, file, phases):
 
 
 def recalibrate(cfg, settings, phases):
-    """First process of the reference: statistics from passes in training mode with all losses; writes a checkpoint."""
+    """First process of the reference: recalibrate in training mode with all losses and write a checkpoint."""
     model = build(cfg, settings, settings["weights"], phases)
     with phases("build, load, loaders, checkpoint"):
         dicts = [x for batch in build_recalibration_batches(cfg).batches for x in batch]
@@ -83,7 +81,7 @@ def recalibrate(cfg, settings, phases):
         model.train()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                # As an average over all batches: the moving one forgets, and with few batches keeps the old state.
+                # Average over all batches: a moving average forgets and, with few batches, keeps the old state.
                 module.momentum = None
                 module.reset_running_stats()
         torch.manual_seed(0)
@@ -95,7 +93,7 @@ def recalibrate(cfg, settings, phases):
 
 
 def evaluate(cfg, settings, phases):
-    """Second process of the reference: Detectron2's plain inference, image by image, and pycocotools."""
+    """Second process of the reference: Detectron2's plain inference, image by image, and pycocotools; gives AP."""
     model, name = build(cfg, settings, settings["checkpoint"], phases), cfg.DATASETS.TEST[0]
     with phases("build, load, loaders, checkpoint"):
         loader = build_detection_test_loader(cfg, name, mapper=build_mapper(cfg, is_train=False), num_workers=1)
@@ -110,7 +108,7 @@ def evaluate(cfg, settings, phases):
 
 
 def ours(cfg, settings, phases):
-    """Our evaluator over all paths."""
+    """Run our evaluator on all paths: (APs, number of recalibration images, number of held-out images)."""
     with phases("build and load"):
         evaluator = CandidateEvaluator(cfg, settings["weights"])
     evaluator(settings["paths"][0])  # decodes the images, warms up
@@ -129,7 +127,7 @@ def ours(cfg, settings, phases):
 
 
 def process(name, config, settings):
-    """A process of the benchmark; its last line is JSON."""
+    """Run one process of the benchmark; its last line is JSON."""
     settings, phases = json.loads(settings), Phases()
     with contextlib.redirect_stdout(io.StringIO()):
         opts = ["OUTPUT_DIR", settings["output"], "MODEL.WEIGHTS", "", *settings["opts"]]
@@ -141,7 +139,7 @@ def process(name, config, settings):
 
 
 def run(name, config, settings):
-    """What the process says, and its seconds beside those of the phases as phase "start, imports, set-up"."""
+    """Results of a process. Its seconds outside the phases are the phase "start, imports, set-up"."""
     start = time.perf_counter()
     command = [sys.executable, __file__, "--process", name, config, json.dumps(settings)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -151,7 +149,7 @@ def run(name, config, settings):
 
 
 def supernet(config, folder):
-    """(file, whether it was trained)"""
+    """(checkpoint, whether it was trained)"""
     cfg = load_config(config, DATA)
     trained = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     if os.path.isfile(trained):
@@ -164,7 +162,7 @@ def supernet(config, folder):
 
 
 def compare(name, config, args, folder):
-    """The table of phases, and the sentences below it."""
+    """Print and return the table of phases and the sentences below it."""
     weights, trained = supernet(config, folder)
     space = config_space(load_config(config))
     settings = {
@@ -203,7 +201,7 @@ def compare(name, config, args, folder):
 
 
 def shown(scores):
-    """Detectron2 has no AP where nothing was detected."""
+    """APs as text; Detectron2 has none where nothing was detected."""
     return ", ".join("none" if ap is None else f"{ap:.2f}" for ap in scores)
 
 

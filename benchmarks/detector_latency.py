@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """
-How well the latency of a whole detector in ONNX Runtime is predicted by a sum over its blocks, and what that takes. On
-a machine that does nothing else:
+How well a sum over blocks predicts a detector's latency in ONNX Runtime, and how long that takes. On an idle machine:
 
     python benchmarks/detector_latency.py [--configs bccd_2_scratch bccd_2_scratch_retinanet] [--size 240 320]
 """
@@ -23,7 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def measure(name, size):
-    """A row of the table for a config of configs/demo."""
+    """A row of the table, for a config of configs/demo."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["OUTPUT_DIR", folder, "SEARCH.DETECTOR_RESOLUTION", str(tuple(size))]
         cfg = load_config(os.path.join(ROOT, "configs", "demo", f"{name}.yaml"), words)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """
-The box metric of the search against that of pycocotools, on generated boxes of 80 classes:
+Compares the search's box metric with pycocotools, on generated boxes of 80 classes:
 
     python benchmarks/metric.py [--images 1000 5000] [--rounds 3]
 
-The time is that of ``evaluate()``, from the collected detections to the figures, which must be identical.
+It times ``evaluate()``, from collected detections to figures. The figures must be identical.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ DETECTIONS, HEIGHT, WIDTH = 100, 480, 640
 
 
 def generate(images, classes=80):
-    """For each image its objects (boxes, labels) and the detections near them."""
+    """Yield each image's objects, boxes (n, 4), labels (n,), crowd flags (n,), and detections near them."""
     rng = np.random.default_rng(0)
     for _ in range(images):
         count = rng.integers(1, 14)
@@ -47,7 +47,7 @@ def generate(images, classes=80):
 
 
 def in_coco_form(images, folder):
-    """Register a generated set; returns its name and [(input, output)] of a detector."""
+    """Register a generated set; returns its name and a detector's [(input, output)]."""
     annotations, outputs = [], []
     for image, (boxes, labels, crowds, found) in enumerate(generate(images), 1):
         for (x1, y1, x2, y2), label, crowd in zip(boxes.tolist(), labels.tolist(), crowds.tolist()):
@@ -62,7 +62,7 @@ def in_coco_form(images, folder):
     file, name = Path(folder, f"{images}.json"), f"metric of {images}"
     file.write_text(json.dumps(content))
     register_coco_instances(name, {}, str(file), folder)
-    # The names of the classes come from the file when it is read.
+    # Reading the file sets the names of the classes.
     DatasetCatalog.get(name)
     return name, outputs
 
@@ -79,7 +79,7 @@ def measure(evaluator, outputs):
 
 
 def compare(theirs, ours, outputs, rounds):
-    """Median seconds: theirs, ours; and the figures, which must be the same."""
+    """(median seconds of theirs, of ours, figures); figures of both must be the same."""
     seconds = []
     for _ in range(rounds):
         slow, expected = measure(theirs, outputs)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """
-The passes of a candidate: what the ways to be faster save and change in the score, and where the time goes, by module:
+Passes of a candidate: what faster ways save and change in the score, and where the time goes, by module:
 
     python benchmarks/passes.py [--config-file CONFIG] [--paths 3] [KEY VALUE ...]
     python benchmarks/passes.py --modules [--config-file CONFIG] [--rounds 3] [KEY VALUE ...]
 
-All rows evaluate the same random paths of the supernet (MODEL.WEIGHTS, or what the config's training left). Plain
-passes are Detectron2's: image by image, norms unfolded, NCHW. On a GPU convs take TF32, but in the row without.
+All rows evaluate the same random paths of the supernet (MODEL.WEIGHTS, or the result of the config's training). Plain
+passes are Detectron2's: image by image, norms unfolded, NCHW. On a GPU convs take TF32, except in one row.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ OPTIONS = {
 
 
 class PlainEvaluator(CandidateEvaluator):
-    """Our recalibration, Detectron2's plain inference."""
+    """Our recalibration with Detectron2's plain inference."""
 
     def predict(self):
         self.metric.reset()
@@ -48,7 +48,7 @@ class PlainEvaluator(CandidateEvaluator):
 
 
 def measure(evaluator, paths, metric):
-    """Scores, and images a second of the recalibration and of the evaluation, medians over the paths."""
+    """(scores, recalibration images per second, evaluation images per second); speeds are medians over the paths."""
     scores, rates = [], ([], [])
     evaluator(paths[0])  # decodes the images, warms up
     for path in paths:
@@ -63,7 +63,7 @@ def measure(evaluator, paths, metric):
 
 
 def evaluators(cfg, weights):
-    """(name, evaluator), one after the other."""
+    """Yield (name, evaluator), one at a time."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.SEARCH.update({"CHANNELS_LAST": False, "AUTOCAST": ""})
@@ -99,7 +99,7 @@ def options(cfg, weights, args):
 
 
 class Stopwatch:
-    """Seconds within some modules since the last ``take()``."""
+    """Seconds inside some modules since the last ``take()``."""
 
     def __init__(self, modules):
         self.seconds, self.starts = dict.fromkeys(modules, 0.0), {}
@@ -116,7 +116,7 @@ class Stopwatch:
 
 
 def modules_of(model):
-    """The modules that are timed."""
+    """Name -> module to time."""
     modules = {"backbone": model.backbone.bottom_up, "with neck": model.backbone}
     if hasattr(model, "head"):
         return {**modules, "head": model.head}
@@ -126,7 +126,7 @@ def modules_of(model):
 
 
 def disjoint(seconds, whole):
-    """Seconds of disjoint pieces from those of the modules and of the whole passes."""
+    """Seconds of disjoint pieces, from seconds of nested modules and of the whole passes."""
     pieces = {"backbone": seconds["backbone"], "neck": seconds["with neck"] - seconds["backbone"]}
     if "head" in seconds:
         pieces["head"] = seconds["head"]

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """
-What the search itself costs, from 1 to 1000 workers that only pretend to evaluate:
+Cost of the search itself, with 1 to 1000 workers that only pretend to evaluate:
 
     python benchmarks/scale.py [--candidates 10000]
 
-The workers live on a clock of their own, which the search's real time between two calls moves forward; the searcher,
-the limits and the log on the disk are the real ones. Then the same with Ray: two real workers that sleep.
+Workers live on a simulated clock, which also counts the search's real time between two calls. Searcher, limits and log
+on the disk are real. A second test has Ray with two real workers that sleep.
 """
 
 import collections
@@ -32,7 +32,7 @@ SECONDS, SPREAD, FAILURES = 60.0, 3.0, 0.01
 
 
 class Simulated:
-    """An executor whose evaluations take ``seconds`` on the average, the slowest ``spread`` times the fastest."""
+    """Executor whose evaluations take ``seconds`` on average, the slowest ``spread`` times the fastest."""
 
     def __init__(self, workers, seconds=SECONDS, spread=SPREAD, failures=FAILURES):
         self.workers, self.free, self.failures = workers, workers, failures
@@ -76,7 +76,7 @@ class Simulated:
         self.returned = time.perf_counter()
 
     def idle(self):
-        """Share of the workers' time without work: up to the last start of an evaluation, and up to the end."""
+        """Share of the workers' time without work: [up to the last start of an evaluation, up to the end]."""
         shares = []
         for until in (max(begin for begin, _ in self.evaluations), self.clock):
             busy = sum(min(end, until) - begin for begin, end in self.evaluations if begin < until)
@@ -85,7 +85,7 @@ class Simulated:
 
 
 def search(cfg, limits, executor, candidates, asynchronous, population):
-    """The search of search_net.py, with its log on the disk."""
+    """Run the search of search_net.py with its log on the disk; returns the number of candidates."""
     cfg = cfg.clone()
     cfg.SEARCH.POPULATION = population
     cfg.SEARCH.NUM_MUTATE = cfg.SEARCH.NUM_CROSS = population // 2
@@ -105,7 +105,7 @@ def simulate(cfg, limits, most):
     for workers in (1, 8, 64, 1000):
         candidates = min(most, max(2000, 10 * workers))
         for asynchronous in (False, True):
-            # A generation smaller than the number of workers would leave workers without work by definition.
+            # A generation smaller than the number of workers leaves some idle by definition.
             population = 50 if asynchronous else max(50, workers)
             executor = Simulated(workers)
             done = search(cfg, limits, executor, candidates, asynchronous, population)
@@ -129,7 +129,7 @@ class Sleeper:
 
 
 def with_ray(cfg, limits, candidates=60, seconds=0.2):
-    """Real Ray workers that sleep: what a candidate costs beyond its sleep."""
+    """Cost of a candidate beyond its sleep, with real Ray workers that sleep; returns a sentence."""
     start = time.perf_counter()
     executor = RayExecutor(functools.partial(Sleeper, seconds), "bbox/AP", workers=2)
     try:

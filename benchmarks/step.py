@@ -1,12 +1,11 @@
 #!/usr/bin/env python
 """
-A training step of a path of a supernet. Random pixels; what is compared runs in turns:
+Time of a training step of a path of a supernet, on random pixels:
 
-    python benchmarks/step.py [--rounds 9]    our blocks, and plain ones with the same weights
+    python benchmarks/step.py [--rounds 9]    our blocks, and plain ones with the same weights, in turns
     python benchmarks/step.py --full [--rounds 9]       the paper's size, for a GPU: precisions and layouts
 
-A plain block is the paper's text put down literally: shuffle the channels, halve them, run the main branch, a ReLU that
-makes a new tensor, concatenate.
+A plain block follows the paper: shuffle channels, halve them, run the main branch, ReLU to a new tensor, concatenate.
 """
 
 import itertools
@@ -44,7 +43,7 @@ BOXES = 7
 
 
 class PlainUnit(nn.Module):
-    """A :class:`detnas.modeling.blocks.ShuffleUnit` without any care for speed; shares the weights of one."""
+    """A :class:`detnas.modeling.blocks.ShuffleUnit` without care for speed; shares the weights of ``unit``."""
 
     def __init__(self, unit):
         super().__init__()
@@ -78,7 +77,7 @@ def build(config=CLASSIFIER, layout=torch.contiguous_format, plain_blocks=False,
 
 
 def batch_of(images, height, width, boxes=0):
-    """Random images as the data loader gives them, with a label or with boxes."""
+    """Random uint8 images (3, height, width) as the data loader gives them, each with a label or with boxes."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, 3, height, width), generator=generator, dtype=torch.uint8)
     if not boxes:
@@ -98,7 +97,7 @@ def step(model, optimizer, space, batch, paths):
     for path in paths:
         activate(model, space, path)
         optimizer.zero_grad()
-        # Dropout is the same for both.
+        # The same dropout for all.
         torch.manual_seed(0)
         loss = sum(model(batch).values())
         loss.backward()
@@ -107,7 +106,7 @@ def step(model, optimizer, space, batch, paths):
 
 
 def times(rounds):
-    """The table of our blocks and plain ones."""
+    """The table that compares our blocks with plain ones."""
     rows = []
     for images, side in SIZES:
         built = {
@@ -137,10 +136,10 @@ def blocks(args):
 
 
 def measure(config, batch, amp, layout, steps, device):
-    """(median seconds of a step, GB of GPU memory at most, seconds of the steps before those that count)"""
+    """(median seconds of a step, peak GB of GPU memory, seconds of the steps before)"""
     model, optimizer, space = build(config, layout, device=device)
     rng = random.Random(0)
-    # cuDNN prepares what it has not run before, which can take seconds.
+    # cuDNN prepares each new op, which can take seconds.
     first = list(space.anchors().values())
     trainer = StepTrainer(model, lambda start: itertools.repeat(batch), optimizer, amp=amp)
     gpu, seconds = device != "cpu", []

@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians of turns, and tables."""
+"""Shared by the benchmarks: timing in turns, and tables."""
 
 import argparse
 import os
@@ -13,22 +13,14 @@ from tabulate import tabulate
 
 
 def now():
-    """Seconds, when a GPU has done what it was given."""
+    """Seconds of a clock, read when the GPU has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def in_turns(functions, rounds):
-    """
-    Time functions side by side: each once to warm up, then all of them in turns.
-
-    Args:
-        functions: name -> function without arguments.
-
-    Returns:
-        dict: name -> median seconds.
-    """
+    """Name -> median seconds of a function without arguments; each warms up once, then they run in turns."""
     for function in functions.values():
         function()
     seconds = {name: [] for name in functions}
@@ -41,7 +33,7 @@ def in_turns(functions, rounds):
 
 
 def parser(description):
-    """A command line; the benchmark adds what it takes."""
+    """A command line; each benchmark adds its options."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
@@ -61,5 +53,5 @@ def machine():
 
 
 def show(text):
-    """Print figures, and the machine that they are of."""
+    """Print figures and the machine."""
     print(f"\n{text}\n\n{machine()}")

@@ -1,4 +1,4 @@
-"""What the demos of both methods share."""
+"""What both demos share."""
 
 import concurrent.futures
 import os
@@ -9,7 +9,7 @@ from detnas.launch.outputs import read_metrics
 
 IMAGES = "datasets/outlines"
 TEST_SET = f"DATASETS.TEST ('coco:{IMAGES}/test.json:{IMAGES}/test',)"
-#: steps at once where none needs another; for networks this small a second thread costs more time than it saves
+#: independent steps at a time; networks this small are slower with a second thread
 JOBS = min(2, os.cpu_count() or 1)
 
 
@@ -21,9 +21,9 @@ def generate_images(steps):
 
 
 def run_side_by_side(steps, commands):
-    """Run steps that need nothing of each other, name -> arguments of python."""
+    """Run independent steps, name -> arguments of python, :data:`JOBS` at a time."""
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        # A step that failed is told when those beside it have ended.
+        # A failure is raised once the steps beside it have ended.
         list(pool.map(lambda step: steps(step[0], *step[1].split()), commands.items()))
 
 
@@ -33,15 +33,7 @@ def test_ap(folder):
 
 
 def as_text(networks, headers, seconds, files):
-    """
-    The tables at the end.
-
-    Args:
-        networks: rows of the first one; their numbers get one digit.
-        headers: of the first one.
-        seconds: step -> its seconds.
-        files: rows of (what, where).
-    """
+    """Three tables: rows ``networks`` under ``headers``, ``seconds`` by step, and rows ``files`` of (what, where)."""
     times = [*seconds.items(), (f"sum; some ran {JOBS} at a time", sum(seconds.values()))]
     return "\n\n".join(
         tabulate(rows, headers, tablefmt="github", floatfmt=floats)

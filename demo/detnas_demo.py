@@ -1,4 +1,4 @@
-"""The demo of DetNAS: a supernet is trained and searched; the winner and others are each trained alone."""
+"""The demo of DetNAS: a supernet is trained and searched; the winner and others are trained alone."""
 
 import functools
 import os
@@ -29,7 +29,7 @@ STEPS = {"train the supernet": f"train_net.py --config-file {CONFIG} --resume", 
 
 @functools.cache
 def random_networks():
-    """The first random ones that the search will evaluate: they are drawn before it starts."""
+    """The first random networks that the search will evaluate, known before it starts."""
     cfg = load_config(CONFIG)
     register_datasets(cfg)
     limits, initial, searcher = read_settings(cfg)
@@ -38,7 +38,7 @@ def random_networks():
 
 
 def found():
-    """What the search tells of some networks: name -> (arch, score); one arch can have two names."""
+    """Name -> (arch, score in the search) of networks to compare; one arch can have two names."""
     log = read_log(os.path.join(OUTPUT, "supernet"))
     best = log.best(None)
     chosen = {"the winner": best[0], "the best of one op": next(c for c in best if c.network in log.known)}
@@ -47,7 +47,7 @@ def found():
 
 
 def run_all(steps):
-    """Everything that is not done yet: the search, and what tells whether it was worth it."""
+    """Run the steps that are not done: the search, and the trainings that judge it."""
     generate_images(steps)
     first = {f"train random {n} alone": ALONE.format(arch=arch) for n, arch in enumerate(random_networks(), 1)}
     run_side_by_side(steps, {"train the supernet": STEPS["train the supernet"], **first})
@@ -61,7 +61,7 @@ def run_all(steps):
 
 
 def results(seconds):
-    """The table at the end, as text."""
+    """The tables at the end, as text."""
     networks = found()
     inherited = read_json(os.path.join(OUTPUT, "inherited", "evaluation.json"))["metrics"]["bbox/AP"]
     rows = [

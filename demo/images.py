@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """
-Generated images, each set in COCO form where no other is named, unless it is there already; equal for equal seeds:
+Generate images, equal for equal seeds, unless their folder exists; in COCO form if no other is named:
 
     python demo/images.py toy         coloured shapes, for classification and for detection    seconds
     python demo/images.py outlines    outlines of rectangles, to be named wide, square or tall    minutes
     python demo/images.py examples    "large": many small shapes in large images, some without any; "few": 40 images of
                                       crosses among other shapes, without a test set    a minute
-    python demo/images.py streets     pedestrians and riders of a few strokes, as EuroCity Persons has them    seconds
+    python demo/images.py streets     simple pedestrians and riders, in the form of EuroCity Persons    seconds
     python demo/images.py wide        shapes in images that INPUT.MIN_SIZE_TEST 800 makes 800x1333, for benchmarks
 """
 
@@ -24,7 +24,7 @@ from detnas.errors import user_errors
 
 SHAPES = ("disk", "square", "triangle", "cross")
 RECTANGLES = ("wide", "square", "tall")
-#: set -> its parts, each with the images of its splits; for classification the images of a class
+#: set -> part -> split -> images; for classification the images of a class
 COUNTS = {
     "toy": {"classification": {"train": 300, "val": 50}, "detection": {"train": 400, "val": 100, "test": 150}},
     "outlines": {"": {"train": 1500, "val": 500, "test": 500}},
@@ -33,7 +33,7 @@ COUNTS = {
     # As many as a search of the paper's size recalibrates on and holds out, and a few for what takes long.
     "wide": {"": {"train": 500, "val": 1000, "few": 96}},
 }
-#: of an image of outlines, and the natural logarithm of width over height beyond which a rectangle is wide or tall
+#: side of an image of outlines in pixels; |ln(width / height)| beyond which a rectangle is wide or tall
 OUTLINES_SIZE, _LONG = 96, 0.35
 _SMOOTH = 4  # shapes are drawn this many times larger, for smooth edges
 
@@ -69,12 +69,12 @@ def mask(shape, size, rng):
 
 
 def paint(image, shape, alpha, x, y, rng):
-    """Paint a shape with its upper left corner at (x, y), in a colour leaning to its class, unlike what is below."""
+    """Paint a mask (h, w) with its upper left corner at (x, y), in a colour of its class that stands out."""
     h, w = alpha.shape
     below = image[y : y + h, x : x + w].astype(np.float32)
     mean = below.mean(axis=(0, 1))
     while True:
-        # A hue around the class's own: by shape alone, a supernet would take longer to learn than a demo may last.
+        # The hue hints at the class: a supernet would learn shapes alone too slowly for a demo.
         hue = SHAPES.index(shape) / len(SHAPES) + rng.normal(0, 0.08)
         colour = 255 * np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.4, 1), rng.uniform(0.4, 1)))
         if np.abs(colour - mean).max() > 80:
@@ -85,7 +85,7 @@ def paint(image, shape, alpha, x, y, rng):
 
 
 def outline(image, box, rng):
-    """Draw the outline of a box, 2 or 3 pixels thick, in a colour unlike what is below: the inside tells nothing."""
+    """Outline a box (x, y, w, h), 2 or 3 pixels thick, in a colour that stands out; the inside tells nothing."""
     x, y, w, h = box
     line = np.zeros((*image.shape[:2], 1), dtype=bool)
     line[y : y + h, x : x + w] = True
@@ -101,16 +101,8 @@ def outline(image, box, rng):
 
 def draw_place(image, size, objects, rng, gap=0):
     """
-    Draw a place for a rectangle.
-
-    Args:
-        image: (H, W, 3).
-        size: width and height of the rectangle.
-        objects: list of ((x, y, w, h), class), what is in the image already.
-        gap: pixels that boxes keep apart.
-
-    Returns:
-        (x, y, w, h), or None if that overlaps one of the objects.
+    A random box (x, y, w, h) of ``size`` (w, h) in an image (H, W, 3); None if it comes within ``gap`` pixels of one of
+    the objects, a list of ((x, y, w, h), class).
     """
     (w, h), (height, width) = size, image.shape[:2]
     x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
@@ -123,13 +115,8 @@ def draw_place(image, size, objects, rng, gap=0):
 
 def draw_shapes(image, number, side, rng, attempts=1):
     """
-    Draw shapes that do not touch each other; fewer than ``number`` where a few attempts find no room.
-
-    Args:
-        side: function () -> the longer side of the next shape, in pixels.
-
-    Returns:
-        the image, and a list of ((x, y, w, h), index of the shape).
+    Draw up to ``number`` shapes that do not overlap, each if some attempts find room; ``side()`` gives the longer side
+    of the next one in pixels. Returns the image and a list of ((x, y, w, h), index of the shape).
     """
     objects = []
     for _ in range(number):
@@ -157,12 +144,12 @@ def draw_outlines(image, rng):
 
 
 def save(image, path):
-    """Write an image, its edges softened, as JPEG."""
+    """Write an image with softened edges as JPEG."""
     Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.5)).save(path, quality=92)
 
 
 def write_classes(root, counts, rng):
-    """ROOT/SPLIT/CLASS/*.jpg: one shape an image, 48x48."""
+    """Write ROOT/SPLIT/CLASS/*.jpg: one shape an image, 48x48."""
     for split, count in counts.items():
         for shape in SHAPES:
             folder = os.path.join(root, split, shape)
@@ -176,12 +163,8 @@ def write_classes(root, counts, rng):
 
 def write_coco(root, counts, classes, draw):
     """
-    Write ROOT/SPLIT/*.jpg and ROOT/SPLIT.json in COCO form.
-
-    Args:
-        counts: split -> number of images.
-        classes: names of the classes.
-        draw: function () -> an image (H, W, 3) uint8, and its objects, a list of ((x, y, w, h), index of the class).
+    Write ROOT/SPLIT/*.jpg and ROOT/SPLIT.json in COCO form; ``counts`` has split -> images. ``draw()`` gives an image
+    (H, W, 3) uint8, and its objects, a list of ((x, y, w, h), index of the class).
     """
     for split, count in counts.items():
         os.makedirs(os.path.join(root, split))
@@ -220,7 +203,6 @@ def write_examples(root, large, few, rng):
     def draw_large():
         nonlocal drawn
         drawn += 1
-        # Every tenth image holds nothing.
         number = int(rng.integers(10, 41)) if drawn % 10 else 0
         return draw_shapes(background(1600, rng)[:1200], number, lambda: int(rng.integers(14, 31)), rng, attempts=20)
 
@@ -228,7 +210,6 @@ def write_examples(root, large, few, rng):
         number = int(rng.integers(4, 10))
         image = background(320, rng)[:240]
         image, objects = draw_shapes(image, number, lambda: int(rng.integers(24, 71)), rng, attempts=20)
-        # The others are there to be told apart.
         return image, [(box, 0) for box, index in objects if SHAPES[index] == "cross"]
 
     write_coco(os.path.join(root, "large"), large, SHAPES, draw_large)
@@ -236,7 +217,7 @@ def write_examples(root, large, few, rng):
 
 
 def draw_street(image, rng):
-    """Draw pedestrians and riders into an image (H, W, 3) uint8; the image, and labels as EuroCity Persons has them."""
+    """Draw pedestrians and riders into an image (H, W, 3) uint8; returns it and labels as in EuroCity Persons."""
     canvas, labels = Image.fromarray(image), []
     draw, (rows, columns) = ImageDraw.Draw(canvas), image.shape[:2]
     for _ in range(int(rng.integers(1, 7))):
@@ -293,16 +274,7 @@ WRITERS = {"toy": write_toy, "outlines": write_outlines, "examples": write_examp
 
 
 def generate(name, root=None, seed=0):
-    """
-    Write a set of images, unless its folder is there already.
-
-    Args:
-        name: one of ``WRITERS``.
-        root: the folder; None: ``datasets/NAME``.
-
-    Returns:
-        whether anything was written.
-    """
+    """Write a set of ``WRITERS`` to ``root``, by default datasets/NAME; returns False if the folder exists."""
     root = root or os.path.join("datasets", name)
     if os.path.isdir(root):
         return False

@@ -1,12 +1,11 @@
 #!/usr/bin/env python
 """
-Draw what a trained detector finds in images of your own.
+Draw what a trained detector finds in your images.
 
     python demo/predict.py --config-file CONFIG --input FOLDER --output FOLDER [--threshold 0.5] [KEY VALUE ...]
 
-CONFIG is that of a training, whose weights are its model_final.pth or MODEL.WEIGHTS, an exported model.yaml, or the
-best.yaml of a search. The drawn images have the names of the images (.png where there is no ending); detections.json
-holds their boxes in COCO's form.
+CONFIG is of a training, which has model_final.pth or MODEL.WEIGHTS, an exported model.yaml, or a search's best.yaml.
+Drawn images keep their names (.png without an ending); detections.json holds their boxes in COCO's form.
 """
 
 import argparse
@@ -40,7 +39,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def find_images(inputs, output):
-    """Image files of folders and files, by name; UserError if there is nothing to draw."""
+    """Image files of folders and files; UserError if one has none, or the output would overwrite something."""
     files = []
     for path in inputs:
         if PathManager.isdir(path):
@@ -73,12 +72,12 @@ def find_images(inputs, output):
 
 
 def detections_file(output):
-    """It also says that a folder is of an earlier start."""
+    """Path of the detections; the file also marks a folder of an earlier start."""
     return os.path.join(output, "detections.json")
 
 
 def build_predictor(config_file, opts, threshold):
-    """Detectron2's DefaultPredictor with all weights of the file, and the data for the drawing."""
+    """DefaultPredictor with all weights, and metadata for drawing; UserError for a classifier or a wrong threshold."""
     if not 0 <= threshold <= 1:
         raise UserError(f"--threshold {threshold}: scores are between 0 and 1")
     cfg = load_network_config(config_file, opts)
@@ -103,7 +102,7 @@ def write_image(image, path):
 
 
 def drawn_name(file):
-    """What the copy of a file is called: like the file, with .png where its ending is none of an image."""
+    """Name of a drawn copy: the file's, with .png added if its ending is not an image's."""
     name = os.path.basename(file)
     return name if name.lower().endswith(ENDINGS) else f"{name}.png"
 

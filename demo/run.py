@@ -1,15 +1,15 @@
 #!/usr/bin/env python
 """
-A search on generated images, and whether it was worth it, on a laptop: ten minutes on 2 cores.
+Search on generated images, and see whether it was worth it: ten minutes on a laptop with 2 cores.
 
     python demo/run.py                    start, or go on where the last run stopped
     python demo/run.py --method spnas     both phases of SP-NAS in place of DetNAS
     python demo/run.py --restart          forget the last run
 
-DetNAS: a supernet is trained from random weights and searched; then the winner, the best network of one op and three
-random ones are each trained alone by the same recipe. SP-NAS: a network grows, then gets copies of its stages; it, the
-best serial network and the start network are then compared after equal time. Every step is a command line as a user
-would type it; it is shown, its full output goes to output/demo/log/ or output/demo_spnas/log/.
+DetNAS trains a supernet from random weights and searches it. Then the winner, the best network of one op and three
+random ones are each trained alone by the same recipe. SP-NAS grows a network, then copies its stages; the result, the
+best serial network and the start network are compared after equal time. Every step is a command that you could type;
+it is shown, and its output goes to output/demo/log/ or output/demo_spnas/log/.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """
-The demo of SP-NAS, both phases: a start network is trained and grows, its best descendant gets copies of stages, and
-that is trained on. The start network alone, and the best serial one, are trained for as much time as all of that took.
+The demo of SP-NAS: a start network is trained and grows; its best descendant gets copies of stages and is trained on.
+In the same total time, the start network and the best serial network are trained alone for comparison.
 """
 
 import os
@@ -29,13 +29,10 @@ STEPS = {
 
 
 class Times:
-    """
-    How long everything took, in seconds of the process that did it, and how many iterations of another network that is.
-    Read from the logs of trainings and searches, so that a demo that goes on reads the same.
-    """
+    """Seconds of all trainings and searches by their logs, and the same time in iterations of other networks."""
 
     def __init__(self):
-        #: iterations that the start network, and the parallel winner at the end, are trained
+        #: iterations of the start network, and of the parallel winner at the end
         self.iterations = load_config(CONFIG.format("serial")).SOLVER.MAX_ITER
         self.step = statistics.median(line["time"] for line in read_metrics(START) if "time" in line)
         serial, parallel = read_log(SERIAL), read_log(PARALLEL)
@@ -50,7 +47,7 @@ class Times:
         return self.iterations * self.parallel_step
 
     def start_network(self):
-        """Iterations of the start network alone."""
+        """Iterations of the start network alone in the total time."""
         return self.iterations + round((self.first + self.second + self.training()) / self.step)
 
     def serial_winner(self):
@@ -59,13 +56,13 @@ class Times:
 
 
 def codes():
-    """Start network, serial winner, parallel winner."""
+    """Codes of start network, serial winner and parallel winner."""
     serial, parallel = read_log(SERIAL), read_log(PARALLEL)
     return serial.history()[0].network, serial.best()[0].network, parallel.best()[0].network
 
 
 def run_all(steps):
-    """Everything that is not done yet."""
+    """Run the steps that are not done."""
     generate_images(steps)
     for name, arguments in STEPS.items():
         steps(name, *arguments.split())
@@ -88,7 +85,7 @@ def run_all(steps):
 
 
 def results(seconds):
-    """The table at the end, as text."""
+    """The tables at the end, as text."""
     times, (start, serial, parallel) = Times(), codes()
     scores, others = ({c.network: c for c in read_log(folder).history()} for folder in (SERIAL, PARALLEL))
     total = times.iterations * times.step + times.first + times.second + times.training()

@@ -1,14 +1,13 @@
 #!/usr/bin/env python
 """
-Which searcher finds the best network with the fewest images? Searches are replayed on networks whose scores are all
-known: the paths of two trained supernets (in experiments/arena.json), and networks trained alone (ground_truth.py).
+Which searcher finds the best network with the fewest images? Replays searches on networks with known scores: paths of
+two trained supernets (in experiments/arena.json), and networks trained alone (ground_truth.py).
 
     python experiments/arena.py                50 searches by each searcher; minutes
 
-A searcher sees the score on the held-out images; what counts is the test score of the path that is the best so far by
-it, for the images that were spent. Prints two tables for each kind of data, by test and by held-out images. Scores and
-figures are in experiments/arena.json, the picture is experiments/arena.png. Figures there of searchers that this file
-has not stay, for as many searches.
+A searcher sees scores on held-out images. What counts is the test score of its best path so far, for the images spent.
+Prints two tables per kind of data, by test and held-out images. Scores and figures go to experiments/arena.json, the
+picture to experiments/arena.png. Figures of other searchers stay there if --seeds stays the same.
 """
 
 import argparse
@@ -39,28 +38,23 @@ from detnas.search.settings import supernet_limits
 from detnas.search.surrogate import SurrogateSearcher
 from detnas.space import SearchSpace
 
-#: has the space of all networks here
+#: has the space of all networks
 CONFIG = os.path.join("configs", "demo", "outlines_2_train_supernet.yaml")
-#: the paths of the supernet of the outlines within the limits of CONFIG, where no network of one op is among the best
+#: paths of the outlines' supernet within CONFIG's limits; no network of one op is among the best there
 LIMITED = "outlines, 20M"
-#: of networks trained alone: the training, 800 iterations of 8 images, and the test
+#: networks trained alone, and images of each: 800 iterations of 8, and the test
 ALONE, IMAGES_ALONE = "alone", 800 * 8 + 500
-#: end of the name of a searcher that races
+#: suffix of searchers that race
 RACED = ", raced"
-#: the searcher that the others are compared with
+#: baseline of the comparison
 USUAL = "evolution"
 
 
 @dataclass(frozen=True)
 class Arena:
     """
-    Networks whose scores are known.
-
-    Args:
-        space: of the paths.
-        scores: path -> (what a searcher sees, score on the test images); no other path is legal.
-        images: that one candidate costs.
-        population, parents, generations: of the searches; those of the demo, but for longer.
+    Networks with known scores. ``scores``: path -> (score that a searcher sees, test score); no other path is legal. A
+    candidate costs ``images``. Searches have the demo's settings, but last longer.
     """
 
     space: SearchSpace
@@ -71,14 +65,14 @@ class Arena:
     generations: int = 12
 
     def settings(self, seed):
-        """What every searcher is given."""
+        """Arguments of every searcher."""
         initial = tuple(path for path in self.space.anchors().values() if path in self.scores)
         return {"space": self.space, "is_legal": self.scores.__contains__, "population": self.population, "seed": seed,
                 "initial": initial}
 
     @property
     def checkpoints(self):
-        """Numbers of candidates at which the searchers are compared."""
+        """Numbers of candidates at which searchers are compared."""
         return [self.population * n for n in (1, 2, 4, 8) if n <= self.generations]
 
     @property
@@ -106,7 +100,7 @@ SEARCHERS = {"random": random_search, USUAL: evolution, "surrogate": surrogate}
 
 
 class LogInMemory(SearchLog):
-    """A log that is asked for nothing later."""
+    """A log that writes no candidates to its file."""
 
     def append(self, candidate):
         self._add(candidate)
@@ -114,11 +108,8 @@ class LogInMemory(SearchLog):
 
 def replay(arena, searcher):
     """
-    A search of all generations.
-
-    Returns:
-        dict of (candidates,): "held out" and "test" score of the best so far, and whether it is the "winner" of the
-        arena. Where paths are used up, the last ones stay.
+    Run a search of all generations. Returns a dict of arrays (candidates,): "held out" and "test" score of the best
+    path so far, and whether it is the arena's "winner". Where paths run out, the last values repeat.
     """
     executor = LocalExecutor(lambda path, parents: {"score": arena.scores[path][0]}, "score")
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +125,7 @@ def replay(arena, searcher):
 
 
 def interval(differences, draws=10_000):
-    """95% interval of the bootstrap of a mean."""
+    """95% bootstrap interval of a mean."""
     rng = np.random.default_rng(0)
     means = rng.choice(differences, (draws, len(differences))).mean(1)
     return np.quantile(means, (0.025, 0.975))
@@ -142,13 +133,10 @@ def interval(differences, draws=10_000):
 
 def compare(arena, runs):
     """
-    Args:
-        runs: searcher -> what :func:`replay` gave, for each seed.
-
-    Returns:
-        searcher -> dict for JSON: "curve", images, and the mean held-out and test score at every fourth candidate;
-        "winner", share of searches that had found it by number of candidates; "held out" and "test", for each number
-        mean and deviation over the seeds, gain over evolution and the two ends of its interval.
+    Searcher -> dict for JSON, from ``runs``, searcher -> results of :func:`replay`, one per seed. "curve": images, mean
+    held-out and mean test score at every fourth candidate. "winner": number of candidates -> share of searches that had
+    found it. "held out", "test": number of candidates -> mean, deviation over seeds, gain over evolution, and both ends
+    of the gain's interval.
     """
     curves = {name: {key: np.array([run[key] for run in of]) for key in of[0]} for name, of in runs.items()}
     rows = {}
@@ -166,7 +154,7 @@ def compare(arena, runs):
 
 
 def table(rows, key):
-    """The rows of :func:`compare` as a table, by "held out" or "test"."""
+    """Rows of :func:`compare` as a table, by "held out" or "test"."""
     counts, lines = list(rows[USUAL]["winner"]), []
     for name, row in rows.items():
         cells = []
@@ -181,7 +169,7 @@ def table(rows, key):
 
 
 def draw(file, searches):
-    """Mean test score of the best so far over the images spent, a part for each kind of data."""
+    """Plot the best path's mean test score over the images spent, one part per kind of data."""
     with figure([file], 10, 6.4, nrows=-(-len(searches) // 2), ncols=2, squeeze=False) as (fig, axes):
         for ax, (data, rows) in zip(axes.flat, searches.items()):
             names = [name for name in rows if not name.endswith(RACED)]
@@ -209,7 +197,7 @@ def build_arenas(args, supernets):
     limits, paths = supernet_limits(cfg), arenas["outlines"]
     within = {path: pair for path, pair in paths.scores.items() if limits(path)}
     arenas[LIMITED] = replace(paths, scores=within)
-    # There are only 60 of them.
+    # Only 60 networks are known.
     arenas[ALONE] = Arena(space, truth, IMAGES_ALONE, population=8, parents=3, generations=7)
     return arenas
 
@@ -219,7 +207,7 @@ def main(args, searchers=SEARCHERS):
         before, searches = read_json(args.results), {}
         supernets = before["supernets"]
         arenas = build_arenas(args, supernets)
-    # A space that is used up is no surprise here.
+    # These small spaces run out, so no warnings.
     logging.getLogger("detnas.search.loop").setLevel(logging.ERROR)
     for data, arena in arenas.items():
         runs = {}

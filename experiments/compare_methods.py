@@ -1,18 +1,16 @@
 #!/usr/bin/env python
 """
-DetNAS or SP-NAS, or neither? Both methods, and a plain network of each, on the same images with the same detector and
-as many CPU seconds in all:
+DetNAS, SP-NAS, or neither? Compares both and a plain network of each, with the same images, detector and CPU seconds:
 
     python experiments/compare_methods.py            two seeds on the blood cells
 
 - DetNAS: supernet, search, the winner trained on from the supernet's weights.
 - SP-NAS: start network, serial search, parallel search, the winner trained on from the search's weights.
-- Plain, and --from-random-weights the winners': one training for the whole time.
+- Plain networks, and with --from-random-weights the winners: one training for the whole time.
 
-What a step takes is measured: user and system seconds of its process, from its start to its end, evaluations too. The
-last step is as long as makes --seconds in all; it is done again if that was missed. Stopped or killed, the comparison
-goes on when it is started again, with the step that it was in from that step's beginning. Each step is one of the usual
-command lines, and is printed.
+Each step is a usual command line, and is printed. Its time is the user and system seconds of its process, evaluations
+included. The last step fills up --seconds, and is repeated if it misses them. Stopped or killed, the comparison goes on
+when started again; the interrupted step begins anew.
 """
 
 import argparse
@@ -35,7 +33,7 @@ from detnas.search.log import read_log
 from find_detector.steps import StepFailed
 
 DETNAS, SPNAS = (f"experiments/configs/bccd_compare_{name}.yaml" for name in ("detnas", "spnas"))
-#: by which share the seconds of a method, and of a control, may miss the total before its last step is done again
+#: share of the total by which a method, and a control, may miss it before the last step is repeated
 OF_METHOD, OF_CONTROL = 0.03, 0.15
 
 
@@ -46,7 +44,7 @@ class Network(NamedTuple):
     config: str
     opts: Tuple[str, ...]
     weights: str
-    steps: Tuple[str, ...]  # whose seconds it took
+    steps: Tuple[str, ...]  # that made it
 
 
 class Seed(TimedRuns):
@@ -57,7 +55,7 @@ class Seed(TimedRuns):
         self.args = args
 
     def best(self, search):
-        """The winner of a search as text."""
+        """A search's winner as text."""
         log = read_log(self.path(search))
         return log.space.format(log.best()[0].network)
 
@@ -110,7 +108,7 @@ class Seed(TimedRuns):
         return Network(name, config, opts, self.path(step, "model_final.pth"), (*spent, step))
 
     def from_random_weights(self, winners):
-        """Yield rows: the winners, trained from random weights for the whole time."""
+        """Yield rows of the winners, trained from random weights for the whole time."""
         for winner in winners:
             label, config = ("detnas_random" if winner.config == DETNAS else "spnas_random"), winner.config
             step = self.train_for(label, (), OF_CONTROL, config, *winner.opts)
@@ -137,10 +135,7 @@ def test(args, network):
 
 
 def result_table(rows):
-    """
-    Args:
-        rows: {name of a network: one dict for each seed, as :func:`test` gives it, with "seconds"}
-    """
+    """The table of ``rows``: name of a network -> one dict per seed from :func:`test`, with "seconds"."""
     def cell(found, form, *keys):
         return ", ".join(dict.fromkeys(form.format(*(row[key] for key in keys)) for row in found))
 
@@ -170,7 +165,7 @@ def main(args):
             seconds = seeds[seed].seconds(*network.steps)
             rows.setdefault(network.name, []).append({**test(args, network), "seconds": seconds})
             for step in network.steps:
-                # Without the number of the try.
+                # Without the try's number.
                 taken.setdefault(re.sub(r"_\d$", "", step), {})[seed] = seeds[seed].seconds(step)
     print(f"\n{result_table(rows)}\n")
     lines = [[step, *(f"{by_seed[seed]:.0f}" if seed in by_seed else "" for seed in seeds)]

@@ -1,15 +1,15 @@
 #!/usr/bin/env python
 """
-How is a family best trained? One training by other rules than the package's, and the AP of children on held-out images:
+How is a family best trained? Trains one by other rules than the package's; prints AP of children on held-out images:
 
     python experiments/family_training.py --iterations 6316 --draw uniform       15 minutes
     python experiments/family_training.py --iterations 4286 --distil             15 minutes
 
---draw: which child an iteration trains, beside its size. uniform: any; half: every second time the largest network;
-suited: the larger the image, the more often the largest network; late: in the first half the largest network alone;
-sandwich: two children an iteration, the largest network and any. --ema: a moving average of the weights at the end.
---distil: the largest network teaches each child, on the same images and regions. Prints the mean AP of the largest
-network at all sizes with 200 and 50 proposals, and of twelve smaller ones at 64 to 160 pixels.
+--draw: which child an iteration trains, beside its size. uniform: any; half: the largest network half of the time;
+suited: the largest network more often on larger images; late: only the largest network in the first half; sandwich: two
+per iteration, the largest network and any. --ema: a moving average of the weights at the end. --distil: the largest
+network teaches each child on the same images and regions. Prints the mean AP of the largest network at all sizes with
+200 and 50 proposals, and of twelve smaller ones at 64 to 160 pixels.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Drawn:
 
 
 class Teacher:
-    """Adds to the losses of a child how its RPN and box head differ from those of the largest network."""
+    """Adds losses to a child: differences of its RPN and box head from the largest network's."""
 
     def __init__(self, trainer, space):
         self.trainer, self.space, self.seen = trainer, space, {}
@@ -85,7 +85,7 @@ class Teacher:
 
 
 def compared(space):
-    """The children that are compared: of the largest network, and smaller ones."""
+    """Children to compare: (the largest network at each size, smaller ones)."""
     fifty, sizes = space.choices[1].values.index(50), space.choices[0].values
     whole = [(size, few, *space.largest[2:]) for few in (space.largest[1], fifty) for size in range(len(sizes))]
     rng = random.Random(7)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """
-What a short training gives by its settings: so many CPU seconds of one thread, its schedule as long as that.
+Results of a short training with given settings. It takes --seconds CPU seconds of one thread, as does its schedule.
 
     python experiments/fine_tuning.py --seconds 240 --config-file CONFIG SOLVER.BASE_LR 0.04      6 minutes
 
-Prints iterations, the AP on DATASETS.TEST of the config, and that of a moving average of the weights (EMA).
+Prints iterations, and AP on the config's DATASETS.TEST with the weights and with their moving average (EMA).
 """
 
 import argparse

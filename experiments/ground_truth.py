@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """
-How good networks really are: random networks of a space, and those of one op, each trained alone with several seeds.
+How good networks really are: trains random networks of a space, and networks of one op, alone with several seeds.
 
     python experiments/ground_truth.py              trains what ground_truth.json lacks; 50 minutes on 2 cores
     python experiments/ground_truth.py --again 3    trains 3 networks of it again and compares: the same figures
 
-A training is the command line that stands in the table as its recipe. Stopped or killed, it goes on when it is started
-again. Searches and supernets are then judged by the table.
+The table judges searches and supernets. Its recipe is the command line of a training. Stopped or killed, it goes on
+when started again.
 """
 
 import argparse
@@ -29,16 +29,7 @@ from detnas.search.settings import supernet_limits
 
 
 class Table:
-    """
-    The scores that are known, in a file that is whole at any time.
-
-    Args:
-        file: JSON; need not exist.
-        recipe: what makes two tables the same one.
-
-    Raises:
-        UserError: if the file was made by another recipe.
-    """
+    """The known scores in a JSON file, which is whole at any time. UserError if another recipe made the file."""
 
     def __init__(self, file, recipe):
         self.file, self.recipe = file, recipe
@@ -54,7 +45,7 @@ class Table:
         write_text(self.file, f'{{\n "recipe": {json.dumps(self.recipe)},\n "networks": [\n{lines}\n ]\n}}\n')
 
     def summary(self, seeds):
-        """How far the seeds agree, in words."""
+        """How well the seeds agree, in words."""
         whole = [n for n in self.networks.values() if all(str(s) in n["scores"] for s in seeds)]
         if len(whole) < 2 or len(seeds) < 2:
             return f"{len(whole)} networks"
@@ -68,12 +59,9 @@ class Table:
 
 class BalancedSampler:
     """
-    Path of an iteration, uniform over bins of multiply-adds: uniform paths have nearly all the same cost, and the
-    cheapest and the dearest would hardly be trained (released code). A function of (seed, iteration) alone.
-
-    Args:
-        flops: (smallest, largest) multiply-adds of the backbone at 224x224 that are drawn.
-        bins: number of bins of equal width.
+    Path of an iteration, uniform over ``bins`` of equal width in multiply-adds. Uniform paths nearly all cost the same,
+    and would hardly train the cheapest and the dearest (released code). ``flops`` is (smallest, largest) multiply-adds
+    of the backbone at 224x224. A function of (seed, iteration) alone.
     """
 
     def __init__(self, space, seed, flops, bins=7):
@@ -82,7 +70,7 @@ class BalancedSampler:
         self.low, self.high = flops
 
     def _bin(self, cost):
-        """The number of its bin; None if it is out of range."""
+        """Number of a cost's bin; None out of range."""
         in_range = self.low <= cost < self.high
         return int((cost - self.low) / (self.high - self.low) * self.bins) if in_range else None
 
@@ -96,10 +84,10 @@ class BalancedSampler:
 
 
 def paths_of(limits, count, seed):
-    """One path per op, then random ones, as many of any multiply-adds; ``count`` of them, all within the limits."""
+    """``count`` paths within the limits: one per op, then random ones, balanced over multiply-adds."""
     space = limits.space
     paths = [path for path in space.anchors().values() if limits(path)]
-    # Uniform draws would nearly all cost the same, and be as good as each other.
+    # Uniform draws would nearly all cost the same and score alike.
     most = min(c.max for c in limits.constraints if c.metric == "backbone_flops")
     draw = BalancedSampler(space, seed, (limits.costs.bounds("backbone_flops")[0], most))
     for number in itertools.count():

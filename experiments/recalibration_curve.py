@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """
-How many images does the recalibration of the batch norms need? Some paths of a trained supernet are scored after a
-recalibration on more and more training images, each number drawn twice:
+How many images does batch-norm recalibration need? Scores some paths of a trained supernet after recalibration on more
+and more training images, each number drawn twice:
 
     python experiments/recalibration_curve.py --config-file CONFIG MODEL.WEIGHTS FILE      minutes
 
-Prints, for each number, what the score changes against that of the most images, and against the other draw. Stopped or
-killed, it goes on when it is started again; the scores are in OUTPUT_DIR/recalibration.json.
+Prints, for each number, how scores differ from scores with the most images, and between draws. Stopped or killed, it
+goes on when started again; the scores are in OUTPUT_DIR/recalibration.json.
 """
 
 import argparse
@@ -33,7 +33,7 @@ DRAWS = (0, 1)
 
 
 def score(cfg, counts, paths, file):
-    """Scores by "images draw", each {arch: score}, in a file that is whole at any time."""
+    """Scores by "images draw", each {arch: score}, also in a file that is whole at any time."""
     space, scores = config_space(cfg), read_json(file, {})
     for count, draw in itertools.product(counts, DRAWS):
         known = scores.setdefault(f"{count} {draw}", {})
@@ -51,7 +51,7 @@ def score(cfg, counts, paths, file):
 
 
 def rows(scores, counts):
-    """A row for each number of images."""
+    """Yield a row per number of images."""
     archs = list(scores[f"{counts[-1]} 0"])
     most = [statistics.mean(scores[f"{counts[-1]} {draw}"][arch] for draw in DRAWS) for arch in archs]
     for count in counts:

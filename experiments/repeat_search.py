@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """
-Is a search worth it? The same search is run with several seeds, from the supernet on; each winner is trained alone and
-compared with networks that need no search, one drawn at random and those of a ground truth (ground_truth.py):
+Is a search worth it? Runs the same search with several seeds, from the supernet on. Trains each winner alone and
+compares it with networks that need no search: a random one, and networks of a ground truth (ground_truth.py):
 
     python experiments/repeat_search.py                supernet, search and winner for 10 seeds; 35 minutes on 2 cores
 
-Stopped or killed, it goes on when it is started again. Prints a table; all results are in experiments/searches.json.
+Stopped or killed, it goes on when started again. Prints a table; all results are in experiments/searches.json.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from detnas.search.settings import supernet_limits
 
 
 def search(config_file, alone, seed, folder):
-    """Train a supernet and search it in this process, both unless they are done; what the search found, as a dict."""
+    """Train a supernet and search it in this process, unless done before; returns the findings as a dict."""
     import search_net
     import train_net
 
     torch.set_num_threads(1)
-    # What is evaluated on the way leaves no trace in a supernet.
+    # Evaluations on the way change nothing in a supernet.
     opts = ["SEED", str(seed), "OUTPUT_DIR", folder, "TEST.EVAL_PERIOD", "0", *IN_ONE_PROCESS]
     words = ["--config-file", config_file, *opts]
     with silent_run():
@@ -57,7 +57,7 @@ def search(config_file, alone, seed, folder):
 
 
 class Searches:
-    """What each seed found, and the scores of networks trained alone, in a file that is whole at any time."""
+    """Findings of each seed, and scores of networks trained alone, in a file that is whole at any time."""
 
     def __init__(self, file):
         self.file, content = file, read_json(file, {"searches": {}, "alone": {}})
@@ -69,21 +69,15 @@ class Searches:
 
 
 def mixed(archs):
-    """Those of several ops."""
+    """The archs with several ops."""
     return [arch for arch in archs if len(set(arch.replace("-", ""))) > 1]
 
 
 def compare(rows, scores, table, plain, count):
     """
-    A row for each seed: the winner, the plain network, the first network that the search drew at random, and the best
-    of ``count`` networks of the table.
-
-    Args:
-        rows: seed -> what its search found.
-        scores: arch -> {seed: score alone}.
-        table: archs of the ground truth that are within the search's limits.
-        plain: arch of the plain network.
-        count: number of networks of the table.
+    A row per seed, as text: the winner, the ``plain`` network, the search's first random network, and the best of
+    ``count`` networks of the table. ``rows`` is seed -> findings of its search, ``scores`` is arch -> {seed: score
+    alone}, ``table`` has the archs of the ground truth within the search's limits.
     """
     alone = {arch: statistics.mean(by_seed.values()) for arch, by_seed in scores.items()}
     lines = []

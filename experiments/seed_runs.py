@@ -1,4 +1,4 @@
-"""What serial_controls.py and compare_methods.py share: the command lines of a seed, the time of a step, results."""
+"""Shared by serial_controls.py and compare_methods.py: command lines of a seed, times of steps, results."""
 
 import concurrent.futures
 import functools
@@ -27,32 +27,25 @@ from detnas.training.trainer import build_trainer
 from find_detector.steps import Steps, run_step
 
 _BLOOD = "$DETNAS_DATA/bccd_voc"
-#: of the blood cells, images that nothing is trained on or chosen by
+#: images of blood cells that nothing is trained on or chosen by
 TEST_IMAGES = f"coco:{_BLOOD}/coco/annotations/instances_test.json:{_BLOOD}/VOCdevkit/VOC2007/JPEGImages"
 
-#: a training is evaluated afterwards, for all alike
+#: trainings are evaluated afterwards, all alike
 TRAINING = (*IN_ONE_PROCESS, "DATASETS.TEST", "()")
 TRIES = 3
-#: training steps until all images of the blood cells are decoded and in memory, and those that are then measured
+#: training steps until all images of blood cells are in memory, and steps that are then measured
 FIRST, MEASURED = 30, 40
 
 
 class SeedRuns:
-    """
-    The command lines of one seed, with outputs in a folder of their own; each runs once, on one thread.
-
-    Args:
-        folder: for the outputs.
-        seed: the ``SEED`` of all of them.
-        run: see :class:`find_detector.steps.Steps`.
-    """
+    """One ``seed``'s command lines, each run once on one thread, into ``folder``; for ``run`` see ``Steps``."""
 
     def __init__(self, folder, seed, run=run_step):
         self.folder, self.seed = folder, seed
         self.steps = Steps(folder, threads=1, run=run, root=ROOT, what="comparison")
 
     def run(self, name, script, config_file, *settings, flags=()):
-        """Run ``train_net.py`` or ``search_net.py`` with settings over a config, into the folder ``name``."""
+        """Run ``train_net.py`` or ``search_net.py`` with settings over a config; outputs go to the folder ``name``."""
         words = ["--config-file", os.path.join(ROOT, config_file), "SEED", self.seed, "OUTPUT_DIR", self.path(name)]
         self.steps(f"{name} {self.seed}", os.path.join(ROOT, script), *flags, *map(str, [*words, *settings]))
 
@@ -72,7 +65,7 @@ class _Clock(HookBase):
 
 
 def step_seconds(config_file, opts, steps=30):
-    """CPU seconds of each of the first training steps of a config, on one thread. In the main thread alone."""
+    """CPU seconds of each of a config's first training steps, on one thread. Works only in the main thread."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, only_warnings("detectron2", "fvcore", "detnas"):
         opts = [*opts, "OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(steps), "DATASETS.TEST", "()"]
@@ -86,13 +79,7 @@ def step_seconds(config_file, opts, steps=30):
 
 
 def box_results(config_file, opts, weights, images=None):
-    """
-    AP, AP50 and the like of trained weights.
-
-    Args:
-        opts: which network of the config it is.
-        images: a data set; None: that of the config.
-    """
+    """Box AP, AP50, ... of trained weights, on a data set ``images`` or, by default, the config's."""
     opts = [*opts, *(["DATASETS.TEST", f"('{images}',)"] if images else [])]
     cfg = load_config(os.path.join(ROOT, config_file), opts)
     register_datasets(cfg)
@@ -104,12 +91,7 @@ def box_results(config_file, opts, weights, images=None):
 
 
 def iterations_for(seconds, start, step):
-    """
-    How many iterations of ``step`` seconds fit into the seconds of a training that takes ``start`` of them beside.
-
-    Raises:
-        UserError: if there is no time for a single one.
-    """
+    """Iterations of ``step`` seconds that fill ``seconds`` after ``start`` seconds; UserError if none fits."""
     count = round((seconds - start) / step)
     if count < 1:
         raise UserError(f"{seconds:.0f} seconds are left for the last training, which starts in {start:.0f}: give "
@@ -118,7 +100,7 @@ def iterations_for(seconds, start, step):
 
 
 def training_cost(config, opts):
-    """(CPU seconds beside the steps, CPU seconds of a step) of a training; in a process of its own."""
+    """(CPU seconds beside the steps, CPU seconds of a step) of a training. Run it in a new process."""
     steps = step_seconds(config, [*opts, *IN_ONE_PROCESS], FIRST + MEASURED)
     step = statistics.mean(steps[FIRST:])
     return time.process_time() - len(steps) * step, step
@@ -131,12 +113,8 @@ def measure(config, opts):
 
 class TimedRuns(SeedRuns):
     """
-    The runs of one seed, with their CPU seconds: user and system time of their processes, from start to end.
-
-    Args:
-        folder, seed: see :class:`SeedRuns`.
-        total: CPU seconds that a method or a control has in all.
-        run, measure: what runs a step, and what measures a training's cost.
+    Runs of one seed with their CPU seconds: user and system time of their processes, from start to end. A method or a
+    control has ``total`` seconds in all. ``run`` runs a step, ``measure`` gives a training's cost.
     """
 
     def __init__(self, folder, seed, total, run=functools.partial(run_step, cpu=True), measure=measure):
@@ -147,24 +125,19 @@ class TimedRuns(SeedRuns):
 
     def run(self, name, script, config, *settings):
         if not self.seconds(name):
-            # The seconds of a step are all that it took: none goes on where another one was killed.
+            # A killed step starts afresh, so that its seconds count everything.
             shutil.rmtree(self.path(name), ignore_errors=True)
         super().run(name, script, config, *settings)
 
     def seconds(self, *names):
-        """CPU seconds of steps; 0 of those that were not done yet."""
+        """CPU seconds of steps; 0 for steps not done yet."""
         return sum(self.steps.done.get(f"{name} {self.seed}", {"seconds": 0})["seconds"] for name in names)
 
     def train_for(self, name, spent, tolerance, config, *settings):
         """
-        Train what makes the total with the steps ``spent``; again if that is missed by more than the tolerance, a share
-        of it. Only time decides; the AP of no try is looked at.
-
-        Returns:
-            name of the step that came nearest.
-
-        Raises:
-            UserError: if there is no time left.
+        Train until the steps ``spent`` and this one take the total. Train again if time misses it by more than
+        ``tolerance``, a share of the total. Only time decides; AP is never looked at. Returns the name of the step that
+        came nearest; UserError if there is no time left.
         """
         before = self.seconds(*spent)
         plan = self.plan.get(name)
@@ -186,6 +159,6 @@ class TimedRuns(SeedRuns):
         return min(missed, key=missed.get)
 
     def _keep(self, name, plan):
-        """The iterations of a step are chosen once."""
+        """Keep a plan, so that the iterations of a step are chosen once."""
         self.plan[name] = plan
         write_text(self.file, json.dumps(self.plan, indent=1))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """
-Does a serial search of SP-NAS pay? A search from a trained start network, and three controls that take as long: the
-start network trained on, the winner's code from random weights, and a random sequence of morphs without selection.
+Does a serial search of SP-NAS pay? Compares a search from a trained start network with three controls that take as
+long: the start network trained on, the winner's code from random weights, and random morphs without selection.
 
     python experiments/serial_controls.py             two seeds on the blood cells
 
-Training time is iterations times what a training step of the network takes of a core, which is measured first. Stopped
-or killed, it goes on when it is started again. Each step is one of the usual command lines, and is printed.
+Training time is iterations times the CPU seconds of a network's training step, which are measured first. Stopped or
+killed, it goes on when started again. Each step is a usual command line, and is printed.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class Seed(SeedRuns):
         super().run(name, script, self.args.config_file, *settings, flags=flags)
 
     def search(self):
-        """The search, and the sequence of morphs."""
+        """Run the search, and the random sequence of morphs."""
         self.run("start", "train_net.py")
         self.run("search", "search_net.py", *self.start())
         count = len(read_log(self.path("search")))
@@ -52,7 +52,7 @@ class Seed(SeedRuns):
         return "MODEL.WEIGHTS", self.path("start", "model_final.pth")
 
     def measure(self):
-        """Measure, once, the CPU seconds of a training step of each code."""
+        """Measure once the CPU seconds of a training step of each code."""
         file = self.path("step_seconds.json")
         self.seconds = read_json(file, {})
         for log in map(read_log, (self.path("search"), self.path("random"))):
@@ -63,12 +63,7 @@ class Seed(SeedRuns):
                     write_text(file, json.dumps(self.seconds, indent=1))
 
     def controls(self):
-        """
-        Train the controls.
-
-        Returns:
-            list of (name of a network, code, checkpoint, seconds of its training).
-        """
+        """Train the controls; returns a list of (name of a network, code, checkpoint, seconds of its training)."""
         log, sequence = read_log(self.path("search")), read_log(self.path("random"))
         start, winner, last, top = (
             str(c.network) for c in (log.history()[0], log.best()[0], sequence.history()[-1], sequence.best()[0])
@@ -95,13 +90,13 @@ class Seed(SeedRuns):
 
 
 def test(args, code, weights):
-    """AP on val and on test."""
+    """[AP on val, AP on test]"""
     opts = ["MODEL.SPNAS.CODE", code]
     return [box_results(args.config_file, opts, weights, images)["AP"] for images in (None, args.test)]
 
 
 def search_table(log):
-    """Each candidate beside its parent: what it inherits, and what it makes of that."""
+    """A row per candidate, with its parent's AP, its own AP just inherited, and its AP after training."""
     metric = log.header["metric"]
     scores = {c.network: c.score for c in log.history()}
     rows = []
@@ -120,7 +115,7 @@ def main(args):
         try:
             with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
                 list(pool.map(Seed.search, seeds.values()))
-                # In this thread: a training listens for signals.
+                # In the main thread, where a training can listen for signals.
                 for seed in seeds.values():
                     seed.measure()
                 runs = dict(zip(seeds, pool.map(Seed.controls, seeds.values())))

@@ -1,4 +1,4 @@
-"""What the experiments share: trainings in processes of their own, the ground truth, rank correlations."""
+"""Shared by the experiments: trainings in new processes, the ground truth, rank correlations."""
 
 import concurrent.futures
 import contextlib
@@ -20,15 +20,15 @@ from detnas.launch.outputs import read_metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-#: a core has a training of its own to do; where the images are read changes no batch
+#: each core runs one training; a loader in the same process gives the same batches
 IN_ONE_PROCESS = ("DATALOADER.NUM_WORKERS", "0")
 #: networks trained alone, by ground_truth.py
 GROUND_TRUTH = os.path.join("experiments", "ground_truth.json")
 
 
 def train(config_file, metric, arch, seed):
-    """Score of a network that is trained alone, in this process, by what ``train_net.py`` does."""
-    import train_net  # not when this file is imported: a worker needs it, the first process does not
+    """Score of a network that ``train_net.py`` trains alone, in this process."""
+    import train_net  # here, as workers alone need it
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +40,7 @@ def train(config_file, metric, arch, seed):
 
 @contextlib.contextmanager
 def silent_run():
-    """Print nothing, and drop the loggers' files afterwards: the next run in this process has its own."""
+    """Print nothing, and drop the loggers' files afterwards: the next run in this process has other ones."""
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             yield
@@ -50,34 +50,29 @@ def silent_run():
 
 
 def workers(count):
-    """Processes that begin with nothing of this one."""
+    """A pool of new processes, which share nothing with this one."""
     return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
 
 
 def run_pool(pool, function, jobs):
-    """Yield (key, result) of {key: arguments} as they end."""
+    """Run ``jobs``, {key: arguments}; yield (key, result) as they end."""
     running = {pool.submit(function, *arguments): key for key, arguments in jobs.items()}
     try:
         for future in tqdm(concurrent.futures.as_completed(running), total=len(running), unit="training"):
             yield running[future], future.result()
     finally:
-        # After Ctrl-C, or where one of them failed, no other one begins.
+        # After Ctrl-C or a failure no other job begins.
         for future in running:
             future.cancel()
 
 
 def read_networks(table):
-    """The networks of a table that were trained with several seeds: "arch", costs, and "scores" by seed."""
+    """Networks of a table that were trained with several seeds: "arch", costs, and "scores" by seed."""
     return [n for n in read_json(table)["networks"] if len(n["scores"]) > 1]
 
 
 def kendall(xs, ys, seed=0, resamples=2_000):
-    """
-    Kendall's tau-b of paired figures, and its 95% interval by the percentile bootstrap over the pairs.
-
-    Returns:
-        (tau, low, high); NaN where all of ``xs`` or of ``ys`` are equal.
-    """
+    """(Kendall's tau-b, low, high): 95% percentile bootstrap over pairs; NaN if all ``xs`` or all ``ys`` are equal."""
     xs, ys = np.asarray(xs, float), np.asarray(ys, float)
     tau = float(kendalltau(xs, ys).statistic)
     if np.isnan(tau):

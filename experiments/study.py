@@ -1,16 +1,15 @@
 #!/usr/bin/env python
 """
-Does the search's fitness tell how good a network is? Random networks, the winner of the search, ShuffleNetv2 style and
-the winner of a search by classification are each trained alone, with one recipe and several seeds, and compared with
-their fitness in the supernet, with and without recalibration:
+Does the search's fitness tell how good a network is? Random networks, the search's winner, ShuffleNetv2 style and the
+winner of a search by classification are each trained alone, with one recipe and several seeds. Their scores are
+compared with their fitness in the supernet, with and without recalibration:
 
     python experiments/study.py                      on $DETNAS_DATA/bccd_voc and grocery_cls; hours on 2 cores
     python experiments/study.py --supernet CONFIG --classifier CONFIG --retrain CONFIG --output FOLDER
     python experiments/study.py --pretrain CONFIG --retrain CONFIG --output FOLDER    each network is pre-trained first
 
-Every step is a command line as a user would type it. Stopped or killed, it goes on when it is started again. Writes
-study.md (tables), study.png and study.json, and with --pretrain trained.png (paper, Fig. 3 and Table 5); what the steps
-said is in the folder's log/.
+Every step is a usual command line; its output is in the folder's log/. Stopped or killed, it goes on when started
+again. Writes study.md (tables), study.png and study.json, and with --pretrain trained.png (paper, Fig. 3 and Table 5).
 """
 
 import argparse
@@ -41,7 +40,7 @@ SHUFFLENET, WINNER, CLASSIFICATION = "ShuffleNetv2 style", "winner", "classifica
 
 
 class Study:
-    """What is compared with what; every method that runs something can be called again."""
+    """The steps of a study. Methods that run steps can be called again."""
 
     def __init__(self, args, run=run_step):
         for flag, number, least in (("--random", args.random, 2), ("--jobs", args.jobs, 1)):
@@ -63,10 +62,7 @@ class Study:
         self.steps = Steps(self.folder, max(1, (os.cpu_count() or 1) // args.jobs), run, ROOT)
 
     def check_weights(self):
-        """
-        Raises:
-            UserError: if what the networks start from is said twice, or not as a classifier that is tested.
-        """
+        """UserError if initial weights are given twice, or ``--pretrain`` is no classifier with one test set."""
         given, args = self.alone.MODEL.WEIGHTS, self.args
         if self.pretrain is None:
             if given:
@@ -78,7 +74,7 @@ class Study:
             raise UserError(f"--pretrain {args.pretrain}: it must be a classifier's config with one set to test on")
 
     def known(self):
-        """name -> path of the networks that need no search: random ones within the search's limits, all 3x3."""
+        """name -> path of networks that need no search: random ones within the search's limits, and all 3x3."""
         rng, paths = random.Random(f"study {self.args.seed}"), {}
         while len(paths) < self.args.random:
             path = self.space.random(rng)
@@ -88,7 +84,7 @@ class Study:
         return paths
 
     def search(self, what, config, cfg, *opts):
-        """Train a supernet if it is not there, search it; returns the winner's path."""
+        """Train a supernet unless it is there, and search it; returns the winner's path."""
         weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
         if not PathManager.isfile(weights):
             self.steps(f"{what} supernet", TRAIN, "--config-file", config, "--resume")
@@ -98,7 +94,7 @@ class Study:
         return SearchLog(folder, self.space).best()[0].network
 
     def fitness(self, name, path, kind):
-        """Score of a path in the supernet: ``kind`` is recalibrated, plain, or tested (on the images of the test)."""
+        """Score in the supernet; ``kind``: "recalibrated", "plain", or "tested" (recalibrated, on test images)."""
         folder = os.path.join(self.folder, "fitness", f"{name} {kind}".replace(" ", "_"))
         weights = os.path.join(self.supernet.OUTPUT_DIR, "model_final.pth")
         flags = ["--no-recalibration"] if kind == "plain" else []
@@ -108,15 +104,15 @@ class Study:
         return read_json(os.path.join(folder, "evaluation.json"))["metrics"][self.supernet.SEARCH.METRIC]
 
     def pretrained(self, name, seed):
-        """Weights of the pre-training of a network, which :meth:`train_alone` makes."""
+        """Checkpoint of a network's pre-training, which :meth:`train_alone` makes."""
         return os.path.join(self.folder, "pretrained", f"{name} {seed}".replace(" ", "_"), "model_final.pth")
 
     def top1(self, name, seed):
-        """Top-1 on the validation images, in percent, after that pre-training."""
+        """Top-1 on the validation images, in percent, after the pre-training."""
         return _last(os.path.dirname(self.pretrained(name, seed)), "classification/top1")
 
     def train_alone(self, name, path, seed):
-        """Score of a path that was trained alone, from random weights or, with --pretrain, from those of its own."""
+        """Score of a path trained alone, from random weights or, with --pretrain, from its pre-trained ones."""
         if self.pretrain is None:
             return self.train(name, path, seed)
         weights = self.pretrained(name, seed)
@@ -126,7 +122,7 @@ class Study:
         return self.train(name, path, seed, weights)
 
     def train(self, name, path, seed, weights=None):
-        """Score of a path that was trained alone, from random weights or those of a file."""
+        """Score of a path trained alone, from random weights or a checkpoint."""
         folder = os.path.join(self.folder, "alone", f"{name} {seed}".replace(" ", "_"))
         command = [TRAIN, "--config-file", self.args.retrain, "--resume", "MODEL.DETNAS.ARCH", self.space.format(path)]
         command += ["SEED", str(seed), "OUTPUT_DIR", folder, *self.args.opts]
@@ -135,17 +131,12 @@ class Study:
 
 
 def _last(folder, metric):
-    """A metric at the end of a training."""
+    """Last value of a metric in a training."""
     return [line[metric] for line in read_metrics(folder) if metric in line][-1]
 
 
 def compare(study, pool):
-    """
-    Run everything, as much at once as the pool allows.
-
-    Returns:
-        (list of :class:`Network`, dict of the winner's scores by the weights it starts from)
-    """
+    """Run all steps in a pool; returns ([:class:`Network`], {initial weights of the winner: its scores})."""
     args, paths = study.args, study.known()
     detection = pool.submit(study.search, "detection", args.supernet, study.supernet)
     opts = ("SEARCH.METRIC", "classification/top1")
@@ -188,7 +179,7 @@ def compare(study, pool):
 
 
 def report(study, networks, weights):
-    """Write what was found into the study's folder; returns the text of study.md."""
+    """Write all results into the study's folder; returns the text of study.md."""
     recipe, top1 = f"alone: {in_words(study.alone)}.", None
     if study.pretrain is not None:
         recipe += f" Pre-trained before: {in_words(study.pretrain)}."
@@ -197,7 +188,7 @@ def report(study, networks, weights):
 
 
 def in_words(cfg):
-    """A training recipe."""
+    """A training recipe as text."""
     return f"{cfg.SOLVER.MAX_ITER} iterations, batch {cfg.SOLVER.IMS_PER_BATCH}"
 
 

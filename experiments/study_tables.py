@@ -1,4 +1,4 @@
-"""Does the fitness in the supernet tell how good a network is alone? Rank correlations, a table and a picture."""
+"""Does fitness in the supernet tell how good a network is alone? Rank correlations, tables and pictures."""
 
 import dataclasses
 import json
@@ -20,11 +20,9 @@ class Network:
 
     Args:
         name: "random 1", "winner", ...
-        arch: its path in the form of the space.
         flops: multiply-adds of the backbone.
-        recalibrated, plain: score in the supernet with batch-norm statistics of its own, and with the supernet's; None
-            if there is none.
-        alone: seed -> score after it was trained alone.
+        recalibrated, plain: score in the supernet with recalibrated and the supernet's batch-norm statistics; or None.
+        alone: seed -> score after training alone.
     """
 
     name: str
@@ -45,11 +43,8 @@ class Network:
 
 def correlations(networks, seed=0):
     """
-    Kendall's tau of what is known before a network is trained alone with what it reaches then, and of two seeds with
-    each other: no predictor can be expected to agree better with one seed than another seed does.
-
-    Returns:
-        dict: what is compared -> (tau, low, high, number of networks)
+    Kendall's tau of predictors with mean scores alone, and between two seeds: no predictor can be expected to agree
+    better with a seed than another seed does. Returns {what is compared: (tau, low, high, number of networks)}.
     """
     means = [n.mean for n in networks]
     compared = {
@@ -65,7 +60,7 @@ def correlations(networks, seed=0):
 
 
 def study_table(networks):
-    """Markdown: a row for each network, those that are best alone first."""
+    """Markdown: a row per network, the best ones alone first."""
     seeds = list(networks[0].alone)
     rows = [
         [
@@ -86,13 +81,9 @@ def study_table(networks):
 
 def trained_table(networks, metric, top1):
     """
-    Markdown: what pre-trained networks reach, mean and standard deviation over the random ones, and the others beside
-    them (paper, Table 5); of a network its mean over the seeds.
-
-    Args:
-        networks: list of :class:`Network`, of which two at least are random.
-        metric: name of the score.
-        top1: name -> {seed: top-1 of the pre-training, in percent}.
+    Markdown: scores and top-1 of pre-trained networks, means over the seeds (paper, Table 5). The random networks, at
+    least two, share a row with mean and standard deviation. ``metric`` is the score's name, ``top1`` is name -> {seed:
+    top-1 of the pre-training, in percent}.
     """
     columns = [{n.name: n.mean for n in networks}, _means(top1)]
     random = [n.name for n in networks if n.is_random]
@@ -111,7 +102,7 @@ def _mean_and_sd(values):
 
 
 def correlation_table(groups):
-    """Markdown: a row for each comparison, a column for each group of networks (name -> :func:`correlations`)."""
+    """Markdown: a row per comparison, a column per group of networks (name -> :func:`correlations`)."""
     names = list(next(iter(groups.values())))
     rows = [[name, *(_interval(*found[name]) for found in groups.values())] for name in names]
     return tabulate(rows, ["Kendall's tau", *groups], tablefmt="github", disable_numparse=True)
@@ -123,12 +114,8 @@ def _interval(tau, low, high, _):
 
 def plot_study(networks, metric, *files):
     """
-    Draw scores alone over the fitness in the supernet, with and without recalibration, into files. A dot is the mean of
-    the seeds, its line reaches from the lowest to the highest; random networks have no name.
-
-    Args:
-        networks: list of :class:`Network`.
-        metric: name of the score, for the axes.
+    Plot scores alone over fitness in the supernet, with and without recalibration. Dots are means over the seeds, lines
+    reach from the lowest to the highest score. Random networks have no name. ``metric`` is the score's name.
     """
     with figure(files, 9.0, 4.2, ncols=2, sharey=True) as (fig, axes):
         _draw_alone(axes[0], networks, {n.name: n.recalibrated for n in networks})
@@ -139,11 +126,8 @@ def plot_study(networks, metric, *files):
 
 def plot_trained(networks, metric, top1, *files):
     """
-    Draw scores of pre-trained networks over their multiply-adds and their top-1 into files, with a band of one standard
-    deviation around the mean of the random ones (paper, Fig. 3). Dots are as in :func:`plot_study`.
-
-    Args:
-        networks, metric, top1: as for :func:`trained_table`.
+    Plot scores of pre-trained networks over multiply-adds and top-1 (paper, Fig. 3); a band is one standard deviation
+    around the random networks' mean. Dots are as in :func:`plot_study`, arguments as in :func:`trained_table`.
     """
     mean, sd = _mean_and_sd([n.mean for n in networks if n.is_random])
     with figure(files, 9.0, 4.2, ncols=2, sharey=True) as (fig, axes):
@@ -156,7 +140,7 @@ def plot_trained(networks, metric, top1, *files):
 
 
 def _draw_alone(ax, networks, xs, edge=0.75):
-    """A dot and a line for each network at its place, name -> x; to the right of the edge names stand on the left."""
+    """Draw networks; ``xs`` is name -> x. Right of ``edge``, a share of the axis, names stand on the left."""
     for n in networks:
         x, colour = xs[n.name], search_colour(4 if n.is_random else 0)
         ax.plot([x, x], [min(n.alone.values()), max(n.alone.values())], color=colour, linewidth=1, alpha=0.6)
@@ -166,7 +150,7 @@ def _draw_alone(ax, networks, xs, edge=0.75):
         if n.is_random:
             continue
         x = xs[n.name]
-        # A name stays inside the axes, and can be read above the lines.
+        # Names stay inside the axes, and readable above lines.
         shift, side = ((-6, 4), "right") if (x - left) / (right - left) > edge else ((6, 4), "left")
         text = ax.annotate(n.name, (x, n.mean), shift, textcoords="offset points", ha=side, fontsize=8)
         text.set(color=search_colour(0), path_effects=[withStroke(linewidth=2.5, foreground="white")])
@@ -174,17 +158,9 @@ def _draw_alone(ax, networks, xs, edge=0.75):
 
 def write_study(folder, networks, metric, recipe, weights, top1=None):
     """
-    Write study.json, study.md and study.png, and trained.png if the networks are pre-trained.
-
-    Args:
-        folder: of this machine.
-        networks, metric: as for :func:`plot_study`.
-        recipe: how the networks were trained, in words.
-        weights: what the winner starts from -> list of its scores on the test images.
-        top1: as for :func:`trained_table`; None if the networks start from random weights.
-
-    Returns:
-        the text of study.md.
+    Write study.json, study.md and study.png into a local folder, with ``top1`` of pre-trained networks also
+    trained.png; returns the text of study.md. ``recipe`` is the networks' training, in words; ``weights`` is initial
+    weights of the winner -> its scores on the test images; ``top1`` is as for :func:`trained_table`.
     """
     random_ones = [n for n in networks if n.is_random]
     groups = {f"{len(random_ones)} random networks": correlations(random_ones)}

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
 """
-Which supernet ranks right? Supernets are trained with several settings, lengths and seeds, and the fitness of the
-networks of a ground truth (experiments/ground_truth.py) in each is compared with what these reach alone:
+Which supernet ranks right? Trains supernets with several settings, lengths and seeds, and compares the fitness of a
+ground truth's networks (experiments/ground_truth.py) in each with their scores alone:
 
     python experiments/supernet_ranking.py                  uniform and fair paths, four lengths, two seeds
     python experiments/supernet_ranking.py --variant "SOLVER.BASE_LR 0.05" --lengths 1600
     python experiments/supernet_ranking.py --search "SEARCH.RECALIBRATION_IMAGES 20"      judge what is there anew
 
-Stopped or killed, it goes on when it is started again. Prints a table; all fitness is in supernet_ranking.json.
+Stopped or killed, it goes on when started again. Prints a table; all fitness is in supernet_ranking.json.
 """
 
 import argparse
@@ -33,16 +33,11 @@ from detnas.search.evaluator import build_candidate_evaluator
 
 
 def judge(config_file, variant, length, seed, search, archs, folder):
-    """
-    Train a supernet in this process, unless it is there.
-
-    Returns:
-        dict: "fitness": {arch: score}, and "agreement": that of its last two evaluations with each other.
-    """
+    """Train a supernet unless it exists: {"fitness": {arch: score}, "agreement": between its last two evaluations}."""
     import train_net
 
     torch.set_num_threads(1)
-    # Evaluated at the quarters of any length, so that agreements can be compared.
+    # Evaluated at the quarters of any length, for comparable agreements.
     length_opts = ["SOLVER.MAX_ITER", str(length), "TEST.EVAL_PERIOD", str(length // 4)]
     opts = [*length_opts, "SEED", str(seed), "OUTPUT_DIR", folder, *IN_ONE_PROCESS, *variant.split()]
     weights = os.path.join(folder, "model_final.pth")
@@ -59,7 +54,7 @@ def judge(config_file, variant, length, seed, search, archs, folder):
 
 
 class Results:
-    """What :func:`judge` found by (variant, search, length, seed), in a file that is whole at any time."""
+    """Results of :func:`judge` by (variant, search, length, seed), in a file that is whole at any time."""
 
     def __init__(self, file):
         self.file, self.rows = file, read_json(file, [])
@@ -75,8 +70,8 @@ class Results:
 
 def ceiling(networks, draws=2_000):
     """
-    Kendall's tau that a perfect fitness would have with the mean of the table's seeds: in normal networks with the
-    table's variances, the tau of what they are worth with the mean of noisy trainings; (mean, 2.5%, 97.5%).
+    Kendall's tau of a perfect fitness with the means of the table's seeds: (mean, 2.5%, 97.5%). It is simulated with
+    normal true scores and normal noise, with the table's variances.
     """
     scores = np.array([list(n["scores"].values()) for n in networks])
     noise = scores.var(axis=1, ddof=1).mean() / scores.shape[1]
@@ -90,7 +85,7 @@ def ceiling(networks, draws=2_000):
 
 
 def table(results, networks):
-    """A line for each supernet and way to search it: mean fitness, agreement, and tau with the table's means."""
+    """A line per supernet and way to search it: mean fitness, agreement, and tau with the table's means."""
     alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
     lines = []
     for row in sorted(results.rows, key=lambda row: row["key"]):
@@ -102,7 +97,7 @@ def table(results, networks):
 
 
 def foretelling(results, networks):
-    """How the agreement of a supernet with itself goes with its tau, in words."""
+    """How a supernet's agreement with itself relates to its tau, in words."""
     alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
     known = [row for row in results.rows if row["agreement"] is not None and not row["key"][1]]
     taus = [kendalltau([row["fitness"][arch] for arch in alone], list(alone.values())).statistic for row in known]
@@ -118,9 +113,9 @@ def foretelling(results, networks):
 
 def gains(results, networks, base, draws=2_000):
     """
-    What other settings gain: a line for each supernet that differs from another one in its training alone, against
-    that of the training ``base``, or in its search alone, against the one without settings. Its tau less that of the
-    other, with the 95% interval of the bootstrap over the networks; also the mean over lengths and seeds.
+    Gains in tau, as a table. A supernet that differs in training alone is compared with training ``base``, one that
+    differs in search alone with the search without settings. Each gain has a 95% bootstrap interval over the networks;
+    "mean" is over lengths and seeds.
     """
     alone = {n["arch"]: statistics.mean(n["scores"].values()) for n in networks}
     worth = np.array(list(alone.values()))

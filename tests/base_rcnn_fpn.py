@@ -1,4 +1,4 @@
-#: what Detectron2's own configs/Base-RCNN-FPN.yaml says, which its package does not bring along
+#: Detectron2's configs/Base-RCNN-FPN.yaml, which its package lacks
 BASE_RCNN_FPN = """
 MODEL:
   META_ARCHITECTURE: "GeneralizedRCNN"

@@ -1,8 +1,6 @@
 """
-What the pages of the documentation hold: commands, snippets, links, settings. Read by ``test_docs.py``.
-
-A command is a line of an indented block; a backslash at its end continues it. Everything else that is shown (output,
-files) stands in a fence that names its language, ``text`` if there is no other.
+Commands, snippets, links and settings in the pages of the documentation, for ``test_docs.py``. A command is a line of
+an indented block, which a backslash continues. Output and files stand in fences that name a language, else ``text``.
 """
 
 import re
@@ -20,7 +18,7 @@ PAGES += ["experiments/README.md", "experiments/RESULTS.md"]
 _FENCE = r"^ *```(?P<language>\w+)\n(?P<shown>.*?)^ *```$"
 _INDENTED = r"(?<=\n\n)(?P<commands>(?:    [^\n]*\n(?:\n(?=    ))*)+)"
 _BLOCK = re.compile(f"{_FENCE}|{_INDENTED}", re.DOTALL | re.MULTILINE)
-#: what a command may need that a test has not got
+#: what a command may need and a test lacks
 _WHAT = "ImageNet|COCO|VOC|EuroCity|GPUs?|network|cluster|machines|weights|minutes|hours|clone"
 _NEEDS = re.compile(rf"\bneeds? [^.:;]*?\b({_WHAT})\b", re.IGNORECASE)
 _TIME = re.compile(r"\b(minutes?|hours?)\b")
@@ -28,7 +26,7 @@ _TIME = re.compile(r"\b(minutes?|hours?)\b")
 
 class Command(NamedTuple):
     page: str
-    #: on one line, without its comment, shell variables of the page filled in
+    #: on one line, without comment, the page's shell variables filled in
     text: str
     #: whether the page says why no test runs it
     marked: bool
@@ -46,7 +44,7 @@ def read(page):
 
 
 def blocks(text):
-    """(match, paragraph before it) of every block of a page."""
+    """(match, paragraph before it) for each block of a page."""
     end, paragraph = 0, ""
     for match in _BLOCK.finditer(text):
         paragraph = text[end : match.start()].strip().rpartition("\n\n")[2] or paragraph
@@ -68,7 +66,7 @@ def commands(page, text=None):
 
 
 def _without_shell(words, variables):
-    """A command with the values of the page's own variables; "" for what only sets them, and for the ends of loops."""
+    """A command with the page's variables filled in; "" for a line that only sets them or ends a loop."""
     setting = re.fullmatch(r'([A-Z_]+)="(.*)"|for (\w+) in (\S+).*; do', words)
     if setting:
         variables[setting[1] or setting[3]] = setting[2] or setting[4]
@@ -85,7 +83,7 @@ def inline_code(page):
 
 
 def inline_commands(page):
-    """The commands that a page names in its text; none of them has to run."""
+    """The commands in the text of a page; none of them has to run."""
     starts = r"(python|uv|pip|train_net\.py|search_net\.py|(tools|experiments)/\w+\.py) |make ([A-Z_]+=\S+ )?\w+$"
     found = (words for words in inline_code(page) if re.match(starts, words))
     return [Command(page, re.sub(r"^(?!python|uv|pip|make)", "python ", words), True) for words in found]
@@ -111,12 +109,12 @@ def write_yaml(page, folder):
 
 
 def links(page):
-    """The targets of a page's links and pictures that are no addresses."""
+    """Targets of a page's links and pictures that are no web addresses."""
     return [target for target in re.findall(r"\]\(([^)\s]+)\)", read(page)) if "://" not in target]
 
 
 def headings(path):
-    """What links may name after a #."""
+    """Anchors of a page: what links may name after a #."""
     titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""A small supernet with a search, and its best path exported, for the tests of export and prediction."""
+"""A small supernet, its search, and its exported best path, for tests of export and prediction."""
 
 import pytest
 from export_runs import export
@@ -22,7 +22,7 @@ _SEARCH = {
 
 @pytest.fixture(scope="session")
 def searched_supernet(toy_root, tmp_path_factory):
-    """Folder of a supernet of a few iterations, and of a search of two candidates in it on its training images."""
+    """Folder of a supernet of a few iterations, with a search of two candidates on its training images."""
     folder = tmp_path_factory.mktemp("supernet") / "run"
     solver = {"SOLVER.MAX_ITER": 50, "SOLVER.BASE_LR": 0.02, "TEST.EVAL_PERIOD": 50}
     data = {**detection(toy_root, test="train"), **_SEARCH, **solver, "OUTPUT_DIR": folder, "MODEL.WEIGHTS": ""}
@@ -34,5 +34,5 @@ def searched_supernet(toy_root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(searched_supernet):
-    """Folder of its best path in all formats."""
+    """Folder of the supernet's best path, exported in all formats."""
     return export("--config-file", searched_supernet / "best.yaml", "--format", "torchscript", "--format", "onnx")

@@ -12,10 +12,10 @@ def words(overrides):
 
 
 def export(*flags, overrides=()):
-    """Run tools/export_model.py; the folder it wrote."""
+    """Run tools/export_model.py; returns the folder it wrote."""
     return Path(tool.main(tool.parser().parse_args([*map(str, flags), *words(dict(overrides))])))
 
 
 def predict(*flags):
-    """Run demo/predict.py; the detections."""
+    """Run demo/predict.py; returns the detections."""
     return demo.main(demo.parser().parse_args([*map(str, flags)]))

@@ -1,4 +1,4 @@
-"""A small family, and its training and search in this process."""
+"""Trains and searches a small family in this process."""
 
 import json
 

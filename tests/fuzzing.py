@@ -1,4 +1,4 @@
-"""Files damaged at random and odd values, with which a program must end well; DETNAS_FUZZ says how many cases."""
+"""Randomly damaged files and odd values that a program must report; DETNAS_FUZZ is the number of cases."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import os
 from detnas.errors import UserError
 
 CASES = int(os.environ.get("DETNAS_FUZZ", 100))
-#: what stands where something else is expected
+#: values in place of others
 VALUES = [
     None, [], {}, "", "x", 1e999, -1e999, float("nan"), -1, 0, 10 ** 400, True, [[]], {"a": 1}, ["x"], "1" * 50, 1.5,
     [None], "$\\frac{$", "('a',)", "[1", "1e999", "(0, -5)", "../..",
@@ -15,7 +15,7 @@ CONTENTS = [b"", b"[]\n", b"null\n", b"{}\n", b"\xff\xfe\n", b"[" * 100_000 + b"
 
 
 def places(value, place=()):
-    """Where something stands in what is read from JSON."""
+    """Paths of keys and indices to everything in a JSON value."""
     yield place
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
@@ -23,7 +23,7 @@ def places(value, place=()):
 
 
 def replaced(rng, value):
-    """A value of JSON with something else, or nothing, in one place."""
+    """A JSON value in which one place is replaced or removed."""
     *above, last = rng.choice([place for place in places(value) if place])
     holder = value
     for key in above:
@@ -36,7 +36,7 @@ def replaced(rng, value):
 
 
 def damaged(rng, data, of_json=True):
-    """A file's content that is cut off, has other bytes, or, of one with JSON in each line, lines, or values."""
+    """A file's content, cut off or with other bytes or, if each line is JSON, with other lines or values."""
     kind, lines = rng.randrange(6 if of_json else 3), data.splitlines()
     number = 0 if rng.random() < 0.4 else rng.randrange(len(lines))
     if kind == 0:
@@ -56,7 +56,7 @@ def damaged(rng, data, of_json=True):
 
 
 def end_well(capsys, case, function, *args):
-    """Run something, which may end with one sentence and exit code 2."""
+    """Call a function, which may raise UserError, or exit with one sentence and code 2."""
     capsys.readouterr()
     try:
         function(*args)

@@ -1,4 +1,4 @@
-"""On which addresses the programs of a test listen; from Linux's /proc."""
+"""Addresses on which the programs of a test listen, by Linux's /proc."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ LOOPBACK = "0100007F", "0" * 24 + "01000000"
 
 
 def listens_on():
-    """Addresses of this process and of those that it and they have started, as in /proc/net/tcp."""
+    """Addresses on which this process and its descendants listen, as in /proc/net/tcp."""
     parents, ours, sockets = {}, [os.getpid()], set()
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What every rank of several processes does and sees; a module of its own, so that new processes can import it."""
+"""What each rank of several processes does and sees; a module that new processes can import."""
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import contextlib
@@ -42,7 +42,7 @@ def train(args):
 
 
 def evaluate(root):
-    """Evaluate this rank's share of the test images of VOC 2007, and write the results, gathered and on its own."""
+    """Evaluate this rank's share of VOC 2007's test images; writes the results of all ranks and of this one."""
     name = f"voc:{root}/VOC2007:test"
     register_dataset(name)
     images, step = DatasetCatalog.get(name), comm.get_world_size()
@@ -51,7 +51,7 @@ def evaluate(root):
 
 
 def refused(folder, args):
-    """Try a training that cannot be, and write its exit code and what it said."""
+    """Try a training that must fail; writes its exit code and its errors."""
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
             train_net.main(args)
@@ -64,7 +64,7 @@ def write(folder, report):
 
 
 def main(args):
-    """One start for all, as each takes long."""
+    """Do everything in one start, since each start takes long."""
     for folder, training in args.mistakes.items():
         refused(folder, training)
     for training in args.trainings:

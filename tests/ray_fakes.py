@@ -1,4 +1,4 @@
-"""Evaluators, and an executor of no fixed order, for the tests of Ray; a module of its own that workers can import."""
+"""Evaluators, and an executor without a fixed order, for tests of Ray; a module that workers can import."""
 
 import os
 import random
@@ -14,14 +14,14 @@ RACE = Race(share=0.5, parents=3, rungs=2)
 
 
 def run_all(executor, paths):
-    """The candidates of some paths, as they finish."""
+    """The candidates of some paths, in the order in which they finish."""
     for path in paths:
         executor.submit(path, ())
     return [executor.next() for _ in paths]
 
 
 class Shuffled(LocalExecutor):
-    """Candidates finish in any order, as those of several workers do."""
+    """Candidates finish in any order, as with several workers."""
 
     rng = random.Random(0)
 
@@ -31,7 +31,7 @@ class Shuffled(LocalExecutor):
 
 
 def raced(path, parents, to_beat):
-    """An evaluator whose looks at a path have about the score of its whole evaluation."""
+    """Evaluate a path with looks, whose scores are about the score of the whole evaluation."""
     looks = []
     for images, least in zip((10, 20), to_beat):
         looks.append({"images": images, "score": sum(path) + random.Random(f"{path} {images}").gauss(0, 1)})
@@ -42,9 +42,8 @@ def raced(path, parents, to_beat):
 
 class Fake:
     """
-    path -> {"AP": sum of the ops}, in a race as :func:`raced`; what happens besides depends on the path's first op: 0
-    nothing, 1 the worker is killed the first time, 2 it raises, 3 it hangs the first time; a path of only 2s has a
-    damaged image, one of only 3s is never a number.
+    Evaluates a path to {"AP": sum of its ops}, in a race as :func:`raced`. First ops disturb it: 1 kills the worker and
+    3 hangs it, the first time only; 2 raises. All 2s are a damaged image, all 3s an AP of NaN.
     """
 
     def __init__(self, folder):

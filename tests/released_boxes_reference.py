@@ -1,6 +1,6 @@
 """
-From an image to boxes with a released detector, a second time: as the released code does it, with boxes (x1, y1, x2,
-y2) whose x2 and y2 are the last pixel. Nothing of detnas or Detectron2.
+From an image (3, H, W) to boxes (N, 4) a second time, as the released detectors do it, without detnas and Detectron2.
+Boxes are x1, y1, x2, y2, where x2 and y2 are the last pixel. Levels are (1, C, h, w).
 """
 
 import math
@@ -13,7 +13,7 @@ RATIOS = (0.5, 1.0, 2.0)
 
 
 def anchors(stride, sizes, height, width):
-    """(height * width * 9 or 3, 4): places row by row, at each the ratios, for each the sizes."""
+    """(height * width * 3 * len(sizes), 4): places row by row, at each the ratios, for each ratio the sizes."""
     shapes = []
     for ratio in RATIOS:
         w = round(math.sqrt(stride * stride / ratio))
@@ -37,7 +37,7 @@ def clip(boxes, height, width):
 
 
 def best(boxes, scores, classes, overlap, count=100):
-    """Those left of a suppression within each class, which counts the last pixel in the released code."""
+    """The best ``count`` after suppression within each class; the released code counts the last pixel there."""
     keep = batched_nms(boxes + torch.tensor([0, 0, 1, 1]), scores, classes, overlap)[:count]
     return boxes[keep], scores[keep], classes[keep]
 
@@ -53,7 +53,7 @@ def features(network, path, image):
 
 
 def retinanet(network, path, image):
-    """(boxes, scores, classes) in the image (3, H, W); score 0.05, overlap 0.4, 1000 a level, 100 an image."""
+    """Boxes, scores, classes in an image (3, H, W); score 0.05, overlap 0.4, 1000 a level, 100 an image."""
     levels = features(network, path, image)
     boxes, scores, classes = [], [], []
     for k, name in enumerate(("p3", "p4", "p5", "p6", "p7")):
@@ -70,7 +70,7 @@ def retinanet(network, path, image):
 
 
 def proposals(network, levels, height, width):
-    """1000 boxes at most; 1000 a level before a suppression at 0.7 within each."""
+    """At most 1000 boxes (N, 4); 1000 a level before a suppression at 0.7 within each."""
     boxes, scores, levels_of = [], [], []
     for k, name in enumerate(("p2", "p3", "p4", "p5", "p6")):
         logits, offsets = (by_place(x[0], values) for x, values in zip(network.rpn(levels[name]), (1, 4)))
@@ -94,7 +94,7 @@ def pool(levels, boxes):
 
 
 def faster_rcnn(network, path, image):
-    """(boxes, scores, classes) in the image (3, H, W); score 0.05, overlap 0.5, 100 an image."""
+    """Boxes, scores, classes in an image (3, H, W); score 0.05, overlap 0.5, 100 an image."""
     height, width = image.shape[1:]
     levels = features(network, path, image)
     regions = proposals(network, levels, height, width)

@@ -1,6 +1,6 @@
 """
-Files as the authors' code released them, with random values, and the networks in them computed a second time: written
-from the table of names and the description of the blocks, with nothing of detnas.modeling.
+Files as the authors' code released them, with random values, and their networks a second time, by names of weights and
+description of blocks, without detnas.modeling. Shapes: images (N, 3, H, W), features (N, C, h, w).
 """
 
 import torch
@@ -11,21 +11,17 @@ WIDTHS = {"tiny": (16, (32, 64, 96, 128), (2, 2, 2, 2), 256), "300M": (16, (64, 
 
 
 def split(x, shuffle):
-    """What passes a block untouched, and what goes to its main branch."""
+    """Channels that pass a block untouched, and channels of its main branch."""
     if shuffle == "even_odd":
         return x[:, 0::2], x[:, 1::2]
-    # A channel of the first half and one of the second in turn.
+    # Channels of the first and the second half in turn.
     return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2).chunk(2, 1)
 
 
 class Network:
     """
-    A network by the names of its weights in the file, ``state``. They are drawn where the network first uses them, such
-    that outputs stay near one; when it is made, it uses all.
-
-    Args:
-        kind: "classifier", "faster_rcnn" or "retinanet".
-        path: None for a supernet.
+    A "classifier", "faster_rcnn" or "retinanet"; a supernet if ``path`` is None. ``state`` has its weights by their
+    names in the file, drawn on creation so that outputs stay near one.
     """
 
     def __init__(self, kind, space="tiny", path=None, classes=80):
@@ -96,13 +92,12 @@ class Network:
             x = pointwise("conv.1", f"{op}_branch2b", x, out)
         else:
             for group, (letter, c) in enumerate((("a", mid), ("b", mid), ("c", out))):
-                # The first depthwise conv takes the stride.
                 x = depthwise(f"conv.{group}", f"{op}_branch2{letter}", x, 3, 1 if group else stride)
                 x = pointwise(f"conv.{group}", f"{op}_branch2{letter}", x, c)
         return torch.cat([other, x], 1)
 
     def body(self, x, path):
-        """Outputs of the four stages."""
+        """Stage 1 to 4 -> its output."""
         stem, widths, depths, _ = WIDTHS[self.space]
         x = self.conv(f"{self.body_prefix}first_conv.conv", x, stem, 3, 2)
         x = self.norm(f"{self.body_prefix}first_conv.bn", x).relu()
@@ -141,7 +136,7 @@ class Network:
         return levels
 
     def rpn(self, feature):
-        """Logits and offsets of a level (N, 256, H, W)."""
+        """Logits (N, 3, H, W) and offsets (N, 12, H, W) of a level (N, 256, H, W)."""
         x = self.conv("rpn.head.conv", feature, 256, 3).relu()
         return self.conv("rpn.head.cls_logits", x, 3), self.conv("rpn.head.bbox_pred", x, 12)
 
@@ -155,7 +150,7 @@ class Network:
         return self.linear(f"{predictor}cls_score", x, rows), self.linear(f"{predictor}bbox_pred", x, 4 * rows)
 
     def retinanet_head(self, feature):
-        """Class logits and offsets of a level (N, 256, H, W)."""
+        """Class logits (N, 9 * classes, H, W) and offsets (N, 36, H, W) of a level (N, 256, H, W)."""
         outputs = []
         for tower, last, rows in (("cls_tower", "cls_logits", 9 * self.classes), ("bbox_tower", "bbox_pred", 9 * 4)):
             x = feature

@@ -1,4 +1,4 @@
-"""Scripts of the project as modules; ``tools/`` and ``demo/`` are no packages."""
+"""Imports scripts of ``tools/`` and ``demo/``, which are no packages."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Fixtures and settings of all tests."""
 
 import gc
 import os
@@ -17,14 +17,14 @@ from toy_runs import DEVICE, own_loggers
 from detnas.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-# The scripts train_net.py and search_net.py are no part of the installed package.
+# train_net.py and search_net.py are no part of the installed package.
 sys.path.insert(0, str(ROOT))
-# How long torch waits for a worker that has failed; otherwise five seconds.
+# torch waits so long for a worker that has failed, else five seconds.
 torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
 
 def pytest_collection_finish(session):
-    # What was imported stays: a collection of garbage need not look through it each time.
+    # Imported objects stay: garbage collection need not look through them each time.
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
@@ -46,7 +46,7 @@ def data_dir():
 
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory):
-    """Folder of a small generated classification and detection set."""
+    """Folder of a small generated set for classification and one for detection."""
     root = tmp_path_factory.mktemp("generated") / "toy"
     with pytest.MonkeyPatch.context() as patch:
         detection = {"train": 8, "val": 4, "test": 4}
@@ -57,14 +57,14 @@ def toy_root(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def loggers_as_before():
-    """No handler of a run in this process outlives its test."""
+    """Remove the log handlers that a test's runs add."""
     with own_loggers():
         yield
 
 
 @pytest.fixture
 def refused(capsys):
-    """Function that calls a function, expects one sentence at last and exit code 2, and gives the sentence."""
+    """Function that calls another, expects exit code 2 and "error: ..." last, and returns that sentence."""
 
     def check(function, *args, **kwargs):
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Tiny data in the layouts of ImageNet, COCO and VOC, equal every time, where the tests have no room for the real."""
+"""Tiny data in the layouts of ImageNet, COCO and VOC, always equal, in place of the real sets."""
 
 import json
 
@@ -15,10 +15,7 @@ SIZES = ((80, 60), (60, 80), (96, 48), (64, 64))
 
 
 def use_root(monkeypatch, root):
-    """
-    Let all names of standard data mean the files below ``root``, for one test. In a new process, the environment
-    variable is enough; in this one, Detectron2 has taken its names' paths from it already.
-    """
+    """Let names of standard data mean files below ``root`` for one test: Detectron2 has read the variable already."""
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
     for catalog in (DatasetCatalog, MetadataCatalog):
         monkeypatch.setattr(catalog, "data", {})
@@ -33,13 +30,13 @@ def _save(path, size, rng):
 
 
 def _box(size, rng):
-    """A box (x, y, w, h) of whole pixels inside an image of the size."""
+    """A random box (x, y, w, h) in whole pixels inside an image of ``size`` (w, h)."""
     w, h = (int(rng.integers(12, side // 2)) for side in size)
     return int(rng.integers(0, size[0] - w)), int(rng.integers(0, size[1] - h)), w, h
 
 
 def write_imagenet(root, images=4):
-    """ROOT/imagenet/{train,val}/WNID/*.JPEG: three classes of ``images`` images each."""
+    """Write ROOT/imagenet/{train,val}/WNID/*.JPEG: three classes of ``images`` images each."""
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for wnid in WNIDS:
@@ -49,10 +46,7 @@ def write_imagenet(root, images=4):
 
 
 def write_coco(root, train=12, val=4):
-    """
-    ROOT/coco as COCO 2017 has it: all 80 categories with their ids, two objects in most images, none in every sixth, a
-    crowd in every fourth. Image ids are unique over both splits, and in no order.
-    """
+    """Write ROOT/coco as COCO 2017: two objects an image, none in each sixth, a crowd in each fourth; random ids."""
     rng = np.random.default_rng(1)
     categories = [{key: c[key] for key in ("id", "name")} for c in COCO_CATEGORIES if c["isthing"]]
     ids = [int(i) for i in rng.permutation(np.arange(1, 1 + train + val)) * 37]
@@ -80,10 +74,7 @@ def write_coco(root, train=12, val=4):
 
 
 def write_voc(root, images=8, classes=CLASS_NAMES):
-    """
-    ROOT/VOC2007 with trainval and test, ROOT/VOC2012 with trainval, of ``images`` images each: two objects an image,
-    the classes in turn, so that ten images have them all; every seventh object is difficult.
-    """
+    """Write ROOT/VOC2007 and VOC2012: two objects an image, classes in turn, every seventh object difficult."""
     rng = np.random.default_rng(2)
     for year, splits in (("2007", ("trainval", "test")), ("2012", ("trainval",))):
         folder, number, objects = root / f"VOC{year}", 0, 0
@@ -105,7 +96,7 @@ def write_voc(root, images=8, classes=CLASS_NAMES):
 
 
 def voc_xml(size, objects):
-    """The annotation of an image (width, height) with objects (class, box (x, y, w, h), whether it is difficult)."""
+    """XML of an image (width, height) with objects (class, box (x, y, w, h), whether it is difficult)."""
     xml = "<size><width>{}</width><height>{}</height><depth>3</depth></size>".format(*size)
     for name, (x, y, w, h), difficult in objects:
         # VOC counts pixels from 1 and includes the last one.

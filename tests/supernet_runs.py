@@ -1,4 +1,4 @@
-"""Supernets of the demo with random weights and their batches, for the tests of batch norms."""
+"""Supernets of the demo with random weights, and batches, for tests of batch norms."""
 
 import random
 
@@ -15,7 +15,7 @@ PATH, OTHER = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
 
 
 def model_and_batches(name, data, toy_root, folder):
-    """A supernet with random weights and used statistics, and batches of 3, 3 and 2 images."""
+    """A supernet with random weights and statistics, and batches of 3, 3 and 2 images."""
     cfg = toy_setup(name, {**data(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": folder})
     torch.manual_seed(0)
     model = build_model(cfg)

@@ -1,7 +1,4 @@
-"""
-A method of search in 40 lines, as an example of how to add one: three places of unequal size, one of them ordered.
-Whoever imports this module can say ``SEARCH.METHOD places``.
-"""
+"""An example search method in 40 lines: three choices, one ordered. Importing it adds ``SEARCH.METHOD places``."""
 
 import functools
 

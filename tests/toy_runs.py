@@ -1,4 +1,4 @@
-"""Short runs on the generated data of the fixture ``toy_root``, shared by many tests."""
+"""Short runs on the generated data of the fixture ``toy_root``."""
 
 import contextlib
 import logging
@@ -15,13 +15,13 @@ from detnas.launch.setup import setup
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 RETINANET = str(DEMO.parent / "COCO" / "Base-RetinaNet.yaml")
-#: of all runs and models that are made here; DETNAS_TEST_DEVICE=cuda tries them on a GPU
+#: device of all runs and models; DETNAS_TEST_DEVICE=cuda tries a GPU
 DEVICE = os.environ.get("DETNAS_TEST_DEVICE", "cpu")
 if DEVICE == "cpu":
-    # The commands that a test starts see no GPU either.
+    # Commands that a test starts see no GPU either.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 on_a_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="a GPU adds up a detector's gradients in any order")
-#: what makes any config of the demo run in a moment, in this process
+#: makes any config of the demo run in a moment, in this process
 SHORT = {
     "MODEL.DEVICE": DEVICE,
     "DATALOADER.NUM_WORKERS": 0,
@@ -34,7 +34,7 @@ SHORT = {
     "SOLVER.WARMUP_ITERS": 2,
     "SUPERNET.EVAL_RANDOM_PATHS": 0,
 }
-#: and any search; the generations are not said
+#: makes any search small; it does not set the generations
 SMALL_SEARCH = {
     "SEARCH.POPULATION": 4,
     "SEARCH.NUM_PARENTS": 2,
@@ -59,18 +59,18 @@ def detection(root, test="val"):
 
 
 def result(log):
-    """What of a log must be the same in every search with the same settings."""
+    """The part of a log that is equal in all searches with the same settings."""
     return [
         (str(c.network), c.generation, c.score, c.metrics, c.costs, tuple(map(str, c.parents))) for c in log.history()
     ]
 
 
-#: the two kinds of supernets: config of the demo and its overrides
+#: kind of supernet -> config of the demo, and function that gives its overrides
 TASKS = {
     "classifier": ("toy_1_pretrain_supernet", classification),
     "detector": ("toy_2_train_supernet", detection),
 }
-#: what makes ``RETINANET`` small
+#: makes ``RETINANET`` small
 SMALL_RETINANET = {"MODEL.DETNAS.SPACE": "tiny", "MODEL.FPN.OUT_CHANNELS": 16, "SOLVER.REFERENCE_WORLD_SIZE": 0}
 
 
@@ -82,7 +82,7 @@ def retinanet(root):
 
 
 def bare_config(overrides):
-    """Detectron2's default config with the keys of DetNAS, plain batch norm in the backbone."""
+    """Detectron2's default config with the keys of DetNAS, and plain batch norm in the backbone."""
     cfg = load_config(None)
     for key, value in {"MODEL.DEVICE": DEVICE, "MODEL.DETNAS.NORM": "BN", **overrides}.items():
         # An arch of digits is no number.
@@ -91,31 +91,31 @@ def bare_config(overrides):
 
 
 def build_classifier(space, arch, overrides=()):
-    """A classifier of a path, or of a supernet."""
+    """A classifier of a path, or a supernet."""
     model = {"META_ARCHITECTURE": "ImageClassifier", "BACKBONE.NAME": "build_detnas_classifier_backbone"}
     model.update({"DETNAS.SPACE": space, "DETNAS.ARCH": arch})
     return build_model(bare_config({**{f"MODEL.{key}": value for key, value in model.items()}, **dict(overrides)}))
 
 
 def command(config, overrides, *flags, parser=None):
-    """Arguments of a script as from the command line; ``config`` is one of the demo's or a path."""
+    """A script's parsed arguments; ``config`` is the name of a demo's config, or a path."""
     path = config if "/" in str(config) else DEMO / f"{config}.yaml"
     words = [str(word) for pair in {**SHORT, **overrides}.items() for word in pair]
     return (parser or argument_parser()).parse_args(["--config-file", str(path), *flags, *words])
 
 
 def toy_setup(config, overrides):
-    """The frozen config of a run in this process; nothing but the log is written."""
+    """The frozen config of a run in this process; only the log is written."""
     return setup(command(config, overrides))
 
 
 def dotted(settings):
-    """Overrides of keyword arguments such as ``SEARCH__POPULATION=4``."""
+    """Overrides from keyword arguments such as ``SEARCH__POPULATION=4``."""
     return {name.replace("__", "."): value for name, value in settings.items()}
 
 
 def measure_little(monkeypatch):
-    """Let latencies be measured in a moment, of few networks."""
+    """Measure latencies quickly, of few networks."""
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     for name, value in {"FEWEST": 2, "MOST": 2}.items():
         monkeypatch.setattr(f"detnas.export.detector_latency.{name}", value)
@@ -124,13 +124,13 @@ def measure_little(monkeypatch):
 
 
 def tree(folder):
-    """Every file below a folder with its content."""
+    """Path -> content of every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @contextlib.contextmanager
 def own_loggers():
-    """A run adds handlers to these loggers, bound to the stdout of its time; take them away again."""
+    """Remove the handlers that a run adds to these loggers: they are bound to its stdout."""
     loggers = [logging.getLogger(name) for name in ("fvcore", "detectron2", "detnas")]
     before = [(named, named.level, named.propagate, list(named.handlers)) for named in loggers]
     detectron2_logger.setup_logger.cache_clear()

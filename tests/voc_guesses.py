@@ -1,4 +1,4 @@
-"""Detections on images in VOC form, for the tests of their evaluation; a module of its own, for new processes."""
+"""Detections on images in VOC form, for tests of their evaluation; a module that new processes can import."""
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import numpy as np
@@ -23,7 +23,7 @@ def guess(image, number):
 
 
 def process(evaluator, images, first=0, step=1):
-    """Let an evaluator see every ``step``-th image."""
+    """Let an evaluator see every ``step``-th image from ``first`` on."""
     evaluator.reset()
     for number in range(first, len(images), step):
         evaluator.process([images[number]], [{"instances": guess(images[number], number)}])

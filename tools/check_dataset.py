@@ -1,15 +1,14 @@
 #!/usr/bin/env python
 """
-List everything that is wrong with data sets, before a training finds it. Each is registered as a training does it, each
-image goes through the trainer's reader, the annotations are evaluated as if they were detections (AP must be 100), and
-no image may be in two of the sets.
+List what is wrong with data sets before a training finds it. Each set is registered, and each image read, as in a
+training. Annotations, evaluated as detections, must have AP 100, and no image may be in two of the sets.
 
     python tools/check_dataset.py FOLDER_OF_AN_EXPORT
     python tools/check_dataset.py coco:boxes.json:images yolo:data.yaml:val
     python tools/check_dataset.py voc:VOC2007:trainval voc:VOC2007:test
     python tools/check_dataset.py folder:CLASSES imagenet_val coco_2017_train
 
-Data sets are named as in DATASETS.TRAIN. It ends with 1 if something is wrong.
+Data sets are named as in DATASETS.TRAIN. The exit code is 1 if something is wrong.
 """
 
 import argparse
@@ -38,7 +37,7 @@ MOST_DETECTIONS = 100
 
 
 def check(name):
-    """Print what is wrong with a data set, and what was mended; the number of problems."""
+    """Print what was mended in a data set and what is wrong with it; returns the number of problems."""
     try:
         with only_warnings("detnas"):
             register_dataset(name)
@@ -59,7 +58,7 @@ def check(name):
 
 
 def image_problems(dicts):
-    """A sentence for each image that a training could not take."""
+    """A sentence for each image that a training cannot read."""
     read = ImageReader()
     mapper = DetectionMapper(read, is_train=True, augmentations=[], image_format="BGR")
 
@@ -69,14 +68,14 @@ def image_problems(dicts):
         except UserError as e:
             return str(e)
 
-    # Decoding takes the time, and no other thread waits for it.
+    # Decoding takes the time, and threads do it side by side.
     with multiprocessing.pool.ThreadPool(os.cpu_count()) as pool:
         found = pool.imap(problem, dicts, chunksize=8)
         return list(filter(None, tqdm(found, total=len(dicts), desc="images", unit="", disable=None)))
 
 
 def own_detections_problems(name, dicts):
-    """A sentence for each class whose annotations, taken for detections, have another AP than 100."""
+    """A sentence for each class whose annotations, evaluated as detections, have another AP than 100."""
     crowded = sum(len(image["annotations"]) > MOST_DETECTIONS for image in dicts)
     if crowded and MetadataCatalog.get(name).evaluator_type == "coco":
         print(f"{name}: {crowded} images have more than {MOST_DETECTIONS} boxes, of which COCO's metric counts as many")

@@ -4,8 +4,8 @@ Convert a checkpoint of the authors' released code into one for MODEL.WEIGHTS.
 
     python tools/convert_released.py IN.pth OUT.pth
 
-ImageNet classifiers and detectors (Faster R-CNN with FPN, RetinaNet), single networks and supernets: which one it is,
-its space and its arch are read from the file and printed with the settings that a config needs for it.
+IN.pth holds an ImageNet classifier or a detector (Faster R-CNN with FPN, RetinaNet), as a single network or supernet.
+The tool reads kind, space and arch from the file, and prints them with the settings that a config needs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ BASES = {
     "faster_rcnn": "COCO/Base-FPN.yaml",
     "retinanet": "COCO/Base-RetinaNet.yaml",
 }
-#: where the released code places, pools or selects boxes otherwise than the configs here
+#: settings where the released code places, pools or selects boxes differently
 SETTINGS = {
     "classifier": {},
     "faster_rcnn": {
@@ -48,7 +48,7 @@ SETTINGS = {
 
 
 def settings(result):
-    """What a config must say for these weights, as KEY VALUE pairs."""
+    """Words KEY VALUE ... that a config needs for these weights."""
     classes = {"classifier": "CLASSIFIER", "faster_rcnn": "ROI_HEADS", "retinanet": "RETINANET"}[result.kind]
     detnas_keys = {"SPACE": result.space, "ARCH": result.arch, "SHUFFLE": result.shuffle}
     opts = [word for key, value in detnas_keys.items() for word in (f"MODEL.DETNAS.{key}", value)]
@@ -57,7 +57,7 @@ def settings(result):
 
 
 def expected_state(result):
-    """Names and shapes of the model that these weights are for, without its memory."""
+    """State dict of the model for these weights: names and shapes, without memory."""
     cfg = load_config(os.path.join(CONFIGS, BASES[result.kind]), [*settings(result), "MODEL.DEVICE", "meta"])
     with torch.device("meta"):
         return build_model(cfg).state_dict()

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """
-Write the weights of a torchvision ResNet or ResNeXt as MODEL.WEIGHTS of a detector with SP-NAS's network, from which
-train_net.py and search_net.py start:
+Convert a torchvision ResNet or ResNeXt to MODEL.WEIGHTS, for trainings and searches with SP-NAS's network:
 
     python tools/convert_torchvision.py --weights resnet50.pth --output R-50.pth
     python tools/convert_torchvision.py --weights resnet18.pth --output R-18.pth --code 11-21-21-21 --block basic

@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """
-Multiply-adds and parameters of a whole detector, part by part, beside those of the backbone; and, if asked for, how
-long the backbone takes here.
+Print multiply-adds and parameters of each part of a detector and, with --latency, how long its backbone takes here.
 
     python tools/count_costs.py --config-file configs/COCO/Base-FPN.yaml MODEL.DETNAS.ARCH DetNAS-COCO-FPN-300M
     python tools/count_costs.py --config-file CONFIG --size 480 640 --latency --batch 1
@@ -41,7 +40,7 @@ def main(args):
             backbone_224 = backbone_costs(cfg)["flops"]
         costs = detector_costs(cfg, args.size)
     size = "{}x{}".format(*args.size)
-    # Papers and search limits mean the backbone at 224x224.
+    # Papers and search limits count the backbone at 224x224.
     rows = [("backbone at 224x224", {**costs["backbone"], "flops": backbone_224}), *costs.items()]
     table = [[part, f"{cost['flops'] / 1e9:.3f}", f"{cost['params'] / 1e6:.2f}"] for part, cost in rows]
     table[1][0] = f"backbone at {size}"

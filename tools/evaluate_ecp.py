@@ -1,15 +1,13 @@
 #!/usr/bin/env python
 """
-Log-average miss rates of detections on EuroCity Persons, in percent, lower is better: those of the benchmark's own
-evaluation.
+Print log-average miss rates on EuroCity Persons in percent, as the benchmark's own evaluation; lower is better.
 
     python tools/evaluate_ecp.py --labels ECP/day/labels/val --detections FOLDER
     python tools/evaluate_ecp.py --labels ECP/day/labels/val --detections FOLDER --ignore-others --json OUT.json
 
-Both folders have a JSON file for each frame, at any depth, and frames are paired by the names of the files. One of
-detections has {"identity": "frame", "children": [{"identity": "pedestrian", "score": 0.9, "x0": 1, "y0": 1, "x1": 9,
-"y1": 20}]}. OUT.json gets {"pedestrian": {"reasonable": 0.1, ...}, "rider": {...}}, rates from 0 to 1, and null where
-there is nothing to count.
+Both folders have a JSON file for each frame, at any depth, paired by file name. A file of detections has
+{"identity": "frame", "children": [{"identity": "pedestrian", "score": 0.9, "x0": 1, "y0": 1, "x1": 9, "y1": 20}]}.
+OUT.json gets {"pedestrian": {"reasonable": 0.1, ...}, "rider": {...}}: rates from 0 to 1, null if nothing counts.
 """
 
 import argparse
@@ -30,7 +28,7 @@ from detnas.files import write_text
 
 
 def find_frames(folder, option):
-    """Name of each JSON file at any depth of a folder -> its path."""
+    """File name -> path of each JSON file at any depth; UserError if there is none, or two share a name."""
     if not PathManager.isdir(folder):
         raise UserError(f"{option} {folder} is no folder")
     found = {}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """
-Export a network for use without this repository: model.yaml and model.pth, for any Detectron2 project that imports
-detnas; and TorchScript or ONNX files, each run and compared with the network.
+Export a network: model.yaml and model.pth for any Detectron2 project that imports detnas, and TorchScript or ONNX
+files, which are run and compared with the network.
 
     python tools/export_model.py --config-file CONFIG                       what train_net.py has trained with CONFIG
     python tools/export_model.py --config-file CONFIG --format torchscript --format onnx
@@ -30,12 +30,12 @@ from detnas.export.network import load_network, load_network_config, write_netwo
 from detnas.export.traced import DETECTOR, FORMATS, backbone_part, require_onnx, whole_part, write_part
 from detnas.launch.outputs import EXPORTED_CONFIG, has_weights_beside, network_weights
 
-#: of a comparison of engines, and most runs of each
+#: seconds of a comparison of engines, most runs of each engine
 _SECONDS, _RUNS = 10, 100
 
 
 def read_network(args):
-    """Config, state dict and a line about them, of a single network."""
+    """Config and state dict of a single network, and a line about them; UserError if it has no weights."""
     cfg = load_network_config(args.config_file, args.opts)
     if args.random_weights:
         return cfg, load_network(cfg).state_dict(), "RANDOM WEIGHTS: an untrained network."
@@ -46,17 +46,17 @@ def read_network(args):
     state = load_network(cfg, weights).state_dict()
     about = ""
     if has_weights_beside(cfg, args.opts):
-        # Its first line says where they come from.
+        # The first line says where the weights come from.
         with PathManager.open(args.config_file) as f:
             about = f.readline().strip("# \n")
     if cfg.SEARCH.WINNER:
-        # It may have been taken elsewhere.
+        # The folder may have been moved.
         cfg.OUTPUT_DIR = os.path.dirname(args.config_file)
     return cfg, state, about or f"Trained as {os.path.basename(args.config_file)} says."
 
 
 def export_part(cfg, model, form, folder, images, backbone_only):
-    """Write the whole network, or its backbone where that cannot be. Returns file, part and the reason for it."""
+    """Write the whole network, or else its backbone; returns file, part and why it is not the whole."""
     part, reason = (None, "--backbone") if backbone_only else whole_part(cfg)
     if part:
         try:
@@ -84,7 +84,7 @@ def describe_part(file, part, reason, results):
 
 
 def describe_engines(file, model, part, image):
-    """Lines about how long an ONNX file takes in each engine that is installed, and the network in torch."""
+    """Lines about the latency of an ONNX file in each installed engine, and of the network in torch."""
     size, threads = "x".join(map(str, image.shape[1:])), torch.get_num_threads()
     yield f"  an image of {size}, {threads} thread{'s' * (threads > 1)}, {processor()}: median, 95th percentile"
     (times,) = engine_times([(file, part, model, image)], _SECONDS, _RUNS)
@@ -93,7 +93,7 @@ def describe_engines(file, model, part, image):
 
 
 def describe_interface(cfg, parts):
-    """Lines about what the files take and give."""
+    """Lines about inputs and outputs of the files."""
     if is_classifier(cfg):
         size = f"cut to {cfg.INPUT.CLASSIFIER.SIZE}x{cfg.INPUT.CLASSIFIER.SIZE}"
     else:

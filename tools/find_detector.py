@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""From annotated images to a detector, in the time there is; ``--help`` says how, docs/own_data.md what comes out."""
+"""Trains detectors on annotated images within a given time; see ``--help`` and docs/own_data.md."""
 
 import os
 import sys
 
 if __name__ == "__main__":
     if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
-        # This file would be found in place of the package.
+        # Else this file would be imported in place of the package.
         sys.path.pop(0)
     from find_detector.__main__ import run_script
 

@@ -1,12 +1,10 @@
 #!/usr/bin/env python
 """
-The paper's tables, of one's own output folders, in Markdown.
+Print tables like the paper's about your output folders, in Markdown.
 
-    python tools/paper_tables.py results FOLDER [FOLDER ...]    multiply-adds, top-1 and AP of finished trainings of one
-                                                                network each (Tables 2 and 3); on EuroCityPersons
-                                                                miss rates, too, beside the published ones
-    python tools/paper_tables.py times FOLDER [FOLDER ...]      iterations or candidates, seconds and devices of
-                                                                trainings and searches (Table 4)
+    python tools/paper_tables.py results FOLDER [FOLDER ...]    multiply-adds, top-1 and AP of networks (Tables 2, 3);
+                                                                on EuroCityPersons miss rates beside published ones
+    python tools/paper_tables.py times FOLDER [FOLDER ...]      iterations or candidates, seconds, devices (Table 4)
 """
 
 import argparse
@@ -38,20 +36,13 @@ BOX = {name: f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "AP
 LAMR = {f"{kind}, {name}": f"lamr/{kind}-{name}" for kind in TYPES for name in DIFFICULTIES}
 UNKNOWN = "unknown"
 CASCADE = "Cascade R-CNN"
-#: Detectron2's names of what the paper calls FPN, and of this project's classifier
+#: META_ARCHITECTURE -> name in the table
 _DETECTORS = {"GeneralizedRCNN": "Faster R-CNN", "ImageClassifier": "classifier"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """
-    A training.
-
-    Args:
-        folder: its output folder.
-        cfg: its config, as fitted to the machine.
-        lines: of metrics.json, each iteration as it was trained last.
-    """
+    """A training: output folder, config as fitted to the machine, lines of metrics.json as :func:`trained_last`."""
 
     folder: str
     cfg: CfgNode
@@ -59,7 +50,7 @@ class Run:
 
     @property
     def has_detnas(self):
-        """Whether the backbone is one of DetNAS, and no ResNet."""
+        """Whether the backbone is one of DetNAS."""
         return "detnas" in self.cfg.MODEL.BACKBONE.NAME
 
     @property
@@ -72,7 +63,7 @@ class Run:
 
 
 def read_run(folder):
-    """The training whose output folder this is."""
+    """The training in an output folder; UserError if there is none."""
     config = os.path.join(folder, "config.yaml")
     if not PathManager.isfile(config):
         raise UserError(f"{folder} holds no config.yaml, which train_net.py leaves in its OUTPUT_DIR")
@@ -80,13 +71,10 @@ def read_run(folder):
 
 
 def trained_last(lines):
-    """
-    Lines of metrics.json without those of iterations that were trained again, by ``--resume`` from an earlier
-    checkpoint or from the start.
-    """
+    """Lines of metrics.json without iterations that were trained again, after ``--resume`` or a new start."""
     kept, last = [], -1
     for line in lines:
-        # An evaluation may stand before the last iterations that it followed; only trained ones tell of a new start.
+        # An evaluation may stand before iterations that it followed; only lines of training show a new start.
         if "total_loss" in line:
             if line["iteration"] <= last:
                 kept = [other for other in kept if other["iteration"] < line["iteration"]]
@@ -97,9 +85,8 @@ def trained_last(lines):
 
 def results_table(folders):
     """
-    A row for each output folder of a finished training of one network, with AP in percent on the test images and top-1
-    of its pre-training where that is at hand; columns in which all rows are empty are left out. Log-average miss rates
-    are in percent, lower is better, and the published ones stand below.
+    A row for each folder of a finished training of one network, in percent: AP on the test images, top-1 of the
+    pre-training if known, log-average miss rates (lower is better) above published ones. No column is empty.
     """
     rows = [{"folder": label, **_result(read_run(folder))} for folder, label in search_labels(folders).items()]
     if any(row[name] for row in rows for name in LAMR):
@@ -110,7 +97,7 @@ def results_table(folders):
 
 
 def _published_miss_rates():
-    """A row for each source."""
+    """A row for each network and source."""
     for name, network in spnas.PUBLISHED.items():
         for source, said in {"P": "the paper", "G": "its group's table"}.items():
             rates = {f"pedestrian, {each}": network.figures.get(spnas.zoo.LAMR.format(each), {}).get(source)
@@ -125,7 +112,7 @@ def _result(run):
         raise UserError(f"{run.folder} is the folder of a supernet; the table is of networks that were trained alone")
     name, flops = _network(run)
     sets = run.cfg.DATASETS.TEST
-    # Results on several sets have their names before them; the first set counts.
+    # With several test sets, names of metrics begin with the set's; the first set counts.
     prefix = f"{sets[0]}/" if len(sets) > 1 else ""
     last = _last(run, prefix + (TOP1 if run.is_classifier else "bbox/AP50"))
     top1 = last[prefix + TOP1] if run.is_classifier else _pretrained_top1(run.cfg.MODEL.WEIGHTS)
@@ -146,7 +133,7 @@ def _detector(cfg):
 
 
 def _network(run):
-    """Its name, and the multiply-adds of its backbone for an image of 224x224."""
+    """Its name, and the multiply-adds of its backbone at 224x224."""
     cfg = run.cfg
     if spnas.uses_spnas(cfg):
         code = cfg.MODEL.SPNAS.CODE
@@ -175,13 +162,13 @@ def _last(run, metric):
 
 
 def _pretrained_top1(weights):
-    """Top-1 in percent by metrics.json beside the weights that a training starts from; None if there is none."""
+    """Top-1 in percent in metrics.json beside the initial weights, or None."""
     found = [line[TOP1] for line in read_metrics(os.path.dirname(weights)) if TOP1 in line] if weights else []
     return found[-1] if found else None
 
 
 def _short(name):
-    """A data set: of one that says where its data lies, the file or folder that tells it from others."""
+    """Name of a data set in the table: of a name with paths, the file or folder that tells it from others."""
     # As data/datasets.py reads it.
     form, *parts = re.split(r":(?!//)", name)
     if not parts or form == "ecp":
@@ -190,10 +177,7 @@ def _short(name):
 
 
 def times_table(folders):
-    """
-    A row for each training and each search in these output folders, also where one folder has both, and the sum of
-    their device hours if all are known. What the runs have not recorded is "unknown".
-    """
+    """A row for each training and search in the folders, and the sum of device hours; "unknown" if not recorded."""
     steps = [(label, *step) for folder, label in search_labels(folders).items() for step in _steps(folder)]
     rows = [[*step[:3], _or_unknown(step[3], ".0f"), step[4], _or_unknown(step[5], ".2f")] for step in steps]
     hours = [step[5] for step in steps]
@@ -231,11 +215,8 @@ def _training(run):
 
 def training_seconds(lines):
     """
-    Seconds of the iterations in metrics.json, without evaluations and checkpoints; None if there are no times. A line
+    Seconds of the iterations in lines of metrics.json, without evaluations and checkpoints; None without times. A line
     has the median of the last 20 iterations, so that a pause of the machine does not count.
-
-    Args:
-        lines: of :class:`Run`.
     """
     timed = [line for line in lines if "time" in line]
     before = [-1, *(line["iteration"] for line in timed)]
@@ -243,10 +224,10 @@ def training_seconds(lines):
 
 
 def _processes(run):
-    """How many processes trained in the end, one a GPU where there are any; None if nothing says it."""
+    """Processes that trained in the end, one a GPU if there are any; None if unknown."""
     solver = run.cfg.SOLVER
     if solver.REFERENCE_WORLD_SIZE:
-        # The config of a run is fitted to its processes, and a process that takes n parts of a batch counts as n.
+        # The config is fitted to the processes; one that takes n parts of a batch counts as n.
         return solver.REFERENCE_WORLD_SIZE // solver.ACCUMULATE
     # Each process has a log: log.txt, log.txt.rank1, ...
     logs = [name for name in PathManager.ls(run.folder) if name.startswith("log.txt")]

@@ -1,8 +1,7 @@
 """
 DetNAS: backbone search for object detection (Chen et al., NeurIPS 2019), on Detectron2.
 
-``from detnas import add_detnas_config``, or a network, also registers the networks with Detectron2. What is slow to
-import, Detectron2 above all, is imported when it is used.
+Names are imported on first use. ``add_detnas_config`` and any network also register the networks with Detectron2.
 """
 
 import importlib

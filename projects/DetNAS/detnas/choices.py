@@ -1,7 +1,4 @@
-"""
-Spaces of named choices: a *candidate* is a tuple of small ints, for each place the index of the value that stands
-there. Pure Python.
-"""
+"""Spaces of candidates. A *candidate* is a tuple of ints, for each place the index of its value. Pure Python."""
 
 import itertools
 import math
@@ -16,12 +13,8 @@ Candidate = Tuple[int, ...]
 
 class Choice(NamedTuple):
     """
-    One place of a candidate.
-
-    Args:
-        name: such as "stage2.3"; modules and settings know the place by it.
-        values: what can stand there, at least one.
-        ordered: whether neighbouring values are alike, as sizes are and kinds of layers are not.
+    One place of a candidate, with at least one value. Models and settings know it by ``name``, such as "stage2.3". The
+    neighbouring values of an ordered place are alike: sizes are ordered, kinds of layers are not.
     """
 
     name: str
@@ -30,40 +23,31 @@ class Choice(NamedTuple):
 
 
 class Space(Protocol):
-    """What a search needs of the space of its candidates, which can be hashed, ordered and pickled."""
+    """What a search needs of a space. Its candidates can be hashed, sorted and pickled."""
 
     name: str
 
     def parse(self, text: str):
-        """The candidate of a text; UserError if it is of none."""
+        """Read a candidate. Raises UserError if the text describes none."""
 
     def format(self, candidate) -> str:
-        """The reverse of :meth:`parse`."""
+        """Write a candidate as text for :meth:`parse`."""
 
     def neighbours(self, candidate, rng: Random) -> Iterator:
-        """The candidates one step away, in random order."""
+        """Yield the candidates one step away, in random order."""
 
     def anchors(self) -> Dict[str, Any]:
-        """Candidates that have a name, as baselines: name -> candidate."""
+        """Candidates with a name, such as baselines: name -> candidate."""
 
     def settings(self, candidate) -> Dict[str, Any]:
-        """The config of a candidate: key -> value."""
+        """Config of a candidate: key -> value."""
 
     def drawing(self, candidate) -> List:
-        """
-        A candidate as blocks for a report: list of stages, each a list of lines that lie beside each other, each a list
-        of blocks: (text, fill, colour of the text, entry of the legend).
-        """
+        """Lists for a report: stages of parallel lines of blocks. A block is (text, fill, text colour, legend text)."""
 
 
 class ChoiceSpace:
-    """
-    All combinations of the values of some places; a :class:`Space`.
-
-    Args:
-        name: how logs call it.
-        choices: the places, with different names.
-    """
+    """A :class:`Space` of all combinations of values. ``name`` is for logs; the names of ``choices`` differ."""
 
     def __init__(self, name: str, choices: Tuple[Choice, ...]):
         self.name, self.choices = name, tuple(choices)
@@ -74,7 +58,7 @@ class ChoiceSpace:
         return math.prod(len(choice.values) for choice in self.choices)
 
     def check(self, candidate: Iterable[int]) -> Candidate:
-        """The candidate as a tuple of ints; UserError if its length or one of its ints does not fit the space."""
+        """Return a candidate as a tuple of ints. Raises UserError if its length or an index does not fit the space."""
         candidate = tuple(operator.index(index) for index in candidate)
         if len(candidate) != len(self.choices):
             raise UserError(f'{len(candidate)} places; space "{self.name}" has {len(self.choices)}')
@@ -95,15 +79,15 @@ class ChoiceSpace:
         return "-".join(map(str, self.check(candidate)))
 
     def values(self, candidate: Candidate) -> Dict[str, Any]:
-        """What stands in each place: name -> value."""
+        """Value of each place: name -> value."""
         return {choice.name: choice.values[index] for index, choice in zip(self.check(candidate), self.choices)}
 
     def random(self, rng: Random) -> Candidate:
-        """A candidate drawn uniformly with ``rng``."""
+        """Draw a candidate uniformly."""
         return tuple(rng.randrange(len(choice.values)) for choice in self.choices)
 
     def all(self) -> Iterator[Candidate]:
-        """Every candidate, in order."""
+        """Yield every candidate, in order."""
         return itertools.product(*(range(len(choice.values)) for choice in self.choices))
 
     def mutate(self, candidate: Candidate, prob: float, rng: Random) -> Candidate:
@@ -114,11 +98,11 @@ class ChoiceSpace:
         )
 
     def cross(self, a: Candidate, b: Candidate, rng: Random) -> Candidate:
-        """Take each place from either candidate by a fair coin."""
+        """Take each place from either candidate with equal probability."""
         return tuple(rng.choice(pair) for pair in zip(a, b))
 
     def neighbours(self, candidate: Candidate, rng: Random) -> Iterator[Candidate]:
-        """The candidates that differ in one place, in an ordered one by one value, in random order."""
+        """Yield candidates that differ in one place, in random order. An ordered place moves by one value."""
         steps = [
             (place, index)
             for place, choice in enumerate(self.choices)
@@ -135,7 +119,7 @@ class ChoiceSpace:
         return {}
 
     def drawing(self, candidate: Candidate) -> List:
-        """One line with a block for each place, the darker the later its value comes in the choice."""
+        """One line with a block for each place. Later values are darker."""
         shades = [round(0.95 - 0.7 * index / max(len(c.values) - 1, 1), 2) for index, c in zip(candidate, self.choices)]
         blocks = [
             (str(index), str(shade), "black" if shade > 0.5 else "white", f"value {index}")

@@ -1,7 +1,4 @@
-"""
-The arguments of the scripts; nothing here is slow to import. A script that imports this says in a word that it was
-stopped by Ctrl-C, also while it imports the rest.
-"""
+"""Arguments of the scripts. Imports fast, and makes Ctrl-C print "Stopped.", also during later imports."""
 
 import argparse
 import os
@@ -9,7 +6,7 @@ import sys
 
 from detnas.files import shipped_configs
 
-#: what runs when no config is named
+#: what runs without ``--config-file``: the paper's small supernet, with FPN on COCO
 DEFAULT_CONFIG = os.path.join("configs", "COCO", "supernet_fpn_300M.yaml")
 
 
@@ -24,23 +21,20 @@ sys.excepthook = _show
 
 
 def config_file(name):
-    """A file; ``configs/...`` is one of the project where the working directory has none of that name."""
+    """Path of a config. ``configs/...`` means the project's file if the working directory has no such file."""
     shipped = os.path.join(os.path.dirname(shipped_configs()), name)
     return shipped if name.startswith("configs") and not os.path.exists(name) and os.path.exists(shipped) else name
 
 
 def positive(text):
-    """An integer of at least 1."""
+    """Read an integer. Raises ArgumentTypeError below 1."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be at least 1")
     return int(text)
 
 
 def argument_parser(description=None):
-    """
-    Detectron2's arguments (``default_argument_parser``), and ``--cpu-processes`` for several processes without a GPU.
-    Without ``--config-file``, the paper's small supernet with FPN on COCO.
-    """
+    """Parser with the arguments of Detectron2's ``default_argument_parser``, and ``--cpu-processes``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--config-file", default=DEFAULT_CONFIG, type=config_file, metavar="FILE", help=f"by default {DEFAULT_CONFIG}"
@@ -50,7 +44,7 @@ def argument_parser(description=None):
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs of each machine")
     parser.add_argument("--num-machines", type=int, default=1, metavar="N")
     parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="number of this machine, from 0")
-    # A free port each time, so that two runs on one machine do not clash; several machines need a URL anyway.
+    # A free port each time: two runs on one machine do not clash. Several machines need a URL anyway.
     parser.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://HOST:PORT, for several machines")
     parser.add_argument(
         "--cpu-processes", type=int, default=1, metavar="N", help="processes (gloo) on a machine without a GPU"

@@ -1,9 +1,8 @@
 """
-Lets Detectron2 0.6, as the package index has it, run on a current Python stack.
+Makes Detectron2 0.6 from the package index run on a current Python stack.
 
-Imported before anything of Detectron2 but its ``__init__.py``. Every fix is named after the symptom it removes and is
-applied only where the symptom would show; with Detectron2's main branch, built with its extension, none of them
-applies. What our own code can avoid (model_zoo, launch and DDP on CPU) is avoided there instead of being patched here.
+Import this before any part of Detectron2 but its ``__init__.py``. Each fix is named after its symptom; most apply only
+where it would show. Our own code avoids Detectron2's model_zoo, launch and DDP on CPU, which have no fixes here.
 """
 
 import importlib
@@ -19,13 +18,12 @@ import PIL.Image
 
 
 def _cannot_import_name_C():
-    """ImportError: cannot import name '_C' from 'detectron2' (four modules import the extension at the top)."""
+    """ImportError: cannot import name '_C' from 'detectron2'. Four modules import the extension at the top."""
     if importlib.util.find_spec("detectron2._C") is not None:
         return
 
     def missing(name):
-        # inspect and pickle probe modules for dunder names and expect an AttributeError.
-        if name.startswith("__"):
+        if name.startswith("__"):  # inspect and pickle probe modules for such names
             raise AttributeError(name)
 
         def call(*args, **kwargs):
@@ -39,14 +37,13 @@ def _cannot_import_name_C():
     stand_in = types.ModuleType("detectron2._C", "Stands where Detectron2's C++ extension would be.")
     stand_in.__spec__ = importlib.util.spec_from_loader("detectron2._C", loader=None)
     stand_in.__getattr__ = missing
-    # collect_env prints these two.
-    stand_in.get_compiler_version = lambda: "not built"
+    stand_in.get_compiler_version = lambda: "not built"  # collect_env prints both versions
     stand_in.get_cuda_version = lambda: "not built"
     sys.modules["detectron2._C"] = stand_in
 
 
 def _torchvision_imports_the_compiler():
-    """5 s and 200 MB at every start, for one function that only deterministic RoIAlign on a GPU calls."""
+    """Costs 5 s and 200 MB at every start. Only deterministic RoIAlign on a GPU calls the imported function."""
     name = "torch._dynamo.utils"
     file = Path(importlib.util.find_spec("torchvision").origin).with_name("ops") / "roi_align.py"
     symptom = f"from {name} import is_compile_supported" in file.read_text()
@@ -62,7 +59,7 @@ def _torchvision_imports_the_compiler():
 
 
 def _an_optimizer_imports_the_compiler():
-    """5 s and 200 MB at the first step of every training, to keep torch.compile out of methods that nobody compiles."""
+    """Costs 5 s and 200 MB at the first step of a training, only to exclude methods from torch.compile."""
     optim = importlib.import_module("torch.optim")
     for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         method = getattr(optim.Optimizer, name)
@@ -72,7 +69,7 @@ def _an_optimizer_imports_the_compiler():
 
 
 def import_timm():
-    """timm; 7 s and 140 MB less than by ``import``, which loads the compiler to keep torch.compile out of methods."""
+    """Import timm without the compiler, which ``import timm`` loads. Saves 7 s and 140 MB."""
     compiler = importlib.import_module("torch.compiler")
     disable, compiler.disable = compiler.disable, lambda method=None, **_: method or (lambda method: method)
     try:
@@ -89,20 +86,18 @@ def _pil_image_has_no_attribute_LINEAR():
 
 def _numpy_has_no_attribute(alias, module_name):
     """AttributeError: module 'numpy' has no attribute 'str' / 'int', inside one module of Detectron2."""
-    # Not hasattr: numpy warns when a name that may come back is asked for.
-    if alias.__name__ in vars(np):
+    if alias.__name__ in vars(np):  # hasattr can make numpy warn
         return
     module = importlib.import_module(module_name)
     if f"np.{alias.__name__}" in inspect.getsource(module):
-        # The module sees a numpy that has the old name; everybody else's numpy stays as it is.
-        numpy = types.ModuleType("numpy")
+        numpy = types.ModuleType("numpy")  # only this module sees the old name
         numpy.__getattr__ = lambda name: getattr(np, name)
         setattr(numpy, alias.__name__, alias)
         module.np = numpy
 
 
 def _fast_coco_evaluation_needs_the_extension():
-    """COCOEvaluator's default, its own C++ COCOeval, is part of the missing extension; faster-coco-eval stands in."""
+    """COCOEvaluator's default COCOeval is in the missing extension; faster-coco-eval replaces it."""
     if sys.modules.get("detectron2._C") and sys.modules["detectron2._C"].__spec__.loader is None:
         from faster_coco_eval import COCOeval_faster
 
@@ -110,14 +105,13 @@ def _fast_coco_evaluation_needs_the_extension():
 
 
 def _no_module_named_caffe2():
-    """ModuleNotFoundError: No module named 'caffe2', when detectron2.export is imported, whatever is wanted of it."""
-    if importlib.util.find_spec("caffe2") is None:
-        # The one file of it that needs caffe2; main imports it only where caffe2 is.
+    """ModuleNotFoundError: No module named 'caffe2', on any import of detectron2.export."""
+    if importlib.util.find_spec("caffe2") is None:  # export.api alone needs it; the main branch skips that, too
         sys.modules.setdefault("detectron2.export.api", types.ModuleType("detectron2.export.api"))
 
 
 def _openvino_pads_too_much():
-    """Other boxes: OpenVINO 2026 cancels the stride in ``(side + stride - 1) // stride * stride`` of an ONNX file."""
+    """Wrong boxes: OpenVINO 2026 cancels the stride in ``(side + stride - 1) // stride * stride`` of an ONNX file."""
     structures = importlib.import_module("detectron2.structures")
     torch, from_tensors = importlib.import_module("torch"), structures.ImageList.from_tensors
 
@@ -133,7 +127,7 @@ def _openvino_pads_too_much():
 
 
 def _torch_warns_on_every_start():
-    """Detectron2 scripts a few functions when it is imported, and calls meshgrid without its newer argument."""
+    """Detectron2 scripts functions on import and calls meshgrid without its newer argument."""
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r"torch\.meshgrid: in an upcoming release", category=UserWarning)
 

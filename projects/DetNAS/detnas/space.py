@@ -1,8 +1,7 @@
 """
-The search spaces (paper, Sec. 3.3 and Table 1): which blocks a network has and which ops each block chooses from.
+The search spaces (paper, Sec. 3.3 and Table 1): blocks of a network and the ops that each can have. Pure Python.
 
-Pure Python. A *path* is a candidate of such a space, a tuple of op indices, first block first; an *arch* is its string
-form, one digit a block with an optional ``-`` (or space) between stages: ``2120-2112-33130031-3132``.
+A *path* is a tuple of op indices, first block first. An *arch* is a path as text: ``2120-2112-33130031-3132``.
 """
 
 import dataclasses
@@ -14,12 +13,11 @@ from detnas.errors import UserError
 
 from .choices import Candidate, Choice, ChoiceSpace
 
-#: The choices of every block in the paper's spaces; a path holds indices into this tuple (as in all published archs).
+#: ops of every block in the paper's spaces; published archs hold indices into this tuple
 PAPER_OPS = ("shufflenet_3x3", "shufflenet_5x5", "shufflenet_7x7", "xception_3x3")
-#: Every op there is; further ones are for spaces of one's own.
+#: all ops; those after the paper's are for custom spaces
 OPS = (*PAPER_OPS, "shufflenet_1x1")
-#: op -> fill, text on it: the larger the kernel the darker the blue; the other kind of block is orange. All can be told
-#: apart by the colour-blind.
+#: op -> (fill, text colour), safe for the colour-blind: larger kernels are darker blue, Xception blocks are orange
 OP_COLOURS = {
     "shufflenet_1x1": ("#eef2f5", "#14304a"),
     "shufflenet_3x3": ("#c6dcec", "#14304a"),
@@ -31,7 +29,7 @@ OP_COLOURS = {
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One searched block: its place, ``index`` in the network and ``position`` in ``stage`` (from 1), and its shape."""
+    """Place and shape of one block: ``index`` in the network and ``position`` in ``stage``. Stages count from 1."""
 
     index: int
     stage: int
@@ -44,16 +42,14 @@ class BlockSpec:
 @dataclass(frozen=True)
 class SearchSpace(ChoiceSpace):
     """
-    A chain of searched blocks, each with a choice of ops. The stem has stride 2 and each stage starts with a stride-2
-    block, so that the stages have strides 4, 8, 16, ... .
+    A stem and stages of blocks, each block with a choice of ops. The stages have strides 4, 8, 16, ...; their first
+    blocks have stride 2, and so has the stem. Raises UserError for arguments that make no network.
 
     Args:
-        name: how configs and logs call it.
-        stem_channels: output channels of the stem.
-        stage_channels: output channels of each stage.
+        stem_channels, stage_channels: output channels of the stem and of each stage.
         stage_depths: number of blocks of each stage.
         last_channels: width of the classifier's last 1x1 conv.
-        ops: names of the choices, different ones out of :data:`OPS`; an arch's digits are indices into this tuple.
+        ops: different names out of :data:`OPS`. Digits of an arch are indices into this tuple.
     """
 
     name: str
@@ -68,16 +64,15 @@ class SearchSpace(ChoiceSpace):
             raise UserError(f'space "{self.name}": {problem}')
 
     def _problems(self):
-        """Yield what is wrong with the arguments, a sentence each."""
+        """Yield one sentence for each wrong argument."""
         if not self.stage_depths or len(self.stage_channels) != len(self.stage_depths):
             yield f"each stage needs channels and a depth; they are {self.stage_channels} and {self.stage_depths}"
         widths = (self.stem_channels, *self.stage_channels)
         if not all(isinstance(n, int) and n > 0 for n in (*widths, *self.stage_depths, self.last_channels)):
             yield "channels and depths must be positive whole numbers"
-        # A stage's first block adds channels to those of the stage before; its other blocks halve them.
-        if any(b <= a for a, b in zip(widths, widths[1:])):
+        if any(b <= a for a, b in zip(widths, widths[1:])):  # the first block of a stage adds channels
             yield f"channels must grow from the stem to the last stage; they are {widths}"
-        if any(width % 2 for width in self.stage_channels):
+        if any(width % 2 for width in self.stage_channels):  # its other blocks halve them
             yield f"stage channels must be even; they are {self.stage_channels}"
         for op in self.ops:
             if op not in OPS:
@@ -90,7 +85,7 @@ class SearchSpace(ChoiceSpace):
         return sum(self.stage_depths)
 
     def blocks(self) -> Iterator[BlockSpec]:
-        """All blocks in network order."""
+        """Yield all blocks in network order."""
         index, channels = 0, self.stem_channels
         for stage, (width, depth) in enumerate(zip(self.stage_channels, self.stage_depths), 1):
             for position in range(depth):
@@ -99,7 +94,7 @@ class SearchSpace(ChoiceSpace):
 
     @functools.cached_property
     def choices(self) -> Tuple[Choice, ...]:  # type: ignore[override]  # a field there, made from the fields here
-        """One of all ops a block, by the name that the block has in a network: "stage1.0"."""
+        """A choice of ops for each block, with the block's name in a network, such as "stage1.0"."""
         return tuple(Choice(f"stage{block.stage}.{block.position}", self.ops) for block in self.blocks())
 
     def check(self, path: Iterable[int]) -> Candidate:
@@ -110,7 +105,7 @@ class SearchSpace(ChoiceSpace):
         return super().check(path)
 
     def parse(self, arch: str) -> Candidate:
-        """Path of an arch string of this space; ``-``, ``_`` and spaces between digits are ignored."""
+        """Read an arch; ``-``, ``_`` and spaces are ignored. Raises UserError if it does not fit the space."""
         digits = "".join(c for c in arch if c not in "-_ ")
         if not (digits.isascii() and digits.isdigit()):
             example = self.format((0,) * self.num_blocks)
@@ -118,14 +113,13 @@ class SearchSpace(ChoiceSpace):
         return self.check(map(int, digits))
 
     def format(self, path: Candidate) -> str:
-        """Arch string of a path, one group of digits a stage."""
+        """Write a path as arch: one digit for each block, ``-`` between stages."""
         digits = iter(self.check(path))
         return "-".join("".join(str(next(digits)) for _ in range(depth)) for depth in self.stage_depths)
 
     def anchors(self) -> Dict[str, Candidate]:
-        """The networks that use one op in all blocks: "all 3x3", "all 5x5", "all 7x7", "all Xception 3x3"."""
-        # The shuffle block is the rule, Xception the other one.
-        words = [op.removeprefix("shufflenet_").replace("_", " ") for op in self.ops]
+        """Networks with one op in all blocks: "all 3x3", "all 5x5", "all 7x7", "all Xception 3x3"."""
+        words = [op.removeprefix("shufflenet_").replace("_", " ") for op in self.ops]  # shuffle blocks are the rule
         return {f"all {word[0].upper()}{word[1:]}": (op,) * self.num_blocks for op, word in enumerate(words)}
 
     def settings(self, path: Candidate) -> Dict[str, str]:
@@ -138,40 +132,39 @@ class SearchSpace(ChoiceSpace):
         return stages
 
 
-#: The paper's small space, its large one, the large one widened 1.8 times; the two large ones, widened by us until all
-#: 3x3 has the multiply-adds of DetNASNet; and a tenth of the small one for the demo.
+#: the paper's small space (300M), its large one (1.3G), the large one widened 1.8 times (3.8G), and ours
 SPACES = {
     space.name: space
     for space in (
         SearchSpace("300M", 16, (64, 160, 320, 640), (4, 4, 8, 4)),
         SearchSpace("1.3G", 48, (96, 240, 480, 960), (8, 8, 16, 8)),
         SearchSpace("3.8G", 72, (172, 432, 864, 1728), (8, 8, 16, 8), last_channels=1728),
-        SearchSpace("1.3G-wide", 54, (106, 266, 532, 1066), (8, 8, 16, 8)),
-        SearchSpace("3.8G-wide", 80, (190, 474, 950, 1900), (8, 8, 16, 8), last_channels=1728),
-        SearchSpace("tiny", 16, (32, 64, 96, 128), (2, 2, 2, 2), last_channels=256),
+        SearchSpace("1.3G-wide", 54, (106, 266, 532, 1066), (8, 8, 16, 8)),  # all 3x3 has DetNASNet's multiply-adds
+        SearchSpace("3.8G-wide", 80, (190, 474, 950, 1900), (8, 8, 16, 8), last_channels=1728),  # likewise
+        SearchSpace("tiny", 16, (32, 64, 96, 128), (2, 2, 2, 2), last_channels=256),  # a tenth of 300M, for the demo
     )
 }
 
 
-#: name of the space that a config describes itself
+#: the space that a config describes itself
 CUSTOM_SPACE = "custom"
 
 
 def get_space(name: str) -> SearchSpace:
-    """The space of a name; UserError if there is none."""
+    """Space of a name. Raises UserError if there is none."""
     if name not in SPACES:
         raise UserError(f'unknown space "{name}"; there are: {", ".join(SPACES)}')
     return SPACES[name]
 
 
 def write_space(space: SearchSpace) -> Dict:
-    """The part of a log's header that says in which space a search is."""
+    """Entries of a log's header that describe the space."""
     own = {"custom_space": dataclasses.asdict(space)} if space.name == CUSTOM_SPACE else {}
     return {"space": space.name, **own}
 
 
 def read_space(header: Dict) -> SearchSpace:
-    """The reverse of :func:`write_space`."""
+    """Read the entries of :func:`write_space`. Raises UserError if they describe no space."""
     if header["space"] != CUSTOM_SPACE:
         return get_space(header["space"])
     own: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in header["custom_space"].items()}

@@ -1,8 +1,4 @@
-"""
-The published networks and the hand-made baselines, as data.
-
-    python -m detnas.zoo
-"""
+"""Published networks and hand-made baselines, as data. ``python -m detnas.zoo`` prints them."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -15,12 +11,12 @@ from detnas.errors import UserError
 from .choices import Candidate
 from .space import SearchSpace
 
-# The package has imported this file before Python runs it as a module, which is harmless here.
+# ``python -m detnas.zoo`` warns that the package has imported this file before, which is harmless.
 warnings.filterwarnings("ignore", "'detnas.zoo' found in sys.modules", RuntimeWarning)
 
 #: ``MODEL.DETNAS.ARCH`` of a supernet
 SUPERNET = "supernet"
-#: what the published figures measure; Faster R-CNN means FPN and the 4conv1fc head
+#: kinds of published figures; Faster R-CNN has FPN and the 4conv1fc head
 IMAGENET = "ImageNet top-1 error"
 COCO_FPN, COCO_RETINANET = "COCO AP, Faster R-CNN", "COCO AP, RetinaNet"
 VOC_FPN, VOC_RETINANET = "VOC AP50, Faster R-CNN", "VOC AP50, RetinaNet"
@@ -29,14 +25,11 @@ VOC_FPN, VOC_RETINANET = "VOC AP50, Faster R-CNN", "VOC AP50, RetinaNet"
 @dataclass(frozen=True)
 class Network:
     """
-    A network by space and arch. Its channel split is ``even_odd``.
+    A network with channel split ``even_odd``.
 
     Args:
-        space, arch: what it is.
-        flops: multiply-adds of the backbone for a 224x224 image, as counted here (:class:`detnas.CostTable`).
-        params: parameters of the backbone, as counted here.
-        figures: what was published for it, in percent: {what: {source: value}}; source "P" is the paper, "R" the model
-            table of the released code. Nothing of it was measured here.
+        flops, params: of the backbone by :class:`detnas.CostTable`: multiply-adds for a 224x224 image, parameters.
+        figures: published percentages: {kind: {source: value}}; source "P" is the paper, "R" the released code's table.
     """
 
     space: str
@@ -86,10 +79,7 @@ PUBLISHED = {
 
 
 def resolve_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") -> Candidate:
-    """
-    The path that an arch or a published name means in a space; for "supernet" the path that a supernet starts with.
-    UserError if it is none of these, or a network of another space, which begins with ``source``, where it comes from.
-    """
+    """Path of an arch, a published name or "supernet" (first path). Raises UserError, with ``source``, if none fits."""
     if arch == SUPERNET:
         return (0,) * space.num_blocks
     if arch in PUBLISHED:
@@ -106,7 +96,7 @@ def resolve_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH
 
 
 def table() -> str:
-    """The published networks as text: figures and archs."""
+    """Published networks as text: figures and archs."""
     whats = (IMAGENET, COCO_FPN, COCO_RETINANET, VOC_FPN, VOC_RETINANET)
     rows = []
     for name, network in PUBLISHED.items():

@@ -1,8 +1,7 @@
 """
-Elastic detectors: one training leaves a family of detectors, for every latency, on Detectron2.
+Elastic detectors on Detectron2: one training gives a family of detectors, for every latency.
 
-Importing the package registers its config keys and its method of search; its model is registered for a config that
-uses it. What is slow to import is imported when it is used.
+The import registers config keys and the search method. A config that uses the model imports and registers it.
 """
 
 from detnas.config.load import register_config

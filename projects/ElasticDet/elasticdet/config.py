@@ -1,4 +1,4 @@
-"""Every config key of elastic detectors, with its default, and what follows from them in a config. Pure Python."""
+"""Config keys of elastic detectors with their defaults, and what follows from them in a config. Pure Python."""
 
 from yacs.config import CfgNode
 
@@ -9,16 +9,16 @@ ELASTIC_DETECTOR = "ElasticDetector"
 
 
 def add_elastic_config(cfg: CfgNode) -> None:
-    """Add the keys to a Detectron2 config that has those of DetNAS, in place."""
+    """Add the keys, in place, to a Detectron2 config that has DetNAS's keys."""
     CN = type(cfg)
     cfg.MODEL.ELASTIC = CN()
-    # Shorter sides of the test images in pixels, the smallest first, the largest INPUT.MIN_SIZE_TEST; empty: an
-    # ordinary detector. Images of the training and anchors are as much smaller.
+    # Shorter sides of test images in pixels, increasing to INPUT.MIN_SIZE_TEST; empty: an ordinary detector. Training
+    # images and anchors scale with them.
     cfg.MODEL.ELASTIC.SIZES = ()
-    # Other keys that children differ in, each with its values, the smallest first, the last one that of the config:
-    # ["MODEL.FPN.OUT_CHANNELS", 16, 32]. Any key may stand here that makes layers narrower or fewer, or sets a number.
+    # Other keys in which children differ, each with values that increase to the config's own, such as
+    # ["MODEL.FPN.OUT_CHANNELS", 16, 32]. A key may make layers narrower or fewer, or set a number.
     cfg.MODEL.ELASTIC.CHOICES = []
-    # The meta-architecture of the children; set from MODEL.META_ARCHITECTURE.
+    # Meta-architecture of the children, set from MODEL.META_ARCHITECTURE.
     cfg.MODEL.ELASTIC.DETECTOR = ""
 
 
@@ -39,6 +39,6 @@ def uses_elastic(cfg: CfgNode) -> bool:
 
 
 def fit_to_family(cfg: CfgNode) -> None:
-    """Let a config that has several sizes build the model that runs as any of its children, in place."""
+    """If ``MODEL.ELASTIC.SIZES`` is set, let the config build the model that runs as any child, in place."""
     if uses_elastic(cfg) and cfg.MODEL.META_ARCHITECTURE != ELASTIC_DETECTOR:
         cfg.MODEL.ELASTIC.DETECTOR, cfg.MODEL.META_ARCHITECTURE = cfg.MODEL.META_ARCHITECTURE, ELASTIC_DETECTOR

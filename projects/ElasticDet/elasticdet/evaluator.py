@@ -1,4 +1,4 @@
-"""The AP of children of a family, each cut out; the backbone runs once for all that differ in what comes after it."""
+"""AP of a family's children, each cut out. Children that differ only behind the backbone share its features."""
 
 import itertools
 
@@ -13,15 +13,12 @@ from detnas.modeling.builders import build_network
 from detnas.modeling.choices import state_of
 from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator
 
-#: the beginnings of keys that say nothing about the features of a backbone without its FPN
+#: prefixes of keys that change no features of a backbone without its FPN
 _HEADS = "MODEL.FPN", "MODEL.RPN", "MODEL.ROI_", "MODEL.RETINANET", "MODEL.ANCHOR_GENERATOR", "TEST", "SEARCH"
 
 
 class _Children:
-    """
-    What the evaluator of a search does otherwise for a family. Features of all images are kept, until
-    ``SEARCH.IMAGE_CACHE_GB`` are used up, for children whose images and backbone are the same.
-    """
+    """Evaluates a family. Children with equal images and backbones share features, up to ``SEARCH.IMAGE_CACHE_GB``."""
 
     def __init__(self, cfg, weights, recalibrate=True):
         self.features, self.left = {}, cfg.SEARCH.IMAGE_CACHE_GB * 1e9
@@ -43,7 +40,7 @@ class _Children:
         norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
         def kept_or_new(images):
-            # Such a forward is there for the statistics.
+            # This pass computes statistics.
             if any(norm.training for norm in norms):
                 return forward(images)
             if (number := next(numbers)) in kept:
@@ -67,6 +64,6 @@ class RacedFamilyEvaluator(_Children, RacedEvaluator):
 
 
 def build_family_evaluator(cfg, weights, recalibrate=True):
-    """The evaluator of a family, also in a new process that knows nothing of the data yet."""
+    """Build a family's evaluator, also in a new process without data sets."""
     register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
     return (RacedFamilyEvaluator if cfg.SEARCH.RACING else FamilyEvaluator)(cfg, weights, recalibrate)

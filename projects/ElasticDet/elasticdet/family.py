@@ -1,4 +1,4 @@
-"""One model that runs as any child of a family, and the state dict of each."""
+"""One model that runs as any child of a family, and gives each child's state dict."""
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
@@ -9,14 +9,14 @@ from detnas.errors import UserError
 from detnas.modeling.builders import build_network
 from detnas.modeling.choices import ChoiceModule, first_of
 
-from .config import add_elastic_config  # noqa: F401  who adds the keys gets the model
+from .config import add_elastic_config  # noqa: F401  importing it from here registers the model
 from .partial import find_differences, make_partial, numbers_of
 from .space import family_space
 
 
 @META_ARCH_REGISTRY.register()
 def ElasticDetector(cfg):
-    """The largest child of ``MODEL.ELASTIC``, which can run as any other one."""
+    """The largest child of ``MODEL.ELASTIC``; it can run as any other child."""
     space = family_space(cfg)
     plain = with_settings(cfg, space.settings(space.largest))
     model = build_network(plain)
@@ -29,9 +29,8 @@ def ElasticDetector(cfg):
 
 class Family(ChoiceModule):
     """
-    What the largest child has in addition where it stands for a family. How children differ from it is written down
-    nowhere: for each value of each place, the child that differs in this alone is built and compared, when it is first
-    needed. Others differ in all that their values say.
+    Lets the largest child run as any child. When first needed, it builds each child that differs in one value alone,
+    and compares it. Other children combine these differences.
     """
 
     def choices(self):
@@ -58,7 +57,7 @@ class Family(ChoiceModule):
         return tuple(choice.values.index(values[choice.name]) for choice in self.space.choices)
 
     def _differences(self, place, index):
-        """Name of a module -> how it differs; the family must be the largest child at the time."""
+        """Name of a module -> how it differs. The family must run as the largest child meanwhile."""
         if (place, index) not in self.differences:
             child = list(self.space.largest)
             child[place] = index

@@ -1,4 +1,4 @@
-"""The method "elastic": the children of a family, from the fastest to the best."""
+"""The method "elastic": searches the children of a family, from the fastest to the best."""
 
 import logging
 import os
@@ -21,17 +21,14 @@ from .space import family_space
 logger = logging.getLogger(__name__)
 
 
-#: families of so many children have all of them measured at once, in turns
+#: families of at most this size are measured at once, in turns
 _TOGETHER = 200
-#: fewer held-out images tell hardly one child from another
+#: fewer held-out images hardly distinguish children
 _FEWEST_IMAGES = 20
 
 
 class DetectorTimes:
-    """
-    The :class:`detnas.cost.costs.Costs` "detector_latency_ms": milliseconds of each child, exported, an image of its
-    size at a time, in ONNX Runtime on this machine.
-    """
+    """Costs "detector_latency_ms": ONNX Runtime's milliseconds for one image of a child's size, on this machine."""
 
     metrics = (DETECTOR_LATENCY,)
 
@@ -51,7 +48,7 @@ class DetectorTimes:
         return {"detector_latency": self.meter.settings}
 
     def describe(self, candidates):
-        """Lines for the user about the times of children."""
+        """Yield lines for the user about the times of children."""
         for candidate in candidates:
             yield f"Detector {self.space.format(candidate)} in ONNX Runtime: {self.cost('', candidate):.1f} ms"
 
@@ -71,11 +68,8 @@ class FamilySearch(PathSearch):
 
     def check_weights(self):
         """
-        Compare the family with the one that was trained, by the config beside the weights; where there is none, or it
-        is of a plain detector, whatever it is set to is swept.
-
-        Raises:
-            UserError: if a child has what none had in the training; names it.
+        Compare the family with the trained one, by the config beside the weights; UserError names a value without
+        training. Without a config, or with a plain detector's, only warn that values are swept without training.
         """
         file = os.path.join(os.path.dirname(self.weights), "config.yaml")
         trained = family_space(load_config(file)) if PathManager.isfile(file) else None

@@ -1,7 +1,4 @@
-"""
-Modules that run as a part of themselves: with the first channels of each tensor and the inner part of a kernel, with
-other numbers, or not at all, when they hand on what they get.
-"""
+"""Modules that run as a part of themselves: first channels, inner kernels, other numbers, or as the identity."""
 
 import functools
 import json
@@ -14,29 +11,23 @@ from detnas.modeling.choices import first_of
 
 
 class Difference(NamedTuple):
-    """How a module of a child differs from that of the largest child."""
+    """How a module of a child differs from the largest child's."""
 
-    #: it is not there
+    #: the child lacks the module
     absent: bool = False
-    #: name of a parameter or buffer that is smaller -> its shape
+    #: smaller parameter or buffer -> its shape
     shapes: Dict[str, Tuple[int, ...]] = {}
-    #: attribute -> its value, such as a number of groups; of a dict what is different in it
+    #: attribute -> its value, such as the number of groups; of a dict, the items that differ
     numbers: Dict[str, Any] = {}
-    #: constant that is no weight -> its value, such as anchors
+    #: buffer without weights, such as anchors -> its value
     constants: Dict[str, torch.Tensor] = {}
 
 
 def find_differences(largest: nn.Module, numbers: Dict[str, Dict], child: nn.Module) -> Dict[str, Difference]:
     """
-    Name of a module -> how that of a child differs from that of the largest child.
-
-    Args:
-        largest: which may have been trained.
-        numbers: name of a module -> :func:`numbers_of` when it was new; a training changes some.
-        child: a new one.
-
-    Raises:
-        ValueError: if the child has what the largest one does not have.
+    Name of a module -> how it differs between ``largest``, which may be trained, and ``child``, a new model.
+    ``numbers`` is name of a module -> :func:`numbers_of` in the new largest child, as training changes some. ValueError
+    if the child has something that the largest one lacks.
     """
     found, theirs = {}, dict(child.named_modules())
     gone: Tuple[str, ...] = ()
@@ -79,7 +70,7 @@ def _difference(name, module, numbers, child):
 
 
 def numbers_of(module: nn.Module) -> Dict[str, Any]:
-    """The plain values among a module's attributes."""
+    """A module's attributes with plain values."""
     found = {}
     for key, value in vars(module).items():
         if not key.startswith("_") and key != "training":
@@ -92,7 +83,7 @@ def numbers_of(module: nn.Module) -> Dict[str, Any]:
 
 
 class Partial:
-    """What a module that runs as a part of itself has in addition."""
+    """Lets a module run as a part of itself."""
 
     def forward(self, *inputs, **named):
         return inputs[0] if self._absent else super().forward(*inputs, **named)
@@ -103,19 +94,19 @@ class Partial:
 
     def __setattr__(self, name, value):
         if name in vars(self)["_shapes"] and name in self._buffers:
-            # The statistics of a norm.
+            # A norm updates its statistics.
             first_of(self._buffers[name], value.shape).copy_(value)
         else:
             super().__setattr__(name, value)
 
     def run_whole(self) -> None:
-        """Be what the largest child has."""
+        """Run as in the largest child."""
         vars(self).update(self._before, _before={}, _shapes={}, _absent=False)
         for name, value in self._constants.items():
             self._buffers[name].copy_(value)
 
     def run_part(self, difference: Difference) -> None:
-        """Be what a child has that differs in this, too."""
+        """Run with a difference, on top of earlier ones."""
         self._absent |= difference.absent
         shapes = dict(self._shapes)
         for name, shape in difference.shapes.items():
@@ -134,7 +125,7 @@ def _partial(kind: Any) -> type:
 
 
 def make_partial(module: nn.Module) -> Partial:
-    """Let a module be able to run as a part of itself; it stays the same object."""
+    """Enable a module to run as a part of itself; it stays the same object."""
     if not isinstance(module, Partial):
         constants = {name: module._buffers[name].clone() for name in module._non_persistent_buffers_set}
         vars(module).update(_constants=constants, _before={}, _shapes={}, _absent=False)

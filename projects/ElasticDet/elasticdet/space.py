@@ -1,4 +1,4 @@
-"""The space of a family: what its children may be, and the config of each. Pure Python."""
+"""The space of a family: its children and their configs. Pure Python."""
 
 import random
 from typing import Any, Dict, Optional
@@ -10,18 +10,15 @@ from detnas.errors import UserError
 from detnas.zoo import SUPERNET
 
 SIZE = "size"
-#: keys of sides in pixels, each a number or some of them, that are as much smaller as the size
+#: keys of sides in pixels, one or several numbers each, that scale with the size
 _SIDES = "INPUT.MIN_SIZE_TRAIN INPUT.MAX_SIZE_TRAIN INPUT.MAX_SIZE_TEST SEARCH.DETECTOR_RESOLUTION".split()
 _ANCHORS = "MODEL.ANCHOR_GENERATOR.SIZES"
 
 
 class ElasticSpace(ChoiceSpace):
     """
-    Children of one family.
-
-    Args:
-        choices: the places; the first one is the size, the others have the names of keys.
-        settings: key of a config -> what the largest child has there.
+    Children of one family. The first of ``choices`` is the size; the others have the names of config keys.
+    ``settings``: key of a config -> the largest child's value.
     """
 
     def __init__(self, choices, settings):
@@ -32,7 +29,7 @@ class ElasticSpace(ChoiceSpace):
         return f"{self.name} {self.choices}"
 
     def header(self) -> Dict[str, Any]:
-        """The part of a log's header that says in which space a search is."""
+        """The part of a log's header that describes the space."""
         choices = [list(choice) for choice in self.choices]
         return {"space": self.name, "choices": choices, "largest": self.largest_settings}
 
@@ -44,17 +41,17 @@ class ElasticSpace(ChoiceSpace):
 
     @property
     def largest(self) -> Candidate:
-        """The child that has the most of everything."""
+        """The child with the largest value of every choice."""
         return tuple(len(choice.values) - 1 for choice in self.choices)
 
     def random(self, rng: random.Random) -> Candidate:
-        """Drawn with ``rng``; all sizes get as many pixels, since small ones learn more slowly and cost less."""
+        """Draw a child. All sizes get equally many pixels: small images learn more slowly and cost less."""
         first, *rest = super().random(rng)
         sizes = self.choices[0].values
         return (rng.choices(range(len(sizes)), [1 / size ** 2 for size in sizes])[0], *rest)
 
     def anchors(self) -> Dict[str, Candidate]:
-        """Each size with the most of everything else."""
+        """Each size with the largest values of all other choices."""
         return {f"size {size}": (index, *self.largest[1:]) for index, size in enumerate(self.choices[0].values)}
 
     def settings(self, candidate: Candidate) -> Dict[str, Any]:
@@ -77,10 +74,8 @@ def _scaled(value, scale, kind):
 
 def family_space(cfg: CfgNode) -> Optional[ElasticSpace]:
     """
-    The space of ``MODEL.ELASTIC``; None for a config without sizes.
-
-    Raises:
-        UserError: if a choice is of no key, or its last value is not that of the config, or the backbone is a supernet.
+    The space of ``MODEL.ELASTIC``; None for a config without sizes. UserError for an unknown key, a last value that
+    differs from the config, or a supernet as backbone.
     """
     elastic = cfg.MODEL.ELASTIC
     if not elastic.SIZES:

@@ -1,1 +1,1 @@
-"""From annotated images to a detector, in the time there is: ``tools/find_detector.py``."""
+"""Trains detectors on annotated images within a given time; see ``tools/find_detector.py``."""

@@ -1,15 +1,15 @@
 """
-From a folder of annotated images to detectors for every latency, in the time there is.
+Train detectors of every latency on a folder of annotated images, within a given time.
 
     find-detector FOLDER --hours 1                 an export of a labelling tool, a YOLO or VOC folder
     find-detector coco:train.json:images --test coco:test.json:images --hours 1
     find-detector FOLDER --hours 1 --plan          show the plan, and stop; --explain says more
     find-detector FOLDER --hours 1 --pick "latency_ms <= 20"     afterwards: the best one within that, without training
 
-It looks at images, boxes and machine, prints a plan, and runs it: a few networks, from pre-trained and from random
-weights, race on images that are held out; from the best one a family of detectors is trained, and beside it a plain
-detector as a control; the fastest to the best of both become ONNX files, are timed in each engine of this machine, and
-tested. All is in the output folder; its README.md says which one to take. Stopped or killed, the same command goes on.
+The command makes a plan from images, boxes and machine, and runs it. Networks with pre-trained and random weights race,
+judged on held-out images. The best one is trained as a family of detectors, and as a plain detector for control. The
+fastest to the best of both become ONNX files, and are tested and timed in each engine of this machine. README.md in the
+output folder recommends one. Stopped or killed, the same command goes on.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _MOST_HOURS = 10_000
 
 
 def main(argv=None, run=run_step) -> None:
-    """A test gives another function that runs command lines."""
+    """Run the command; ``run`` runs each step, and tests replace it."""
     start = time.monotonic()
     args = parser().parse_args(argv)
     with user_errors():
@@ -41,12 +41,12 @@ def main(argv=None, run=run_step) -> None:
                                    ("threads", "DATALOADER.NUM_WORKERS", args.threads)):
             if not RULES[key].holds(value):
                 raise UserError(f"--{option} {value}: it must be {RULES[key].description}")
-        # Steps inherit them.
+        # Steps inherit these variables.
         if args.device:
             os.environ.update(CUDA_VISIBLE_DEVICES="" if args.device == "cpu" else args.device.partition(":")[2] or "0")
         if args.threads:
             os.environ.update(OMP_NUM_THREADS=str(args.threads))
-        # Slow to import: a mistake above should not wait for torch.
+        # torch is slow to import: mistakes above are reported first.
         print("Loading torch and Detectron2 ...", flush=True)
         from detnas.config.constraint import Constraint
         from detnas.export.traced import require_onnx
@@ -111,8 +111,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_script() -> None:
-    """The command."""
-    # The step that runs is told, too, and saves a checkpoint.
+    """Entry point of ``find-detector``."""
+    # The running step ends, too, and a training saves a checkpoint.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped. Start again to go on."))
     with goes_on_later():
         main()

@@ -1,4 +1,4 @@
-"""Writes the configs of a plan, one for each step, into its folder."""
+"""Config files of a plan."""
 
 import os
 
@@ -9,13 +9,13 @@ from detnas.files import shipped_configs, write_text
 from .detectors import MOST
 from .plan import FAMILY, PLAIN, RACE, Plan
 
-#: what all steps of a space share, the family, the plain detector, and the searches in both
+#: names of configs: what the steps of a space share, the training of a kind, the search in that kind
 BASE, TRAINED, SEARCHED = "base_{}.yaml", "{}.yaml", "{}_search.yaml"
 _ABOUT = {FAMILY: "The family: detectors for all sizes of images.", PLAIN: "The plain detector, of one size."}
 
 
 class ConfigWriter:
-    """Writes the configs of a plan into a folder."""
+    """Writes the configs of a plan into its folder."""
 
     def __init__(self, plan: Plan, folder: str):
         self.plan, self.folder = plan, folder
@@ -24,11 +24,11 @@ class ConfigWriter:
         return os.path.join(self.folder, *names)
 
     def start(self, name: str) -> str:
-        """The file of a start."""
+        """Path of the config of a start."""
         return self.path("starts", f"{name}.yaml")
 
     def starts(self) -> None:
-        """Write a config for each start and what they stand on. Only a plan does: later the user may change them."""
+        """Write the configs of starts and their spaces; only planning does, since users may edit them later."""
         os.makedirs(self.path("starts"), exist_ok=True)
         for space, recipe in self.plan.recipes.items():
             above = os.path.relpath(os.path.join(shipped_configs(), recipe.base), self.folder)
@@ -40,17 +40,12 @@ class ConfigWriter:
             self._write(f"starts/{start.name}.yaml", f"{start.about}.", f"../{BASE.format(start.space)}", settings)
 
     def write(self, iterations: dict | None = None) -> None:
-        """
-        Write the configs of the two trainings and of the searches in what they leave, from the best start.
-
-        Args:
-            iterations: of each training, once it is known.
-        """
+        """Write configs of trainings and searches for the best start; ``iterations`` (kind -> MAX_ITER) once known."""
         best = self.plan.start_taken.name
         raced = self.path(RACE, best, "model_final.pth")
         begins = {"WEIGHTS": raced} if os.path.isfile(raced) else {}
         for kind in (FAMILY, PLAIN):
-            # The plain one goes on with the checkpoint of the race.
+            # The plain training resumes the checkpoint of the race and needs no weights.
             elastic = self.plan.elastic(kind)
             model = {**begins, "ELASTIC": elastic} if kind == FAMILY else {}
             solver = {"SOLVER": {"MAX_ITER": iterations[kind]}} if iterations else {}

@@ -1,4 +1,4 @@
-"""What a data set holds, and images that are held out of it."""
+"""Facts about a data set, and names of its held-out parts."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from detnas.errors import UserError
 
 @dataclass(frozen=True)
 class Facts:
-    """What a data set holds, without crowds and boxes of width or height 0, which a training leaves out, too."""
+    """Facts about a data set; as in a training, crowds and boxes of width or height 0 do not count."""
 
     name: str  # as in a config
-    sizes: np.ndarray  # (N, 2) floats, height and width of each image in pixels
-    boxes: np.ndarray  # (M, 3) floats, width and height in pixels, and the number of its image, 0 to N - 1
-    classes: dict  # {name: number of boxes}, in the order of the data set, also of classes without boxes
+    sizes: np.ndarray  # (N, 2) floats: height and width of each image in pixels
+    boxes: np.ndarray  # (M, 3) floats: width and height in pixels, and the index of the image, 0 to N - 1
+    classes: dict  # {name: number of boxes} in the order of the data set, with classes without boxes
     files: list  # paths of the images that have boxes
-    said: list  # what was mended when it was read, and what is most likely a mistake, a sentence each
+    said: list  # sentences: what the reader mended, and what is most likely a mistake
 
     @property
     def images(self) -> int:
         return len(self.sizes)
 
     def small_box(self) -> float:
-        """The 10th percentile of the boxes' sizes; a size is the square root of the area, in pixels."""
+        """The 10th percentile of box sizes in pixels; a size is the square root of an area."""
         return float(np.quantile(np.sqrt(self.boxes[:, 0] * self.boxes[:, 1]), 0.1))
 
 
 def look(name: str, option: str = "--train") -> Facts:
-    """Read a data set named as in a config."""
+    """Read a data set, named as in a config; UserError, with the command's ``option``, if it has no boxes."""
     names, dicts = register_dataset(name) or [], DatasetCatalog.get(name)
     if dicts and "annotations" not in dicts[0]:
         raise UserError(f"{option} {name}: a detector needs boxes, and this is a folder of images by class")
@@ -53,5 +53,5 @@ def look(name: str, option: str = "--train") -> Facts:
 
 
 def hold_out(name: str, count: int) -> tuple:
-    """Names of the rest of a data set and of what is held out of it, so many images; equal every time."""
+    """Names of a data set without ``count`` images, and of these held-out images; the same in every run."""
     return f"rest:{count}:{name}", f"holdout:{count}:{name}"

@@ -1,4 +1,4 @@
-"""Makes the plan of a run: looks at data and machine, decides, and says why."""
+"""Plans a run by data and machine, and gives reasons for its decisions."""
 
 from detnas.config.load import load_config
 from detnas.data.datasets import check_unchanged, fingerprints, register_datasets
@@ -12,11 +12,11 @@ from .plan import MANY_IMAGES, NAMES, Counts, Plan, Request, Sets, clock_time, d
 from .recipe import make_recipe, side_by_side, spaces, this_machine
 from .starts import choose_starts
 
-#: seconds of all for each image that is held out for comparisons, and fewest of them
+#: seconds of the run for each held-out image; fewest held-out images
 _SECONDS_OF_IMAGE, _LEAST_HELD_OUT = 20, 20
-#: fewest images with boxes, fewest from which some are held out, and boxes of a class below which its AP says little
+#: fewest images with boxes; fewest images to hold some out; boxes below which a class's AP says little
 _FEWEST_IMAGES, _HOLDS_OUT, _FEW_BOXES = 10, 60, 10
-#: A run that would take more than this many times the hours given is refused.
+#: A run is refused if it needs more than this many times its hours.
 _LATE = 1.5
 #: side in pixels below which an object is hardly found
 _HARD_TO_FIND = 8
@@ -24,13 +24,11 @@ _HARD_TO_FIND = 8
 
 def make_plan(request: Request, folder: str, clock) -> Plan:
     """
-    Look and decide; writes the configs of the starts and the plan into the folder.
-
-    Args:
-        clock: function that gives the seconds since the start.
+    Make a plan, and write it and the configs of its starts into a folder; ``clock()`` gives seconds since the start.
+    Raises UserError for too few images with boxes, or too few hours.
     """
     started, in_both = clock(), 0
-    # An export, or a YOLO folder, has its own test and held-out images.
+    # Exports and YOLO folders may have their own test and held-out images.
     others = other_splits(request.data)
     sets = Sets(request.data, request.test or others.pop("test", "") or others.pop("val", ""))
     train, test = look(sets.train), look(sets.test, "--test") if sets.test else None
@@ -47,7 +45,6 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
     if held_out >= _LEAST_HELD_OUT:
         sets.search, sets.holdout, trained_on = sets.train, others["val"], train.images
     elif train.images < _HOLDS_OUT:
-        # Too few to spare some.
         sets.search = sets.holdout = sets.train
         held_out = trained_on = train.images
     else:
@@ -77,14 +74,14 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
 
 
 def check_data(plan: Plan, folder: str) -> None:
-    """Raise a UserError if the data is no longer that of the plan."""
+    """Raise a UserError if the data has changed since the plan."""
     names = [plan.sets.train, plan.sets.test]
     register_datasets(names)
     check_unchanged(plan.data, fingerprints(names), f"the run in {folder}")
 
 
 def fifth(images: int, most: int) -> int:
-    """How many of the images to hold out: a fifth, and no more than ``most``."""
+    """How many of so many images to hold out: a fifth, at least 2, at most ``most``."""
     return min(most, max(2, images // 5))
 
 
@@ -111,7 +108,7 @@ def _describe(*decisions):
 
 
 def _of_data(plan, train, in_both):
-    """What the user may not know of the data."""
+    """Lines about what the user may not know of the data."""
     images, own_test = plan.images, plan.request.test
     low, high = ("x".join(f"{side:.0f}" for side in sides[::-1]) for sides in (train.sizes.min(0), train.sizes.max(0)))
     classes = f"{len(train.classes)} class" + "es" * (len(train.classes) > 1)
@@ -131,7 +128,7 @@ def _of_data(plan, train, in_both):
 
 
 def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
-    """Machine, starts, and the detector of the first start."""
+    """Lines about the machine, all starts, and the detector of the first start."""
     recipe, machine = plan.recipe, this_machine()
     cfg = load_config(writer.start(plan.starts[0].name))
     inputs, small = cfg.INPUT, train.small_box() * recipe.scale
@@ -160,7 +157,7 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
 
 
 def step_lines(plan: Plan, seconds: dict) -> list:
-    """A line for each step that is left, with its seconds, and when it will be done."""
+    """A line for each step in ``seconds``, step -> seconds: when it will be done, and its duration."""
     lines, passed = [], 0.0
     for step, taken in seconds.items():
         passed += taken

@@ -1,11 +1,11 @@
 """
-Exports detectors of searches, runs them in each engine of this machine, and tests the files.
+Exports the detectors that searches found, times them in each engine of this machine, and tests the exported files.
 
     python -m find_detector.detectors output=FOLDER test=DATA seconds=120 sources=FAMILY sources=PLAIN
 
-FAMILY and PLAIN are folders of searches with detectors in front/. FOLDER/detectors gets one folder for each, with its
-config, weights, ONNX file and a script that runs it without Detectron2; FOLDER/detectors/detectors.json has AP and
-latency of the same file. Killed, the same command goes on.
+FAMILY and PLAIN are folders of searches with detectors in front/. Each detector gets a folder in FOLDER/detectors: its
+config, weights, ONNX file and a script that needs no Detectron2. detectors.json there has AP and latency of the ONNX
+files. After a kill, the same command goes on. Shapes: images (3, H, W), N detections with boxes (N, 4).
 """
 
 import collections
@@ -46,19 +46,19 @@ from .steps import TOLD, call
 FOLDER = "detectors"
 DETECTORS_FILE = os.path.join(FOLDER, "detectors.json")
 SHEET = "sheet.png"
-#: detectors of the first search at most, and of all at least
+#: most detectors of the first search, fewest of all searches
 MOST, FEWEST = 6, 3
-#: seconds for all runs of the engines together, most runs of each, and test images that are drawn
+#: seconds for all engines together, most runs of each engine, test images in the picture
 _SECONDS, _RUNS, _DRAWN = 30, 50, 12
-#: of the time that an export takes, with timing and test
+#: time of export, timing and test together, in times of the export alone
 _WHOLE = 1.8
 
 
 def worth_most(sources: list) -> list:
     """
-    (folder of a search, child, name) of detectors of the fronts: of each the best, the fastest, and others between
-    them; of the first one MOST, of others half as many. The first ones are worth most. A name is that of the folder,
-    pixels, proposals, and where several have the same a number.
+    Detectors on the Pareto fronts of searches as (folder of the search, child, name), the most useful first. Each front
+    gives the best, the fastest and others between: at most :data:`MOST` of the first search, half as many of the
+    others. A name has folder, pixels, proposals and, if several are equal, a number.
     """
     found, named = [], collections.Counter()
     for number, source in enumerate(sources):
@@ -74,7 +74,7 @@ def worth_most(sources: list) -> list:
 
 
 def export(source: str, child: str, folder: str, test: str) -> None:
-    """Write config, weights, a checked ONNX file and its script of a child in ``source``/front."""
+    """Export a child of ``source``/front into a folder: config, weights, a checked ONNX file and its script."""
     file = os.path.join(source, FRONT, f"{child}.yaml")
     cfg = load_network_config(file, ["DATASETS.TEST", f"('{test}',)"])
     images = check_images(cfg)[:3]
@@ -84,10 +84,7 @@ def export(source: str, child: str, folder: str, test: str) -> None:
 
 
 def measure(exported: Dict[str, Any]) -> List[Dict[str, Tuple[float, float]]]:
-    """
-    For each folder of :func:`export`, with its config, {engine: median and 95th percentile in milliseconds}, all in
-    turns, on the test image that has the most objects.
-    """
+    """For each folder: {engine: (median, 95th percentile) in ms}, in turns, on the test image with most objects."""
     networks = []
     for folder, cfg in exported.items():
         model = load_network(cfg, os.path.join(folder, "model.pth"))
@@ -96,7 +93,7 @@ def measure(exported: Dict[str, Any]) -> List[Dict[str, Tuple[float, float]]]:
 
 
 def detect(folder: str, cfg, engine: str, test: str, images: list, drawn: set) -> tuple:
-    """What the file of a folder finds in the test images, in COCO's result form; and in those drawn as Instances."""
+    """Run a folder's file on test images: results in COCO's form, and (image, Instances) of those in ``drawn``."""
     # No workers: see open_onnx.
     cfg.DATALOADER.NUM_WORKERS = 0
     run = open_onnx(os.path.join(folder, "detector.onnx"), engine, torch.get_num_threads())
@@ -115,24 +112,19 @@ def detect(folder: str, cfg, engine: str, test: str, images: list, drawn: set) -
 
 
 def best_engine(times: List[Dict[str, Tuple[float, float]]]) -> str:
-    """Which engine runs the files fastest, all detectors together."""
+    """The engine, except torch, with the least time for all detectors together."""
     return min(set(times[0]) - {TORCH}, key=lambda engine: sum(each[engine][0] for each in times))
 
 
 def recommend(rows: List[Dict[str, Any]]) -> str:
-    """The fastest detector of those that cannot be told from the best one."""
+    """Name of the fastest detector that cannot be told from the best one."""
     return min((row for row in rows if row["equal_to_best"]), key=lambda row: row["ms"])["name"]
 
 
 def compare(output: str, test: str, sources: list, seconds: float) -> None:
     """
-    Write :data:`DETECTORS_FILE`.
-
-    Args:
-        output: folder of the run.
-        test: name of the test images as in a config.
-        sources: folders of the searches, see :func:`worth_most`.
-        seconds: in which all should be done; where there are too few, so are the detectors.
+    Export, time and test detectors of the searches ``sources`` on ``test``, a data set named as in a config, and write
+    :data:`DETECTORS_FILE` below ``output``. With too few ``seconds`` it tests fewer. UserError if none can be exported.
     """
     if os.path.isfile(os.path.join(output, DETECTORS_FILE)):
         return

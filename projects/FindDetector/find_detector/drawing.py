@@ -1,4 +1,4 @@
-"""Pictures of what a detector finds."""
+"""Draws detections into images of height H and width W."""
 
 import numpy as np
 from detectron2.utils.visualizer import Visualizer
@@ -6,23 +6,23 @@ from PIL import Image
 
 from detnas.data.reading import ImageReader
 
-#: pixels of the longer side below which a copy is drawn larger: labels need some to be read
+#: Images whose longer side has fewer pixels are enlarged, so that labels can be read.
 SMALLEST_COPY = 800
-#: lowest score that is drawn; images in a row of a sheet, sides of each at most and what is between them, in pixels
+#: lowest score that is drawn; of a sheet: images in a row, largest side with gap and gap in pixels
 _THRESHOLD, _ROW, _SIDE, _GAP = 0.5, 4, 480, 8
 
 
 def draw(image, instances, metadata) -> np.ndarray:
-    """A copy of an image, (H, W, 3) BGR uint8, as RGB with boxes, classes and scores; enlarged if it is small."""
+    """Copy an image, (H, W, 3) BGR uint8, to RGB with boxes, classes and scores; small ones are enlarged."""
     height, width = image.shape[:2]
     visualizer = Visualizer(image[:, :, ::-1], metadata, scale=max(1.0, SMALLEST_COPY / max(height, width)))
-    # By default one font fits images of 900 pixels: it covers smaller ones, and is hardly seen on photos of a camera.
+    # The default, a 90th of the side and at least 10 / scale, covers small images and is hardly seen on large ones.
     visualizer._default_font_size = (height * width) ** 0.5 / 60
     return visualizer.draw_instance_predictions(instances).get_image()
 
 
 def write_sheet(found: list, metadata, output: str) -> None:
-    """Write one picture of several images, in rows; ``found`` has dataset dict and Instances of each."""
+    """Write one picture with rows of images; ``found`` lists (dataset dict, Instances)."""
     copies = []
     for image, instances in found:
         drawn = draw(ImageReader()(image, "BGR"), instances[instances.scores >= _THRESHOLD], metadata)

@@ -1,4 +1,4 @@
-"""What a run leaves at its end: a picture and a table of all detectors, drawings, and a page that says what to take."""
+"""Writes what a run leaves at its end: a picture, and a page that compares the detectors and recommends one."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from .race import MARGIN, read_race
 from .run import Run
 
 PICTURE, PAGE, PICKED = "family.png", "README.md", "picked"
-#: what is taken from DETECTORS_FILE
+#: what is read of DETECTORS_FILE
 FORM = {
     "engine": str, "recommended": str, "images": int, "threads": int, "versions": {"": str}, "machine": str,
     "detectors": [{"name": str, "kind": str, "ms": NUMBER, "ms95": NUMBER, "AP": NUMBER, "AP50": NUMBER, "bytes": int,
@@ -27,7 +27,7 @@ FORM = {
 
 
 def finish(run: Run) -> str:
-    """Draw and sum up a run whose steps are done; returns the text of the page."""
+    """Write picture and page of a run whose steps are done; returns the text of the page."""
     found = read_json(run.writer.path(DETECTORS_FILE), form=FORM)
     draw(found, run.writer.path(PICTURE))
     text = page(run, found)
@@ -37,13 +37,8 @@ def finish(run: Run) -> str:
 
 def pick(folder: str, limit: str) -> str:
     """
-    Copy a detector of a finished run into ``folder``/picked; what was done, in a sentence.
-
-    Args:
-        limit: "best", or a limit such as "latency_ms <= 20", within which the best one is taken.
-
-    Raises:
-        UserError: if the run has not ended, or no detector is within the limit; names the nearest.
+    Copy the best detector within ``limit``, "best" or such as "latency_ms <= 20", to ``folder``/picked, and return a
+    sentence about it. UserError if the run has not ended or no detector is within the limit; it names the nearest.
     """
     found = read_json(os.path.join(folder, DETECTORS_FILE), {}, FORM)
     if not found:
@@ -66,7 +61,7 @@ def pick(folder: str, limit: str) -> str:
 
 
 def draw(found: dict, file: str) -> None:
-    """AP on the test images over milliseconds, with intervals: of the family and of the plain detector."""
+    """Plot AP on the test images, with intervals, over milliseconds for the family and the plain detector."""
     with figure([file]) as (_, ax):
         labels = {FAMILY: "the family", PLAIN: "a plain detector at other sizes"}
         for number, (kind, label) in enumerate(labels.items()):
@@ -81,7 +76,7 @@ def draw(found: dict, file: str) -> None:
 
 
 def page(run: Run, found: dict) -> str:
-    """The page at the end: what to take, everything beside it, and what lies where."""
+    """The page in Markdown: the recommended detector, a table of all, and where everything lies."""
     plan, writer = run.plan, run.writer
     rows = sorted(found["detectors"], key=lambda row: row["ms"])
     best, taken = max(rows, key=lambda row: row["AP"]), next(row for row in rows if row["name"] == found["recommended"])
@@ -121,7 +116,7 @@ def page(run: Run, found: dict) -> str:
 
 
 def _race_lines(run):
-    """The race of the starts as lines of the page; none where there was one start alone."""
+    """Lines about the race for the page; none if there was only one start."""
     starts = {start.name: start for start in run.plan.starts}
     rows = [{"start": starts[name].about, "licence of the weights": starts[name].licence,
              "iterations": entry["iterations"], "AP": ", ".join(f"{ap:.1f}" for ap in entry["found"]),

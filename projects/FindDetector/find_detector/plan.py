@@ -1,4 +1,4 @@
-"""The plan of a run, kept in its folder: what was decided, and what each step does in the time that it gets."""
+"""The plan of a run, kept in its folder: the decisions, and the seconds of each step."""
 
 import datetime
 import json
@@ -16,20 +16,20 @@ from .starts import Start
 
 PLAN_FILE = "plan.json"
 RACE, TRAIN, SEARCH, DETECTORS = "race", "train", "search", "detectors"
-#: step -> what it is called
+#: step -> its name in messages
 NAMES = {
     RACE: "race of starts", TRAIN: "training", SEARCH: "choice on held-out images", DETECTORS: "test of detectors",
 }
-#: the two trainings; the share of the family where they run one after the other
+#: the two trainings; the family's share of the time if they run one after the other
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
-#: Seconds for a detector, written, timed and its figures resampled, and for a child of a search, built and timed: some,
-#: and so many times those of an image in torch, at most as many as for Lite0 of 200 pixels.
+#: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
+#: c): min(c, a + b * seconds of an image in torch); c is for Lite0 at 200 pixels.
 EACH, CHILD = (1.8, 100.0, 9.0), (0.5, 20.0, 2.0)
-#: children of a family that a search evaluates at most
+#: most children of a family that a search evaluates
 MOST_CHILDREN = 60
-#: fewer test images tell a difference of some AP alone
+#: Fewer test images show only differences of several AP.
 MANY_IMAGES = 100
-#: what smaller images take of the largest ones
+#: time of smaller images as a share of the largest ones'
 _SMALLER = 0.4
 
 
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass
 class Sets:
-    """Data sets as in a config; "search" and "holdout" are parts of "train"."""
+    """Names of data sets as in a config; "search" is for training, "holdout" for comparisons."""
 
     train: str
     test: str
@@ -61,7 +61,7 @@ class Sets:
 
 @dataclass
 class Counts:
-    """How many images they have."""
+    """Numbers of images of the :class:`Sets`."""
 
     train: int
     test: int
@@ -71,25 +71,25 @@ class Counts:
 
 @dataclass
 class Plan:
-    """What was decided once and holds for a run, however often it is interrupted."""
+    """The decisions for a run; they hold however often it is interrupted."""
 
     request: Request
     sets: Sets
     images: Counts
-    start: float  # seconds of the clock from the start of a command to its first step
+    start: float  # seconds from the start of a command to its first step
     recipes: dict = field(default_factory=dict)  # space or kind -> Recipe
     starts: list = field(default_factory=list)  # where the training can begin, the likeliest first
-    no_weights: str = ""  # why none of them is pre-trained
-    decisions: list = field(default_factory=list)  # a sentence for each
-    details: list = field(default_factory=list)  # more of them, for --explain
+    no_weights: str = ""  # why no start is pre-trained
+    decisions: list = field(default_factory=list)  # lines that the command prints
+    details: list = field(default_factory=list)  # more lines, for --explain
     spent: float = 0.0  # seconds that the planning took
-    image: float = 0.0  # seconds that the largest detector takes for an image in torch; 0 until it is measured
-    best: str = ""  # name of the start that has won; before that the first one counts
-    data: dict = field(default_factory=dict)  # what train and test were made of
+    image: float = 0.0  # seconds of an image in torch with the largest detector; 0 until it is measured
+    best: str = ""  # name of the start that won the race; until then the first start counts
+    data: dict = field(default_factory=dict)  # fingerprints of train and test
 
     @property
     def budget(self) -> float:
-        """Seconds of all."""
+        """Seconds of the whole run."""
         return self.request.hours * 3600
 
     @property
@@ -99,33 +99,33 @@ class Plan:
 
     @property
     def start_taken(self) -> Start:
-        """The best one."""
+        """The best start."""
         return next((start for start in self.starts if start.name == self.best), self.starts[0])
 
     @property
     def recipe(self) -> Recipe:
-        """That of the best start."""
+        """The recipe of the best start."""
         return self.recipes[self.start_taken.space]
 
     def elastic(self, kind: str) -> dict:
-        """``MODEL.ELASTIC`` of the family, or of the sweep of the plain detector."""
+        """``MODEL.ELASTIC`` of the family, or of the plain detector at several sizes."""
         sweep = self.recipe.sweep
         return {**sweep, "CHOICES": sweep["CHOICES"] + self.start_taken.parts} if kind == FAMILY else sweep
 
     def children(self, kind: str = FAMILY) -> int:
-        """How many of them a search evaluates."""
+        """How many children a search evaluates."""
         elastic = self.elastic(kind)
         return min(MOST_CHILDREN, math.prod(len(values) for values in (
             elastic["SIZES"], *(choice[1:] for choice in elastic["CHOICES"]))))
 
     def seconds(self, step: str) -> float:
-        """Seconds of a step after the training."""
+        """Seconds of SEARCH or DETECTORS."""
         if step == SEARCH:
             return self.start + self.children() * self._child
         return self.start + 1.5 * MOST * self._with_images(EACH, self.images.test)
 
     def candidates(self, kind: str, seconds: float) -> int:
-        """How many children can be evaluated in so many seconds."""
+        """How many children a search of so many seconds evaluates, at least 3."""
         return max(3, min(self.children(kind), int((seconds - self.start) / self._child)))
 
     @property
@@ -135,15 +135,15 @@ class Plan:
         return self._with_images(CHILD, seen)
 
     def _with_images(self, cost, images):
-        """Seconds of something that depends on the network, and of so many images."""
+        """Seconds for a network, by ``cost`` as :data:`EACH`, and for so many images."""
         (some, times, most), image = cost, self.image or self.recipe.image
         return min(most, some + times * image) + _SMALLER * image * images
 
     def divide(self, spent: float, left: list) -> dict:
-        """Seconds of each of the steps that are left, after so many."""
+        """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""
         rest = self.budget - spent
         after = {step: self.seconds(step) for step in (SEARCH, DETECTORS) if step in left}
-        # However slow all else is, half of the time is for training.
+        # Training gets at least half of the rest.
         training = max(rest - sum(after.values()), rest / 2 if TRAIN in left else 0.0, 0.0)
         race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0
         before = ({RACE: race} if RACE in left else {}) | ({TRAIN: training - race} if TRAIN in left else {})
@@ -154,7 +154,7 @@ class Plan:
 
     @classmethod
     def read(cls, folder: str, request: Request):
-        """The plan in a folder; None if there is none."""
+        """The plan in a folder, or None; UserError if it is damaged or made for another request."""
         file = os.path.join(folder, PLAN_FILE)
         there = read_json(file, {}, FORM)
         if not there:
@@ -175,7 +175,7 @@ class Plan:
 
 
 def _form(kind):
-    """The form of a dataclass in JSON, and no other keys."""
+    """The form of a dataclass in JSON, without other keys."""
     return {**{each.name: NUMBER if each.type is float else each.type for each in fields(kind)}, "": ()}
 
 
@@ -188,12 +188,7 @@ FORM = {
 
 
 def claim(folder: str) -> None:
-    """
-    Make a folder that is a run's alone.
-
-    Raises:
-        UserError: if it cannot be made, or holds what no run has written.
-    """
+    """Make a folder for one run; UserError if it cannot be written, or holds files but no plan."""
     try:
         os.makedirs(folder, exist_ok=True)
         there = sorted(os.listdir(folder))
@@ -208,14 +203,14 @@ def claim(folder: str) -> None:
 
 
 def clock_time(seconds_from_now: float) -> str:
-    """Such as 17:40, or Fri 02:15 if that is not today."""
+    """The time in so many seconds, such as 17:40, or Fri 02:15 on another day."""
     now = datetime.datetime.now()
     then = now + datetime.timedelta(seconds=seconds_from_now)
     return then.strftime("%H:%M" if then.date() == now.date() else "%a %H:%M")
 
 
 def duration(seconds: float) -> str:
-    """Such as 40 s, 12 min or 2 h 05 min."""
+    """Seconds as text, such as 40 s, 12 min or 2 h 05 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,13 +1,12 @@
 """
-Races trainings: all have the same short time, and the better half goes on, until one is left.
+Races trainings: in each round, all that are left train for the same short time, and the better half goes on.
 
     python -m find_detector.race seconds=200 whole=600 folder=RACE workers=2 files=CONFIG files=CONFIG ...
 
-Each is the first part of a training of ``whole`` seconds: nothing is begun anew in a round, and the best goes on
-where the race has ended. So many run side by side as there are workers. What counts is the AP that each can be
-expected to have at the end, by its evaluations on ``DATASETS.TEST`` of the configs, which must be the same images, and
-none of the training. The first ``likely`` ones are preferred unless another is expected to be much better.
-RACE/race.json has times and AP of all rounds, RACE/NAME the training. Killed, the same command goes on.
+Each is the first part of a training of ``whole`` seconds: a round resumes the one before, and the winner's training
+goes on after the race. A round compares the AP expected at the end, from evaluations on ``DATASETS.TEST``. There all
+configs must name the same images, and none that train. RACE/race.json has times and AP of all rounds, RACE/NAME a
+training. After a kill, the same command goes on.
 """
 
 import json
@@ -25,27 +24,25 @@ from detnas.files import NUMBER, read_json, write_text
 from .steps import TOLD, call
 from .together import run_side_by_side
 
-#: what the race writes, and each training (find_detector/timed.py)
+#: files of a race, and of each training
 RACE_FILE, STATE_FILE = "race.json", "timed.json"
-#: the form of the latter: see find_detector/timed.py
+#: form of STATE_FILE, see find_detector.timed.train
 STATE = {"until": [NUMBER], "found": [NUMBER], "image?": NUMBER, "iterations?": int, "share?": NUMBER}
-#: What each start that comes to the end of the race has of the time of one network, and what the race takes of it at
-#: most. The best keeps what it has learned there, so the race costs no more than the time of the others.
+#: Shares of one network's training time: of each start that reaches the end of the race, and of the race at most. The
+#: winner keeps its training, so the race costs only the time of the others.
 RACE_SHARE, MOST_RACE_SHARE = 1 / 5, 1 / 3
-#: So many times the AP of the likely ones others must be expected to have. What one start was expected to have in two
-#: races differed by a third (experiments/RESULTS.md).
+#: Unlikely starts need this many times the expected AP, which differed by a third in two races (experiments/RESULTS.md)
 MARGIN = 1.5
 
 
 def race(files: list, seconds: float, whole: float, folder: str, workers: int, likely: int = 0) -> None:
     """
+    Run a race of ``seconds``, with ``workers`` trainings at a time. UserError if all diverge.
+
     Args:
-        files: a config each, the likeliest first: where none finds anything, the order stays.
-        seconds: of the race.
-        whole: of the best one's training, here and afterwards.
-        folder: for what is written.
-        workers: trainings at a time.
-        likely: how many of the first ones are likely enough that others must be :data:`MARGIN` times as good.
+        files: configs, the likeliest first; ties keep this order.
+        whole: seconds of the winner's training, in the race and afterwards.
+        likely: how many of the first ones are only beaten by :data:`MARGIN` times their expected AP.
     """
     left = [os.path.splitext(os.path.basename(file))[0] for file in files]
     configs, entries = dict(zip(left, files)), {}
@@ -60,7 +57,7 @@ def race(files: list, seconds: float, whole: float, folder: str, workers: int, l
         ] for name in left}, workers)
         for name in left:
             entry = entries[name] = read_json(os.path.join(folder, name, STATE_FILE), form=STATE)
-            # Of a race that goes on after a kill, a training may be further already.
+            # After a kill, a training may be ahead of the race.
             found = entry["found"][:2 * number]
             entry["expected"] = expected_ap(entry["until"][:number], found, whole)
             print(f"{TOLD}round {number}: {name}, {found[-1]:.1f} AP, {entry['expected']:.1f} to expect at the end",
@@ -75,8 +72,9 @@ def race(files: list, seconds: float, whole: float, folder: str, workers: int, l
 
 def expected_ap(until: List[float], found: List[float], whole: float) -> float:
     """
-    The AP at the end of a training if each doubling of its time adds as much: a line through its evaluations, halfway
-    and at the end of each round. AP alone would prefer networks that learn fast to those that learn more.
+    AP to expect after ``whole`` seconds if each doubling of the time adds the same: by a line through ``found``, the AP
+    halfway and at the end of each round. ``until`` has the seconds at these ends. AP alone would prefer networks that
+    learn fast to those that learn more.
     """
     times = [time for begin, end in zip([0.0, *until], until) for time in ((begin + end) / 2, end)]
     doubled = float(np.polyfit(np.log2(times), found, 1)[0])
@@ -84,10 +82,7 @@ def expected_ap(until: List[float], found: List[float], whole: float) -> float:
 
 
 def race_rounds(starts: int, workers: int) -> tuple:
-    """
-    How many of so many starts train in each round of a race, such as [5, 3, 2], and the trainings one after the other
-    that it takes as long as.
-    """
+    """Starts in each round, such as [5, 3, 2], and how many trainings in a row the race takes."""
     sizes = [starts]
     while sizes[-1] > 2:
         sizes.append(math.ceil(sizes[-1] / 2))
@@ -95,14 +90,14 @@ def race_rounds(starts: int, workers: int) -> tuple:
 
 
 def race_share(starts: int, workers: int) -> tuple:
-    """Shares of the race, and of what the best one trains in it, in the time of one network."""
+    """Shares of one network's training time: of the race, and of the winner's training in it."""
     sizes, one_by_one = race_rounds(starts, workers)
     share = min(RACE_SHARE * one_by_one / len(sizes), MOST_RACE_SHARE)
     return share, share * len(sizes) / one_by_one
 
 
 def read_race(folder: str) -> Dict[str, Any]:
-    """race.json of a folder: "entries" and, once it has ended, "best"; {} if there is none."""
+    """race.json of a folder: "entries" and, at the end, "best"; {} if there is none."""
     form = {"entries": {"": {**STATE, "expected": NUMBER}}, "best?": str}
     return read_json(os.path.join(folder, RACE_FILE), {}, form)
 
@@ -112,6 +107,6 @@ def main(words=None) -> None:
 
 
 if __name__ == "__main__":
-    # Its trainings are told, too, and save a checkpoint each.
+    # run_side_by_side then ends the trainings, which save checkpoints.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     main()

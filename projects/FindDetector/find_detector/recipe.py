@@ -1,4 +1,4 @@
-"""Which detector suits the boxes, the machine and the time: space, size of the images, anchors, batch."""
+"""Chooses a detector for boxes, machine and time: space, size of the images, anchors, batch."""
 
 import math
 import os
@@ -18,14 +18,14 @@ class Kind(NamedTuple):
     """A detector that a config below ``configs/`` describes. All sides are in pixels."""
 
     base: str  # the config
-    smallest_box: int  # that the size of a small box, the 10th percentile, should have
+    smallest_box: int  # wanted size of small boxes, the 10th percentile
     shortest: int  # limits of the shorter side of an image
     longest: int
-    crop: int  # side of the squares that a training sees of images that would have to be larger
-    hours: float  # from which a start in the space is tried
-    image: float = 0.03  # seconds that one of a test takes until that is measured
-    images: int = 0  # training images from which the space is tried
-    scales: tuple = (1.0,)  # one of which a training draws for each image
+    crop: int  # side of the squares that a training cuts out of larger images
+    hours: float  # fewest for which the space is tried
+    image: float = 0.03  # seconds of a test image, until they are measured
+    images: int = 0  # fewest training images for which the space is tried
+    scales: tuple = (1.0,)  # factors of the size; a training draws one for each image
 
 
 #: space -> its detector on a CPU and on a GPU, the largest first
@@ -36,42 +36,41 @@ KINDS = {
 }
 _PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
 GPU_KINDS = {"1.3G": _PAPER._replace(hours=6, images=20_000), "300M": _PAPER}
-#: the same for pre-trained networks, the likeliest first; hours from which one is tried
+#: the same for pre-trained networks, the likeliest first
 PRETRAINED_KINDS = {
     "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0, image=0.07),
     "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, image=0.15,
                    scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
-#: of a family: sizes and numbers of proposals in those of the whole detector, and the smallest side in pixels
+#: of a family: shares of the whole detector's size and proposals; smallest side in pixels
 _SIZES, _PROPOSALS, _LEAST_SIDE = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1), (0.1, 0.25, 0.5, 1), 32
-#: Images give a candidate its batch-norm statistics, fewer where tests see larger images than trainings do.
+#: images for a candidate's batch-norm statistics, and fewest, where test images are larger than training images
 _RECALIBRATION, _LEAST_RECALIBRATION = 100, 24
-#: images of a batch of them without and with a GPU, fewer there, too
+#: images in such a batch without and with a GPU
 _BATCH, _GPU_BATCH = 25, 8
-#: and fewest: on circuit boards batches of 2 cost 7 AP and more, those of 4 nothing (experiments/RESULTS.md)
+#: and fewest: on circuit boards batches of 2 cost 7 AP and more, batches of 4 nothing (experiments/RESULTS.md)
 _LEAST_BATCH = 4
 #: learning rate with a GPU, for the batch of 16 images in COCO/Base-FPN.yaml
 _GPU_RATE = 0.04
-#: A full image is the 95th percentile of the boxes of an image. The first stage keeps so many regions for each box of
-#: one, a test so many detections.
+#: regions of the first stage and detections of a test, for each box of a full image (95th percentile of boxes)
 _REGIONS, _DETECTIONS = 3, 2
 #: strides of the levels p2 to p6 of an FPN over four stages, in pixels
 STRIDES = (4, 8, 16, 32, 64)
-#: Images are made smaller only to less than this share of their side: resizing by little blurs and saves nothing.
+#: Images are only resized to less than this share of their side: smaller changes blur and save nothing.
 _WORTH_RESIZING = 0.75
-#: Images longer than this, in shorter sides, are rare: what is longer is resized by its longer side.
+#: Images longer than this, in shorter sides, are rare: their longer side decides the size.
 _LONGEST_RATIO = 3.0
-#: A training cuts squares out of images that have to be larger by this than the largest that it sees whole ...
+#: A training cuts squares out of images that need a side over so many times ``Kind.longest`` ...
 _WORTH_CROPPING = 1.5
-#: ... if the squares are at least so many times as large as 90% of the boxes.
+#: ... if squares have at least so many times the side of 90% of the boxes.
 _CROP_OF_BOX = 2
-#: longest side of an image of a test, in sides of such a square
+#: longest side of a test image, in sides of such a square
 _MOST_CROPS = 12
 
 
 class Machine(NamedTuple):
-    """The cores that this process may use, the GPU that is used ("" without one), and the number of GPUs."""
+    """Cores that this process may use, name of the GPU in use ("" for none), number of GPUs."""
 
     cores: int
     gpu: str
@@ -85,39 +84,38 @@ def this_machine() -> Machine:
 
 
 def side_by_side(trainings: int) -> int:
-    """How many of so many run at a time: one on a GPU, else one on each core."""
+    """How many of so many trainings run at a time: one on a GPU, else one on each core."""
     machine = this_machine()
     return 1 if machine.gpu else min(trainings, machine.cores)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all steps share."""
+    """Settings that all steps share."""
 
     space: str
     base: str  # config below configs/
-    settings: dict  # over those of the base, as a config has them
+    settings: dict  # overrides of the base, nested as in a config
     scale: float  # factor by which most images are resized
-    recalibration: int  # images that give a child its batch-norm statistics
+    recalibration: int  # images for a child's batch-norm statistics
     sweep: dict  # MODEL.ELASTIC of sizes and proposals
     image: float  # see Kind
 
 
 def spaces(hours: float, gpu: str, images: int) -> list:
-    """The spaces whose plain network may start from random weights, the largest first."""
+    """Spaces for random weights that hours, GPU and number of images allow, the largest first."""
     kinds = GPU_KINDS if gpu else KINDS
     return [space for space, kind in kinds.items() if hours >= kind.hours and images >= kind.images]
 
 
 def make_recipe(space: str, facts, machine: Machine) -> Recipe:
-    """The :class:`Recipe` of a space, or a kind for pre-trained networks, for the training images."""
+    """The :class:`Recipe` of a space or pre-trained kind; ``facts`` are those of the training images."""
     gpu = bool(machine.gpu)
     kind = ({**GPU_KINDS, **GPU_PRETRAINED_KINDS} if gpu else {**KINDS, **PRETRAINED_KINDS})[space]
     cfg = load_config(os.path.join(shipped_configs(), kind.base))
     test_sides, scale, crop = choose_sizes(facts, kind)
     train_sides = [kind.crop, kind.crop] if crop else test_sides
     drawn_sides, longest = ([8 * math.ceil(side * scale / 8 - 0.5) for scale in kind.scales] for side in train_sides)
-    # A batch of larger images has fewer of them.
     share = math.prod(train_sides) / math.prod(test_sides)
     batch = max(_LEAST_BATCH, round(share * (_GPU_BATCH if gpu else _BATCH)))
     recalibration = max(_LEAST_RECALIBRATION, round(share * _RECALIBRATION))
@@ -126,7 +124,7 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
     rpn = cfg.MODEL.RPN
     counts = np.bincount(facts.boxes[:, 2].astype(int), minlength=facts.images)
     full = int(np.ceil(np.quantile(counts, 0.95)))
-    # The base config keeps enough regions for images with few boxes; these are for images that are full of them.
+    # The base config suits images with few boxes; full images need more regions.
     after_test = max(rpn.POST_NMS_TOPK_TEST, _REGIONS * full, 40)
     settings = {
         "MODEL": {
@@ -162,13 +160,7 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
 
 
 def family_of(side: int, proposals: int) -> dict:
-    """
-    ``MODEL.ELASTIC`` of the family of a detector: smaller images and fewer proposals.
-
-    Args:
-        side: its ``INPUT.MIN_SIZE_TEST`` in pixels.
-        proposals: its ``MODEL.RPN.POST_NMS_TOPK_TEST``.
-    """
+    """``MODEL.ELASTIC`` of a family: images up to ``side`` pixels (``MIN_SIZE_TEST``), up to ``proposals`` regions."""
     sizes = {min(side, max(_LEAST_SIDE, 8 * round(side * share / 8))) for share in _SIZES}
     fewer = {max(1, round(proposals * share)) for share in _PROPOSALS}
     return {"SIZES": sorted(sizes), "CHOICES": [["MODEL.RPN.POST_NMS_TOPK_TEST", *sorted(fewer)]]}
@@ -176,12 +168,9 @@ def family_of(side: int, proposals: int) -> dict:
 
 def choose_sizes(facts, kind: Kind) -> tuple:
     """
-    The small boxes get the pixels that a detector needs; no image is enlarged. Where images would be too large to train
-    on, a training cuts squares out of them, unless these would be too small for most boxes.
-
-    Returns:
-        shorter and longer side of the images of a test, in pixels; the factor by which most are resized to that; and
-        the side of the squares that a training cuts out, in pixels of the images, 0 if it sees them whole.
+    Choose the size of test images: small boxes get enough pixels, no image is enlarged. A training cuts squares out of
+    images that are too large for it, unless squares are too small for most boxes. Returns [shorter, longer] side in
+    pixels, the factor that most images are resized by, and the side of squares in original pixels, 0 for whole images.
     """
     sides, ratios = facts.sizes.min(1), facts.sizes.max(1) / facts.sizes.min(1)
     side, ratio = float(np.median(sides)), min(float(np.quantile(ratios, 0.95)), _LONGEST_RATIO)
@@ -197,27 +186,23 @@ def choose_sizes(facts, kind: Kind) -> tuple:
 
 
 def k_means(values, k: int):
-    """Centres of k groups of numbers, ascending; fewer if there are fewer different numbers. Starts from quantiles."""
+    """At most ``k`` centres of groups of numbers, ascending, by k-means from quantiles."""
     start = np.unique(np.quantile(values, (np.arange(k) + 0.5) / k))
     return np.sort(kmeans(values, start if len(start) > 1 else 1)[0])
 
 
 def sizes_of_one_level(sizes) -> list:
-    """``MODEL.ANCHOR_GENERATOR.SIZES`` where one level finds all: the centres of three groups of logarithms."""
+    """``MODEL.ANCHOR_GENERATOR.SIZES`` in pixels for one level: centres of three groups of logarithms."""
     return [[max(4, round(float(size))) for size in np.exp(k_means(np.log(sizes), 3))]]
 
 
 def sizes_of_levels(sizes) -> list:
-    """
-    ``MODEL.ANCHOR_GENERATOR.SIZES`` with one size for each level, in pixels. Sizes double from level to level, from the
-    small boxes on; then each level moves to the geometric mean of the boxes nearest to it, if it has some.
-    """
-    # Smaller than 2 strides an object looks like its surroundings; above 8, as in the paper, p2 sees no small box.
+    """Anchor sizes in pixels, one a level: doubled from small boxes on, moved to the geometric mean of near boxes."""
+    # Below 2 strides an object looks like its surroundings; above 8, as in the paper, p2 sees no small box.
     logs, smallest = np.log(sizes), 2 * STRIDES[0]
     first = np.clip(np.exp(np.quantile(logs, 0.1)), smallest, 8 * STRIDES[0])
     levels = np.log(first) + np.log(2) * np.arange(len(STRIDES))
     nearest = np.abs(logs[:, None] - levels).argmin(1)
-    # Few boxes tell nothing about a level.
     enough = max(3, 0.01 * len(logs))
     moved = [logs[nearest == i].mean() if (nearest == i).sum() >= enough else level for i, level in enumerate(levels)]
     # The outer levels take all smaller and all larger boxes: they move by half a doubling at most.
@@ -226,13 +211,12 @@ def sizes_of_levels(sizes) -> list:
 
 
 def aspect_ratios(widths, heights) -> list:
-    """Heights over widths: 1.0 alone if 80% of the boxes are nearly square, else the centres of three groups."""
+    """Heights over widths: 1.0 alone if 80% of the boxes are nearly square, else centres of three groups."""
     logs = np.log(heights) - np.log(widths)
     if np.mean(np.abs(logs) <= np.log(1.5)) >= 0.8:
         return [1.0]
     kept = []
     for centre in np.exp(k_means(logs, 3)):
-        # Ratios that differ by less than a third are one.
         if not kept or centre / kept[-1] >= 1.35:
             kept.append(float(centre))
     return [round(ratio, 2) for ratio in kept]

@@ -1,4 +1,4 @@
-"""COCO's AP of detectors, and how sure it is: the same metric on test images drawn again and again."""
+"""COCO's AP of detectors, and its uncertainty: AP on test images drawn again and again."""
 
 import contextlib
 import io
@@ -9,18 +9,12 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-#: fewest and most times that images are drawn, seconds for it, and the share of the figures within the interval
+#: fewest and most draws, seconds for all draws, share of the draws within the interval
 FEWEST, MOST, SECONDS, WITHIN = 20, 200, 3.0, 0.9
 
 
 class ResampledAP:
-    """
-    AP, AP50 and AP of each class, in percent, by pycocotools, of detections in images.
-
-    Args:
-        truth: images, annotations and categories as in a COCO json.
-        found: detections in COCO's result form.
-    """
+    """AP in percent, by pycocotools; ``truth`` is as in a COCO json, ``found`` in COCO's result form."""
 
     def __init__(self, truth: Dict, found: List[Dict]):
         with contextlib.redirect_stdout(io.StringIO()):
@@ -42,18 +36,18 @@ class ResampledAP:
                 **{f"AP-{name}": ap for name, ap in by_class.items() if ap == ap}}
 
     def drawn(self, count: int) -> np.ndarray:
-        """(count,): AP on as many images as there are, drawn with replacement; the same ones for each detector."""
+        """(count,): AP on as many images as there are, drawn with replacement; equal draws for each detector."""
         rng = np.random.default_rng(0)
         return np.array([_mean(self._precision(rng.integers(self.images, size=self.images))) for _ in range(count)])
 
     def affordable(self) -> int:
-        """How often images can be drawn in the time for it."""
+        """How many draws take :data:`SECONDS`, from FEWEST to MOST."""
         begun = time.perf_counter()
         self.drawn(1)
         return int(np.clip(SECONDS / (time.perf_counter() - begun), FEWEST, MOST))
 
     def _precision(self, chosen):
-        # pycocotools has matched each image by itself; only the curve is of all together.
+        # pycocotools matches each image by itself; only the curve is of all together.
         by_class = [self.each[start:start + self.images] for start in range(0, len(self.each), self.images)]
         self.eval.evalImgs = [images[i] for images in by_class for i in chosen]
         with contextlib.redirect_stdout(io.StringIO()):
@@ -62,7 +56,7 @@ class ResampledAP:
 
 
 def interval(values: np.ndarray) -> tuple:
-    """Between which two the middle :data:`WITHIN` of the values lie."""
+    """Bounds (low, high) of the middle :data:`WITHIN` of the values."""
     return tuple(np.quantile(values, [(1 - WITHIN) / 2, (1 + WITHIN) / 2]).tolist())
 
 

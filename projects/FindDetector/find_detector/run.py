@@ -1,4 +1,4 @@
-"""Runs the steps of a plan as command lines, each in the time that is left for it; goes on where it was stopped."""
+"""Runs the steps of a plan as command lines, each within the time that is left; a stopped run goes on."""
 
 import json
 import math
@@ -16,18 +16,14 @@ from .recipe import side_by_side, this_machine
 from .steps import Steps
 from .together import BETWEEN
 
-#: what a run has spent, and the seconds of the steps that it has begun
+#: file with the seconds that the steps took, and were given
 CLOCK_FILE = "clock.json"
-#: seconds after which the file is written again
+#: seconds between two writes of this file
 _EVERY = 2.0
 
 
 class Run:
-    """
-    Args:
-        folder: of the plan. The seconds of each command are kept there; pauses between two starts do not count.
-        steps: of the folder.
-    """
+    """Runs a plan; its folder keeps the seconds of each step, without pauses. UserError if race.json does not fit."""
 
     def __init__(self, plan: Plan, folder: str, steps: Steps):
         self.plan, self.folder, self.steps = plan, folder, steps
@@ -36,7 +32,7 @@ class Run:
         self.clock = os.path.join(folder, CLOCK_FILE)
         seconds = {"": NUMBER}
         there = read_json(self.clock, {"seconds": {}, "begun": {}}, {"seconds": seconds, "begun": seconds})
-        #: step -> seconds that it took; step -> seconds that it was given, of those that were begun
+        #: step -> seconds that it took; step -> seconds that it was given, if it has begun
         self.seconds, self.begun = there["seconds"], there["begun"]
         plan.best = read_race(self.writer.path(RACE)).get("best", "")
         if plan.best not in ("", *(start.name for start in plan.starts)):
@@ -44,11 +40,11 @@ class Run:
 
     @property
     def spent(self) -> float:
-        """Seconds of all until now."""
+        """Seconds of the run until now."""
         return self.plan.spent + sum(self.seconds.values())
 
     def all(self) -> None:
-        """Run what is not done yet; a step that was interrupted goes on as it was begun."""
+        """Run the steps that are not done; an interrupted one goes on with the time that it was given."""
         for number, step in enumerate(self.plan.steps, 1):
             if NAMES[step] not in self.steps.done and step not in self.begun:
                 seconds = self.begun[step] = self.forecast()[step]
@@ -62,17 +58,17 @@ class Run:
             if step == RACE:
                 self.plan.best = read_race(self.writer.path(RACE))["best"]
             if step == TRAIN:
-                # With which train_net.py trains for as many.
+                # train_net.py then trains as long with these configs.
                 self.writer.write({kind: read_json(self.writer.path(kind, STATE_FILE), form=STATE)["iterations"]
                                    for kind in (FAMILY, PLAIN)})
 
     def _threads(self, step):
-        """Of each program of a step: the cores are for those that train; milliseconds are those of one thread."""
+        """Threads of each program: trainings share the cores; the others use one, since latencies are of one thread."""
         side = {RACE: len(self.plan.starts), TRAIN: 2}.get(step)
         return self.plan.request.threads or (max(1, this_machine().cores // side_by_side(side)) if side else 1)
 
     def forecast(self) -> dict:
-        """Seconds of each step that is not done, in the time that is left."""
+        """Step -> seconds for the steps that are not done, within the time that is left."""
         trained = read_json(self.writer.path(PLAIN, STATE_FILE), {}, STATE)
         self.plan.image = self._raced().get("image") or trained.get("image", 0.0)
         left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
@@ -109,7 +105,7 @@ class Run:
         return ["-m", "find_detector.together", str(both), *commands[1:]]
 
     def _candidates(self, kind, seconds):
-        """Overrides of a search that has so many seconds: all children at once, or half of those that it evaluates."""
+        """Overrides of a search of so many seconds: one generation, or two for a family with parts of the network."""
         count = self.plan.candidates(kind, seconds)
         generations = 2 if kind == FAMILY and self.plan.start_taken.parts else 1
         first = math.ceil(count / generations)
@@ -119,7 +115,7 @@ class Run:
         return [word for key, number in numbers.items() for word in (f"SEARCH.{key}", str(number))]
 
     def _go_on(self):
-        """Let the training of the plain detector go on where the race has left it, if there was one."""
+        """Write the configs, and let the plain training resume the winner of the race, if there was one."""
         self.writer.write()
         raced, folder = self.writer.path(RACE, self.plan.best), self.writer.path(PLAIN)
         if os.path.isdir(raced):
@@ -144,7 +140,7 @@ class Run:
             self._tick()
 
     def _tick(self, every=0.0):
-        """Give the time since the last tick to the step that runs, if it is long enough."""
+        """Add the time since the last tick to the step that runs, if it is ``every`` seconds or more."""
         passed = time.monotonic() - self._since
         if passed >= every:
             self._since += passed

@@ -1,4 +1,4 @@
-"""Where the training can start: which network, with pre-trained or random weights."""
+"""Starts of a training: networks with pre-trained or random weights."""
 
 import functools
 import os
@@ -13,11 +13,10 @@ from pretrained.config import pretrained_config
 
 from .recipe import GPU_KINDS, GPU_PRETRAINED_KINDS, KINDS, PRETRAINED_KINDS
 
-#: the network that is tried where no --backbone is given (Apache-2.0, from a package that is installed with timm)
+#: network without --backbone (Apache-2.0, from a package that is installed with timm)
 BACKBONE = "tf_efficientnet_lite0"
-#: Hours from which of pre-trained networks the largest alone races, and a family has parts of it, too: after ten
-#: minutes of training they cost the large detectors AP, after forty none (experiments/RESULTS.md). Of the heads it then
-#: has these shares of their channels.
+#: From so many hours on, only the largest pre-trained kind races, and a family has parts of networks: they cost large
+#: detectors AP after ten minutes of training, none after forty (experiments/RESULTS.md). Shares of head channels.
 _LONG, _PARTS_OF_HEADS = 1.0, (1 / 4, 1 / 2, 1)
 _HEADS = "MODEL.FPN.OUT_CHANNELS", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_BOX_HEAD.FC_DIM"
 
@@ -28,21 +27,17 @@ class Start:
 
     name: str  # of its config
     about: str  # in words
-    space: str  # or kind, whose recipe it stands on
-    settings: dict  # over those of the recipe
-    arch: str = ""  # of a network of the space
+    space: str  # space or kind of its recipe
+    settings: dict  # overrides of the recipe's
+    arch: str = ""  # in the space
     licence: str = ""  # of pre-trained weights
     parts: list = field(default_factory=list)  # MODEL.ELASTIC.CHOICES of its family beside sizes and proposals
 
 
 def pretrained_start(backbone: str, weights: str, kind: str, hours: float, base: str) -> Start:
     """
-    A network of timm in a detector of ``PRETRAINED_KINDS``. Its batch norms and its blocks up to stride 4 stay as they
-    are: with everything trained it was worse wherever both were tried (experiments/RESULTS.md).
-
-    Args:
-        weights: as in ``MODEL.TIMM.WEIGHTS``.
-        base: config of the kind.
+    A timm network in a detector of a pre-trained kind, config ``base``; ``weights`` as ``MODEL.TIMM.WEIGHTS``. Batch
+    norms and blocks up to stride 4 stay frozen: training all was always worse (experiments/RESULTS.md).
     """
     from pretrained.parts import places  # it imports timm, which is optional
     whole, parts = places(backbone) if hours >= _LONG else ({}, [])
@@ -58,7 +53,7 @@ def pretrained_start(backbone: str, weights: str, kind: str, hours: float, base:
 
 
 def random_start(space: str) -> Start:
-    """The first network of one op of a space, all 3x3, from random weights."""
+    """The first network of one op in a space, all 3x3, with random weights."""
     kind = {**KINDS, **GPU_KINDS}[space]
     found = SPACES.get(space) or config_space(load_config(os.path.join(shipped_configs(), kind.base)))
     name, path = next(iter(found.anchors().items()))
@@ -69,12 +64,8 @@ def random_start(space: str) -> Start:
 
 def choose_starts(request, spaces: list, gpu: bool) -> tuple:
     """
-    The starts that race, the likeliest first, and why there is no pre-trained one ("" if there is).
-
-    Args:
-        request: a :class:`find_detector.plan.Request`.
-        spaces: for random weights, the largest first.
-        gpu: whether there is one.
+    The starts that race, the likeliest first, and why none is pre-trained ("" if one is). ``spaces`` are for random
+    weights, the largest first. UserError for a --backbone or --weights that cannot be used.
     """
     for option in ("backbone", "weights"):
         if request.from_scratch and getattr(request, option):
@@ -97,5 +88,5 @@ def choose_starts(request, spaces: list, gpu: bool) -> tuple:
              for name in (names[-1:] if request.hours >= _LONG else names)]
     if request.backbone or request.weights:
         return found[:1], ""
-    # A race has too little time for each of several random ones: the smallest learns most in it.
+    # A race is too short for several random starts: the smallest learns most in it.
     return [*found, scratch[-1]], ""

@@ -1,4 +1,4 @@
-"""Runs command lines, each only once, for whoever goes on where he was stopped: a demo, a study, a run."""
+"""Runs command lines, each only once, so that a demo, a study or a run goes on where it was stopped."""
 
 import contextlib
 import inspect
@@ -15,12 +15,12 @@ from typing import IO
 from detnas.errors import UserError, user_errors
 from detnas.files import NUMBER, lock_folder, read_json, write_text
 
-#: A line that begins with it is for whoever runs the steps. What ends a program's lines, of several side by side.
+#: begins a line that :class:`Steps` shows; ends the lines of a program among several
 TOLD, ENDED = "* ", "has ended"
-#: what a program says that is told: perhaps its name, and how far it is, or what stays
+#: lines that are shown: perhaps a program's name, and its progress or a line that stays
 _PROGRESS = re.compile(r"^(\w+: )?(?:.*?((?:iteration \d+/\d+|generation \d+/\d+  candidate) .*)|\* (.*)|has ended)$")
 _ERROR = re.compile(r"[Ee]rror: ")
-#: what is left out of progress where there are several
+#: left out of the progress of several programs
 _LESS = re.compile(r" \(.*?\)|  path \S+|  [\d.]+ img/s|  lr \S+|  \d+% of it[^|]*data")
 
 
@@ -30,7 +30,7 @@ class StepFailed(Exception):
 
 @contextlib.contextmanager
 def goes_on_later():
-    """End a script with one sentence where a step of it fails or Ctrl-C stops it."""
+    """End a script with one sentence if a step fails or Ctrl-C stops it."""
     try:
         yield
     except StepFailed as e:
@@ -41,19 +41,14 @@ def goes_on_later():
 
 def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
     """
-    Run ``python ARGUMENTS``, and return its seconds.
+    Run ``python ARGUMENTS``, and return its seconds; StepFailed, which names the log, if it ends with an error.
 
     Args:
-        arguments: list of words.
-        log: file to which the command and all its output are appended.
-        say: called with a match of each line that tells something: program, progress, and what is to stay.
-        threads: of torch, unless OMP_NUM_THREADS says otherwise.
+        log: file to which the command and its output are appended.
+        say: called with a match of ``_PROGRESS`` for each line that is shown.
+        threads: of torch, unless OMP_NUM_THREADS is set.
         pass_fds: open files that the process inherits.
-        cpu: whether to count the seconds of a core, which other work on the machine changes less, and not those of the
-            clock: of the process and of those that it waited for. Not on Windows.
-
-    Raises:
-        StepFailed: if it ends with an error; names the log.
+        cpu: return CPU seconds, which other work changes less, of the process and those it waited for; not on Windows.
     """
     start, last, failed = time.perf_counter(), "no output", False
     with open(log, "a", encoding="utf-8") as file:
@@ -73,7 +68,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
                 if told := _PROGRESS.match(line.rstrip("\n")):
                     say(told)
         except (Exception, SystemExit):
-            # This process is told to end; a training saves a checkpoint first.
+            # A training saves a checkpoint when it is terminated.
             process.terminate()
             file.writelines(output)
             process.wait()
@@ -89,10 +84,7 @@ def run_step(arguments, log, say, threads=1, pass_fds=(), cpu=False) -> float:
 
 
 def call(function, words=None) -> None:
-    """
-    Call a function of a program that is a step, with the words of the command line, NAME=VALUE; parameters that are
-    lists have a word for each value. Mistakes of users end it with a sentence.
-    """
+    """Call a function with words NAME=VALUE, several for a list; a UserError ends the program with one line."""
     values, parameters = {}, inspect.signature(function).parameters
     for name, _, value in (word.partition("=") for word in (sys.argv[1:] if words is None else words)):
         kind = parameters[name].annotation
@@ -102,7 +94,7 @@ def call(function, words=None) -> None:
 
 
 class _Display:
-    """Shows how far a step is: on a terminal in one line that changes, in a file by a line every ten seconds."""
+    """Shows the progress of a step: on a terminal in one line that changes, else in a line every ten seconds."""
 
     def __init__(self, name):
         self.name, self.on_terminal, self.shown, self.latest = name, sys.stdout.isatty(), 0.0, {}
@@ -130,14 +122,13 @@ class _Display:
 
 class Steps:
     """
-    Command lines that are run once; which of them were is kept in a folder, and their output in its ``log/``.
+    Runs command lines once; a folder, of one process at a time, keeps which are done, and output in ``log/``.
 
     Args:
-        folder: only one process can use it at a time.
         threads: of torch for each step.
         run: a function like :func:`run_step`.
-        root: folder of the scripts and configs; where it lies does not make another command line.
-        what, otherwise: "study" or "demo", and what to do where the folder holds another one, for messages.
+        root: folder of scripts and configs, which is cut out when command lines are compared.
+        what, otherwise: for messages: "study" or "demo", and the advice if the folder holds another one.
     """
 
     def __init__(self, folder, threads, run=run_step, root="", what="study", otherwise="give another --output"):
@@ -145,7 +136,7 @@ class Steps:
         self.what, self.otherwise = what, otherwise
         os.makedirs(os.path.join(folder, "log"), exist_ok=True)
         try:
-            # The steps inherit it: one that outlives a killed study keeps the next study out.
+            # Steps inherit the lock: one that outlives a killed study keeps the next study out.
             self.lock = lock_folder(folder, what)
         except UserError:
             raise UserError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
@@ -156,8 +147,7 @@ class Steps:
 
     def __call__(self, name: str, *arguments: str) -> None:
         """
-        Run ``python ARGUMENTS``, unless it was done before; tell what it says of its progress. StepFailed if it ends
-        with an error, or no more steps are to be run because another one did.
+        Run ``python ARGUMENTS`` once. StepFailed if it or another step fails, UserError if it was another command.
         """
         command = " ".join(arguments).replace(self.root, "")
         if before := self.done.get(name):
@@ -183,10 +173,10 @@ class Steps:
             say.keep(f"  {name}: done in {seconds:.0f} s")
 
     def end(self, reason):
-        """No step is begun from now on."""
+        """Begin no more steps."""
         self.ended = self.ended or reason
 
     def close(self):
-        """Let another one have the folder."""
+        """Let another process use the folder."""
         if self.lock:
             self.lock.close()

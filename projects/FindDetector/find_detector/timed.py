@@ -1,10 +1,10 @@
 """
-Trains for so many seconds of the clock, however busy the machine is: the learning rate falls with the time.
+Trains for a number of seconds on any machine: the learning rate falls with the time.
 
     python -m find_detector.timed file=CONFIG seconds=300 folder=FOLDER
 
-All that this process does is within them, with its start and the evaluation at the end. Killed, the same command goes
-on from the last checkpoint; so does a training whose loss becomes infinite, once, with a lower learning rate.
+The seconds include the start of the process and the evaluation at the end. After a kill, the same command goes on from
+the last checkpoint. So does, once, a training with an infinite loss, at a lower learning rate.
 """
 
 import argparse
@@ -34,18 +34,17 @@ from .drawing import write_sheet
 from .race import STATE, STATE_FILE
 from .steps import TOLD, call
 
-#: fewest iterations of a process, and those in which the learning rate rises
+#: fewest iterations of a process; iterations in which the learning rate rises
 _LEAST_ITERATIONS, _WARMUP = 20, 50
-#: checkpoints of a training; test images by which the seconds of an evaluation are estimated
+#: checkpoints of a training; test images to estimate the seconds of an evaluation
 _CHECKPOINTS, _TIMED_IMAGES = 20, 8
-#: Of the moving average, less in the first iterations. While the learning rate is high, weights are several AP worse
-#: than their average.
+#: decay of the moving average, less at first; at high learning rates it is several AP better than the weights
 _DECAY = 0.99
-#: of the learning rate, after a loss that was not finite
+#: factor of the learning rate after a loss that was not finite
 _LOWER = 0.25
 #: images that are drawn
 _DRAWN = 4
-#: "iterations" of a training whose end only the clock knows
+#: MAX_ITER of a training that the clock ends
 _ENDLESS = 10 ** 9
 
 
@@ -59,10 +58,9 @@ class Clock(HookBase):
 
     Args:
         seconds: of training before this process.
-        until, whole: seconds of training at which it ends, and at which the learning rate is 0.
-        stops: seconds at which the judge evaluates, which does not count.
-        judge: a :class:`Judge`, or None.
-        share: of the learning rate.
+        until, whole: seconds of training at its end, and at learning rate 0.
+        stops: seconds of training at which ``judge``, a :class:`Judge` or None, evaluates, which does not count.
+        share: factor of the learning rate.
     """
 
     def __init__(self, seconds, until, whole, stops=(), judge=None, share=1.0):
@@ -83,7 +81,7 @@ class Clock(HookBase):
         now, trainer = time.perf_counter(), self.trainer
         self.seconds, self.last, self.steps = self.seconds + now - self.last, now, self.steps + 1
         trainer.storage.put_scalar("seconds", self.seconds, smoothing_hint=False)
-        # By which the progress line tells how much is left.
+        # The progress line computes the time left from it.
         trainer.max_iter = round((trainer.iter + 1) * max(1.0, self.until / self.seconds))
         ends = self.seconds >= self.until and self.steps >= _LEAST_ITERATIONS
         if ends or self.seconds - self.saved > self.whole / _CHECKPOINTS:
@@ -91,7 +89,7 @@ class Clock(HookBase):
             self.saved = self.seconds
         if self.judge:
             self.judge.average.update_parameters(trainer.model)
-            # The last one is the end.
+            # The last stop is the end of the training.
             while self.stops and (ends or len(self.stops) > 1 and self.seconds >= self.stops[0]):
                 self.stops.pop(0)
                 self.judge()
@@ -101,7 +99,7 @@ class Clock(HookBase):
 
 
 class Judge:
-    """Evaluates a moving average of a training's weights; ``found`` gets the AP."""
+    """Evaluates a moving average of a training's weights, and appends its AP to ``found``."""
 
     def __init__(self, cfg, model, found):
         self.cfg, self.found = cfg, found
@@ -118,21 +116,20 @@ class Judge:
 def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: float = 0.0, number: int = 0,
           drawn: str = "") -> None:
     """
-    Train and evaluate, or go on with it after a kill.
+    Train and evaluate, or go on after a kill.
 
     Args:
-        file: config of the training.
         seconds: of all that this process does.
-        folder: of the training. STATE_FILE in it has "until", seconds of training at the end of each round, "found",
-            the AP of each evaluation, the seconds of an "image" of it, the "iterations", and the "share" of the
-            learning rate after a loss that was not finite.
-        whole: seconds of training over which the learning rate falls; 0 for all until the end.
-        done: seconds that the training in the folder has had elsewhere.
-        number: of the round of a race, from 1. A round evaluates a moving average of the weights, halfway and at the
-            end. In 0, which is none, the network is evaluated at the end, where there are test images.
-        drawn: data set of which some images are drawn, at the start, if it has trained before, and at the end.
+        folder: of the training. Its STATE_FILE has "until" (seconds of training at the end of each round), "found" (AP
+            of each evaluation), "image" (seconds of a test image), "iterations", and "share" (of the learning rate
+            after a loss that was not finite).
+        whole: seconds of training over which the learning rate falls; 0: until the end.
+        done: seconds of training elsewhere, before this folder.
+        number: round of a race, from 1: it evaluates a moving average of the weights, halfway and at the end. 0: no
+            race; the network itself is evaluated at the end, if there are test images.
+        drawn: data set to draw a few images of, at the end, and at the start of a resumed training.
     """
-    # What was imported has taken this process about as long as it has used a core.
+    # Until here the process only imports: its CPU time is about its time on the clock.
     started = time.monotonic() - time.process_time()
     words = ["OUTPUT_DIR", folder, "SOLVER.MAX_ITER", str(_ENDLESS), "SOLVER.CHECKPOINT_PERIOD", str(_ENDLESS)]
     tested = setup(argparse.Namespace(config_file=file, opts=words))
@@ -158,14 +155,14 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     stops = [(until[-1] + sum(until[-2:-1])) / 2, until[-1]][len(found) - evaluations:]
     clock = Clock(begun, until[-1], whole or until[-1], stops, judge, state.get("share", 1.0))
     trainer.register_hooks([clock])
-    # Before the one that tells of the progress.
+    # Before the hook that prints the progress.
     trainer._hooks.insert(0, trainer._hooks.pop())
     try:
         trainer.train(trainer.start_iter, _ENDLESS)
     except _TimeIsUp:
         pass
     except SystemExit as e:
-        # A number is that of a signal.
+        # A number stands for a signal.
         if not isinstance(e.code, str):
             raise
         if "share" not in state:
@@ -174,7 +171,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
             state["share"], until[-1] = _LOWER, max(clock.saved + 1.0, until[-1] - (clock.seconds - clock.saved))
             write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
             return train(file, seconds, folder, whole, done, number, drawn)
-        # Without a race there is no other network to go on with.
+        # Outside a race there is no other network to go on with.
         if not number:
             raise
         print(f"{TOLD}{file} is out of the race: {e.code}", flush=True)
@@ -191,7 +188,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
 
 
 def draw_some(cfg, model, name) -> float:
-    """Draw what a network finds in a few images of a data set; about how many seconds it takes for one."""
+    """Draw what a network finds in a few images of a data set; returns the approximate seconds of one."""
     register_dataset(name)
     few, file = with_settings(cfg, {"DATALOADER.NUM_WORKERS": 0}), os.path.join(cfg.OUTPUT_DIR, "sheet.png")
     images, begun = read_test_images(name, _DRAWN), time.perf_counter()
@@ -205,7 +202,7 @@ def draw_some(cfg, model, name) -> float:
 
 
 def image_seconds(cfg, model) -> float:
-    """About how long a test image takes, by a few of them: a longer evaluation less a shorter one."""
+    """Approximate seconds of a test image: a longer evaluation less a shorter one."""
     few, times = with_settings(cfg, {"DATALOADER.NUM_WORKERS": 0}), []
     model.eval()
     # The first one is the warm-up.

@@ -1,5 +1,5 @@
 """
-Runs command lines side by side, and ends all of them with the first that fails:
+Runs command lines side by side; the first that fails ends all:
 
     python -m find_detector.together 2 NAME WORDS + NAME WORDS       2 at a time; the words are what follows "python"
 """
@@ -19,15 +19,15 @@ BETWEEN = "+"
 
 def run_side_by_side(commands: Dict[str, List[str]], workers: int) -> None:
     """
-    Run ``python WORDS`` of {name: words}, so many at a time; all end with the first that fails, or when this process
-    does. The name stands before each line that one says.
+    Run ``python WORDS`` of {name: words}, ``workers`` at a time, and print their lines behind their names. All end with
+    this process or the first failure, which raises SystemExit.
     """
     waiting, running = list(commands.items()), {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 name, words = waiting.pop(0)
-                # They keep the lock of the run, too.
+                # They inherit the lock of the run.
                 process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                            text=True, errors="replace", close_fds=False)
                 running[process] = name, threading.Thread(target=_tell, args=(name, process.stdout))
@@ -50,7 +50,7 @@ def run_side_by_side(commands: Dict[str, List[str]], workers: int) -> None:
 
 def _tell(name, lines):
     for line in lines:
-        # In one call: several write.
+        # In one call: several threads write.
         sys.stdout.write(f"{name}: {line}")
         sys.stdout.flush()
     sys.stdout.write(f"{name}: {ENDED}\n")
@@ -64,6 +64,6 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    # Its commands are told, too, and a training saves a checkpoint.
+    # run_side_by_side then ends the commands, and a training saves a checkpoint.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     main()

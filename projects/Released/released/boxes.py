@@ -1,6 +1,6 @@
 """
-How the detectors of the released code place, pool and clip boxes, where Detectron2 does otherwise. Their boxes hold the
-last pixel, so that their right and lower edges are one less than ours.
+Detectors that place, pool and clip boxes as the released code does. Boxes there end at their last pixel, so right and
+lower edges are one less than in Detectron2. Shapes: N boxes (x0, y0, x1, y1), images of H x W pixels.
 """
 
 import math
@@ -15,19 +15,15 @@ from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_p
 from detectron2.modeling.roi_heads import StandardROIHeads
 from torch import nn
 
-from .config import add_released_config  # noqa: F401  who adds the keys gets the detectors
+from .config import add_released_config  # noqa: F401  so that whoever adds the keys registers the detectors
 
-#: Name of a buffer of such a model and its weights. A model without it, which would misplace boxes, refuses the weights
-#: and names this buffer.
+#: name of a buffer of these models and weights: a model without it would misplace boxes, and refuses the weights
 RELEASED_KEY = "needs_the_settings_that_convert_released_prints"
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()
 class ReleasedAnchorGenerator(DefaultAnchorGenerator):
-    """
-    Anchors around the middle of each cell, whatever ``MODEL.ANCHOR_GENERATOR.OFFSET`` says. Width and height of a ratio
-    are rounded to whole pixels for an anchor of the size of a cell, and then multiplied by size / stride.
-    """
+    """Anchors around the middle of a cell. Sides are rounded at the cell's size, then multiplied by size / stride."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -59,7 +55,7 @@ class _ReleasedROIAlign(ROIAlign):
 
 @ROI_HEADS_REGISTRY.register()
 class ReleasedROIHeads(StandardROIHeads):
-    """Pools up to the last pixel of a box; wants ``MODEL.ROI_BOX_HEAD`` with POOLER_TYPE ROIAlign, a sampling of 2."""
+    """Pools up to the last pixel of a box. ``MODEL.ROI_BOX_HEAD`` needs POOLER_TYPE ROIAlign and a sampling of 2."""
 
     @classmethod
     def _init_box_head(cls, cfg, input_shape):
@@ -72,7 +68,7 @@ class ReleasedROIHeads(StandardROIHeads):
 
 
 def _clip_to_pixels(boxes, image_size):
-    """Boxes (N, 4) within the image (H, W); one outside stays at its edge, a pixel wide."""
+    """Clip boxes (N, 4) to the image (H, W). A box outside stays at the edge, one pixel wide."""
     height, width = image_size
     last = boxes.new_tensor([width - 1, height - 1, width, height])
     first = boxes.new_tensor([0, 0, 1, 1])
@@ -81,7 +77,7 @@ def _clip_to_pixels(boxes, image_size):
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class ReleasedRPN(RPN):
-    """Keeps proposals outside the image as a pixel at its edge; Detectron2 drops them."""
+    """Keeps proposals outside the image at the edge, one pixel wide; Detectron2 drops them."""
 
     def predict_proposals(self, anchors, pred_objectness_logits, pred_anchor_deltas, image_sizes):
         with torch.no_grad():
@@ -104,7 +100,7 @@ class ReleasedRPN(RPN):
 
 @META_ARCH_REGISTRY.register()
 class ReleasedRetinaNet(RetinaNet):
-    """Clips boxes to the image before the suppression of overlapping ones; Detectron2 does so at the very end."""
+    """Clips boxes to the image before non-maximum suppression; Detectron2 clips at the very end."""
 
     def _decode_multi_level_predictions(self, *args):
         found = super()._decode_multi_level_predictions(*args)

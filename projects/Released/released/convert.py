@@ -1,9 +1,4 @@
-"""
-Checkpoints of the authors' released code under our names.
-
-Such a file is flat (an ImageNet classifier) or a detector, of a single network or of a supernet. Kind, space and arch
-are read from names and shapes alone. Every name is used or listed.
-"""
+"""Converts checkpoints of the authors' code. Names and shapes tell the network; every name is used or listed."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,7 +14,7 @@ from detnas.zoo import SUPERNET
 from .boxes import RELEASED_KEY
 from .names import HEAD_RENAMES, RENAMES, block_name, identify_network, read_names, rename
 
-#: what the released RetinaNet multiplies the offsets of a box by: x, y, width, height
+#: factors of the released RetinaNet's box offsets, x, y, width, height; our configs have 1
 _BOX_CODE = (10.0, 10.0, 5.0, 5.0)
 
 
@@ -30,12 +25,11 @@ class Released:
 
     Args:
         kind: "classifier", "faster_rcnn" or "retinanet".
-        space: name of its space.
         arch: "supernet", or the arch of a single network.
-        shuffle: the channel split that its weights were trained with.
+        shuffle: the channel split of its weights.
         num_classes: without the background.
         state: the weights, for ``MODEL.WEIGHTS``.
-        unused: names of the file that have no place in the model.
+        unused: names of the file without a place in the model.
         changes: what was done to values, in words.
     """
 
@@ -51,19 +45,14 @@ class Released:
 
 def from_released(released, shuffle=None):
     """
-    Convert a released state dict.
+    Convert a state dict to a :class:`Released`. Names that it lacks show when it is loaded into the model.
 
     Args:
-        released: name -> tensor, without a ``module.`` in front of the names.
-        shuffle: the channel split of the weights; None for what was released: "even_odd" for single networks,
-            "interleave" for supernets.
-
-    Returns:
-        a :class:`Released`. What the model needs and the file lacks shows when it is loaded into the model.
+        released: name -> tensor; names without ``module.`` in front.
+        shuffle: the channel split; None takes "even_odd" for single networks, "interleave" for supernets.
 
     Raises:
-        UserError: if the names are not those of a released file, its blocks form no known space, or a head does not
-            have the shape of its kind.
+        UserError: for an unknown shuffle, names of no released file, blocks of no known space, a head of a wrong shape.
     """
     if shuffle not in (None, *SHUFFLES):
         raise UserError(f'shuffle "{shuffle}"; there are: {", ".join(SHUFFLES)}')
@@ -98,7 +87,7 @@ def from_released(released, shuffle=None):
 
 
 def _fold_biases(result):
-    """Detectron2's convs before a norm have no bias; taking it off the norm's mean gives the same outputs."""
+    """Subtract each conv bias from the mean of the norm after it: Detectron2's convs before a norm have no bias."""
     state, folded = result.state, []
     for key in [key for key in state if re.search(r"(fpn_\w+\d|box_head\.conv\d)\.bias$", key)]:
         mean = key.replace(".bias", ".norm.running_mean")
@@ -115,7 +104,7 @@ def _count_classes(result):
 
 
 def _move_background(result):
-    """The released background is class 0; Detectron2's is the last class and has no box of its own."""
+    """Move the background from class 0 to the end, where Detectron2 has it, and drop its box."""
     scores, boxes = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
     for what in ("weight", "bias"):
         score, box = result.state.get(f"{scores}.{what}"), result.state.get(f"{boxes}.{what}")
@@ -133,11 +122,7 @@ def _move_background(result):
 
 
 def _convert_anchors(result, sizes=3, ratios=3):
-    """
-    At each place the released anchors run over ratios, then sizes; Detectron2's over sizes, then ratios. Released box
-    offsets are coded as 10 times the shift of the centre, in sizes of the anchor, and 5 times the logarithm of the
-    growth; those of our configs as once both.
-    """
+    """Reorder the anchors of a place from (ratios, sizes) to (sizes, ratios); divide box offsets by their factors."""
     for name in ("cls_score", "bbox_pred"):
         for what in ("weight", "bias"):
             key = f"head.{name}.{what}"

@@ -1,4 +1,4 @@
-"""How the authors' released code names weights, and what a file's names and shapes say about its network."""
+"""Translates names of weights of the released code, and finds the network that names and shapes belong to."""
 
 import re
 
@@ -7,7 +7,7 @@ from detnas.modeling.weights import BODY
 from detnas.space import SPACES
 from detnas.zoo import SUPERNET
 
-#: released layer of a block -> our index inside its ``main`` or ``proj``; its norm comes next
+#: released layer of a block -> our index inside its ``main`` or ``proj``; the norm has the next index
 _LAYERS = {
     "shufflenet": {"branch2a": 0, "branch2b_s": 3, "branch2b": 5},
     "xception": {"branch2a_s": 0, "branch2a": 2, "branch2b_s": 5, "branch2b": 7, "branch2c_s": 10, "branch2c": 12},
@@ -21,13 +21,13 @@ _BLOCK = re.compile(
 
 
 def _fpn(match):
-    """fpn_inner1 is the finest level, stride 4, which Detectron2 calls 2; with a norm, conv and norm are 0 and 1."""
+    """fpn_inner1, the finest level (stride 4), is Detectron2's level 2. With a norm, 0 is the conv and 1 the norm."""
     kind = {"inner": "lateral", "layer": "output"}[match[1]]
     return f"backbone.fpn_{kind}{int(match[2]) + 1}.{'norm.' if match[3] == '1' else ''}{match[4]}"
 
 
 def _box_conv(match):
-    """The 4 convs of the head are a chain of conv, norm, ReLU."""
+    """The head repeats conv, norm, ReLU 4 times."""
     index = int(match[1])
     return f"roi_heads.box_head.conv{index // 3 + 1}.{'norm.' if index % 3 == 1 else ''}{match[2]}"
 
@@ -45,7 +45,7 @@ RENAMES = (
     (r"roi_heads\.box\.feature_extractor\.fc6\.(\w+)", r"roi_heads.box_head.fc1.\1"),
     (r"roi_heads\.box\.predictor\.(cls_score|bbox_pred)\.(\w+)", r"roi_heads.box_predictor.\1.\2"),
 )
-#: of the RPN, and of RetinaNet's head, which has the same names there
+#: the same for the heads; the released RetinaNet's has the names of an RPN
 HEAD_RENAMES = {
     "classifier": (),
     "faster_rcnn": (
@@ -62,7 +62,7 @@ HEAD_RENAMES = {
 
 
 def read_names(released):
-    """Split the names into those of blocks, with their match, and the others, without the body's prefix."""
+    """Split names into blocks, {name: match}, and others, {name: name without prefix}. UserError without blocks."""
     blocks, others = {}, {}
     for key in released:
         short = re.sub(r"^backbone\.(body\.)?(?=first_conv|features|last_conv|fc\.)", "", key)
@@ -79,7 +79,7 @@ def read_names(released):
 
 
 def identify_network(released, blocks):
-    """The space, by depths and widths, and the arch of a file."""
+    """The space, by depths and widths, and the arch of a file. UserError if its blocks are of no known space."""
     supernet = {match["choice"] is not None for match in blocks.values()}
     if len(supernet) == 2:
         raise UserError("some blocks are of a supernet (features.0.0.*), some of a single network (features.0.conv.*)")

@@ -1,8 +1,8 @@
 """
 SP-NAS: serial-to-parallel backbone search for object detection (Jiang et al., CVPR 2020), on Detectron2.
 
-Importing the package registers its config keys and its methods of search; its networks are registered for a config that
-uses them, by ``add_spnas_config`` or ``SPNet``. What is slow to import is imported when it is used.
+The import registers config keys and search methods. The networks are imported and registered with the first config that
+uses them, ``add_spnas_config`` or ``SPNet``. Other slow modules are imported at first use.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from . import config
 from .fit import fit_to_code, uses_spnas
 from .space import ParallelSpace, SerialSpace
 
-#: public name -> module that has it
+#: public name -> its module
 _MODULES = {
     "PUBLISHED": "zoo",
     "ParallelCode": "code",

@@ -1,4 +1,4 @@
-"""The networks of SP-NAS, serial and parallel, as Detectron2 backbones."""
+"""SP-NAS networks, serial and parallel, as Detectron2 backbones. N images, C channels, H x W pixels."""
 
 import re
 from typing import Dict, List, Sequence, Union
@@ -18,32 +18,29 @@ from .code import ParallelCode, SerialCode
 from .config import NORMS, split_block
 from .parallel_stage import ParallelStage
 
-#: stage outputs, first stage first
+#: names of the stages
 FEATURES = tuple(f"res{k}" for k in range(2, 8))
 
 
 class SPNet(ResNet):
     """
-    The network of a code. Its weights have the names of Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``; those of
-    copies and their fusion stand in ``parallel.*``. Only the serial stream is returned. With random weights, and with
-    those of its serial network, it computes what that computes, bit for bit: a weight of the fusion starts at 0.
-    Weights of the serial network can be loaded as they are: copies start as the stages that they are of.
+    The network of a code; returns maps of the serial stages. UserError if the code is none or a setting does not fit.
+
+    Weights are named as in Detectron2's ResNets: ``stem.*``, ``res2.0.conv1.*``. Copies and their fusion are in
+    ``parallel.*``. A state dict of the serial network loads as it is: each copy starts with its stage's weights. A
+    fusion starts with weight 0: until its training, the network computes the same as its serial one, bit for bit.
 
     Args:
-        code: text, see :class:`spnas.code.ParallelCode`, or such a code, or a :class:`spnas.code.SerialCode`.
-        block: "basic", "bottleneck" (stride on its 3x3), or "32x4d" and the like for ResNeXt's.
-        base_width: channels of the stem, and planes of a block at width 1; a bottleneck puts out 4 times as many.
-        stem: "7x7", a conv and a 3x3 max-pool, or "3x3", two convs; stride 4 in both.
-        shortcut: of a block that halves the resolution and keeps the channels: "subsample", without parameters, so that
-            a block owns the same tensors wherever it stands and a search can move it; or "projection", as in the
-            published networks.
-        tied: whether copies share the weights of their stage; their running statistics are their own.
+        code: or its text, see :class:`spnas.code.ParallelCode`.
+        block: "basic", "bottleneck" (stride on its 3x3), or "32x4d" and the like for ResNeXt.
+        base_width: channels of the stem, and planes of a block at width 1; a bottleneck has 4 times as many outputs.
+        stem: "7x7" is a conv and a 3x3 max-pool, "3x3" two convs; both have stride 4.
+        shortcut: of blocks that halve the resolution and keep the channels. "subsample" has no parameters: a block has
+            the same tensors at every place, so a search can move it. Published networks have "projection".
+        tied: whether copies share their stage's weights; running statistics are never shared.
         norm: one of :data:`spnas.config.NORMS`.
         out_features: which of "res2".. to return, all if empty; later stages are not built.
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
-
-    Raises:
-        UserError: if the code is none, or a setting does not fit.
     """
 
     @configurable
@@ -74,7 +71,7 @@ class SPNet(ResNet):
                 channels = made.out_channels
         stem = {"7x7": BasicStem, "3x3": ConvStem}[stem](3, base_width, norm)
         super().__init__(stem, stages, freeze_at=freeze_at)
-        # Detectron2's ResNet knows no stage after res5 by name.
+        # Detectron2's ResNet does not know names after res5.
         self._out_features = [name for name in names if name in out_features]
         self.code = code
         counts = (*code.counts[: last + 1], 0)
@@ -91,7 +88,7 @@ class SPNet(ResNet):
         return {name.lower(): value for name, value in cfg.MODEL.SPNAS.items()}
 
     def forward(self, x: torch.Tensor):
-        """images (N, 3, H, W) -> dict: name of a stage -> its map, (N, C, H / stride, W / stride) rounded up"""
+        """images (N, 3, H, W) -> {name of a stage: its map, (N, C, H / stride, W / stride) rounded up}"""
         x, rows, maps = self.stem(x), torch.jit.annotate(List[torch.Tensor], []), {}
         for name, stage, parallel in zip(self.stage_names, self.stages, self.parallel):
             x, rows = parallel(x, rows)
@@ -102,8 +99,8 @@ class SPNet(ResNet):
 
     def complete(self, state_dict: Dict[str, torch.Tensor], prefix: str = "") -> None:
         """
-        Add, in place, what weights of the serial network lack: copies start as the serial stages in the state dict,
-        their fusion as this network has it. ``prefix`` stands before the network's names in it.
+        Add to the serial network's weights, in place, what they lack: copies get their stage's weights, fusions this
+        network's. ``prefix`` precedes the network's names in the state dict.
         """
         found = {}
         for name, value in self.state_dict().items():
@@ -123,7 +120,7 @@ class SPNet(ResNet):
 
 
 def make_block(kind, in_channels, planes, stride, norm):
-    """A residual block of Detectron2, with a projection where its channels change."""
+    """Detectron2's residual block, with a projection if its channels change. UserError if it would have no channels."""
     if kind == "basic":
         return BasicBlock(in_channels, planes, stride=stride, norm=norm)
     groups, inner = 1, planes
@@ -138,14 +135,14 @@ def make_block(kind, in_channels, planes, stride, norm):
 
 
 class Subsample(nn.Module):
-    """(N, C, H, W) -> (N, C, H / 2, W / 2), every second point."""
+    """(N, C, H, W) -> (N, C, H / 2, W / 2) rounded up: every second point."""
 
     def forward(self, x):
         return x[..., ::2, ::2]
 
 
 class Projection(Conv2d):
-    """The shortcut conv, stride 2, of a block whose channels stay."""
+    """Shortcut conv of stride 2 for a block that keeps its channels."""
 
     def __init__(self, block, norm):
         channels = block.out_channels
@@ -154,7 +151,7 @@ class Projection(Conv2d):
 
 
 class ConvStem(CNNBlockBase):
-    """Two 3x3 convs of stride 2, without a pool: the stem of the published networks after their reignition."""
+    """Two 3x3 convs of stride 2 without a pool: the published networks' stem after their reignition."""
 
     def __init__(self, in_channels, out_channels, norm):
         super().__init__(in_channels, out_channels, 4)
@@ -167,5 +164,5 @@ class ConvStem(CNNBlockBase):
             weight_init.c2_msra_fill(conv)
 
     def forward(self, x):
-        """images (N, 3, H, W) -> (N, C, H / 4, W / 4)"""
+        """images (N, 3, H, W) -> (N, C, H / 4, W / 4) rounded up"""
         return F.relu_(self.conv2(F.relu_(self.conv1(x))))

@@ -1,7 +1,4 @@
-"""
-Codes of serial and parallel networks (SP-NAS, Jiang et al., CVPR 2020): which residual blocks stand where, and how many
-copies of a stage stand beside it. Pure Python.
-"""
+"""Codes of SP-NAS networks (Jiang et al., CVPR 2020): blocks of each stage, copies of each stage. Pure Python."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,35 +8,29 @@ from detnas.errors import UserError
 
 MIN_STAGES, MAX_STAGES = 3, 6
 MAX_BLOCKS = 60
-#: copies of a stage
+#: most copies of a stage
 MAX_COPIES = 3
 
 
 class SerialBlock(NamedTuple):
     """One residual block of a code."""
 
-    id: int  # a morph keeps it
+    id: int  # morphs keep it
     stage: int  # from 0
     position: int  # in its stage, from 0
     stride: int  # 2 for the first block of every stage but the first, else 1
-    width: int  # in base widths: 2 ** (number of doublings up to here, this block's included)
-    doubles: bool  # the width
+    width: int  # in base widths: 2 ** (doublings up to and including this block)
+    doubles: bool  # whether it doubles the width
 
 
 @dataclass(frozen=True, order=True)
 class SerialCode:
     """
-    A serial network: one digit a residual block, "1" keeps the width and "2" doubles it; "-" lies between two stages,
-    the first block of a stage halves the resolution. "111-2111-211111-211" is the body of ResNet-50.
+    A serial network: one digit per residual block, "-" between stages. "1" keeps the width and "2" doubles it. Each
+    stage but the first begins with stride 2. "111-2111-211111-211" is the body of ResNet-50. Codes with equal digits
+    are equal. UserError for an empty stage, another digit, or too few or too many stages or blocks.
 
-    Codes with the same digits are equal. The ids say which block is whose between a code and what a morph makes of it.
-
-    Args:
-        stages: the digits of each stage.
-        ids: one a block, all different; by default 0, 1, 2, ...
-
-    Raises:
-        UserError: for an empty stage, another digit, too few or too many stages or blocks.
+    ``stages`` has each stage's digits. ``ids``, by default 0, 1, 2, ..., are all different; morphs keep them.
     """
 
     stages: Tuple[str, ...]
@@ -63,7 +54,7 @@ class SerialCode:
 
     @classmethod
     def parse(cls, text: str) -> "SerialCode":
-        """The reverse of ``str``; UserError if the text is no code."""
+        """The code of a text, the reverse of ``str``; UserError if the text is no code."""
         return cls(tuple(text.split("-")))
 
     def __str__(self):
@@ -75,7 +66,7 @@ class SerialCode:
 
     @property
     def doublings(self) -> int:
-        """How often the width doubles."""
+        """Number of blocks that double the width."""
         return sum(stage.count("2") for stage in self.stages)
 
     @property
@@ -84,7 +75,7 @@ class SerialCode:
         return tuple(map(len, self.stages))
 
     def blocks(self) -> Iterator[SerialBlock]:
-        """The :class:`SerialBlock` of every block, in network order."""
+        """Yield every block in network order."""
         width, ids = 1, iter(self.ids)
         for stage, digits in enumerate(self.stages):
             for position, digit in enumerate(digits):
@@ -96,15 +87,9 @@ class SerialCode:
 @dataclass(frozen=True, order=True)
 class ParallelCode:
     """
-    A network of both phases: a serial one, and the number of copies of each of its stages that stand beside it, written
-    behind an underscore: "1-2-1_0-0-2". Without copies its text is that of the serial code.
-
-    Args:
-        serial: a :class:`SerialCode`.
-        counts: copies of each stage, 0 to 3; by default none.
-
-    Raises:
-        UserError: if there is not one count a stage, or one is out of range.
+    A serial network with copies of its stages: ``counts``, 0 to 3 per stage, by default none. In its text they follow
+    an underscore: "1-2-1_0-0-2". Without copies it has the text of the serial code. UserError unless each stage has one
+    count in this range.
     """
 
     serial: SerialCode
@@ -123,7 +108,7 @@ class ParallelCode:
 
     @classmethod
     def parse(cls, text: str) -> "ParallelCode":
-        """The network of a text, whether it has copies or not; UserError if it is no code."""
+        """The network of a text, with or without copies; UserError if the text is no code."""
         serial, underscore, counts = text.partition("_")
         if not underscore:
             return cls(SerialCode.parse(serial))

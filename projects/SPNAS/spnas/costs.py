@@ -1,4 +1,4 @@
-"""What serial and parallel networks cost: counted one by one, since their blocks do not add up."""
+"""Costs of serial and parallel networks. Each network is counted as a whole: costs of its blocks do not add up."""
 
 import os
 from types import SimpleNamespace
@@ -14,15 +14,15 @@ from .backbone import SPNet
 
 def code_costs(cfg, space):
     """
-    The costs of codes; the latency where the config asks for it, kept in ``OUTPUT_DIR/latency.json``, so that a search
-    that is taken up again decides the same.
+    Costs of codes, with the latency if the config asks for it. Times are kept in ``OUTPUT_DIR/latency.json``, so that a
+    resumed search decides the same. UserError if the config asks for the latency of the whole detector.
     """
     search, asked = cfg.SEARCH, asked_costs(cfg.SEARCH)
     if DETECTOR_LATENCY in asked:
         raise UserError(f'{DETECTOR_LATENCY}: SEARCH.METHOD "{search.METHOD}" can limit {LATENCY} instead')
     if LATENCY not in asked:
         return CountedCosts(cfg, space)
-    # What the time of a code depends on beside the code.
+    # The latency of a code also depends on these.
     settings = {key: cfg.MODEL.SPNAS[key.upper()] for key in ("block", "base_width", "stem", "shortcut")}
     meter = LatencyMeter(
         SimpleNamespace(**settings, format=str),
@@ -30,7 +30,7 @@ def code_costs(cfg, space):
         search.LATENCY_BATCH,
         cfg.MODEL.DEVICE,
         cache=os.path.join(cfg.OUTPUT_DIR, "latency.json"),
-        # Norms take the same time whatever their kind.
+        # All kinds of norms take the same time.
         network=lambda code: SPNet(code, norm="BN", **settings),
     )
     return JoinedCosts(CountedCosts(cfg, space), meter)

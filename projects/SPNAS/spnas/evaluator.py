@@ -1,4 +1,4 @@
-"""The score of a network: inherited weights, a short training, then the results on the held-out images."""
+"""Scores a network on the held-out images after it inherits weights and trains for a short time."""
 
 import os
 import zlib
@@ -16,29 +16,26 @@ from detnas.search.evaluator import build_held_out_batches, collected_metrics
 from detnas.search.executor import SearchImpossible
 from detnas.training.trainer import build_trainer
 
-from . import builders  # noqa: F401  in a worker, too, they are registered with Detectron2
+from . import builders  # noqa: F401  registers the networks in a worker, too
 from .code import SerialCode
 from .inheritance import inherit
 from .weights import CandidateWeights, save
 
-#: metrics of a candidate before its training have this in front of their names
+#: prefix of a candidate's metrics before its training
 INHERITED = "inherited/"
 
 
 class TrainedEvaluator:
     """
-    ``evaluator(code, parents)`` gives the metrics of a code after ``SEARCH.CANDIDATE_ITERS`` iterations, the same ones
-    for the same code and parent. Its weights then lie in :class:`spnas.weights.CandidateWeights`. A training that was
-    interrupted goes on from its last checkpoint.
-
-    Args:
-        cfg: of the search. A serial network inherits from its parent; the start network, which has none, and all
-            candidates of a parallel search start from ``MODEL.WEIGHTS``.
+    ``evaluator(code, parents)`` returns metrics after ``SEARCH.CANDIDATE_ITERS`` iterations, the same for the same code
+    and parent. :class:`spnas.weights.CandidateWeights` keeps the weights. An interrupted training goes on from its last
+    checkpoint. A serial network inherits from its parent. The start network, which has none, and all candidates of a
+    parallel search start from ``MODEL.WEIGHTS``.
     """
 
     def __init__(self, cfg):
         self.cfg, self.weights = cfg, CandidateWeights(cfg.OUTPUT_DIR)
-        # A worker knows nothing of the data yet.
+        # A new worker has no data sets.
         register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
         with only_warnings("detectron2"):
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
@@ -67,19 +64,19 @@ class TrainedEvaluator:
         try:
             return self.weights.read(code)
         except UserError as e:
-            # No child of it can be trained any more.
+            # Its children can never be trained.
             raise SearchImpossible(f"{e}. The search needs them: put the file back, or begin in another OUTPUT_DIR"
                                    ) from None
 
     def evaluate_again(self, code):
-        """The metrics of a candidate with the weights that are kept of it."""
+        """Metrics of a candidate with its kept weights."""
         cfg = candidate_config(self.cfg, code)
         model = build_network(cfg)
         model.load_state_dict(self.weights.read(code))
         return self.evaluate(cfg, model)
 
     def evaluate(self, cfg, model):
-        """The results of a model on the held-out images."""
+        """Metrics of a model on the held-out images."""
         divisor = model.backbone.size_divisibility
         if divisor not in self.held_out:
             self.held_out[divisor] = build_held_out_batches(cfg, model)
@@ -92,11 +89,11 @@ class TrainedEvaluator:
 
 
 def candidate_config(cfg, code):
-    """The config of a candidate's training: its network, iterations, output folder and order of images."""
+    """Config of a candidate's training: its network, iterations, output folder and order of images."""
     output = CandidateWeights(cfg.OUTPUT_DIR).training(code)
     cfg = with_settings(cfg, {"MODEL.SPNAS.CODE": str(code)})
     cfg.SOLVER.MAX_ITER = cfg.SEARCH.CANDIDATE_ITERS
-    # Not the images of its parent once more, in the same order.
+    # Another order of images than its parent's.
     cfg.SEED = zlib.crc32(f"{cfg.SEED} {code}".encode()) >> 1
     cfg.OUTPUT_DIR = output
     return cfg
@@ -104,13 +101,10 @@ def candidate_config(cfg, code):
 
 def train(cfg):
     """
-    Train what a config describes, or go on where that was interrupted; gives the model.
-
-    Raises:
-        FloatingPointError: if a loss is not finite.
-        KeyboardInterrupt: if the user has ended it; a checkpoint is saved.
+    Train a config's model, or continue its interrupted training; returns the model. FloatingPointError if a loss is not
+    finite; KeyboardInterrupt if the user stopped it, which saves a checkpoint.
     """
-    # It is evaluated by who trains it.
+    # The caller evaluates the model.
     test, cfg.DATASETS.TEST = cfg.DATASETS.TEST, ()
     try:
         trainer = build_trainer(cfg, resume=True)

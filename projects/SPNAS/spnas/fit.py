@@ -1,4 +1,4 @@
-"""What follows from a code in the config of a detector: levels of FPN and heads, anchors. Pure Python."""
+"""Sets FPN levels, heads and anchors of a detector, which follow from the code of its backbone. Pure Python."""
 
 from yacs.config import CfgNode
 
@@ -9,19 +9,18 @@ from .zoo import get_published
 
 
 def uses_spnas(cfg: CfgNode) -> bool:
-    """Whether the backbone of a config is one of this package's."""
+    """Whether a config has a backbone of this package."""
     return "spnas" in cfg.MODEL.BACKBONE.NAME
 
 
 def fit_to_code(cfg: CfgNode) -> None:
     """
-    Set, in place, the features and anchors of a detector whose backbone is a network of ``MODEL.SPNAS.CODE``; other
-    configs stay as they are. Every stage has a level of the FPN (RetinaNet: from the second one on), followed by one
-    that is max-pooled (RetinaNet: two that are convolved). Where ``MODEL.ANCHOR_GENERATOR.SIZES`` has not one entry a
-    level, the first is doubled from level to level. The padding of the images follows from the FPN.
+    Set, in place, features and anchors of a detector with a backbone of this package; other configs stay the same.
 
-    The name of a published network in ``MODEL.SPNAS.CODE`` is replaced by its code, and ``BLOCK``, ``STEM`` and
-    ``SHORTCUT`` become those of the network, so that a config that is saved is whole.
+    The FPN has a level per stage and a max-pooled one (RetinaNet: one per stage from the second on, and two by convs).
+    Unless ``MODEL.ANCHOR_GENERATOR.SIZES`` has one entry per level, the first entry doubles from level to level. The
+    padding of images follows from the FPN. A published network's name becomes its code, and sets ``BLOCK``, ``STEM``
+    and ``SHORTCUT``, so a saved config is complete. UserError if the code is none.
     """
     if not uses_spnas(cfg):
         return

@@ -1,4 +1,4 @@
-"""A child's weights from its parent's: blocks by their ids, everything else by name."""
+"""A child's weights from its parent's weights: blocks match by id, other weights by name."""
 
 import re
 from typing import Dict
@@ -14,17 +14,11 @@ State = Dict[str, torch.Tensor]
 
 def inherit(parent: SerialCode, parent_state: State, child: SerialCode, child_state: State) -> State:
     """
-    The weights with which a child starts. What has the same shape is the parent's. A new block is set to do nothing:
-    the last norm of its branch gets weight and bias 0, and what enters a block has passed a ReLU. So ``expand`` and
-    ``new_stage`` leave all maps of the parent as they are, bit for bit, and the new block learns. A swap keeps the
-    weights, not the function: resolutions move.
-
-    Args:
-        parent, child: codes; blocks with the same id are the same.
-        parent_state, child_state: state dicts of their :class:`spnas.SPNet`, or of detectors with one; not changed.
-
-    Raises:
-        UserError: if a state dict is not of its code.
+    The weights with which a child starts: the parent's wherever shapes agree; blocks match by id. A new block does
+    nothing at first: the last norm of its branch gets weight and bias 0, and its input has passed a ReLU. So ``expand``
+    and ``new_stage`` keep all maps of the parent bit for bit. A swap keeps the weights but changes the function, as
+    resolutions move. The state dicts, of a :class:`spnas.SPNet` or a detector with one, are not changed. UserError if
+    one does not fit its code.
     """
     of_id = dict(zip(parent.ids, _block_names(parent)))
     origin = {name: of_id.get(id) for id, name in zip(child.ids, _block_names(child))}
@@ -48,8 +42,8 @@ def _block_names(code):
 
 
 def _check(code, state):
-    """Compare a state dict with its code; gives the pattern of the names of weights in blocks."""
-    # A detector may have another res5.0, in a head of Detectron2's; the network's stand beside its stem.
+    """Check that a state dict fits its code; returns a pattern for names of weights in blocks."""
+    # A head of Detectron2 may have another res5.0. The network's blocks share the stem's prefix.
     stem = re.compile(r"(|.*\.)stem\.conv1\.weight")
     body = next((found[1] for found in map(stem.fullmatch, state) if found), None)
     in_block = re.compile(rf"{re.escape(body or '')}(res\d+\.\d+)\.")
@@ -60,6 +54,6 @@ def _check(code, state):
 
 
 def _is_last_norm(state, name, block):
-    """Whether a name is that of the weight or bias of the last norm of a block: basic ones have two, others three."""
+    """Whether this is the weight or bias of a block's last norm: the second in basic blocks, else the third."""
     last = "conv3" if f"{block}.conv3.weight" in state else "conv2"
     return name in (f"{block}.{last}.norm.weight", f"{block}.{last}.norm.bias")

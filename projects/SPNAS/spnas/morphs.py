@@ -1,24 +1,18 @@
-"""
-What turns a code into a child: swap, expand, new stage (SP-NAS, serial phase). Pure functions; no morph changes the
-number of doublings. Blocks keep their ids, new ones get new ids.
-"""
+"""Morphs of a code (SP-NAS, serial phase): pure functions that keep block ids and the number of doublings."""
 
 import random
 from typing import List, Mapping, Optional
 
 from .code import MAX_BLOCKS, MAX_STAGES, SerialCode
 
-#: blocks that a boundary or a doubling moves by at most: "a few"
+#: most blocks that a boundary or a doubling moves by: "a few"
 _FAR = 3
 
 
 def swap(code: SerialCode, boundary: int, shift: int) -> SerialCode:
     """
-    Move a stage boundary against the unchanged sequence of digits: widths stay, resolutions move.
-
-    Args:
-        boundary: between which stages, 0 for the first two.
-        shift: blocks that it moves by, to the right where positive: the stage before it grows. No stage may be empty.
+    Move a stage boundary (0: between the first two) by ``shift`` blocks; a positive shift enlarges the stage before.
+    Blocks keep their widths and change their resolution. No stage may become empty.
     """
     stages = list(code.stages)
     both, cut = stages[boundary] + stages[boundary + 1], len(stages[boundary]) + shift
@@ -29,11 +23,8 @@ def swap(code: SerialCode, boundary: int, shift: int) -> SerialCode:
 
 def swap_doubling(code: SerialCode, block: int, shift: int) -> SerialCode:
     """
-    Move a doubling to another block: the blocks between change their widths, and with them the shapes of their weights.
-
-    Args:
-        block: index of a "2" in network order.
-        shift: blocks that it moves by, to the right where positive; a "1" must stand there.
+    Move the doubling of a ``block``, the index of a "2" in network order, by ``shift`` blocks, to the right if
+    positive. A "1" must stand there. Blocks in between change their widths and the shapes of their weights.
     """
     text = list(str(code))
     places = [place for place, digit in enumerate(text) if digit != "-"]
@@ -44,12 +35,7 @@ def swap_doubling(code: SerialCode, block: int, shift: int) -> SerialCode:
 
 
 def expand(code: SerialCode, stage: int, position: int) -> SerialCode:
-    """
-    Insert a block that keeps the width inside a stage; the network computes the same as before.
-
-    Args:
-        position: of the new block in the stage, from 1: a block at a stage's head would not be exact.
-    """
+    """Insert a block that keeps the width, at a ``position`` from 1 in a stage. The network computes the same."""
     stages, digits = list(code.stages), code.stages[stage]
     assert 0 < position <= len(digits)
     stages[stage] = f"{digits[:position]}1{digits[position:]}"
@@ -64,13 +50,10 @@ def new_stage(code: SerialCode) -> SerialCode:
 
 def mutate(code: SerialCode, weights: Mapping[str, float], rng: random.Random) -> Optional[SerialCode]:
     """
-    A random child; None if no morph is possible.
-
-    Args:
-        weights: name of a morph, "swap", "swap_doubling", "expand" or "new_stage", -> how often it is drawn in relation
-            to the others. One that finds no place in the code is not drawn.
+    Draw a random child; None if no morph is possible. ``weights``: "swap", "swap_doubling", "expand" or "new_stage" ->
+    relative frequency. Impossible morphs are not drawn.
     """
-    # In an order of its own: the same child however the weights were written down.
+    # In the order of _DRAWS, so that the order of the weights changes nothing.
     draws = {name: draw(code) for name, draw in _DRAWS.items() if weights.get(name)}
     draws = {name: children for name, children in draws.items() if children}
     if not draws:
@@ -80,7 +63,7 @@ def mutate(code: SerialCode, weights: Mapping[str, float], rng: random.Random) -
 
 
 def children(code: SerialCode) -> List[SerialCode]:
-    """What each morph can make of a code, in a fixed order."""
+    """All children of a code by one morph, in a fixed order."""
     return [child for draw in _DRAWS.values() for child in draw(code)]
 
 
@@ -109,7 +92,7 @@ def _expansions(code):
     places = ((stage, position) for stage, depth in enumerate(code.depths) for position in range(1, depth + 1))
     found = {}
     for child in (expand(code, *place) for place in places):
-        # Where in a stage a block of the same kind is inserted is seen in no digit but a "2" behind it.
+        # Insertions into a run of "1" give equal codes.
         found.setdefault(child, child)
     return list(found.values())
 

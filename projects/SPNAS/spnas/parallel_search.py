@@ -1,4 +1,4 @@
-"""The method "spnas_parallel": SP-NAS's second phase (Jiang et al., CVPR 2020), copies beside a network's stages."""
+"""The method "spnas_parallel": the second phase of SP-NAS (Jiang et al., CVPR 2020) copies stages of a network."""
 
 import os
 
@@ -16,9 +16,7 @@ from .trained_search import TrainedSearch, check_settings
 
 class ParallelSearch(TrainedSearch):
     """
-    See :class:`spnas.trained_search.TrainedSearch`. Each candidate starts from the serial network's weights, and
-    exactly as good as it: the winner of the serial search in ``SEARCH.SERIAL_OUTPUT``, or where that is empty
-    ``MODEL.SPNAS.CODE`` with ``MODEL.WEIGHTS``.
+    See :class:`spnas.trained_search.TrainedSearch`. A candidate starts with weights and function of a serial network.
     """
 
     settings = ("SERIAL_OUTPUT",)
@@ -26,14 +24,14 @@ class ParallelSearch(TrainedSearch):
     @classmethod
     def check_before_training(cls, cfg):
         if cfg.SEARCH.SERIAL_OUTPUT:
-            # The serial search may be yet to come.
+            # The serial search may not have run yet.
             check_settings(cfg)
         else:
             super().check_before_training(cfg)
 
     @staticmethod
     def complete(cfg):
-        """With the winner of ``SEARCH.SERIAL_OUTPUT``: its network, and its weights to start from."""
+        """Take network and weights from the winner in ``SEARCH.SERIAL_OUTPUT``, if set; UserError without its files."""
         folder = cfg.SEARCH.SERIAL_OUTPUT
         if not folder:
             return cfg
@@ -69,10 +67,7 @@ class ParallelSearch(TrainedSearch):
 
 
 def added_cost(costs, start):
-    """
-    Function code -> multiply-adds of its copies in relation to those of the serial network. Each copy of a stage costs
-    as much as the others, so one of each is counted.
-    """
+    """Function code -> multiply-adds of its copies / of the serial network. Copies of one stage cost the same."""
     serial, counts = costs.cost("backbone_flops", start), range(len(start.counts))
     single = [ParallelCode(start.serial, tuple(int(stage == other) for other in counts)) for stage in counts]
     shares = [costs.cost("backbone_flops", code) / serial - 1 for code in single]

@@ -1,4 +1,4 @@
-"""Copies of a stage beside the serial one, and what they give back to it (SP-NAS, the paper's parallel phase)."""
+"""Copies of stages, fused into the serial stream (SP-NAS, parallel phase). N images, C channels, H x W pixels."""
 
 import copy
 from typing import List, Optional
@@ -13,17 +13,18 @@ from torch import nn
 
 class ParallelStage(nn.Module):
     """
-    What is added to the input of a serial stage. The copies stand in rows beside the stage. Each takes the output of
-    its row in the stage before, or where that ends the outermost one there is, and what the next row farther out has
-    found: its output, by a 1x1 conv and nearest resize in the shape of the stage's input.
+    Adds the fused output of a stage's copies to the stage's input. The copies stand in rows beside the stage.
+
+    A copy takes the output of its row in the stage before, else of the outermost row there, else the stage's input. The
+    fused output of the next copy outwards is added: a 1x1 conv and nearest resize to the shape of the stage's input.
 
     Args:
         stage: the serial stage, an ``nn.Sequential``.
-        channels: of its input and output.
-        count: number of copies; with 0 the input is left as it is, and rows end here.
-        next_count: copies of the stage behind.
-        tied: whether the copies share the parameters of the stage, and their 1x1 convs one another's.
-        norm: of the 1x1 convs, as Detectron2 names them.
+        channels: of the stage's input and output.
+        count: copies; with 0 the input stays as it is, and rows end here.
+        next_count: copies of the next stage.
+        tied: whether copies share the stage's parameters, and the 1x1 convs one another's.
+        norm: of the 1x1 convs, as Detectron2 names it.
     """
 
     def __init__(self, stage, channels, count, next_count, tied, norm):
@@ -36,12 +37,8 @@ class ParallelStage(nn.Module):
 
     def forward(self, x: torch.Tensor, rows: List[torch.Tensor]):
         """
-        Args:
-            x: what enters the stage, (N, C, H, W).
-            rows: outputs of the copies of the stage before that have a row here, outermost first, each (N, C, H, W).
-
-        Returns:
-            the stage's input, (N, C, H, W), and a list like rows for the stage behind.
+        Returns (input of the stage, rows for the next stage). ``x`` is the serial stream; ``rows`` are outputs of the
+        previous stage's copies that have a row here, outermost first. All tensors are (N, C, H, W).
         """
         outputs: List[torch.Tensor] = []
         found: Optional[torch.Tensor] = None
@@ -56,7 +53,7 @@ class ParallelStage(nn.Module):
         return (x if found is None else x + found), outputs
 
     def freeze(self):
-        """Nothing of it trains any more, as the stage itself."""
+        """Freeze all parameters and norms, as Detectron2 does with the stage itself."""
         for parameter in self.parameters():
             parameter.requires_grad = False
         FrozenBatchNorm2d.convert_frozen_batchnorm(self)
@@ -65,13 +62,13 @@ class ParallelStage(nn.Module):
 def _fusion(channels, out_channels, norm):
     conv = Conv2d(out_channels, channels, kernel_size=1, bias=False, norm=get_norm(norm, channels))
     weight_init.c2_msra_fill(conv)
-    # The network starts as its serial one, exactly; this weight has a gradient from the first step on.
+    # The network starts exactly as its serial one. This weight has a gradient from the first step.
     nn.init.zeros_(conv.norm.weight)
     return conv
 
 
 def _copy(original, tied):
-    """A copy of a module, with statistics of its own and, where it is tied, the parameters of the original."""
+    """Copy a module with separate statistics; if tied, it shares the original's parameters."""
     copied = copy.deepcopy(original)
     if tied:
         for module, own in zip(copied.modules(), original.modules()):

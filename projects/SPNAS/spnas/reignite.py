@@ -1,4 +1,4 @@
-"""Reignition: the best network of a serial search is trained as a classifier, and its detector goes on from there."""
+"""Reignition: trains the best network of a serial search as a classifier, then returns it to its detector."""
 
 import copy
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def classifier_config(cfg, code):
-    """The config of ``SEARCH.REIGNITION_CONFIG`` with the network of a search; raises what is wrong with it."""
+    """``SEARCH.REIGNITION_CONFIG`` with the network ``code`` of a search; UserError if it does not fit."""
     file = cfg.SEARCH.REIGNITION_CONFIG
     if not file:
         raise UserError(
@@ -39,7 +39,7 @@ def classifier_config(cfg, code):
     except UserError as e:
         raise UserError(f"SEARCH.REIGNITION_CONFIG: {e.args[0]}") from None
     classifier = fit_to_processes(classifier)
-    # The network sees the same numbers in both trainings.
+    # The network sees the same pixel values in both trainings.
     for key in ("SPNAS", "PIXEL_MEAN", "PIXEL_STD", "DEVICE"):
         classifier.MODEL[key] = copy.deepcopy(cfg.MODEL[key])
     classifier.defrost()
@@ -51,11 +51,8 @@ def classifier_config(cfg, code):
 
 def reignite(cfg, code, folder):
     """
-    Train a finished candidate's network as a classifier and put its weights back beside the heads of its detector.
-    Taken up again where it was interrupted, as ``folder`` has it.
-
-    Returns:
-        dict of the classifier's results on its test images; empty without any.
+    Train a finished candidate's network as a classifier and put its weights back into its detector. An interrupted
+    training goes on from ``folder``. Returns the classifier's results on its test images, a dict, empty without any.
     """
     weights = CandidateWeights(cfg.OUTPUT_DIR)
     classifier = classifier_config(cfg, code)

@@ -1,4 +1,4 @@
-"""Which codes come next, in each phase. Pure Python."""
+"""Proposes the next codes of both phases. Pure Python."""
 
 import itertools
 import random
@@ -18,14 +18,8 @@ Code = Union[SerialCode, ParallelCode]
 @dataclass(frozen=True, kw_only=True)
 class CodeSearcher:
     """
-    Proposes codes; its only state is the history it is given. Generation 0 is the start network, each later one has
-    ``children`` others, which a subclass makes.
-
-    Args:
-        start: the start network.
-        is_legal: code -> bool, whether it meets the limits and lies in the space.
-        children: codes per generation.
-        seed: of all random draws.
+    Proposes ``children`` codes per generation, from the history alone. Generation 0 is the start network; a subclass
+    draws the others. ``is_legal`` tells whether a code meets the limits and lies in the space.
     """
 
     start: Code
@@ -35,22 +29,15 @@ class CodeSearcher:
 
     def propose(self, found, count, history, generation, rng):
         """
-        Add up to ``count`` codes to ``found``, a :class:`detnas.search.proposals.Proposals`.
-
-        Args:
-            history: finished candidates of earlier generations.
-            generation: None in a search without any.
+        Add up to ``count`` codes to ``found``, a :class:`detnas.search.proposals.Proposals`. ``history`` has finished
+        candidates of earlier generations; ``generation`` is None in a search without generations.
         """
         raise NotImplementedError
 
     def lineage(self, history: Iterable[Candidate], generation: int) -> Dict[Code, Tuple[Code, ...]]:
         """
-        The codes of a generation: new, legal, different. A function of the seed and of the candidates of earlier
-        generations alone, whatever of this one is finished, so that a search can be taken up anywhere.
-
-        Returns:
-            code -> (its parent,); fewer than ``children``, or none, when no more could be found in a bounded number of
-            draws.
+        New, legal, different codes of a generation: code -> (its parent,). Draws are bounded, so there may be fewer
+        than ``children``. They depend on the seed and earlier generations alone, so a search resumes anywhere.
         """
         if generation == 0:
             return {self.start: ()}
@@ -61,8 +48,8 @@ class CodeSearcher:
 
     def propose_one(self, pool: Iterable[Candidate], number: int, is_known: Callable[[Code], bool]):
         """
-        One more code for a search without generations, see :meth:`detnas.search.evolution.Searcher.propose_one`:
-        (code, (its parent,)), or None when there is none, in a serial search also while the start network runs.
+        One more code for a search without generations, see :meth:`detnas.search.evolution.Searcher.propose_one`: (code,
+        (its parent,)). None if there is none; a serial search has none while the start network runs.
         """
         if not is_known(self.start):
             return self.start, ()
@@ -71,11 +58,11 @@ class CodeSearcher:
         return next(iter(found.paths.items()), None)
 
     def size(self, generation: int) -> int:
-        """How many codes a generation has, where there are as many."""
+        """Most codes of a generation."""
         return self.children if generation else 1
 
     def generation_of(self, number: int) -> int:
-        """Of the proposal of that number, from 0, in a search without generations."""
+        """Generation of proposal ``number``, from 0, in a search without generations."""
         return -(-number // self.children)
 
     def _rng(self, turn):
@@ -85,16 +72,15 @@ class CodeSearcher:
 @dataclass(frozen=True, kw_only=True)
 class MorphSearcher(CodeSearcher):
     """
-    Proposes morphs of parents out of the Pareto front of the score and ``costs``. A parent is drawn by a coin for each,
-    the best one first: how parents are chosen is not known of the paper, this is our choice.
+    Proposes morphs of parents from the Pareto front of the score and ``costs``. Coin flips choose the parent, best
+    first. The paper does not say how parents are chosen; this is our choice.
 
     Args:
-        morphs: name of a morph -> how often it is drawn, see :func:`spnas.morphs.mutate`.
-        costs: names of the costs of the front; empty: the parent is the best by score.
-        stuck: generations without a better score after which the best is reignited.
-        reignitions: how often at most.
-        select: False draws each generation from the last candidate before it, whatever its score: a random sequence of
-            morphs, the control of a search.
+        morphs: name -> relative frequency, see :func:`spnas.morphs.mutate`.
+        costs: names of the front's costs; empty: the parent is the best by score.
+        stuck: generations without a better score after which the best code is reignited.
+        reignitions: at most so many.
+        select: False morphs the last candidate of earlier generations, whatever its score: a control of the search.
     """
 
     morphs: Mapping[str, float]
@@ -111,15 +97,15 @@ class MorphSearcher(CodeSearcher):
 
             def morph():
                 parent = _by_coin(parents, rng)
-                # Where no morph is possible it is the parent, which is known.
+                # Without a possible morph: the parent, which is known and so not added.
                 return mutate(parent, self.morphs, rng) or parent, (parent,)
 
             found.draw(count - len(found.paths), morph)
 
     def reignited(self, history: Iterable[Candidate]) -> Dict[int, SerialCode]:
         """
-        When which code is reignited, as the best one: before the children of that generation are proposed, which are
-        its own as far as there are as many. A function of the history of earlier generations.
+        Generation -> the best code so far, which is reignited before the generation's children are proposed. They
+        descend from this code, as far as it has enough new children. A function of the history of earlier generations.
         """
         found, best, since = {}, None, 0
         last = max((c.generation for c in history), default=-1)
@@ -133,7 +119,7 @@ class MorphSearcher(CodeSearcher):
         return found
 
     def _parents(self, history):
-        """Codes to draw parents from, best first; and, for when all their children are known, those of all others."""
+        """Lists of possible parents, best first: the front; then all, in case the front has no new children."""
         scored = sorted((c for c in history if c.score is not None), key=by_score)
         if not self.select:
             return [[c.network for c in sorted(scored, key=lambda c: (c.generation, c.network))[-1:]]]
@@ -144,12 +130,9 @@ class MorphSearcher(CodeSearcher):
 @dataclass(frozen=True, kw_only=True)
 class CountSearcher(CodeSearcher):
     """
-    Proposes how many copies of each stage stand beside it, with a probability that falls with the cost of what they add
-    (so the group's documentation; by which rule is ours), whatever the scores before them.
-
-    Args:
-        added: code -> cost of its copies in relation to that of the serial network. Each time as much again is added, a
-            network is drawn half as often.
+    Proposes numbers of copies of each stage, whatever the scores. Costly copies are less likely, as the group's
+    documentation says. The rule is ours: ``added``, code -> cost of its copies / of the serial network, halves the
+    probability whenever it grows by 1.
     """
 
     added: Callable[[ParallelCode], float]
@@ -159,7 +142,7 @@ class CountSearcher(CodeSearcher):
     def propose(self, found, count, history, generation, rng):
         counts = itertools.product(range(MAX_COPIES + 1), repeat=len(self.start.counts))
         codes = [code for code in (ParallelCode(self.start.serial, c) for c in counts) if not found.is_known(code)]
-        # The order of drawing one after the other without putting back (Efraimidis and Spirakis, 2006).
+        # Weighted draws without replacement (Efraimidis and Spirakis, 2006).
         for code in sorted(codes, key=lambda code: rng.expovariate(1.0) * 2 ** self.added(code)):
             if len(found.paths) == count:
                 break
@@ -167,7 +150,7 @@ class CountSearcher(CodeSearcher):
 
 
 def _by_coin(parents, rng):
-    """The first of the parents with probability 1/2, else the next one with 1/2, and so on; the last takes the rest."""
+    """The first parent with probability 1/2, else the next with 1/2, and so on; the last one takes the rest."""
     for parent in parents[:-1]:
         if rng.random() < 0.5:
             return parent

@@ -1,4 +1,4 @@
-"""The method "spnas_serial": SP-NAS's first phase (Jiang et al., CVPR 2020), a serial network that grows by morphs."""
+"""The method "spnas_serial": the first phase of SP-NAS (Jiang et al., CVPR 2020) grows a network by morphs."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The spaces of the two searches, as the headers of their logs name them. Pure Python."""
+"""Search spaces of both phases; headers of logs hold their fields. Pure Python."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from detnas.errors import UserError
 from .code import MAX_BLOCKS, MAX_COPIES, MAX_STAGES, MIN_STAGES, ParallelCode, SerialCode
 from .morphs import children
 
-#: fills of a report, the darker the wider: basic blocks grey, bottlenecks blue, ResNeXt's orange
+#: colours of a report, darker for wider blocks: grey for basic, blue for bottleneck, orange for ResNeXt
 _FILLS = {
     "basic": ("#f2f2f2", "#d4d4d4", "#b0b0b0", "#888888", "#626262", "#3e3e3e", "#1c1c1c"),
     "bottleneck": ("#eaf2f8", "#c6dcec", "#9dc4e0", "#72aad3", "#4587bb", "#22639f", "#0d3d6b"),
     "resnext": ("#fdf1de", "#fadcae", "#f5c377", "#efa537", "#cc7f12", "#955a06", "#5f3800"),
 }
-#: from this fill on, text on it is white
+#: from this index on, text on a colour is white
 _DARK = 4
 
 
 class CodeSpace:
-    """What the :class:`detnas.choices.Space` of either search is, but for its networks; a dataclass of JSON values."""
+    """Base of both spaces, see :class:`detnas.choices.Space`. A subclass is a dataclass with JSON values."""
 
     @classmethod
     def read(cls, header):
@@ -27,7 +27,7 @@ class CodeSpace:
         return cls(**{field.name: header[field.name] for field in dataclasses.fields(cls)})
 
     def header(self):
-        """The part of a log's header that says in which space a search is."""
+        """The part of a log's header that describes the space."""
         return {"space": self.name, **dataclasses.asdict(self)}
 
     def format(self, code):
@@ -40,7 +40,7 @@ class CodeSpace:
         return {"MODEL.SPNAS.CODE": str(code)}
 
     def drawing(self, code):
-        """The blocks of the serial network and, below each stage, its copies; see :class:`detnas.choices.Space`."""
+        """Blocks of the serial network, with a stage's copies below it; see :class:`detnas.choices.Space`."""
         code = ParallelCode.parse(str(code))
         fills, stages = _FILLS.get(self.block, _FILLS["resnext"]), [[] for _ in code.counts]
         for block in code.serial.blocks():
@@ -54,13 +54,8 @@ class CodeSpace:
 @dataclass(frozen=True)
 class SerialSpace(CodeSpace):
     """
-    Serial networks of one kind of block and one base width.
-
-    Args:
-        block: "basic", "bottleneck" or, for ResNeXt, such as "32x4d".
-        base_width: channels at width 1.
-        min_blocks, max_blocks: in all stages together.
-        max_stages: of the network.
+    Serial networks with one kind of ``block`` ("basic", "bottleneck" or, for ResNeXt, such as "32x4d"), ``base_width``
+    channels at width 1, and ``min_blocks`` to ``max_blocks`` in all stages together.
     """
 
     block: str
@@ -74,7 +69,7 @@ class SerialSpace(CodeSpace):
         return SerialCode.parse(text)
 
     def neighbours(self, code, rng):
-        """What the morphs make of a code, as far as it is in the space."""
+        """Children by one morph that lie in the space, in random order."""
         found = [child for child in children(code) if child in self]
         return iter(rng.sample(found, len(found)))
 
@@ -84,13 +79,7 @@ class SerialSpace(CodeSpace):
 
 @dataclass(frozen=True)
 class ParallelSpace(CodeSpace):
-    """
-    A serial network with any number of copies of its stages.
-
-    Args:
-        serial: its code as text.
-        block, base_width: as in :class:`SerialSpace`.
-    """
+    """All copies of one ``serial`` network's stages; ``block`` and ``base_width`` as in :class:`SerialSpace`."""
 
     serial: str
     block: str
@@ -104,7 +93,7 @@ class ParallelSpace(CodeSpace):
         return code
 
     def neighbours(self, code, rng):
-        """A copy of one stage more or less."""
+        """Codes with one copy more or less of one stage, in random order."""
         changed = [
             (*code.counts[:stage], count + step, *code.counts[stage + 1 :])
             for stage, count in enumerate(code.counts)

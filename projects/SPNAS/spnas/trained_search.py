@@ -1,4 +1,4 @@
-"""What the searches of both phases of SP-NAS share: their candidates are trained, and their weights kept."""
+"""Base of both SP-NAS searches: candidates are trained, and their weights kept."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ from .weights import CandidateWeights
 
 logger = logging.getLogger(__name__)
 
-#: settings without which two searches are the same one; the number of generations may grow
+#: settings that identify a search; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION CHILDREN CANDIDATE_ITERS
     ASYNCHRONOUS""".split()
 _ABOUT_BEST = """\
@@ -39,15 +39,11 @@ _ABOUT_BEST = """\
 
 class TrainedSearch(Method):
     """
-    See :class:`detnas.search.method.Method`. A subclass says what is searched: ``read_space(cfg)`` gives the space and
-    the start network in it, ``build_searcher(cfg, space, limits, **settings)`` a :class:`spnas.searcher.CodeSearcher`.
-
-    Args:
-        cfg: the config of the search, whose detector has a network of ``MODEL.SPNAS.CODE``.
-        args: the command line.
+    See :class:`detnas.search.method.Method`. Subclasses have ``read_space(cfg)`` -> (space, start network), and
+    ``build_searcher(cfg, space, limits, **settings)`` -> :class:`spnas.searcher.CodeSearcher`.
     """
 
-    #: names of more settings, as in ``_SETTINGS``
+    #: more settings like ``_SETTINGS``
     settings: Tuple[str, ...] = ()
 
     def __init__(self, cfg, args):
@@ -56,11 +52,11 @@ class TrainedSearch(Method):
                 f"OUTPUT_DIR {cfg.OUTPUT_DIR}: candidates are trained in it, so it must be a folder of this machine"
             )
         check_settings(cfg)
-        # Before it was fitted to this machine.
+        # The config before it is fitted to this machine.
         self.written = self.complete(load_config(args.config_file, args.opts))
         self.cfg = cfg = self.complete(cfg).clone()
         cfg.defrost()
-        # A candidate's iterations go with the batch of one worker, by Detectron2's rule for SOLVER.
+        # Iterations scale with the batch of one worker, by Detectron2's rule for SOLVER.
         factor = self.written.SOLVER.IMS_PER_BATCH / cfg.SOLVER.IMS_PER_BATCH
         if factor != 1:
             cfg.SEARCH.CANDIDATE_ITERS = iterations = round(cfg.SEARCH.CANDIDATE_ITERS * factor)
@@ -73,19 +69,19 @@ class TrainedSearch(Method):
 
     @classmethod
     def check_before_training(cls, cfg):
-        # A network with copies of stages is no start of a search; train_net.py trains it in its config all the same.
+        # No search starts with copies of stages, but train_net.py may train them with this config.
         if not any(ParallelCode.parse(cfg.MODEL.SPNAS.CODE).counts):
             check_settings(cfg)
             cls.read(without_latency(cfg))
 
     @staticmethod
     def complete(cfg):
-        """The config with what it takes from elsewhere."""
+        """The config with settings from elsewhere; here there are none."""
         return cfg
 
     @classmethod
     def read(cls, cfg):
-        """Space, limits and searcher of a config; raises what is wrong with it."""
+        """(space, limits, searcher) of a config; UserError if something in it is wrong."""
         space, start = cls.read_space(cfg)
         search = cfg.SEARCH
         limits = Limits(space, search.CONSTRAINTS, code_costs(cfg, space), start)
@@ -123,11 +119,11 @@ class TrainedSearch(Method):
         write_best_config(cfg, self.cfg.OUTPUT_DIR, _ABOUT_BEST.format(code=cfg.MODEL.SPNAS.CODE, **about))
 
     def kept(self, scored):
-        """Those of the candidates with a score whose weights are kept."""
+        """The scored candidates whose weights are kept: here the front."""
         return front_of(scored, tuple(self.cfg.SEARCH.OBJECTIVES))
 
     def on_candidate(self, log, needed):
-        """Remove the weights that nobody needs any more."""
+        """Remove weights that are no longer needed."""
         kept = self.kept([c for c in log.history() if c.score is not None])
         self.weights.keep({c.network for c in kept + log.best()}.union(needed()))
 
@@ -135,7 +131,7 @@ class TrainedSearch(Method):
         return self._result(log) if write_best_weights(log, self.weights.read) else []
 
     def _result(self, log):
-        """Where the winner is, and what can be done with it."""
+        """Yield lines for the user: where the winner is, and how to use it."""
         cfg, best = self.cfg, log.best()[0]
         config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
         code = self.space.format(best.network)
@@ -170,7 +166,7 @@ class TrainedSearch(Method):
 
 
 def check_settings(cfg):
-    """That the metric of a search is there, and that what it adds to a network can learn."""
+    """UserError if the held-out images lack ``SEARCH.METRIC``, or new blocks could never learn."""
     check_metric(cfg)
     if cfg.MODEL.SPNAS.NORM == "FrozenBN":
         raise UserError(

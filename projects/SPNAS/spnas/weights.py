@@ -1,4 +1,4 @@
-"""Weights of the candidates of a search, in ``OUTPUT_DIR/candidates/``, where children find their parents'."""
+"""Weights of a search's candidates in ``OUTPUT_DIR/candidates/``, where children find their parents' weights."""
 
 import json
 import os
@@ -12,17 +12,12 @@ from detnas.files import read_json, write_atomically, write_text
 from detnas.modeling.weights import read_checkpoint
 
 FOLDER = "candidates"
-#: the settings of the search that the folder is of
+#: file with the header of the folder's search
 OWNER = "search.json"
 
 
 class CandidateWeights:
-    """
-    One file for each candidate that is finished, and one folder for each that is being trained.
-
-    Args:
-        output: ``OUTPUT_DIR`` of the search; all workers must see it.
-    """
+    """Files of finished candidates and folders of trainings, in ``output``, an ``OUTPUT_DIR`` that all workers see."""
 
     def __init__(self, output):
         self.folder = os.path.join(output, FOLDER)
@@ -31,15 +26,15 @@ class CandidateWeights:
         return os.path.join(self.folder, f"{code}.pth")
 
     def training(self, code):
-        """The output folder of the candidate's training."""
+        """Output folder of a candidate's training."""
         return os.path.join(self.folder, str(code))
 
     def read(self, code):
-        """The state dict of its detector."""
+        """State dict of a candidate's detector; UserError if it is not there."""
         return read_checkpoint(self.file(code))
 
     def write(self, code, state):
-        """The file is there whole or not at all; the folder of the training goes."""
+        """Write the state dict, whole or not at all, and remove the training's folder."""
         save(state, self.file(code))
         shutil.rmtree(self.training(code), ignore_errors=True)
 
@@ -51,7 +46,7 @@ class CandidateWeights:
                 os.remove(os.path.join(self.folder, name))
 
     def claim(self, header):
-        """Make the folder, for the search with this header alone; UserError if it holds weights of another search."""
+        """Make the folder for the search with this header; UserError if it holds weights of another search."""
         os.makedirs(self.folder, exist_ok=True)
         owner, header = os.path.join(self.folder, OWNER), json.loads(json.dumps(header))
         there = read_json(owner, otherwise={})

@@ -1,10 +1,4 @@
-"""
-The published networks, as data.
-
-    python -m spnas.zoo
-
-prints those of DetNAS, too.
-"""
+"""The published networks as data. ``python -m spnas.zoo`` prints them, and DetNAS's."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -15,7 +9,7 @@ from tabulate import tabulate
 from detnas import zoo as detnas_zoo
 from detnas.errors import UserError
 
-# The package has imported this file before Python runs it as a module, which is harmless here.
+# The package imports this file before Python runs it as a module, which is harmless.
 warnings.filterwarnings("ignore", "'spnas.zoo' found in sys.modules", RuntimeWarning)
 
 #: what the published figures measure
@@ -27,17 +21,13 @@ WHOLE_PARAMS, WHOLE_FLOPS = "whole Cascade R-CNN, M params", "whole Cascade R-CN
 @dataclass(frozen=True)
 class Network:
     """
-    A network by its code. All have the base width 64.
+    A published network; its base width is 64.
 
     Args:
-        code: as ``MODEL.SPNAS.CODE``, see :class:`spnas.code.ParallelCode`.
-        block: as ``MODEL.SPNAS.BLOCK``.
-        flops: multiply-adds of the backbone for a 224x224 image, as counted here.
-        params: parameters of the backbone with tied copies, as counted here.
-        figures: what was published for it: {what: {source: value}}; AP in percent, LAMR (log-average miss rate) from
-            0 to 1, the lower the better. Source "P" is the paper, "G" a table that its group gave out with code.
-            Nothing of it was measured here.
-        stem, shortcut: as ``MODEL.SPNAS.STEM`` and ``SHORTCUT``.
+        code, block, stem, shortcut: as in ``MODEL.SPNAS``.
+        flops, params: of the backbone with tied copies, counted here: multiply-adds for a 224x224 image, parameters.
+        figures: published, not measured here: {what: {source: value}}. AP is in percent, LAMR (log-average miss rate)
+            from 0 to 1, lower is better. Source "P" is the paper, "G" a table from its group with code.
     """
 
     code: str
@@ -69,7 +59,7 @@ PUBLISHED = {
 
 
 def get_published(name: str) -> Network:
-    """The network of a name; UserError if there is none."""
+    """The published network of this name; UserError if there is none."""
     if name not in PUBLISHED:
         raise UserError(f'"{name}" is no code and no published network; those are: {", ".join(PUBLISHED)}')
     return PUBLISHED[name]

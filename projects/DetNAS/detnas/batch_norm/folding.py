@@ -15,14 +15,10 @@ from detnas.modeling.choices import inactive_modules
 @contextlib.contextmanager
 def folded_batch_norms(model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format) -> Iterator:
     """
-    Within the block, batch norms are part of the convs before them; afterwards the model is as it was, bit by bit.
-
-    A conv counts as followed by a norm where the two are neighbours in an ``nn.Sequential``, and where the norm is the
-    attribute ``norm`` of Detectron2's ``Conv2d``. Ops that the supernet's path leaves out are passed over.
-
-    Args:
-        model: in eval mode. Its outputs stay the same up to rounding.
-        memory_format: of the folded convs, and so of what they put out.
+    Fold batch norms into the convs before them within the block. Afterwards the model is as before, bit by bit. A norm
+    is folded if it follows a conv in an ``nn.Sequential``, or is the attribute ``norm`` of Detectron2's ``Conv2d``. Ops
+    outside the supernet's path are skipped. The model must be in eval mode. Its outputs change only by rounding. Folded
+    convs and their outputs have the ``memory_format``.
     """
     undo, unused = [], {m for left_out in inactive_modules(model) for m in left_out.modules()}
     try:

@@ -13,14 +13,11 @@ from .recalibration import reset_cycle_norms
 
 
 class _PastLastNorm(Exception):
-    """Raised behind the last batch norm, to end the pass."""
+    """Ends the pass after the last batch norm."""
 
 
 class ForwardToLastNorm(nn.Module):
-    """
-    Runs a model up to its last batch norm and returns nothing; no loss is computed. RetinaNet without norms in its head
-    never runs the head. The first pass of candidates with the same norms finds out which one is the last.
-    """
+    """Runs a model up to its last batch norm, without losses. The first pass with a set of norms finds the last one."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -43,10 +40,7 @@ class ForwardToLastNorm(nn.Module):
         self._last.setdefault(norms, seen[-1:])
 
     def _norms(self):
-        """
-        Norms outside the choices that run, and each choice as a whole: its last norm is another one for each candidate.
-        A model that is a choice itself says which of its norms run.
-        """
+        """Return active norms outside of choices, and choices as a whole: their last norm depends on the candidate."""
         choices = [m for m in choice_modules(self.model).values() if m is not self.model]
         passed = {m for choice in (*choices, *inactive_modules(self.model)) for m in choice.modules()}
         return choices + [m for m in self.model.modules() if isinstance(m, BN_MODULE_TYPES) and m not in passed]
@@ -58,7 +52,7 @@ def _stop(*_):
 
 @contextlib.contextmanager
 def _no_rpn_losses(model):
-    """Let RPNs skip their losses, which they compute before the RoI heads run, whose norms may matter."""
+    """Skip the losses of RPNs, which they compute before the RoI heads and their norms run."""
     rpns = [m for m in model.modules() if isinstance(m, RPN)]
     for rpn in rpns:
         rpn.label_and_sample_anchors = lambda anchors, instances: (None, None)

@@ -22,24 +22,18 @@ logger = logging.getLogger(__name__)
 
 def recalibrate_bn(model: nn.Module, batches: Collection[List[Dict]], seed: int = 0) -> None:
     """
-    Replace the batch-norm statistics of the active path by those of ``batches``.
-
-    The statistics left from supernet training mix all paths, and no path can be judged with them. The passes run in
-    training mode; RoI sampling is random there, so the generator is seeded for the time, and the same path always gets
-    the same statistics. Means and variances are pooled over all batches. All norms of the model on the path take part
-    (backbone, FPN, heads); ops outside the path stay as they are.
+    Replace the batch-norm statistics of the active path, which mix all paths after supernet training, by statistics
+    pooled over ``batches``. All norms on the path take part (backbone, FPN, heads), and ops outside it stay unchanged.
+    ``seed`` fixes RoI sampling, random in training mode. Raises a UserError if a norm runs more than once in a pass.
 
     Args:
-        model: a detector or classifier, with a candidate active where it holds several, or one inside
-            :class:`detnas.batch_norm.forward_to_last_norm.ForwardToLastNorm`, which is faster. Left in eval mode.
-        batches: a list of batches, or another iterable with a length; each a list of dicts with "image" (C, H, W)
-            and its labels.
-        seed: of the temporary random state.
+        model: a detector or classifier, with a candidate active if it holds several. It is faster inside a
+            :class:`detnas.batch_norm.forward_to_last_norm.ForwardToLastNorm`. Left in eval mode.
+        batches: each a list of dicts with "image", (C, H, W) for channels, height and width, and labels.
     """
     model.train()
     reset_cycle_norms(model)
-    # update_bn_stats would set the statistics of layers that never ran to zero.
-    for module in inactive_modules(model):
+    for module in inactive_modules(model):  # update_bn_stats would zero the statistics of layers that never run
         module.eval()
     norms = [(m, m.momentum, list(m._forward_pre_hooks)) for m in model.modules() if isinstance(m, BN_MODULE_TYPES)]
     device = next(model.parameters()).device
@@ -55,8 +49,7 @@ def recalibrate_bn(model: nn.Module, batches: Collection[List[Dict]], seed: int 
             "statistics cannot be recalibrated: use BN or SyncBN, which RetinaNet gives to each level, GN, or none"
         ) from None
     finally:
-        # fvcore leaves its own momentum and hooks behind when a pass fails.
-        for norm, momentum, hooks in norms:
+        for norm, momentum, hooks in norms:  # fvcore leaves its momentum and hooks behind when a pass fails
             norm.momentum = momentum
             for hook in set(norm._forward_pre_hooks) - set(hooks):
                 del norm._forward_pre_hooks[hook]
@@ -64,20 +57,14 @@ def recalibrate_bn(model: nn.Module, batches: Collection[List[Dict]], seed: int 
 
 
 def reset_cycle_norms(model: nn.Module) -> None:
-    """
-    Reset the counters of RetinaNet's norms. Its head has one norm for each feature level and counts calls to know which
-    is next; after a pass that ended early, on purpose or by an error, it would go on with the wrong one.
-    """
+    """Reset the call counters of RetinaNet's norms (one for each level), which a pass that ended early leaves wrong."""
     for module in model.modules():
         if isinstance(module, CycleBatchNormList):
             module._pos = 0
 
 
 def build_recalibration_batches(cfg: CfgNode) -> FixedBatches:
-    """
-    ``SEARCH.RECALIBRATION_IMAGES`` training images, or all where there are fewer, drawn once by the seed, as
-    :class:`FixedBatches` of ``SEARCH.RECALIBRATION_BATCH`` that keep up to ``SEARCH.IMAGE_CACHE_GB`` in memory.
-    """
+    """Return batches of ``SEARCH.RECALIBRATION_IMAGES`` training images (all, if fewer), drawn by ``SEED``."""
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: its images give candidates their batch-norm statistics")
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN)
@@ -87,8 +74,7 @@ def build_recalibration_batches(cfg: CfgNode) -> FixedBatches:
         count = len(dicts)
     dicts = random.Random(f"recalibration {max(cfg.SEED, 0)}").sample(dicts, count)
     if not is_classifier(cfg):
-        # A batch is padded to its largest image, and padding counts in the statistics: keep like with like.
-        dicts.sort(key=lambda d: d["width"] / d["height"])
+        dicts.sort(key=lambda d: d["width"] / d["height"])  # like shapes together, because padding counts
     return FixedBatches(
         in_batches(dicts, cfg.SEARCH.RECALIBRATION_BATCH),
         build_recalibration_mapper(cfg),

@@ -1,4 +1,4 @@
-"""``search_net.py``: search the best candidate of a method, or evaluate one."""
+"""``search_net.py``: searches with a method, or writes or evaluates one candidate."""
 
 import functools
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def search(args):
-    """Search, or evaluate one candidate with ``--eval-only`` or ``--arch``."""
+    """Search; with ``--pick`` write one candidate, with ``--eval-only`` or ``--arch`` evaluate one."""
     with user_errors():
         if args.num_machines > 1:
             raise UserError(
@@ -48,8 +48,7 @@ def search(args):
             run()
             plot_search(log, os.path.join(cfg.OUTPUT_DIR, "search.png"))
             write_csv(log, pareto_front(log, cfg.SEARCH.OBJECTIVES), os.path.join(cfg.OUTPUT_DIR, "front.csv"))
-            # Workers that hold memory, or a GPU, end before another evaluator is built.
-            executor.close()
+            executor.close()  # another evaluator needs the workers' memory and GPUs
             for line in method.finish(log, executor.evaluator):
                 print(line)
     except KeyboardInterrupt:
@@ -61,7 +60,7 @@ def search(args):
 
 
 def prepare(cfg, args, method):
-    """Log, executor, and the search as a function; everything that can go wrong goes wrong here or before."""
+    """The log, the executor and the search as a function. Mistakes in the settings show here or earlier."""
     if cfg.SEARCH.RACING and method.race is None:
         raise UserError(f'SEARCH.RACING: SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates every candidate to the end')
     if cfg.SEARCH.FRONT_WINNERS and not method.writes_front:
@@ -92,13 +91,12 @@ def prepare(cfg, args, method):
 
 
 def build_executor(cfg, method, workers):
-    """The executor that ``SEARCH.EXECUTOR`` names; with more than one worker on the command line it is "ray"."""
+    """The executor of ``SEARCH.EXECUTOR``; "ray" if the command line asks for several workers."""
     search = cfg.SEARCH
     settings = {"metric": search.METRIC, "tries": search.TRIES, "text": method.space.format}
     if search.EXECUTOR == "here" and workers == 1:
         return LocalExecutor(method.evaluator()(), **settings)
-    # In a worker a mistake would come late, and once for each candidate.
-    method.check_evaluator()
+    method.check_evaluator()  # workers would report a mistake late, once per candidate
     workers = workers if workers > 1 else search.WORKERS
     logger.info(f"Starting {workers} Ray workers.")
     gpus = 1 if cfg.MODEL.DEVICE.startswith("cuda") else 0

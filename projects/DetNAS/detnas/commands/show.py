@@ -1,4 +1,4 @@
-"""``search_net.py --list`` and the like: what a log holds, finished or not; needs neither weights nor data."""
+"""``search_net.py --list`` and the like: show a log, finished or not, without weights or data."""
 
 import os
 
@@ -11,20 +11,18 @@ from detnas.search.tables import candidate_table, first_cost, pareto_front, to_b
 
 
 def is_asked_for(args):
-    """Whether the arguments ask for a look at a log and nothing else."""
+    """Whether the arguments only ask to show a log."""
     return args.report or args.list or args.best is not None or args.front or args.csv
 
 
 def show(args):
     if args.best is not None and args.best < 1:
         raise UserError(f"--best {args.best}: at least 1 candidate can be shown")
-    # The folder is all that is taken from the config; the log says what was searched.
-    folder = output_folder(args.config_file, args.opts)
+    folder = output_folder(args.config_file, args.opts)  # the log says what was searched
     log = read_log(folder)
     chosen = log.history()
     if args.report:
-        # Its pictures are slow to import.
-        from detnas.report.page import write_page
+        from detnas.report.page import write_page  # its pictures are slow to import
 
         file = os.path.join(folder, "report.html")
         write_page({os.path.basename(os.path.normpath(folder)): log}, file)

@@ -1,4 +1,4 @@
-"""``train_net.py``: train what a config describes, or evaluate it."""
+"""``train_net.py``: trains or evaluates the network of a config."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from detnas.modeling.weights import load_weights
 from detnas.search.method import get_method
 from detnas.training.trainer import build_trainer, lock_output_folder
 
-#: what the data sets of a training are made of, see :func:`detnas.data.datasets.fingerprints`
+#: file with the :func:`detnas.data.datasets.fingerprints` of a training's data sets
 DATA = "data.json"
 
 
 def train(args):
-    """Train, or evaluate with ``--eval-only``; in each process of a run."""
+    """Train, or evaluate with ``--eval-only``; runs in each process."""
     with user_errors():
         cfg = setup(args)
         if args.eval_only:
@@ -46,7 +46,7 @@ def train(args):
 
 
 def check_data(cfg, data):
-    """Refuse to go on with other data than that of data.json."""
+    """UserError if ``data.json`` says that the training began with other data."""
     before = read_json(os.path.join(cfg.OUTPUT_DIR, DATA), {}, {"": str}, PathManager)
     check_unchanged(before, data, f"the training in {cfg.OUTPUT_DIR}")
 
@@ -57,7 +57,7 @@ def save_data(cfg, data):
 
 
 def evaluate_only(cfg, args):
-    """The results on ``DATASETS.TEST``; of a supernet, those of the paths that are evaluated during its training."""
+    """The results on ``DATASETS.TEST``; for a supernet, of the paths that its training also evaluates."""
     model = build_network(cfg)
     load_weights(model, network_weights(args.config_file, cfg, args.opts))
     if not is_supernet(model):

@@ -1,4 +1,4 @@
-"""A limit on a cost of a candidate, as written in a config."""
+"""Limits on costs of candidates, as configs write them."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Tuple
 
 from detnas.errors import UserError
 
-#: what a constraint may limit, with its unit
+#: cost that a constraint may limit -> unit
 METRICS = {
     "backbone_flops": "M",
     "backbone_params": "M",
@@ -18,7 +18,7 @@ METRICS = {
 
 
 def format_cost(metric: str, value: float) -> str:
-    """A value of one of ``METRICS`` with its unit, such as 300.0M."""
+    """Write a cost with its unit, such as 300.0M."""
     return f"{value:.1f} ms" if METRICS[metric] == "ms" else f"{value / 1e6:.1f}M"
 
 
@@ -32,7 +32,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``; UserError if it is none of them."""
+        """Read ``backbone_flops <= 300e6`` or ``250e6 <= backbone_flops <= 300e6``. Raises UserError otherwise."""
         match = re.fullmatch(r"\s*(?:(\S+)\s*<=\s*)?([a-z_]+)\s*<=\s*(\S+)\s*", text)
         try:
             least, metric, most = match.groups() if match else ("", "", "")
@@ -54,11 +54,11 @@ class Constraint:
         return self.min <= value <= self.max
 
     def excess(self, value: float) -> float:
-        """By how much a cost is outside the limit; 0 within it."""
+        """Distance of a cost from the limit, 0 within it."""
         return max(value - self.max, self.min - value, 0)
 
     def check_reachable(self, space: str, bounds: Tuple[float, float]) -> None:
-        """Raise a UserError if no cost within the bounds of a space, (smallest, largest), meets the constraint."""
+        """Raise UserError if no cost within the ``bounds`` (smallest, largest) of a space meets the constraint."""
         low, high = bounds
         for wrong, words, limit, bound in (
             (self.max < low, "at most", self.max, f"smallest has {format_cost(self.metric, low)}"),

@@ -1,4 +1,4 @@
-"""Loads the config of a file with overrides as it is written, not yet fitted to data and machine."""
+"""Loads configs from files and overrides, before they are fitted to data and machine."""
 
 import datetime
 import difflib
@@ -18,36 +18,31 @@ from .keys import add_detnas_config, config_space
 
 
 class ConfigExtension(NamedTuple):
-    """What a package beside this one adds to configs."""
+    """What another package adds to configs."""
 
-    #: adds its keys to a config of Detectron2, in place
-    add_keys: Callable[[CfgNode], None]
-    #: sets in a loaded config what follows from other settings, in place; twice does no harm
-    fit: Callable[[CfgNode], None]
-    #: whether a config needs the package's keys
-    uses: Callable[[CfgNode], bool]
-    #: name of the module that registers the package's networks with Detectron2
-    builders: str
-    #: the space of a config's candidates; None: the package has none for it
-    space: Callable[[CfgNode], Optional[Space]] = lambda cfg: None
+    add_keys: Callable[[CfgNode], None]  #: adds the package's keys to a Detectron2 config, in place
+    fit: Callable[[CfgNode], None]  #: sets derived settings of a loaded config, in place; may run twice
+    uses: Callable[[CfgNode], bool]  #: whether a config needs the package's keys
+    builders: str  #: module that registers the package's networks with Detectron2
+    space: Callable[[CfgNode], Optional[Space]] = lambda cfg: None  #: space of a config's candidates, if it has one
 
 
 _extensions = []
 
 
 def register_config(*args) -> None:
-    """Let a package have config keys of its own; arguments as :class:`ConfigExtension`."""
+    """Register the config keys of another package. Arguments as for :class:`ConfigExtension`."""
     _extensions.append(ConfigExtension(*args))
 
 
 def key_adders(cfg: CfgNode) -> Dict[str, Callable]:
-    """Package -> function that adds its keys: this one, and those that a config uses."""
+    """Package -> function that adds its keys, for this package and those that a config uses."""
     adders = [add_detnas_config, *(extension.add_keys for extension in _extensions if extension.uses(cfg))]
     return {add_keys.__module__.partition(".")[0]: add_keys for add_keys in adders}
 
 
 def without_unused(cfg: CfgNode) -> CfgNode:
-    """A copy of a config without the keys of packages that it does not use: who reads it need not import them."""
+    """Copy a config without the keys of unused packages, so that its readers need not import them."""
     from detectron2.config import get_cfg
 
     known, copy = get_cfg(), cfg.clone()
@@ -70,10 +65,7 @@ _ENDLESS = "it stands on itself, by _BASE_ or by an anchor, or is too deep"
 
 
 def load_config(config_file: Optional[str], opts: Sequence[str] = ()) -> CfgNode:
-    """
-    The config of a file of PathManager, None or "" for the default values, with KEY VALUE overrides. UserError if
-    anything is wrong in them.
-    """
+    """Load a file of PathManager (None or "": defaults) with KEY VALUE overrides. Raises UserError for any mistake."""
     from detectron2.config import get_cfg
 
     cfg = get_cfg()
@@ -89,8 +81,7 @@ def load_config(config_file: Optional[str], opts: Sequence[str] = ()) -> CfgNode
             raise UserError(f"{config_file}: {_ENDLESS}") from None
         except (TypeError, AttributeError):
             raise UserError(f"{config_file}: not a yaml file of settings") from None
-        except KeyError as e:
-            # "Non-existent config key: KEY"
+        except KeyError as e:  # "Non-existent config key: KEY"
             raise UserError(f"{config_file}: {_no_setting(cfg, e.args[0].rpartition(' ')[2])}") from None
         except (ValueError, AssertionError) as e:
             raise UserError(f"{config_file}: {e}") from None
@@ -110,29 +101,25 @@ def load_config(config_file: Optional[str], opts: Sequence[str] = ()) -> CfgNode
 
 
 def builders(cfg: CfgNode) -> List[str]:
-    """Names of the modules of other packages whose import registers what a config needs."""
+    """Modules of other packages. Their import registers what a config needs."""
     return [extension.builders for extension in _extensions if extension.uses(cfg)]
 
 
 def candidate_space(cfg: CfgNode) -> Any:
-    """The space of a config's candidates: of a package that has one for it, else of ``MODEL.DETNAS``."""
+    """Space of a config's candidates: from another package, else from ``MODEL.DETNAS``."""
     return next(filter(None, (extension.space(cfg) for extension in _extensions)), None) or config_space(cfg)
 
 
 def apply_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> None:
-    """
-    Set keys of a config, in place: {key: value}, as :meth:`detnas.choices.Space.settings` gives them. KEY.NUMBER is an
-    item of a list.
-    """
+    """Set {key: value} of :meth:`detnas.choices.Space.settings` in place; KEY.NUMBER is an item of a list."""
     for key, value in settings.items():
         *sections, name = key.split(".")
-        # Not merge_from_list, which would read an arch of digits as a number.
-        section = functools.reduce(operator.getitem, sections, cfg)
+        section = functools.reduce(operator.getitem, sections, cfg)  # merge_from_list reads 0000 as a number
         section[int(name) if isinstance(section, list) else name] = value
 
 
 def with_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
-    """A copy of a config, not frozen, with other settings and what follows from them."""
+    """Copy a config, not frozen, and change settings and all that derive from them."""
     cfg = cfg.clone()
     cfg.defrost()
     apply_settings(cfg, settings)
@@ -142,32 +129,28 @@ def with_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
 
 
 def with_images(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
-    """A copy of a config, not frozen, that reads images as other settings say."""
+    """Copy a config, not frozen, and change only the settings that say how images are read."""
     return with_settings(cfg, image_settings(settings))
 
 
 def image_settings(settings: Mapping[str, Any]) -> Dict[str, Any]:
-    """Those of some settings that say how images are read."""
+    """The settings that say how images are read."""
     return {key: value for key, value in settings.items() if key.startswith("INPUT.")}
 
 
 def output_folder(config_file: Optional[str], opts: Sequence[str] = ()) -> str:
-    """
-    ``OUTPUT_DIR`` of a config, for a look at what lies there: nothing else is read, or checked, and Detectron2, which
-    takes seconds to import, is not needed.
-    """
+    """``OUTPUT_DIR`` of a config. Fast: it needs no import of Detectron2 and checks no other setting."""
     given = dict(_pairs(opts))
     settings = _read_yaml(CfgNode, config_file) if config_file else {}
     return given.get("OUTPUT_DIR") or settings.get("OUTPUT_DIR") or "./output"
 
 
 def _read_yaml(node, config_file):
-    """The settings of a file and its ``_BASE_`` as a dict; ``node`` is the class of configs that opens files."""
+    """Settings of a file and its ``_BASE_`` as a dict. The class ``node`` opens files."""
     if "://" not in config_file and not os.path.isfile(config_file):
         raise UserError(f"config file {config_file} does not exist")
     try:
-        # Not merge_from_file: that falls back to loading yaml which can run code.
-        settings = node.load_yaml_with_base(config_file)
+        settings = node.load_yaml_with_base(config_file)  # merge_from_file falls back to yaml that can run code
     except yaml.YAMLError as e:
         raise UserError(f"{config_file}: not a yaml file of settings: {' '.join(str(e).split())}") from None
     except RecursionError:
@@ -176,8 +159,7 @@ def _read_yaml(node, config_file):
         settings = None
     except (UnicodeDecodeError, AssertionError, OSError) as e:
         raise UserError(f"{config_file}: {e}") from None
-    except ValueError as e:
-        # "month must be in 1..12"
+    except ValueError as e:  # "month must be in 1..12"
         hint = "what looks like a date, such as the code 1111-21-11, needs quotes"
         raise UserError(f"{config_file}: {e}: {hint}") from None
     if not isinstance(settings, dict):
@@ -196,12 +178,12 @@ def _pairs(opts):
 
 
 def quoted(text: str) -> str:
-    """Text as a config must get it to leave it alone: it would take the arch 0000 for a number."""
+    """Quote a text for a config, which reads the bare arch 0000 as a number."""
     return text if text.startswith(("'", '"')) else repr(text)
 
 
 def _quote_texts(settings, known, prefix=""):
-    """Put quotes around what is text in a config, in place."""
+    """Quote the texts of a config, in place. Raises UserError for missing and unquoted values."""
     for key, value in settings.items():
         default = known.get(key)
         if isinstance(default, dict):
@@ -218,7 +200,7 @@ def _quote_texts(settings, known, prefix=""):
 
 
 def _settings(node, prefix=""):
-    """{KEY: value} of all settings of a config, by their full keys."""
+    """All settings of a config: full key -> value."""
     found = {}
     for key, value in node.items():
         found.update(_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})

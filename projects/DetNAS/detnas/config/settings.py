@@ -1,4 +1,4 @@
-"""The values that settings may have: the keys of this project, and the few of Detectron2 that are changed for a run."""
+"""Allowed values of settings: the keys of this project, and the few of Detectron2 that users change."""
 
 import functools
 import math
@@ -25,8 +25,7 @@ class Rule:
         try:
             return bool(self.test(value))
         except (TypeError, ValueError):
-            # Of a list, whose values a config does not judge by their type or number.
-            return False
+            return False  # lists: a config does not check the types and the number of their items
 
 
 def at_least(low: float) -> Rule:
@@ -75,8 +74,7 @@ RULES = {
     "SEED": Rule("from -1, for any, to 4294967295", lambda v: -1 <= v < 2 ** 32),
     "SOLVER.STEPS": Rule("iterations, the first one first", lambda v: list(v) == sorted(v) and all(n >= 0 for n in v)),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
-    # One above has a digit too many.
-    "SOLVER.BASE_LR": Rule("from 0 to 100", lambda v: 0 <= v <= 100),
+    "SOLVER.BASE_LR": Rule("from 0 to 100", lambda v: 0 <= v <= 100),  # above 100 it has a digit too many
     "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
     "SUPERNET.PATH_SAMPLING": one_of("uniform", "fair"),
     "SEARCH.RACING_PARTS": Rule("shares between 0 and 1, the smallest first",
@@ -122,7 +120,7 @@ RULES = {
 
 
 def check_settings(cfg: CfgNode) -> None:
-    """Raise a UserError that names the first setting with a value that is not allowed, and what is allowed."""
+    """Raise UserError for the first setting whose value is not allowed. The message says what is allowed."""
     for key, rule in RULES.items():
         value = functools.reduce(operator.getitem, key.split("."), cfg)
         if not rule.holds(value):

@@ -1,4 +1,4 @@
-"""What candidates cost, by the names of metrics, wherever the numbers come from: a table, a count, a measurement."""
+"""Costs of candidates by metric, from tables, counts or measurements."""
 
 from typing import Dict, List, Optional, Protocol, Sequence, Tuple
 
@@ -8,20 +8,20 @@ class Costs(Protocol):
 
     @property
     def metrics(self) -> Sequence[str]:
-        """The names of the costs that it knows, out of :data:`detnas.config.constraint.METRICS` or others."""
+        """Names of the known costs, out of :data:`detnas.config.constraint.METRICS` or others."""
 
     def cost(self, metric: str, candidate) -> float:
-        """A cost of a candidate; what is measured is kept."""
+        """One cost of a candidate. Measured values are kept."""
 
     def bounds(self, metric: str) -> Optional[Tuple[float, float]]:
-        """The smallest and the largest cost of all candidates; None where only those asked for are known."""
+        """Smallest and largest cost of all candidates, or None if unknown."""
 
     def header(self) -> Dict[str, str]:
-        """What the costs depend on beside the candidate, for the header of a log."""
+        """For the header of a log: what the costs depend on beside the candidate."""
 
 
 class JoinedCosts:
-    """Several :class:`Costs`, with different metrics, as one."""
+    """Several :class:`Costs` with different metrics as one."""
 
     def __init__(self, *parts: Costs):
         self.parts = parts
@@ -38,7 +38,7 @@ class JoinedCosts:
         return self._of[metric].bounds(metric)
 
     def parts_of(self, metric: str) -> List[Costs]:
-        """The part that knows a metric, in a list; empty where none does."""
+        """The parts that know a metric."""
         return [part for part in self.parts if metric in part.metrics]
 
     def header(self) -> Dict[str, str]:
@@ -46,5 +46,5 @@ class JoinedCosts:
 
 
 def all_costs(costs: Costs, candidate) -> Dict[str, float]:
-    """Every cost of a candidate, by metric."""
+    """All costs of a candidate: metric -> cost."""
     return {metric: costs.cost(metric, candidate) for metric in costs.metrics}

@@ -1,4 +1,4 @@
-"""What networks cost, counted one by one, where their blocks do not add up."""
+"""Counts costs of each network as a whole, for networks whose costs are no sums over blocks."""
 
 from typing import Tuple
 
@@ -14,13 +14,8 @@ from .limits import asked_costs
 
 class CountedCosts:
     """
-    The :class:`detnas.cost.costs.Costs` of candidates: multiply-adds and parameters of the backbone and, where they can
-    be counted, of the whole detector, on torch's meta device: exact, without any arithmetic, once for each candidate. A
-    :class:`UserError` where the detector is limited and they cannot.
-
-    Args:
-        cfg: of the search.
-        space: of the candidates.
+    :class:`detnas.cost.costs.Costs`: exact multiply-adds and parameters of backbones and, if possible, of detectors.
+    Counts each candidate once, on the meta device. Raises UserError if a search needs costs that cannot be counted.
     """
 
     def __init__(self, cfg: CfgNode, space: Space):
@@ -29,8 +24,7 @@ class CountedCosts:
         try:
             detector_costs(cfg, (32, 32))
             self.metrics += "detector_flops", "detector_params"
-        except UserError:
-            # A meta-architecture of one's own can be searched all the same.
+        except UserError:  # custom meta-architectures can still be searched
             if asked_costs(cfg.SEARCH) & {"detector_flops", "detector_params"}:
                 raise
 

@@ -1,7 +1,4 @@
-"""
-Counts multiply-adds. ``flops`` means multiply-adds, everywhere in this project: those of conv and linear layers for one
-image; biases, batch norm, activations and pooling are not counted.
-"""
+"""Counts ``flops``: in this project, the multiply-adds of conv and linear layers for one image, without biases."""
 
 import contextlib
 from collections import Counter
@@ -11,7 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-#: most of the time on the meta device; neither changes a shape
+#: operations that take most of the time on the meta device and change no shape
 _FILLS = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_}
 
 
@@ -26,28 +23,21 @@ class _WithoutValues(TorchFunctionMode):
 
 @contextlib.contextmanager
 def shapes_alone() -> Iterator[None]:
-    """Modules that are built and run within the block are on the meta device: they have shapes, and no values."""
+    """Build and run modules on the meta device in this context. Tensors have shapes but no values."""
     with torch.device("meta"), _WithoutValues():
         yield
 
 
 @contextlib.contextmanager
 def count_flops(model: nn.Module) -> Iterator[Counter]:
-    """
-    Count the multiply-adds of every conv, transposed conv and linear layer that runs inside the context, also on
-    torch's meta device.
-
-    Yields:
-        Counter: module -> multiply-adds, over all its calls.
-    """
+    """Yield module -> multiply-adds of its calls in this context, for conv, transposed conv and linear layers."""
     flops = Counter()
 
     def count(module, inputs, output):
         if isinstance(module, nn.Linear):
             flops[module] += output.numel() * module.in_features
         else:
-            # A transposed conv multiplies every input value, a conv makes every output value of a whole window.
-            transposed = isinstance(module, nn.ConvTranspose2d)
+            transposed = isinstance(module, nn.ConvTranspose2d)  # uses a window per input value, a conv per output
             values, channels = (inputs[0], module.out_channels) if transposed else (output, module.in_channels)
             flops[module] += values.numel() * channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
 

@@ -16,21 +16,18 @@ from detnas.files import NUMBER, read_json, write_text
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 
-#: runs before those that count, and runs that count
+#: runs before the measurement, and measured runs
 WARMUP, REPEATS = 5, 20
 
 
 class LatencyMeter:
     """
-    The :class:`detnas.cost.costs.Costs` "latency_ms", the milliseconds of a forward pass of the backbone: the median of
-    repeated runs after a warm-up, on random input, in eval mode.
+    :class:`detnas.cost.costs.Costs` "latency_ms": median milliseconds of the backbone's forward passes in eval mode,
+    after a warm-up, for ``batch`` random images of ``resolution`` (height, width) in pixels.
 
     Args:
-        space: of the candidates, with ``format``; its text is all that the time depends on beside the candidate.
-        network: function that gives the backbone of a candidate. By default that of a path in a supernet.
-        resolution: height and width of the image in pixels.
-        batch: images at once.
-        cache: file of :class:`MeasuredTimes`.
+        space: ``str(space)`` identifies it in ``cache``, a file of :class:`MeasuredTimes`.
+        network: candidate -> backbone; by default a path in a supernet.
     """
 
     def __init__(self, space: Space, resolution: Tuple[int, int] = (224, 224), batch: int = 1, device: str = "cpu",
@@ -74,22 +71,14 @@ class LatencyMeter:
 
 
 class MeasuredTimes:
-    """
-    Milliseconds by name, each measured once.
-
-    Args:
-        settings: what they depend on beside the name, in words.
-        file: of PathManager, that holds those measured before on the same settings; None keeps them in memory only.
-    """
+    """Keeps milliseconds by ``settings`` (a text) and name, in a PathManager ``file`` or, for None, in memory."""
 
     def __init__(self, settings, file=None):
         self.settings, self.file = settings, file
         self.known = self._read().get(settings, {})
 
     def of(self, subjects: Dict[str, Any], measure: Callable[[list], List[float]]) -> List[float]:
-        """
-        The milliseconds of the values of ``subjects``, by name; ``measure`` gives those of a list that are not known.
-        """
+        """Milliseconds of all ``subjects`` (name -> subject). ``measure`` gets the list of the unknown ones."""
         missing = [name for name in subjects if name not in self.known]
         if missing:
             self.known.update(zip(missing, measure([subjects[name] for name in missing])))
@@ -103,10 +92,9 @@ class MeasuredTimes:
 
 
 def processor() -> str:
-    """This machine's processor in words."""
+    """Names of this machine's processor and of the machine."""
     name = platform.processor() or platform.machine()
-    # Linux has its name there alone.
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as f:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as f:  # Linux names the processor only here
         name = next((line.partition(":")[2].strip() for line in f if line.startswith("model name")), name)
     return f"{name} on {platform.node()}"
 

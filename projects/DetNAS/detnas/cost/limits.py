@@ -1,4 +1,4 @@
-"""The limits of a search: any number of them, on whatever candidates cost."""
+"""Limits of a search on costs of candidates."""
 
 import random
 from typing import Any, Sequence, Set
@@ -12,23 +12,21 @@ from detnas.errors import UserError
 from .costs import Costs
 
 LATENCY, DETECTOR_LATENCY = "latency_ms", "detector_latency_ms"
-#: random candidates among which a joint limit must let one pass, and candidates whose latency is measured for that
+#: random candidates that are tried against the limits, and how many of them are timed
 _CANDIDATES, _TIMED = 20_000, 20
-#: steps in which a candidate is repaired
+#: most steps of a repair
 _STEPS = 200
 
 
 class Limits:
     """
-    ``limits(candidate)`` says whether a candidate meets all constraints. The latency is measured for those alone that
-    meet everything else. Limits that no candidate can meet are a UserError, which says what can be reached.
+    ``limits(candidate)`` says whether a candidate meets all constraints. Latency is slow to measure and comes last.
+    Raises UserError for wrong constraints, or if ``start`` or all tried random candidates break them.
 
     Args:
-        space: of the candidates.
         constraints: texts, as in ``SEARCH.CONSTRAINTS``.
-        costs: of the candidates.
-        start: the candidate that a search begins with, which must meet them; None: the search begins at random.
-        seed: of the random candidates among which one must meet them.
+        start: candidate that a search begins with; None: it begins at random.
+        seed: of the random candidates that are tried without ``start``.
     """
 
     space: Any  # a Space, with what its kind has besides
@@ -36,7 +34,6 @@ class Limits:
 
     def __init__(self, space: Space, constraints: Sequence[str], costs: Costs, start=None, seed: int = 0):
         self.space, self.costs = space, costs
-        # The latency last: it takes the longest to check.
         self.constraints = sorted(map(Constraint.parse, constraints), key=lambda c: c.metric == LATENCY)
         for constraint in self.constraints:
             check_costs([constraint.metric], costs, "SEARCH.CONSTRAINTS")
@@ -50,7 +47,7 @@ class Limits:
         return all(constraint.allows(self.costs.cost(constraint.metric, candidate)) for constraint in self.constraints)
 
     def repair(self, candidate, rng: random.Random):
-        """Go from neighbour to neighbour towards limits that a candidate breaks; the result may still break some."""
+        """Go from neighbour to neighbour towards broken limits. The result may still break some."""
         for _ in range(_STEPS):
             broken = [c for c in self._quick if not c.allows(self.costs.cost(c.metric, candidate))]
             if not broken:
@@ -83,8 +80,7 @@ class Limits:
         legal = []
         for number in range(_CANDIDATES if self.constraints else 0):
             candidate = self.space.random(rng)
-            # Rare ones are found by repairing what random ones break.
-            candidate = self.repair(candidate, rng) if number % 10 == 9 else candidate
+            candidate = self.repair(candidate, rng) if number % 10 == 9 else candidate  # finds rare ones
             if all(c.allows(self.costs.cost(c.metric, candidate)) for c in self._quick):
                 legal.append(candidate)
                 if len(legal) == (_TIMED if timed else 1):
@@ -116,12 +112,12 @@ def check_costs(names: Sequence[str], costs: Costs, key: str) -> None:
 
 
 def asked_costs(search: CfgNode) -> Set[str]:
-    """The metrics that the ``SEARCH`` section of a config limits or has as objectives."""
+    """Metrics that the ``SEARCH`` section of a config limits or has as objectives."""
     return {*search.OBJECTIVES, *(Constraint.parse(text).metric for text in search.CONSTRAINTS)}
 
 
 def without_latency(cfg: CfgNode) -> CfgNode:
-    """A copy of a config without limits on latencies, which are those of the machine that searches: for a training."""
+    """Copy a config for a training, without limits and objectives of latency: these belong to the search's machine."""
     cfg = cfg.clone()
     cfg.defrost()
     search, latencies = cfg.SEARCH, (LATENCY, DETECTOR_LATENCY)

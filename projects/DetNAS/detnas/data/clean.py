@@ -1,7 +1,4 @@
-"""
-The one form in which the package has boxes, whatever form a person has them in: what can be mended is mended, counted
-and said; what cannot be is a sentence with file and place.
-"""
+"""Collects images and boxes of all formats, corrects small faults, and reports the others with file and place."""
 
 import math
 import os
@@ -16,26 +13,25 @@ from detnas.errors import UserError
 
 from .reading import check_depth, why_unreadable
 
-#: A box may reach so far out of its image, in pixels or as a share of the side, and is cut there.
+#: A box may reach this far out of its image, by the larger of pixels and share of the side, and is cut.
 OUTSIDE, OUTSIDE_SHARE = 5, 0.01
-#: what is less is rounding
+#: pixels outside the image that count as rounding
 _ROUNDING = 0.01
-#: EXIF tag of the orientation, and those of its values that turn an image on its side
+#: EXIF tag of the orientation, and its values that swap width and height
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 
 
 class CleanSet(NamedTuple):
     """
-    A data set in clean form.
+    A data set in the package's format, with small faults corrected.
 
     Attributes:
-        classes: their names; a category_id is an index into them.
-        images: dataset dicts of Detectron2: "file_name" as it is on the disk, "image_id" from 1, "height", "width",
-            "source" (the file that has its annotations), "annotations", each with "bbox" (floats), "bbox_mode",
-            "category_id", "iscrowd", "area", and "difficult" in VOC form. "exif" is "stored" where boxes are on the
-            pixels as stored, not as displayed.
-        said: what was mended, a sentence each.
-        doubts: what is sound and most likely a mistake, a sentence each.
+        classes: Class names. A category_id is an index into them.
+        images: Detectron2's dataset dicts with "file_name" (as on the disk), "image_id" (from 1), "height", "width"
+            (in pixels), "source" (annotation file) and "annotations". An annotation has "bbox" (floats), "bbox_mode",
+            "category_id", "iscrowd", "area", and "difficult" in VOC format. "exif" is "stored" where boxes refer to
+            pixels as stored. Otherwise they refer to the image as EXIF orients it.
+        said, doubts: Sentences, one for each kind of correction, and of probable mistake that is kept.
     """
 
     classes: Tuple[str, ...]
@@ -45,28 +41,23 @@ class CleanSet(NamedTuple):
 
 
 class Collector:
-    """
-    Takes images and boxes as a reader finds them, and gives the :class:`CleanSet`.
-
-    Args:
-        source: the file or folder that they are of, at the head of what is said of all of it.
-    """
+    """Builds a :class:`CleanSet` from what a reader finds. Messages begin with ``source``, its file or folder."""
 
     def __init__(self, source: str):
         self.source = source
         self.images: List[Dict[str, Any]] = []
         self.problems: List[str] = []
         self.files: Dict[str, Any] = {}
-        self.outside: List[tuple] = []  # (box, size of its image) of those refused
+        self.outside: List[tuple] = []  # (box, image size) of refused boxes
         self._counts: Dict[str, list] = {}
         self._doubts: Dict[str, list] = {}
 
     def mend(self, what: str, place: Any) -> None:
-        """Count something that was mended; ``what`` says it in the plural."""
+        """Count a correction, which ``what`` describes in the plural. The report names the first place."""
         self._counts.setdefault(what, [0, place])[0] += 1
 
     def doubt(self, what: str, place: Any) -> None:
-        """The same for what is taken as it is, though it looks wrong."""
+        """Count a probable mistake that is kept, like :meth:`mend`."""
         self._doubts.setdefault(what, [0, place])[0] += 1
 
     def refuse(self, sentence: str) -> None:
@@ -75,16 +66,13 @@ class Collector:
     def add_image(self, place: str, file: str, size: Optional[Sequence], shown: Any = None,
                   source: Optional[str] = None) -> Optional[Dict[str, Any]]:
         """
-        Args:
-            place: where the image is named, such as "a.json: image 7".
-            file: its path.
-            size: (width, height) as the annotations have it; anything else than positive numbers is read from the file.
-                None where the form has no sizes.
-            shown: what names it in the annotations, if it is not the file.
-            source: the file with its annotations; None: that of all images.
+        Check an image file, and return its dataset dict, or None if the image cannot be used.
 
-        Returns:
-            its dataset dict, or None if it cannot be used.
+        Args:
+            place: where the annotations name the image, such as "a.json: image 7".
+            size: (width, height) in pixels as annotated, or None. The file's size replaces all but positive numbers.
+            shown: the image's name in the annotations, by default ``file``.
+            source: the image's annotation file, by default that of all images.
         """
         name = file if shown is None else shown
         if file in self.files:
@@ -117,10 +105,7 @@ class Collector:
 
     def add_box(self, place: str, image: Dict[str, Any], box: Sequence[float], mode: BoxMode, category: int,
                 **more: Any) -> None:
-        """
-        Give an image of :meth:`add_image` a box, of the mode XYXY_ABS or XYWH_ABS, that is named at ``place``; ``more``
-        has other fields, such as "iscrowd".
-        """
+        """Add a box of mode XYXY_ABS or XYWH_ABS to an image's dict. ``more`` has other fields, such as "iscrowd"."""
         a, b, c, d = box = list(map(float, box))
         corners = mode == BoxMode.XYXY_ABS
         x1, y1 = (c, d) if corners else (a + c, b + d)
@@ -147,7 +132,7 @@ class Collector:
         image["annotations"].append(annotation)
 
     def finish(self, classes: Sequence[str]) -> CleanSet:
-        """All of it; UserError, naming the first thing that cannot be used, and how many there are."""
+        """Return the data set. Raises :class:`Unusable` with the first problem and the number of further ones."""
         if self.problems:
             more = f" (and {len(self.problems) - 1} more like this)" if len(self.problems) > 1 else ""
             raise Unusable(self.problems[0] + more, self.problems)
@@ -164,7 +149,7 @@ class Collector:
 
 
 class Unusable(UserError):
-    """A data set that cannot be used; ``problems`` has a sentence for each reason."""
+    """A data set that cannot be used. ``problems`` has one sentence for each reason."""
 
     def __init__(self, message: str, problems: Sequence[str]):
         super().__init__(message)
@@ -172,16 +157,13 @@ class Unusable(UserError):
 
 
 class ImageFiles:
-    """
-    Finds the files that annotations name in a folder, also where the name came from another system: with backslashes,
-    with a folder in front that is not there, or with letters and accents in another Unicode form.
-    """
+    """Finds images in a folder, also by names with backslashes, unknown folders or another Unicode form."""
 
     def __init__(self, root: str):
         self.root, self._listed = root, {}
 
     def find(self, name: str) -> Optional[Tuple[str, bool]]:
-        """The path, and whether the name has another folder or backslashes in front; None if there is no such file."""
+        """Return the path, and whether the name has an unknown folder or backslashes, or None without such a file."""
         plain = name.replace("\\", "/")
         for tried in (name, *(plain.split("/", n)[-1] for n in range(plain.count("/") + 1))):
             if path := self._there(tried):
@@ -190,7 +172,7 @@ class ImageFiles:
 
     def _there(self, name):
         if os.path.isabs(name) or os.path.normpath(name).startswith(os.pardir):
-            return None  # out of the folder
+            return None  # outside of the folder
         folder, base = os.path.split(os.path.join(self.root, name))
         if folder not in self._listed:
             there = PathManager.ls(folder) if PathManager.isdir(folder) else []
@@ -202,17 +184,16 @@ class ImageFiles:
 
 
 def read_header(file: str) -> Tuple[int, int, int]:
-    """Width and height of an image as stored, and its EXIF orientation, 1 to 8; its pixels are not read."""
+    """Return width and height in pixels as stored, and the EXIF orientation, 1 to 8, without reading the pixels."""
     with PathManager.open(file, "rb") as f, Image.open(f) as image:
         check_depth(image)
-        # Pillow would read all of a PNG for it.
-        has_exif = image.format != "PNG" or "exif" in image.info
+        has_exif = image.format != "PNG" or "exif" in image.info  # Pillow would read a whole PNG to look for it
         orientation = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
         return image.width, image.height, orientation if orientation in range(1, 9) else 1
 
 
 def _size(size):
-    """(width, height) as positive ints; None for anything else."""
+    """Return (width, height) as positive ints, or None for anything else."""
     try:
         width, height = (round(float(side)) for side in size)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Batches that every candidate of a search goes through; decoded images stay in memory."""
+"""Batches that every candidate of a search goes through. Images have C channels, height H and width W in pixels."""
 
 import copy
 
@@ -10,14 +10,9 @@ from torch.utils.data import DataLoader
 
 class FixedBatches:
     """
-    The same batches of mapped images, in the same order, on every pass. The first pass keeps them in memory as it goes,
-    pixels as uint8, until ``budget`` is used up; the batches beyond are read again on every pass, ahead of their use.
-
-    Args:
-        batches: lists of dataset dicts.
-        mapper: dataset dict -> dict with "image", a (C, H, W) uint8 tensor.
-        budget: bytes of pixels to keep.
-        workers: processes that read.
+    Gives the same batches of mapped images in the same order on every pass. ``batches`` are lists of dataset dicts.
+    ``mapper`` turns each into a dict with "image", a (C, H, W) uint8 tensor. The first pass keeps batches, until their
+    pixels take ``budget`` bytes. On every pass, ``workers`` processes read the others again, ahead of their use.
     """
 
     def __init__(self, batches, mapper, budget, workers=0):
@@ -32,35 +27,29 @@ class FixedBatches:
         unknown = MapDataset(self.batches[known:], lambda batch: [mapper(x) for x in batch])
         read = ()
         if len(unknown):
-            # Without a generator of its own a loader would draw from torch's, and the pass that reads would differ.
+            # Without a generator, a loader draws from torch's, and only the passes that read would change its state.
             loader = DataLoader(unknown, None, num_workers=self.workers, generator=torch.Generator())
-            # Made first: its workers read while the model is busy with what is kept.
-            read = iter(loader)
+            read = iter(loader)  # before the kept batches, so that workers read while the model runs on these
         yield from self._kept[:known]
         for index, batch in enumerate(read, known):
             yield self._keep(index, batch)
 
     def _keep(self, index, batch):
         size = sum(x["image"].nbytes for x in batch)
-        # The kept ones are the first ones, so that the order is the same on every pass.
-        if index != len(self._kept) or size > self._left:
+        if index != len(self._kept) or size > self._left:  # only the first are kept, so that the order stays
             return batch
         self._left -= size
-        # What comes from a worker lies in shared memory, of which there is little.
-        self._kept.append(copy.deepcopy(batch) if self.workers else batch)
+        self._kept.append(copy.deepcopy(batch) if self.workers else batch)  # workers use shared memory, which is small
         return self._kept[-1]
 
 
 def in_batches(dicts, size):
-    """Lists of at most ``size``, in order."""
+    """Split a list into lists of at most ``size`` items, in order."""
     return [dicts[i : i + size] for i in range(0, len(dicts), size)]
 
 
 def in_equal_batches(dicts, size, padded_size):
-    """
-    Lists of at most ``size`` dataset dicts for which ``padded_size`` gives the same, so that a batch gives each image
-    what it gets alone.
-    """
+    """Batch dataset dicts of equal ``padded_size``, at most ``size`` each, so that batching adds no padding."""
     groups = {}
     for x in dicts:
         groups.setdefault(padded_size(x), []).append(x)
@@ -68,10 +57,7 @@ def in_equal_batches(dicts, size, padded_size):
 
 
 def padded_test_size(cfg, divisibility):
-    """
-    A function: dataset dict -> (H, W) of the image as a detector whose sides divide by ``divisibility`` gets it at test
-    time.
-    """
+    """Return a function: dataset dict -> (H, W) in pixels at test time, padded to multiples of ``divisibility``."""
     shortest, longest = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
 
     def padded_size(x):

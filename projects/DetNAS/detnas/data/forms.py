@@ -1,17 +1,16 @@
 """
-Names of data sets, which say in which form the data is and where:
+Names of data sets, which give a format and paths:
 
-    coco:ANNOTATIONS.json:IMAGE_FOLDER    COCO form
-    voc:ROOT:SPLIT                        VOC form: ROOT/Annotations, ROOT/JPEGImages, ROOT/ImageSets/Main/SPLIT.txt
-    voc-flat:FOLDER                       an xml file beside each image, as a labelling tool leaves them
-    yolo:DATA.yaml:SPLIT                  YOLO form; SPLIT is train, val or test, without it train
-    export:FOLDER:SPLIT                   FOLDER/train, FOLDER/valid, FOLDER/test, each in one of the forms above
+    coco:ANNOTATIONS.json:IMAGE_FOLDER    COCO format
+    voc:ROOT:SPLIT                        VOC format: ROOT/Annotations, ROOT/JPEGImages, ROOT/ImageSets/Main/SPLIT.txt
+    voc-flat:FOLDER                       an xml file beside each image, as labelling tools write them
+    yolo:DATA.yaml:SPLIT                  YOLO format; SPLIT is train (the default), val or test
+    export:FOLDER:SPLIT                   FOLDER/train, FOLDER/valid, FOLDER/test, each in one of the formats above
     ecp:ROOT:DAY/SPLIT                    EuroCity Persons: ROOT/DAY/labels/SPLIT, ROOT/DAY/img/SPLIT, DAY day or night
     folder:ROOT                           classification: ROOT/CLASS/IMAGE
+    rest:COUNT:NAME, holdout:COUNT:NAME   NAME without COUNT held-out images, and these images; COUNT is 80 or 20%, say
 
-    rest:COUNT:NAME, holdout:COUNT:NAME   the images of a data set but for so many, or 20%, that are held out, and these
-
-A path alone, of a file or a folder, is recognised. ``$VARIABLES`` and ``~`` are expanded.
+The format of a bare path is recognised. ``$VARIABLES`` and ``~`` are expanded.
 """
 
 import itertools
@@ -26,7 +25,7 @@ from detnas.errors import UserError
 from .voc import IMAGE_ENDINGS, splits
 from .yolo import yolo_splits
 
-#: form -> what stands after it, optional parts in brackets
+#: format -> its parts after the colon, optional ones in brackets
 FORMS = {
     "coco": "ANNOTATIONS.json:IMAGE_FOLDER",
     "voc": "ROOT:SPLIT",
@@ -36,27 +35,22 @@ FORMS = {
     "ecp": "ROOT:DAY/SPLIT",
     "folder": "ROOT",
 }
-#: parts of a data set
+#: the two parts of a data set with held-out images
 PARTS = ("rest", "holdout")
-#: name that an export gives the annotations of a split
+#: name of a split's annotation file in an export
 EXPORTED = "_annotations.coco.json"
-#: folder names of a split
+#: split -> names of its folder
 _SPLITS = {"train": ("train",), "val": ("valid", "val", "validation"), "test": ("test",)}
 
 
 def split_name(name: str) -> List[str]:
-    """The parts of a name as :func:`parse_dataset_name` has them, or [one of ``PARTS``, COUNT, NAME]."""
+    """Return [PART, COUNT, NAME] for a name with one of ``PARTS``, else what :func:`parse_dataset_name` returns."""
     parts = name.split(":", 2)
     return parts if len(parts) == 3 and parts[0] in PARTS else parse_dataset_name(name)
 
 
 def parse_dataset_name(name: str) -> List[str]:
-    """
-    The parts of a name, with a form other than "export", such as ["voc", ROOT, SPLIT].
-
-    Raises:
-        UserError: if it is of no form, or the path alone cannot be recognised.
-    """
+    """Return format and parts, such as ["voc", ROOT, SPLIT], of a name. Raises a UserError if no format fits."""
     form, _, rest = name.partition(":")
     if form not in FORMS or rest.startswith("//"):
         path = expand(name, name)
@@ -65,7 +59,7 @@ def parse_dataset_name(name: str) -> List[str]:
                             + _all_forms())
         return parse_dataset_name(recognise(path))
     counts = {FORMS[form].count(":") + 1, FORMS[form].count(":") + 1 - FORMS[form].count("[")}
-    # "://" belongs to a path of PathManager, not to the form.
+    # "://" is part of a path of PathManager.
     found = list(map(os.path.expanduser, _group(re.split(r":(?!//)", expand(rest, name)), counts)))
     if not found:
         raise UserError(f'data set "{name}": {form}:{FORMS[form]} is expected')
@@ -77,7 +71,7 @@ def parse_dataset_name(name: str) -> List[str]:
 
 
 def _group(words, counts):
-    """Words between colons as so many parts, of which paths may have colons: those that exist, if any do."""
+    """Join words into an allowed number of parts, ``counts``, preferably existing paths, which may contain colons."""
 
     def there(path):
         return PathManager.exists(os.path.expanduser(path))
@@ -95,7 +89,7 @@ def _all_forms():
 
 
 def expand(path: str, name: str) -> str:
-    """A path with ``~`` and variables expanded; UserError, naming the data set, if one is not set."""
+    """Expand ``~`` and variables in a path. Raises a UserError with the data set's name if a variable is not set."""
     expanded = os.path.expandvars(os.path.expanduser(path))
     unset = re.search(r"\$\{?(\w+)", expanded)
     if unset:
@@ -104,7 +98,7 @@ def expand(path: str, name: str) -> str:
 
 
 def recognise(path: str) -> str:
-    """The name with its form of the data that a file or folder holds."""
+    """Return the full name, with format, of the data in a file or folder. Raises a UserError if there is none."""
     if PathManager.isfile(path):
         if path.lower().endswith(".json"):
             return f"coco:{path}:{_image_root(path)}"
@@ -129,10 +123,7 @@ def recognise(path: str) -> str:
 
 
 def other_splits(name: str) -> dict:
-    """
-    The other parts of an export or of a data.yaml of which ``name`` names one: {"val": name, "test": name}, as far as
-    they are there.
-    """
+    """Return the existing other splits of the export or data.yaml of ``name``, as {"val": name, "test": name}."""
     form, _, rest = name.partition(":")
     path = expand(rest if form in ("export", "yolo") else name, name)
     if PathManager.isdir(path) and _split_folder(path, "train"):
@@ -153,7 +144,7 @@ def _exported(folder, split="train"):
 
 
 def _of_split(folder, split) -> Optional[str]:
-    """The name of a split of an export; None if it has none."""
+    """Return the name of a split of an export, or None if the export lacks the split."""
     part = _split_folder(folder, split)
     yamls = [file for file in PathManager.ls(folder) if file.lower().endswith((".yaml", ".yml"))]
     if part and PathManager.isfile(os.path.join(part, EXPORTED)):
@@ -171,7 +162,7 @@ def _split_folder(folder, split):
 
 
 def _image_root(json_file):
-    """The folder of the images of a json: its own, "images" or its own name beside it."""
+    """Return the image folder of a json file: its own, or "images" or the file's stem, beside it or one level up."""
     folder, stem = os.path.dirname(json_file) or ".", os.path.splitext(os.path.basename(json_file))[0]
     above = os.path.dirname(folder) or "."
     tried = [folder, *(os.path.join(at, name) for at in (folder, above) for name in (stem, "images"))]

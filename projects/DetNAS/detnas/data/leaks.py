@@ -1,4 +1,4 @@
-"""Images that are in two data sets, such as one that is trained on and tested."""
+"""Finds images that are in two data sets, such as a training set and a test set."""
 
 import hashlib
 import itertools
@@ -12,8 +12,8 @@ from detnas.errors import UserError
 
 
 def find_leaks(a_dicts: List[Dict[str, Any]], b_dicts: List[Dict[str, Any]]) -> List[str]:
-    """The files of one data set, a list of dataset dicts, that are in another: by place, or by content."""
-    # Files of different size differ, so that most are never read.
+    """Return files of ``a_dicts`` that ``b_dicts`` has by path or content. Raises a UserError if a file is missing."""
+    # Files of different sizes differ, so most files are never read.
     common = set.intersection(*({_size(d["file_name"]) for d in dicts} for dicts in (a_dicts, b_dicts)))
 
     def marks(image):
@@ -27,7 +27,7 @@ def find_leaks(a_dicts: List[Dict[str, Any]], b_dicts: List[Dict[str, Any]]) -> 
 
 
 def check_leaks(names: Sequence[str]) -> Dict[Tuple[str, str], List[str]]:
-    """The leaks between any two of the data sets, which are registered: {(name, name): files of the first}."""
+    """Return the leaks between any two registered data sets: {(name, name): files of the first}."""
     dicts = {name: DatasetCatalog.get(name) for name in names}
     return {(a, b): find_leaks(dicts[a], dicts[b]) for a, b in itertools.combinations(names, 2)}
 

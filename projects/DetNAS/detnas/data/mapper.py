@@ -1,4 +1,4 @@
-"""Mappers: from a dataset dict to the model's input."""
+"""Mappers from a dataset dict to the model's input. Images have C channels, height H and width W in pixels."""
 
 import copy
 
@@ -13,13 +13,10 @@ from .reading import ImageReader
 
 
 class ClassificationMapper:
-    """
-    Read an image and crop it to ``size`` x ``size``: at random with flip and colour jitter for training, the centre
-    for testing. The result has "image", (3, size, size) uint8 in the channel order ``image_format``, and "label".
-    """
+    """Adds "image", (3, size, size) uint8 in ``image_format`` order: a random crop in training, else the centre."""
 
     def __init__(self, is_train, size, image_format="BGR", crop_area=(0.08, 1.0), color_jitter=0.4, read=None):
-        from torchvision.transforms import v2  # seconds that only this mapper needs
+        from torchvision.transforms import v2  # the import takes seconds
 
         self.read = read or ImageReader()
         if is_train:
@@ -29,8 +26,7 @@ class ClassificationMapper:
                 v2.ColorJitter(color_jitter, color_jitter, color_jitter),
             ]
         else:
-            # The usual proportion of ImageNet evaluation: shorter side 256 for a crop of 224.
-            transforms = [v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)]
+            transforms = [v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size)]  # usual for ImageNet
         self.transform = v2.Compose(transforms)
         self.channels = [2, 1, 0] if image_format == "BGR" else [0, 1, 2]
 
@@ -48,7 +44,7 @@ class ClassificationMapper:
 
 
 class DetectionMapper(DatasetMapper):
-    """Detectron2's mapper of boxes, masks and keypoints, with its arguments, and with another reader."""
+    """Detectron2's mapper of boxes, masks and keypoints, with its arguments and another image reader."""
 
     def __init__(self, read: ImageReader, **settings):
         super().__init__(**settings)
@@ -57,8 +53,7 @@ class DetectionMapper(DatasetMapper):
     def __call__(self, dataset_dict):
         dataset_dict = copy.deepcopy(dataset_dict)
         image = self.read(dataset_dict, self.image_format)
-        # Adds the size where there is none.
-        detection_utils.check_image_size(dataset_dict, image)
+        detection_utils.check_image_size(dataset_dict, image)  # adds a missing size
         augmented = T.AugInput(image)
         transforms = self.augmentations(augmented)
         image = augmented.image
@@ -67,26 +62,19 @@ class DetectionMapper(DatasetMapper):
             dataset_dict.pop("annotations", None)
         elif "annotations" in dataset_dict:
             if self.use_instance_mask:
-                # Some have none, or none that is a mask.
-                masked = [ann for ann in dataset_dict["annotations"] if "segmentation" in ann]
+                masked = [ann for ann in dataset_dict["annotations"] if "segmentation" in ann]  # some lack a mask
                 dataset_dict["annotations"] = masked
             self._transform_annotations(dataset_dict, transforms, image.shape[:2])
         return dataset_dict
 
 
 def is_classifier(cfg):
-    """Whether the config is one of step 1, a classifier."""
+    """Whether the config is a classifier's (step 1)."""
     return cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
 
 
 class TrainingMapper:
-    """
-    The mapper of a config's training, which reads the images of an iteration by the settings of what it trains.
-
-    Args:
-        budget: bytes of decoded images that are kept.
-        settings: (iteration, part of the batch) -> {key: value}; None: the config's for all.
-    """
+    """Maps images by ``settings`` as in :class:`.loader.TrainingData`. Keeps up to ``budget`` bytes of pixels."""
 
     def __init__(self, cfg, budget=0, settings=None):
         self.cfg, self.settings, self.mappers = cfg, settings or _no_settings, {}
@@ -104,22 +92,20 @@ def _no_settings(iteration, part):
 
 
 def build_mapper(cfg, is_train, read=None):
-    """The mapper of a config, a classifier's or a detector's, with a reader of its own or this one."""
+    """Return the mapper of a classifier's or detector's config. ``read`` replaces its own image reader."""
     read = read or ImageReader(cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST)
     if is_classifier(cfg):
         return ClassificationMapper.from_config(cfg, is_train, read)
     settings = DatasetMapper.from_config(cfg, is_train)
     if is_train and cfg.INPUT.SCALE_JITTER.SIZE:
         settings["augmentations"] = _jitter(cfg, settings["augmentations"])
-        # Of an object that is cut, the mask's box is the tighter one.
-        settings["recompute_boxes"] = cfg.MODEL.MASK_ON
+        settings["recompute_boxes"] = cfg.MODEL.MASK_ON  # the mask of a cut object has a tighter box
     return DetectionMapper(read, **settings)
 
 
 def _jitter(cfg, augmentations):
     size, scales = tuple(cfg.INPUT.SCALE_JITTER.SIZE), cfg.INPUT.SCALE_JITTER.RANGE
-    # As the model pads: with what is 0, or nearly, once the mean is taken off.
-    mean = round(sum(cfg.MODEL.PIXEL_MEAN) / len(cfg.MODEL.PIXEL_MEAN))
+    mean = round(sum(cfg.MODEL.PIXEL_MEAN) / len(cfg.MODEL.PIXEL_MEAN))  # almost 0 once normalised, as the model pads
     resize = [T.ResizeScale(*scales, *size), T.FixedSizeCrop(size, pad_value=mean)]
     jittered = []
     for augmentation in augmentations:
@@ -128,7 +114,7 @@ def _jitter(cfg, augmentations):
 
 
 def build_recalibration_mapper(cfg):
-    """Test-time geometry, no augmentation, with the labels that a forward pass in training mode needs."""
+    """Return a mapper with test-time geometry, without augmentation, with the labels that training mode needs."""
     read = ImageReader(cfg.DATASETS.TRAIN)
     if is_classifier(cfg):
         return ClassificationMapper.from_config(cfg, False, read)

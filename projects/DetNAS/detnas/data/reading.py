@@ -1,4 +1,4 @@
-"""Reads images for mappers; one that cannot be read is reported in one sentence, also from a data worker."""
+"""Reads images (height H, width W, C channels). Errors name the file in one sentence, also from a data worker."""
 
 import shlex
 from typing import Optional, Sequence
@@ -12,10 +12,7 @@ from detnas.errors import UnreadableImage
 
 
 def read_image(file_name: str, format: Optional[str] = None, as_stored: bool = False) -> np.ndarray:
-    """
-    An image (H, W, C) uint8 as Detectron2's ``read_image`` has it, which cuts pixels of more than 8 bits off at 255:
-    those are an OSError here. ``as_stored`` leaves it as its pixels are, whatever EXIF says of its orientation.
-    """
+    """Detectron2's ``read_image``, (H, W, C) uint8. ``as_stored`` ignores EXIF. Raises an OSError for over 8 bits."""
     with PathManager.open(file_name, "rb") as f, Image.open(f) as image:
         check_depth(image)
         if as_stored:
@@ -24,32 +21,26 @@ def read_image(file_name: str, format: Optional[str] = None, as_stored: bool = F
 
 
 def check_depth(image: Image.Image) -> None:
-    """Raise an OSError if the pixels of an image have more than 8 bits."""
+    """Raise an OSError if pixels have more than 8 bits, which Detectron2 would cut off at 255."""
     if image.mode.startswith(("I", "F")):
         raise OSError(f"its pixels have more than 8 bits (Pillow's mode {image.mode}): save it with 8 bits")
 
 
 def why_unreadable(error):
-    """The reason why :func:`read_image` failed, as a part of a sentence."""
+    """Return the reason why :func:`read_image` failed, as a part of a sentence."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image, or none of a known format"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
 class ImageReader:
-    """
-    Reads the image of a dataset dict. Images are kept as they come until ``budget``, bytes of pixels, is used up; what
-    does not fit is read again each time.
-
-    Args:
-        names: of the data sets that the dicts are of, for messages.
-    """
+    """Reads images of dataset dicts and keeps up to ``budget`` bytes of pixels. Errors mention data sets ``names``."""
 
     def __init__(self, names: Sequence[str] = (), budget: float = 0):
         self.names, self._kept, self._left = names, {}, budget
 
     def __call__(self, dataset_dict, format):
-        """The image, (H, W, C) uint8, or a copy of it; UnreadableImage, naming file and annotations, if it is bad."""
+        """Return an image, (H, W, C) uint8, which may be changed. Raises UnreadableImage with file and annotations."""
         file = dataset_dict["file_name"]
         if (file, format) in self._kept:
             return self._kept[file, format].copy()

@@ -1,12 +1,10 @@
 """
-The standard data by name: Detectron2's names and, of the same files, those that DetNAS needs besides. All lie under the
-folder that the environment variable ``DETECTRON2_DATASETS`` names, "datasets" if it is not set:
+Registers standard data under Detectron2's names and the names below. The environment variable
+``DETECTRON2_DATASETS`` names the folder of all data, by default "datasets":
 
-    imagenet_train, imagenet_val                        imagenet/train, imagenet/val: a folder of images for each class
-    imagenet_train_search, imagenet_train_holdout       imagenet_train in two parts
-    coco_2017_train_search, coco_2017_train_holdout     coco_2017_train in two parts
-    voc_0712_trainval                                   voc_2007_trainval and voc_2012_trainval joined
-    voc_0712_trainval_search, voc_0712_trainval_holdout the same in two parts
+    imagenet_train, imagenet_val    imagenet/train, imagenet/val: a folder of images for each class
+    voc_0712_trainval               voc_2007_trainval and voc_2012_trainval joined
+    NAME_search, NAME_holdout       two parts of NAME: imagenet_train, coco_2017_train or voc_0712_trainval
 """
 
 import os
@@ -25,17 +23,17 @@ LAYOUTS = {
     "voc": "VOC2007 and VOC2012, each with Annotations, ImageSets/Main and JPEGImages",
 }
 
-#: what final figures are measured on
+#: data sets of final results
 TEST_SETS = ("imagenet_val", "coco_2017_val", "voc_2007_test")
 
-#: Name -> part of another data set: what a search of the paper's size holds out; of less data a third at most.
+#: name -> part of another data set. A search of the paper's size holds out this many images, at most a third.
 STANDARD_PARTS = {
     f"{whole}_{called}": f"{part}:{count}:{whole}"
     for whole, count in (("imagenet_train", 50_000), ("coco_2017_train", 5000), ("voc_0712_trainval", 5000))
     for called, part in (("search", "rest"), ("holdout", "holdout"))
 }
 _FOLDERS = {"imagenet_train": "imagenet/train", "imagenet_val": "imagenet/val"}
-#: name -> json file and image folder, in "coco"
+#: name -> json file and image folder, both in "coco"
 _COCO = {f"coco_2017_{s}": (f"annotations/instances_{s}2017.json", f"{s}2017") for s in ("train", "val")}
 #: name -> folders and split
 _VOC = {
@@ -47,12 +45,12 @@ _VOC = {
 
 
 def datasets_root():
-    """The folder in which the standard data lies."""
+    """Return the folder of the standard data."""
     return os.path.expanduser(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 
 def require(path, name, layout=None):
-    """Raise a UserError, naming the data set, if a path of it does not exist; standard data has one of ``LAYOUTS``."""
+    """Raise a UserError if a path of data set ``name`` is missing. Standard data has a ``layout`` of ``LAYOUTS``."""
     if PathManager.exists(path):
         return
     if layout is not None:
@@ -63,7 +61,7 @@ def require(path, name, layout=None):
 
 
 def register(name, images, **metadata):
-    """Register dataset dicts under a name, also in place of what has it: of Detectron2, or with other classes."""
+    """Register dataset dicts under a name. They replace a data set of this name."""
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
@@ -72,7 +70,7 @@ def register(name, images, **metadata):
 
 
 def class_folder(name):
-    """Folder of a standard classification set; None for other names."""
+    """Return the folder of a standard classification set, None for other names. Raises a UserError if it is missing."""
     if name not in _FOLDERS:
         return None
     folder = os.path.join(datasets_root(), _FOLDERS[name])
@@ -81,15 +79,11 @@ def class_folder(name):
 
 
 def register_standard(name):
-    """
-    Register a standard detection set, and check that it is there; names that are none are left alone.
-
-    The images are not checked one by one, as those of own data are: it takes minutes, and they are known to be sound.
-    """
+    """Register ``name`` if it is a standard detection set, without image checks. Raises a UserError if missing."""
     root = datasets_root()
     if name in _COCO:
         json_file, images = (os.path.join(root, "coco", path) for path in _COCO[name])
-        for path in (images, json_file):
+        for path in (images, json_file):  # not each image: that takes minutes, and they are known to be sound
             require(path, name, "coco")
     elif name in _VOC:
         folders, split = _VOC[name]
@@ -101,9 +95,8 @@ def register_standard(name):
 
 
 def _register_joined(name, folders, split):
-    """Also in place of what Detectron2 registers, whose evaluation would read the files once more."""
+    """Register folders as one data set, also instead of Detectron2's, whose evaluation reads the files again."""
     parts = [read_voc(folder, split, CLASS_NAMES) for folder in folders]
     images = [{**image, "image_id": number} for number, image in enumerate((i for p in parts for i in p.images), 1)]
-    # What is held out is measured like test2007, for which it stands in the search.
-    year = 2012 if folders[0].endswith("2012") else 2007
+    year = 2012 if folders[0].endswith("2012") else 2007  # held-out images stand for test2007 in a search
     register(name, images, thing_classes=list(CLASS_NAMES), year=year, joined=True, evaluator_type="pascal_voc")

@@ -1,4 +1,4 @@
-"""Reads annotations in VOC form: an xml file for each image."""
+"""Reads annotations in VOC format: an xml file for each image."""
 
 import os
 import unicodedata
@@ -13,21 +13,18 @@ from detnas.files import read_text
 
 from .clean import CleanSet, Collector
 
-#: of files that are images; others beside annotations are left alone
+#: endings of image files; other files beside annotations are ignored
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".avif", ".ppm", ".pgm")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def image_set_file(folder: str, split: str) -> str:
-    """Path of the file that lists the images of a split."""
+    """Return the file that lists the images of a split."""
     return os.path.join(folder, "ImageSets", "Main", f"{split}.txt")
 
 
 def read_ids(folder: str, split: str) -> List[str]:
-    """
-    Image ids of a split in the order of its file, one a line, such as ["000005", "000007"]. In the list of a class each
-    line has 1, 0 or -1 after the id.
-    """
+    """Return the image ids of a split, such as ["000005"], in file order, without the 1, 0 or -1 of class lists."""
     text = read_text(image_set_file(folder, split), PathManager)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     of_class = lines and all(line.rpartition(" ")[0] and line.split()[-1] in ("1", "0", "-1") for line in lines)
@@ -35,20 +32,14 @@ def read_ids(folder: str, split: str) -> List[str]:
 
 
 def splits(folder: str) -> List[str]:
-    """Names of the splits of a folder in VOC form."""
+    """Return the split names of a folder in VOC format."""
     lists = os.path.dirname(image_set_file(folder, ""))
     there = PathManager.ls(lists) if PathManager.isdir(lists) else []
     return sorted(file.removesuffix(".txt") for file in there if file.endswith(".txt"))
 
 
 def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> CleanSet:
-    """
-    Args:
-        root: with Annotations, JPEGImages and ImageSets/Main.
-        split: name of a file there.
-        classes: None: all that the annotations of the root have, in the order of the alphabet, so that every split has
-            the same ones in the same order.
-    """
+    """Read a split, by default with the sorted classes of all splits. Raises a UserError if it is missing or faulty."""
     source = image_set_file(root, split)
     if not PathManager.isfile(source):
         flat = by_stem(root, (".xml",)) and f"; its own xml files are voc-flat:{root}"
@@ -74,7 +65,7 @@ def read_voc(root: str, split: str, classes: Optional[Sequence[str]] = None) -> 
 
 
 def read_voc_flat(folder: str) -> CleanSet:
-    """A folder with an xml beside each image, as a labelling tool leaves them; images without one are left alone."""
+    """Read a folder with an xml file beside each image, from a labelling tool. Images without one are left out."""
     found, xmls, files = Collector(folder), by_stem(folder, (".xml",)), by_stem(folder, IMAGE_ENDINGS)
     if not xmls:
         raise UserError(f"{folder} has no xml file")
@@ -90,9 +81,9 @@ def read_voc_flat(folder: str) -> CleanSet:
 
 
 def by_stem(folder: str, endings: Sequence[str]) -> Dict[str, str]:
-    """File by its name without ending, in Unicode's composed form, in the order of the names."""
+    """Return {name without ending: file}, sorted by name, with keys in Unicode's composed form (NFC)."""
     there = sorted(PathManager.ls(folder)) if PathManager.isdir(folder) else []
-    # macOS puts ._NAME beside each NAME into an archive.
+    # Archives of macOS have a ._NAME beside each NAME.
     files = [file for file in there if file.lower().endswith(tuple(endings)) and not file.startswith("._")]
     return {unicodedata.normalize("NFC", os.path.splitext(file)[0]): file for file in files}
 
@@ -103,7 +94,7 @@ def _classes(files):
         try:
             names.update((obj.findtext("name") or "").strip() for obj in _parse(file).findall("object"))
         except (ET.ParseError, OSError):
-            continue  # said where it is read, if it is
+            continue  # _read_xml reports it, if the split has it
     return sorted(names - {""})
 
 
@@ -132,6 +123,5 @@ def _read_xml(xml, file, classes, found):
             texts = [obj.findtext(f"bndbox/{side}") for side in _CORNERS]
             found.refuse(f"{place} ({name}): its box is {texts}, not four numbers ({', '.join(_CORNERS)})")
             continue
-        # VOC counts pixels from 1, some tools from 0.
-        box = [side - 1 if side >= 1 else min(side, 0.0) for side in box[:2]] + box[2:]
+        box = [side - 1 if side >= 1 else min(side, 0.0) for side in box[:2]] + box[2:]  # VOC counts from 1, others 0
         found.add_box(place, image, box, BoxMode.XYXY_ABS, classes.index(name), difficult=difficult)

@@ -1,4 +1,4 @@
-"""Results of a model on the test sets of its config, in Detectron2's form {task: {metric: value}}, values in 0..100."""
+"""Evaluates a model on its test sets. Results have Detectron2's form {task: {metric: value}}, values in 0..100."""
 
 import contextlib
 import gc
@@ -33,9 +33,9 @@ from .voc import VOCEvaluator
 
 logger = logging.getLogger(__name__)
 
-#: beginning of metrics of which the lower is better; a search takes the negative, "-lamr/pedestrian-reasonable"
+#: prefix of metrics of which lower is better; a search takes the negative, "-lamr/pedestrian-reasonable"
 LOWER_IS_BETTER = "lamr/"
-#: form of a data set -> what its evaluator reports
+#: evaluator type of a data set -> metrics that it reports
 _REPORTED = {
     "classification": ("classification/top1", "classification/top5"),
     "coco": tuple(f"bbox/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
@@ -46,10 +46,10 @@ _REPORTED = {
 
 
 class ClassificationEvaluator(DatasetEvaluator):
-    """Top-1 and top-5 accuracy in percent, over all ranks."""
+    """Top-1 and top-5 accuracy in percent, over all processes."""
 
     def reset(self):
-        self._right = []  # by image, whether its class is the first, and among the first five
+        self._right = []  # for each image: is its class the first, and is it among the first five
 
     def process(self, inputs, outputs):
         for x, output in zip(inputs, outputs):
@@ -65,24 +65,20 @@ class ClassificationEvaluator(DatasetEvaluator):
 
 
 class BoxEvaluator(COCOEvaluator):
-    """
-    Detectron2's evaluator of boxes, with faster-coco-eval, whose figures are those of pycocotools. The images that
-    count are those that were processed. A network that detects nothing has AP 0, where Detectron2 says NaN.
-    """
+    """COCOEvaluator of boxes with faster-coco-eval, which gives pycocotools' figures. Only processed images count."""
 
     def __init__(self, dataset_name, distributed=True, output_dir=None):
-        # Not Detectron2's constructor, which reads the annotations from a file of COCO form.
+        # Detectron2's constructor would read the annotations from a COCO file.
         self._logger, self._cpu_device, self._metadata = logger, torch.device("cpu"), MetadataCatalog.get(dataset_name)
         self._tasks, self._distributed, self._output_dir = ("bbox",), distributed, output_dir
         self._use_fast_impl, self._max_dets_per_image, self._kpt_oks_sigmas = True, [1, 10, 100], ()
         self._do_evaluation, self._coco_api = True, faster_coco_eval.COCO(coco_form(dataset_name))
 
     def _eval_predictions(self, predictions, img_ids=None):
-        # Detectron2 writes into what it gets, which a race evaluates again together with more images.
+        # Detectron2 changes its input, which a race evaluates again together with more images.
         predictions = [{**image, "instances": list(map(dict, image["instances"]))} for image in predictions]
-        # Hundreds of thousands of dicts are made here, none of them garbage; looking for some takes half of the time.
         collecting = gc.isenabled()
-        gc.disable()
+        gc.disable()  # looking for garbage among hundreds of thousands of dicts takes half of the time
         try:
             super()._eval_predictions(predictions, [image["image_id"] for image in predictions])
         finally:
@@ -91,11 +87,11 @@ class BoxEvaluator(COCOEvaluator):
 
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
-        return dict.fromkeys(results, 0.0) if coco_eval is None else results
+        return dict.fromkeys(results, 0.0) if coco_eval is None else results  # no detections: Detectron2 says NaN
 
 
 class EuroCityEvaluator(BoxEvaluator):
-    """COCO's figures, and the log-average miss rates of EuroCity Persons in percent, lower is better."""
+    """COCO's metrics, and log-average miss rates of EuroCity Persons in percent (lower is better)."""
 
     def __init__(self, dataset_name, distributed=True, output_dir=None):
         super().__init__(dataset_name, distributed, output_dir)
@@ -117,7 +113,7 @@ class EuroCityEvaluator(BoxEvaluator):
 
 
 def coco_form(dataset_name):
-    """The annotations of a data set as COCO's json has them, which is read where Detectron2 knows one."""
+    """Return a data set's annotations as a COCO dict, from its json file if the metadata name one."""
     metadata = MetadataCatalog.get(dataset_name)
     if file := metadata.get("json_file"):
         with PathManager.open(file, "rb") as f:
@@ -132,9 +128,8 @@ def coco_form(dataset_name):
         images.append({"id": image["image_id"], "width": image["width"], "height": image["height"]})
         for ann in image["annotations"]:
             box = BoxMode.convert(ann["bbox"], ann["bbox_mode"], BoxMode.XYWH_ABS)
-            # From 1: the metric takes the id 0 for none.
-            found = {"id": len(annotations) + 1, "image_id": image["image_id"], "bbox": box}
-            # VOC's have no area, and leave out of the count what is difficult.
+            found = {"id": len(annotations) + 1, "image_id": image["image_id"], "bbox": box}  # id 0 means none
+            # VOC's annotations have no area, and difficult objects do not count.
             area, crowd = ann.get("area", box[2] * box[3]), ann.get("iscrowd", ann.get("difficult", 0))
             annotations.append({**found, "area": area, "category_id": ann["category_id"], "iscrowd": int(crowd)})
     categories = [{"id": number, "name": name} for number, name in enumerate(metadata.thing_classes)]
@@ -142,7 +137,7 @@ def coco_form(dataset_name):
 
 
 def build_evaluator(dataset_name, output_dir=None, distributed=True):
-    """The evaluator of a data set, or of those of its images that it is given."""
+    """Return the evaluator of a data set, or of a part of its images. Raises a UserError if there is none."""
     form = _form(dataset_name)
     if form == "classification":
         return ClassificationEvaluator()
@@ -159,18 +154,14 @@ def _form(dataset_name):
 
 
 def reported_metrics(dataset_name):
-    """
-    Names of what the evaluator of a registered data set reports, as "task/metric". Those of single classes come last.
-    """
+    """Return the metrics, "task/metric", that a registered data set's evaluator reports, single classes last."""
     form = _form(dataset_name)
     classes = MetadataCatalog.get(dataset_name).get("thing_classes", ()) if form in ("coco", "ecp") else ()
     return [*_REPORTED[form], *(f"bbox/AP-{name}" for name in classes)]
 
 
 def read_test_images(dataset_name, count=0, seed=0):
-    """
-    The dicts of a test set, or of ``count`` of its images, evenly spaced in its order; the seed says where they begin.
-    """
+    """Return the dicts of a test set, or ``count`` evenly spaced ones. The seed determines where they begin."""
     dicts = get_detection_dataset_dicts([dataset_name], filter_empty=False)
     if not 0 < count < len(dicts):
         return dicts
@@ -179,7 +170,7 @@ def read_test_images(dataset_name, count=0, seed=0):
 
 
 def build_test_loader(cfg, dicts):
-    """Detection: one image at a time, as is standard. Classification: in batches as large as those of training."""
+    """Load images one by one for detection, as is standard, in batches of the training's size for classification."""
     batch = 1
     if is_classifier(cfg):
         batch = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // cfg.SOLVER.ACCUMULATE)
@@ -189,16 +180,12 @@ def build_test_loader(cfg, dicts):
 
 
 def evaluate(cfg, model, images=0):
-    """
-    The results of a model on ``DATASETS.TEST``, of several sets by name: on all images of each, or on as many as
-    :func:`read_test_images` chooses.
-    """
+    """Evaluate a model on ``DATASETS.TEST``, on ``images`` of each set (0: all). Several sets give results by name."""
     results = {}
     for name in cfg.DATASETS.TEST:
         dicts = read_test_images(name, images, max(cfg.SEED, 0))
         evaluator = build_evaluator(name, os.path.join(cfg.OUTPUT_DIR, "inference"))
-        # pycocotools prints.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
             results[name] = inference_on_dataset(model, build_test_loader(cfg, dicts), evaluator)
         if comm.is_main_process() and logger.isEnabledFor(logging.INFO):
             logger.info(f"Results on {name}:")
@@ -207,7 +194,7 @@ def evaluate(cfg, model, images=0):
 
 
 def drop_non_finite(results):
-    """Nested results without NaN, the figure of what could not be computed (no object of that size): it is no JSON."""
+    """Return nested results without NaN, such as AP without objects of a size. JSON has no NaN."""
     return {
         name: drop_non_finite(value) if isinstance(value, dict) else value
         for name, value in (results or {}).items()

@@ -1,4 +1,4 @@
-"""Evaluates a fixed set of a supernet's paths while it is trained, and how stable their ranking is."""
+"""Evaluates fixed paths of a supernet during its training, and how stable their ranking is."""
 
 import contextlib
 import logging
@@ -22,15 +22,12 @@ from .readiness import kendall_tau, read_evaluations
 
 logger = logging.getLogger(__name__)
 
-#: draws for a random path that is not there yet; a small space may have no more
+#: attempts to draw a new random path; a small space may have none left
 _ATTEMPTS = 1000
 
 
 def fixed_paths(space, seed, num_random):
-    """
-    Name -> path: "all_3x3" and so on, one for each op, and "random_1", ... by the seed. No path comes twice; of a space
-    with few paths there are fewer.
-    """
+    """Return name -> path, all different: "all_3x3" etc. for each op, "random_1" etc. by the seed, if they exist."""
     paths = {name.replace(" ", "_").lower(): path for name, path in space.anchors().items()}
     rng = random.Random(f"fixed paths {seed}")
     for number in range(1, num_random + 1):
@@ -44,13 +41,9 @@ def fixed_paths(space, seed, num_random):
 
 class FixedPathsEvaluation:
     """
-    ``evaluation()`` gives {name of the path: results}, and under "supernet" the mean of ``SEARCH.METRIC`` over the
-    paths and, from the second time on, the agreement of their ranking with that of the time before (Kendall's tau-b).
-    It leaves no trace in the model or the random state. Recalibration images are read on the first call.
-
-    Args:
-        cfg: a supernet's config.
-        model: with the supernet; may be in training.
+    Evaluates fixed paths of a supernet. A call returns {path name: results}. Under "supernet" it adds the mean of
+    ``SEARCH.METRIC`` and, from the second call on, the agreement with the previous ranking (Kendall's tau-b). It
+    restores the model, which may be in training mode, and the random state. The first call reads images to recalibrate.
     """
 
     def __init__(self, cfg, model):
@@ -58,8 +51,7 @@ class FixedPathsEvaluation:
         self.paths = fixed_paths(self.space, max(cfg.SEED, 0), cfg.SUPERNET.EVAL_RANDOM_PATHS)
         self.forward_to_last_norm, self.batches = ForwardToLastNorm(model), {}
         self.previous_scores = {}  # by the path's name
-        # A search takes a single set; of several, the first one counts.
-        sets = cfg.DATASETS.TEST
+        sets = cfg.DATASETS.TEST  # a search takes one set; of several, the first counts
         metric = cfg.SEARCH.METRIC.removeprefix("-")
         self.metric = metric if len(sets) == 1 else f"{sets[0]}/{metric}"
 
@@ -79,7 +71,7 @@ class FixedPathsEvaluation:
         return {**results, **self._summary(results)} if comm.is_main_process() else results
 
     def scores(self, flat):
-        """{name of the path: score} from flat results, "all_3x3/bbox/AP" and the like; without what has no value."""
+        """Return {path name: score} from flat results such as "all_3x3/bbox/AP", where the score is finite."""
         found = {name: flat.get(f"{name}/{self.metric}") for name in self.paths}
         return {name: score for name, score in found.items() if score is not None and math.isfinite(score)}
 
@@ -100,18 +92,14 @@ class FixedPathsEvaluation:
         return {"supernet": {"mean": mean, "agreement": tau}}
 
     def table(self, results):
-        """The main figures that a call has given as text, a row for each path."""
+        """Return the main figures of a call's results as text, with a row for each path."""
         arch = self.space.format
         rows = [{"path": name, "arch": arch(path), **_figures(results[name])} for name, path in self.paths.items()]
         return tabulate(rows, headers="keys", floatfmt=".2f")
 
 
 class FixedPathsEvalHook(hooks.EvalHook):
-    """
-    Detectron2's hook around a :class:`FixedPathsEvaluation`. A resumed training compares with the evaluation that an
-    uninterrupted one would have made before, which ``metrics.json`` holds; if the training ended during that one, it is
-    made first.
-    """
+    """EvalHook for fixed paths. A resumed run goes on from ``metrics.json``, and makes up a missed evaluation."""
 
     def __init__(self, period, evaluation, folder):
         super().__init__(period, lambda: drop_non_finite(evaluation()))
@@ -125,18 +113,16 @@ class FixedPathsEvalHook(hooks.EvalHook):
         self.evaluation.previous_scores = self.evaluation.scores(earlier[-1]) if earlier else {}
         is_due = self._period > 0 and done % self._period == 0 and done < self.trainer.max_iter
         is_missing = is_due and not (earlier and earlier[-1]["iteration"] == done - 1)
-        # The file is that of the main process.
-        if comm.all_gather(is_missing)[0]:
+        if comm.all_gather(is_missing)[0]:  # the main process has the file
             self.trainer.storage.iter = done - 1
             self._do_eval()
 
 
 @contextlib.contextmanager
 def _restored_afterwards(model):
-    """Restore path, buffers, modes and counters of the model and the random state at the end of the block."""
+    """Restore path, buffers, modes and counters of the model, and the random state, after the block."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    # Modes, choices, and what modules count on the side, such as RetinaNet's loss_normalizer.
-    numbers = [(module, _numbers(module)) for module in model.modules()]
+    numbers = [(module, _numbers(module)) for module in model.modules()]  # modes, choices, counters of modules
     device = next(model.parameters()).device
     states = random.getstate(), np.random.get_state()
     try:
@@ -159,6 +145,6 @@ def _numbers(module):
 
 
 def _figures(results):
-    """The main figures of nested results, by flat names."""
+    """Return the main figures of nested results, with flat names."""
     flat = flatten_results_dict(results)
     return {name: value for name, value in flat.items() if name.split("/")[-1] in ("AP", "AP50", "top1", "top5")}

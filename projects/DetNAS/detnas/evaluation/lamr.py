@@ -1,7 +1,6 @@
 """
-Log-average miss rate of EuroCity Persons (Braun et al., TPAMI 2019, Sec. 4), as the benchmark's own evaluation has it.
-
-Boxes are (N, 4) float64, x0 y0 x1 y1 in pixels. G boxes of ground truth and D detections of a frame.
+Log-average miss rate of EuroCity Persons (Braun et al., TPAMI 2019, Sec. 4), like the benchmark's own evaluation.
+Boxes are (N, 4) float64, x0 y0 x1 y1 in pixels. A frame has G ground-truth boxes and D detections.
 """
 
 import math
@@ -12,31 +11,22 @@ import numpy as np
 
 from detnas.data.ecp import BY_COVERAGE, COUNTED, CYCLIST, DIFFICULTIES, LEFT_OUT, TYPES, box_of, judge
 
-#: a match, and how far the height of a detection may lie outside the limits
+#: least overlap of a match, and factor by which the height of a detection may exceed the limits
 _OVERLAP, _FACTOR = 0.5, 1.25
-#: false positives an image at which the miss rate is taken
+#: false positives per image at which the miss rate is taken
 _POINTS = 10.0 ** np.linspace(-2, 0, 9)
 
 
 class LogAverageMissRate:
-    """
-    Collects frames; see :meth:`figures`.
-
-    Args:
-        ignore_others: detections of the other type's boxes are neither right nor wrong: the paper's ignore setting.
-    """
+    """Collects frames for :meth:`figures`. ``ignore_others``, as in the paper, ignores labels of the other type."""
 
     def __init__(self, ignore_others: bool = False):
         self.ignore_others, self.frames = ignore_others, 0
-        # (type, difficulty) -> scores and whether right, of each frame; and counts
-        self._kept: Dict[Tuple[str, str], List] = defaultdict(list)
+        self._kept: Dict[Tuple[str, str], List] = defaultdict(list)  # by (type, difficulty): [(scores, right)]
         self.counts: Dict[Tuple[str, str], Dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def add(self, labels: List[Dict[str, Any]], detections: List[Dict[str, Any]]) -> None:
-        """
-        A frame: boxes of ground truth and detections as the files have them, with "identity", "x0", ..., and "tags" and
-        "children", or a "score".
-        """
+        """Add a frame with labels and detections as :func:`detnas.data.ecp.read_frame` reads them."""
         self.frames += 1
         found = sorted(detections, key=lambda one: -one["score"])
         kinds = np.array([{CYCLIST: "rider"}.get(one["identity"], one["identity"]) for one in found], dtype=object)
@@ -50,12 +40,11 @@ class LogAverageMissRate:
                                    for one, box in zip(labels, truth)], dtype=int)
                 kept = ((kinds == kind) & (heights > limits.lowest / _FACTOR) & (heights < limits.highest * _FACTOR)
                         ).nonzero()[0]
-                # Those that count come first.
+                # Labels that count come first.
                 order = np.argsort(judged, kind="stable")[:np.count_nonzero(judged != LEFT_OUT)]
                 shared, whole = common[kept][:, order], own[kept]
                 whole = np.where(judged[order] == BY_COVERAGE, whole, whole + _areas(truth)[order] - shared)
-                # A box outside the image has no area.
-                right = _match(shared / np.maximum(whole, 1e-9), judged[order] == COUNTED)
+                right = _match(shared / np.maximum(whole, 1e-9), judged[order] == COUNTED)  # an area may be 0
                 scored = right >= 0
                 self._kept[kind, name].append((scores[kept][scored], right[scored]))
                 counts = self.counts[kind, name]
@@ -67,7 +56,7 @@ class LogAverageMissRate:
                 counts["right"] += int((right == 1).sum())
 
     def figures(self) -> Dict[str, Dict[str, float]]:
-        """{type: {difficulty: miss rate in 0..1, lower is better; NaN where there is nothing to count}}."""
+        """Return {type: {difficulty: miss rate}}, in 0..1, lower is better, NaN where no label counts."""
         return {kind: {name: self._miss_rate(kind, name) for name in DIFFICULTIES} for kind in TYPES}
 
     def _miss_rate(self, kind, name):
@@ -84,12 +73,9 @@ class LogAverageMissRate:
 
 def _match(overlap, counts):
     """
-    For each detection, the best first, 1 if it takes a box that counts, -1 if it takes another one, 0 if none. Each box
-    that counts is taken once; of equal overlaps the later box is.
-
-    Args:
-        overlap: (D, G), boxes that count first.
-        counts: (G,), which these are.
+    Return (D,) ints for detections, best first: 1 takes a box that counts, -1 matches another box, 0 matches none.
+    A box that counts is taken once. Of equal overlaps, the later box is taken. ``overlap`` is (D, G), with boxes that
+    count first, and ``counts``, (G,) bool, marks these.
     """
     right = np.zeros(len(overlap), dtype=int)
     free, first = counts.copy(), np.count_nonzero(counts)

@@ -1,32 +1,29 @@
-"""Whether a supernet's ranking of paths has settled: how alike its last two evaluations rank the same paths."""
+"""Tells whether a supernet's ranking of paths has settled: how alike its last two evaluations rank the same paths."""
 
 import os
 
 from detnas.launch.outputs import read_metrics
 
-#: names of the mean and of the rank agreement in metrics.json, beside the results of each path
+#: keys in metrics.json of the mean and of the rank agreement
 MEAN, AGREEMENT = "supernet/mean", "supernet/agreement"
 #: agreement below which a search warns
 LOW = 0.6
 
 
 def kendall_tau(a, b):
-    """Kendall's tau-b of two equally long lists of numbers: 1 for the same order, NaN where one has no order."""
+    """Return Kendall's tau-b of two equally long lists of numbers: 1 for the same order, NaN if one has no order."""
     from scipy.stats import kendalltau  # takes as long to import as everything else here
 
     return float(kendalltau(a, b).statistic)
 
 
 def read_evaluations(folder):
-    """The evaluations of a supernet's fixed paths: lines of ``metrics.json`` of a folder, as dicts, in their order."""
+    """Return the evaluations of fixed paths in a folder's ``metrics.json``, as dicts in file order."""
     return [line for line in read_metrics(folder) if MEAN in line]
 
 
 def readiness_warning(weights):
-    """
-    The warning that a search logs if its supernet's ranking had not settled at the last evaluation in the folder of its
-    weights, or if that was not measured; else None.
-    """
+    """Return a search's warning if the last ranking beside ``weights`` was unsettled or not measured, else None."""
     folder = os.path.dirname(weights)
     last = (read_evaluations(folder) or [{}])[-1]
     agreement = last.get(AGREEMENT)

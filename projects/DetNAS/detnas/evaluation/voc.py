@@ -1,4 +1,4 @@
-"""Average precision of boxes in VOC form."""
+"""Average precision of boxes in VOC format. An image has D detections and G objects of a class."""
 
 import functools
 import itertools
@@ -15,25 +15,20 @@ from detectron2.utils.logger import log_first_n
 
 from detnas.errors import UserError
 
-#: overlaps in percent over which AP is a mean
+#: IoU thresholds in percent over which AP is a mean
 THRESHOLDS = range(50, 100, 5)
 
 
 class VOCEvaluator(PascalVOCDetectionEvaluator):
     """
-    Detectron2's VOC evaluation, made fit for the small sets of a search: classes without an object that counts (not
-    "difficult") are left out of the means, where Detectron2 has 0 or NaN for them; boxes may have decimals, and the
-    images that count are those that were processed. The metric is that of the metadata's ``year``: 11 points for 2007,
-    else the area under the curve.
-
-    Args:
-        dataset_name: a registered data set in VOC form.
-        distributed: whether the images are spread over the processes, so that predictions are gathered and the main
-            process alone has the results; else each process evaluates what it has seen.
+    Detectron2's VOC evaluation for the small sets of a search. Only processed images count, and boxes may have
+    decimals. Means leave out classes without an object that is not "difficult", where Detectron2 has 0 or NaN. The
+    metadata's ``year`` 2007 means the 11-point metric, other years the area under the curve. If ``distributed``, the
+    main process alone has results, for the images of all processes. Otherwise each process evaluates its own images.
     """
 
     def __init__(self, dataset_name, distributed=True):
-        # Not Detectron2's constructor, which reads files of one folder. These two names are what its process() uses.
+        # Detectron2's constructor would read files of one folder. Its process() uses these two names.
         self._dataset_name, self._cpu_device = dataset_name, torch.device("cpu")
         self.reset()
         self._metadata = MetadataCatalog.get(dataset_name)
@@ -48,11 +43,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         super().process(inputs, outputs)
 
     def evaluate(self):
-        """
-        Returns:
-            {"bbox": {"AP", "AP50", "AP75", "AP50-CLASS" of each class that has objects}} in percent; {} on all
-            processes but the main one.
-        """
+        """Return {"bbox": {"AP", "AP50", "AP75", "AP50-CLASS", ...}} in percent, or {} off the main process."""
         mine = self._seen, self._predictions
         gathered = comm.gather(mine) if self._distributed else [mine]
         if self._distributed and not comm.is_main_process():
@@ -63,7 +54,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         for _, part in gathered:
             for number, lines in part.items():
                 predictions[number].extend(lines)
-        # Scores are rounded, and Detectron2 breaks ties by the order of the lines: the images' order, not the batches'.
+        # Detectron2 breaks ties of rounded scores by the order of lines. The images' order is the same for all batches.
         order = {image_id: i for i, image_id in enumerate(images)}
         for lines in predictions.values():
             lines.sort(key=lambda line: order[line.split(" ", 1)[0]])
@@ -82,7 +73,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
 
     @functools.cached_property
     def _objects(self):
-        """Image id -> its objects, of the whole set, with the corners that VOC's files have."""
+        """Image id -> its objects, of the whole set, with corners that count from 1 as in VOC's files."""
         names = self._metadata.thing_classes
         return {
             str(image["image_id"]): [
@@ -101,36 +92,29 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
         if len(absent) == total:
             raise UserError(f'data set "{name}": no image has an object of its classes that is not difficult')
         if absent:
-            # Said once, though a search evaluates a thousand times; a warning, because a search hides what is less.
+            # Said once, because a search evaluates a thousand times. A warning, because a search hides lower levels.
             words = f'data set "{name}": {len(absent)} of {total} classes have no object and are left out of the mean: '
             log_first_n(logging.WARNING, words + ", ".join(absent), key="message")
 
     def _average_precisions(self, lines, objects):
-        """
-        AP of a class in percent at each of ``THRESHOLDS``.
-
-        Which object a detection overlaps most does not depend on the threshold: it is found out once, image by image,
-        where Detectron2's ``voc_eval`` goes through all detections one by one for every threshold. Detections of an
-        image must be next to each other in ``lines``.
-        """
+        """Return the AP of a class in percent at each of ``THRESHOLDS``. Lines of an image must stand together."""
         fields = [line.split(" ") for line in lines]
         values = np.array([field[1:] for field in fields], dtype=float).reshape(-1, 5)
         scores, boxes = values[:, 0], values[:, 1:]
         overlaps, matches = np.full(len(lines), -np.inf), np.zeros(len(lines), dtype=int)
         start = 0
-        for image_id, group in itertools.groupby(fields, key=lambda field: field[0]):
+        for image_id, group in itertools.groupby(fields, key=lambda field: field[0]):  # once for all thresholds
             rows = slice(start, start + sum(1 for _ in group))
             overlaps[rows], matches[rows] = objects.closest(image_id, boxes[rows])
             start = rows.stop
-        # As there: what ties are broken by depends on the kind of sorting.
-        order = np.argsort(-scores)
+        order = np.argsort(-scores)  # the same kind of sort as in Detectron2 breaks ties equally
         overlaps, matches = overlaps[order], matches[order]
         use_07, aps = self._metadata.year == 2007, []
         for threshold in THRESHOLDS:
             found = overlaps > threshold / 100
             counts = found.copy()
             counts[found] = ~objects.difficult[matches[found]]
-            # The first detection of an object is right, later ones are wrong; difficult objects are neither.
+            # The first detection of an object is right, later ones are wrong. Difficult objects are neither.
             _, first = np.unique(matches[counts], return_index=True)
             right = np.zeros(len(lines), bool)
             right[np.flatnonzero(counts)[first]] = True
@@ -142,7 +126,7 @@ class VOCEvaluator(PascalVOCDetectionEvaluator):
 
 
 class _Objects:
-    """The objects of a class, out of {image id: all objects in it, as Detectron2's ``parse_rec`` gives them}."""
+    """The objects of a class, from image id -> objects of all classes as Detectron2's ``parse_rec`` gives them."""
 
     def __init__(self, images, name):
         boxes, difficult, self.rows = [], [], {}
@@ -155,11 +139,11 @@ class _Objects:
         self.difficult = np.array(difficult, dtype=bool)
 
     def closest(self, image_id, boxes):
-        """For each box (x1, y1, x2, y2): the largest overlap (IoU, pixels counted inclusively) and whose it is."""
+        """Return the largest IoU (inclusive pixels) and its object, (D,) each, of (D, 4) boxes x1 y1 x2 y2."""
         rows = self.rows[image_id]
         there = self.boxes[rows]
         if not len(there):
-            return -np.inf, 0
+            return -np.inf, 0  # for all boxes
         corners = np.minimum(boxes[:, None, 2:], there[:, 2:]) - np.maximum(boxes[:, None, :2], there[:, :2])
         shared = np.prod(np.maximum(corners + 1, 0), axis=2)
         areas = [np.prod(b[:, 2:] - b[:, :2] + 1, axis=1) for b in (boxes, there)]

@@ -1,10 +1,10 @@
 """
-Find objects in images, without Detectron2 and torch:
+Finds objects in images, without Detectron2 and torch:
 
     python detect.py IMAGE [IMAGE ...]        needs numpy, Pillow and the engine that detector.json names
 
-detector.onnx and detector.json lie beside this file. Prints a line of JSON for each object: "file", "class", "score",
-and "box": x0, y0, x1, y1 in pixels of the image as it is displayed.
+Keep detector.onnx and detector.json beside this file. Prints a line of JSON for each object: "file", "class",
+"score", and "box": x0, y0, x1, y1 in pixels of the displayed image.
 """
 
 import json
@@ -31,7 +31,7 @@ class Detector:
             self.run = lambda image: network(image).to_tuple()
 
     def __call__(self, photo):
-        """Objects in an image of Pillow, best first: list of {"class", "score", "box"}."""
+        """Objects in a Pillow image, best first: list of {"class", "score", "box"}."""
         photo, about = ImageOps.exif_transpose(photo).convert("RGB"), self.about
         scale = 1.0
         if about["shorter_side"]:

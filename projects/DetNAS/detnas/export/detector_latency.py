@@ -1,4 +1,4 @@
-"""How long whole detectors take on this machine, as ONNX files."""
+"""Measures how long detectors, as ONNX files, take on this machine. Images have H x W pixels."""
 
 import functools
 import hashlib
@@ -19,23 +19,20 @@ from .engines import TORCH, engine_version, installed_engines, open_onnx
 from .network import use_plain_norms
 from .traced import require_onnx, to_onnx, whole_part
 
-#: runs before those that count, then as many as fit into so many seconds for all networks together, within these bounds
+#: uncounted runs; seconds for the counted runs of all networks together; fewest and most runs of each
 WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
 
 
 class DetectorMeter:
     """
-    ``meter(paths)`` gives the milliseconds of the exported detectors of paths in ONNX Runtime on the CPU,
-    one image of ``SEARCH.DETECTOR_RESOLUTION`` at a time, which a path may set: medians, after a warm-up. It has as
-    many threads as torch has.
+    Measures median milliseconds of exported detectors in ONNX Runtime on the CPU, with torch's number of threads, on
+    one image of ``SEARCH.DETECTOR_RESOLUTION``, which a path may set. UserError if a detector cannot be one ONNX file.
 
-    A detector takes longer the more proposals it has. Here it has as many as its settings allow, as it would have
-    on images full of objects: weights are random, the norms have the statistics of noise, which is also the image, and
-    no box scores enough to be kept. So the time depends on the architecture alone.
+    With random weights, and with noise as the image and for the norms, the time depends on the architecture alone: a
+    detector has as many proposals as its settings allow, and no box scores enough to be kept.
 
     Args:
         cfg: of a supernet, or of one network of the space.
-        space: of the paths.
         cache: file of :class:`detnas.cost.latency.MeasuredTimes`.
     """
 
@@ -52,22 +49,19 @@ class DetectorMeter:
             f"{processor()}, {torch.get_num_threads()} threads, {engine_version('onnxruntime')}, 1x3x{size}, "
             f"median of {FEWEST} to {MOST} runs"
         )
-        # Whoever measured may have had other packages' keys in the config.
+        # Keys of other packages must not hide earlier measurements.
         model = hashlib.sha256(without_unused(self.cfg).MODEL.dump().encode()).hexdigest()[:16]
         self.times = MeasuredTimes(f"detectors of {space}, config {model}; {self.settings}", cache)
 
     def __call__(self, paths):
-        """
-        Returns:
-            list of milliseconds, one for each path.
-        """
+        """Milliseconds of the detector of each path, a list."""
         return self.times.of({self.space.format(path): path for path in paths}, self._measure)
 
     def _measure(self, paths):
         return median_times([self.run_of(*self._export(path)) for path in paths])
 
     def run_of(self, data, image):
-        """A function that runs an ONNX file, given as bytes, on an input of torch."""
+        """A function that runs an ONNX file, given as bytes, on a tensor."""
         return functools.partial(open_onnx(data, threads=torch.get_num_threads()), image)
 
     def _export(self, path):
@@ -92,11 +86,10 @@ def noise(resolution):
 @torch.no_grad()
 def engine_times(networks, seconds, most):
     """
-    How long ONNX files take in each engine that is installed, and their networks in torch, all in turns.
+    Time ONNX files in each installed engine, and their networks in torch, by :func:`times_in_turns`.
 
     Args:
         networks: (file, :class:`detnas.export.traced.Part`, model, image (3, H, W) float32) of each.
-        seconds, most: see :func:`times_in_turns`.
 
     Returns:
         list of {engine: (median, 95th percentile) in milliseconds}, one for each network.
@@ -117,12 +110,11 @@ def median_times(runs, seconds=None, most=None):
 
 def times_in_turns(runs, seconds=None, most=None):
     """
-    The milliseconds that functions take, a list for each, in rounds in which each runs once: what else the machine does
-    for a while then slows down all of them.
+    Run functions in turns, so that other load slows down all alike. Returns for each a list of milliseconds.
 
     Args:
-        seconds: for all of them together, once each has run :data:`FEWEST` times.
-        most: runs of each.
+        seconds: for all functions together; each runs :data:`FEWEST` times in any case.
+        most: runs of each function.
     """
     seconds, most = seconds or SECONDS, most or MOST
     for run in runs:
@@ -138,7 +130,7 @@ def times_in_turns(runs, seconds=None, most=None):
 
 
 def _for_timing(cfg, space):
-    """A config of the same network for a CPU, without what says nothing about its time."""
+    """The config on a CPU, without keys that do not change the time; no box reaches the score threshold."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.MODEL.DETNAS.CLASSES = "cpu", "", []
@@ -151,7 +143,7 @@ def _for_timing(cfg, space):
 
 @torch.no_grad()
 def _take_statistics(model, image):
-    """Give the batch norms the statistics of an image and its mirror image, without which all boxes would be alike."""
+    """Give the batch norms the statistics of an image and its mirror image; otherwise all boxes would be alike."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d) and m.track_running_stats]
     for norm in norms:
         norm.train().momentum = 1.0

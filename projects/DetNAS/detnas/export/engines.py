@@ -1,4 +1,4 @@
-"""Programs that run ONNX files on the CPU: ONNX Runtime and OpenVINO."""
+"""Runs ONNX files on the CPU, in ONNX Runtime or OpenVINO. Images have H x W pixels."""
 
 import functools
 import importlib
@@ -14,13 +14,13 @@ from detnas.files import write_text
 
 #: engine -> the package that it needs; "openvino_bf16" computes in bf16 where the processor can
 ENGINES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "openvino_bf16": "openvino"}
-#: what an ONNX file comes from
+#: stands for the network in torch, beside the engines
 TORCH = "torch"
 
 
 @functools.cache
 def can_import(package: str) -> bool:
-    """Whether a package is there, with the libraries that it needs."""
+    """Whether a package is installed, with the libraries that it needs."""
     try:
         return bool(importlib.import_module(package))
     except ImportError:
@@ -28,12 +28,12 @@ def can_import(package: str) -> bool:
 
 
 def installed_engines() -> List[str]:
-    """Those that run here."""
+    """The engines that run here."""
     return [engine for engine, package in ENGINES.items() if can_import(package)]
 
 
 def engine_version(engine: str) -> str:
-    """Its name and version, such as "onnxruntime 1.23"; UserError if it does not run here."""
+    """Name and version, such as "onnxruntime 1.23". UserError if the engine does not run here."""
     if engine not in (TORCH, *installed_engines()):
         raise UserError(f"{engine} is not installed, or cannot be imported: pip install {ENGINES[engine]}")
     return f"{engine} {importlib.metadata.version(ENGINES.get(engine, TORCH))}"
@@ -41,13 +41,13 @@ def engine_version(engine: str) -> str:
 
 def open_onnx(data: Union[str, bytes], engine: str = "onnxruntime", threads: int = 0) -> Callable:
     """
-    A function image (3, H, W) float32 -> list of tensors that runs an ONNX file. A process that has opened several in
-    OpenVINO must not be forked, by workers that read images, say: it crashed then.
+    A function image (3, H, W) float32 -> list of tensors that runs an ONNX file. A process with several files open in
+    OpenVINO must not fork, such as for data workers: this crashed.
 
     Args:
-        data: path of the file, or what is in it.
+        data: path or content of the file.
         engine: of :data:`ENGINES`.
-        threads: 0: as many as the engine likes.
+        threads: 0 for the engine's choice.
 
     Raises:
         UserError: if the engine does not run here.
@@ -57,7 +57,7 @@ def open_onnx(data: Union[str, bytes], engine: str = "onnxruntime", threads: int
 
 
 def write_script(folder: str, cfg, engine: str = "onnxruntime") -> str:
-    """Write detect.py, which runs a detector.onnx beside it without Detectron2, and what it must know; its path."""
+    """Write detect.py, which runs detector.onnx without Detectron2, and its detector.json; returns its path."""
     sizes = {"shorter_side": cfg.INPUT.MIN_SIZE_TEST, "longer_side": cfg.INPUT.MAX_SIZE_TEST}
     about = {**sizes, "pixels": cfg.INPUT.FORMAT, "engine": engine, "classes": list(cfg.MODEL.DETNAS.CLASSES)}
     script = os.path.join(folder, "detect.py")
@@ -68,7 +68,7 @@ def write_script(folder: str, cfg, engine: str = "onnxruntime") -> str:
 
 
 def _onnxruntime(data, engine, threads):
-    # Only here: it is one of the optional packages.
+    # An optional package, so not at the top.
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Predicts the latency of a whole detector as a sum over its blocks, fitted to the latencies of some detectors."""
+"""Predicts a detector's latency as a sum over its blocks. A block's input has C channels of H x W pixels."""
 
 import dataclasses
 import logging
@@ -18,13 +18,13 @@ from detnas.zoo import SUPERNET
 from .detector_latency import DetectorMeter, median_times
 from .traced import module_to_onnx
 
-#: random networks that are measured beside those of a single op: to fit, and to see how well others are predicted
+#: random networks to measure beside those of a single op: for the fit, and for a test of the prediction
 FITTED, HELD_OUT = 4, 8
-#: seconds for the blocks, and runs of each: they are short, and one that is off is so in every network
+#: seconds for all blocks, and most runs of each: an error in a block's time is in every network
 SECONDS, RUNS = 15, 300
-#: A block is faster alone than in a network, where its input is not at hand. What says more than this is noise.
+#: range of a block's time in a network / time alone, with its input at hand; beyond it is noise
 SCALES = (0.5, 3.0)
-#: A search warns of a larger mean error.
+#: relative mean error above which a search warns
 WARN_ABOVE = 0.05
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,10 @@ logger = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class LatencyPredictor:
     """
-    The :class:`detnas.cost.costs.Costs` "detector_latency_ms", milliseconds of detectors: ``constant``, and
-    ``table[block][op]`` for each block.
+    The :class:`detnas.cost.costs.Costs` "detector_latency_ms": ``constant`` plus ``table[block][op]`` of each block.
 
     Args:
-        meter: what measures a detector.
-        others: path -> measured milliseconds of detectors that nothing was fitted to.
+        others: path -> measured milliseconds of detectors outside the fit.
     """
 
     constant: float
@@ -50,11 +48,7 @@ class LatencyPredictor:
 
     @classmethod
     def fit(cls, blocks, times, meter, others=()):
-        """
-        Args:
-            blocks: milliseconds of the blocks alone, [block][op].
-            times: path -> measured milliseconds, of which a line over the sums of its blocks is fitted.
-        """
+        """Fit ``times``, path -> milliseconds, by a line over sums of ``blocks``, [block][op] -> milliseconds alone."""
         sums = [sum(ops[op] for ops, op in zip(blocks, path)) for path in times]
         slope = statistics.linear_regression(sums, list(times.values())).slope if len(set(sums)) > 1 else 1.0
         slope = min(max(slope, SCALES[0]), SCALES[1])
@@ -63,7 +57,7 @@ class LatencyPredictor:
         return cls(constant, table, meter, dict(others))
 
     def predict(self, path):
-        """Milliseconds of the detector of a path."""
+        """Milliseconds of a path's detector."""
         return self.constant + sum(ops[op] for ops, op in zip(self.table, path))
 
     def cost(self, metric, path):
@@ -77,13 +71,13 @@ class LatencyPredictor:
 
     @property
     def mean_error(self):
-        """The mean of the relative errors over the other detectors; 0 without any."""
+        """Mean relative error over ``others``; 0 without any."""
         errors = [abs(self.predict(path) - time) / time for path, time in self.others.items()]
         return statistics.mean(errors) if errors else 0.0
 
     @property
     def quality(self):
-        """In words, how well the other detectors are predicted."""
+        """How well ``others`` are predicted, in words."""
         times = list(self.others.values())
         if not times:
             return "no other network to compare with"
@@ -92,7 +86,7 @@ class LatencyPredictor:
                 f"{self.mean_error:.1%} on average, in an order that agrees by {tau:.2f} (tau)")
 
     def describe(self, paths):
-        """Measure the detectors of paths; lines for the user with both times of each."""
+        """Measure the detectors of paths. Yields a line for the user with both times of each."""
         for path, time in zip(paths, self.meter(list(paths))):
             arch = self.meter.space.format(path)
             yield f"Detector {arch} in ONNX Runtime: {self.predict(path):.1f} ms predicted, {time:.1f} ms measured"
@@ -100,13 +94,8 @@ class LatencyPredictor:
 
 def build_latency_predictor(cfg, space):
     """
-    Measure the exported detectors of the networks of one op and of some random ones, and fit a sum over blocks, each
-    measured alone, to some of them. A line in the log says how well the others are predicted. All measurements are kept
-    in ``OUTPUT_DIR/latency.json``.
-
-    Args:
-        cfg: of a supernet; ``SEARCH.DETECTOR_RESOLUTION`` is the size of the image.
-        space: of its paths.
+    Measure blocks and some detectors of a supernet on an image of ``SEARCH.DETECTOR_RESOLUTION``, and fit a predictor.
+    The log says how well it predicts other detectors. ``OUTPUT_DIR/latency.json`` keeps all times.
     """
     cache = os.path.join(cfg.OUTPUT_DIR, "latency.json")
     meter = DetectorMeter(cfg, space, cache)
@@ -129,7 +118,7 @@ def build_latency_predictor(cfg, space):
 
 
 def _block_times(meter):
-    """Milliseconds of every op of every block alone, [block][op]; of equal ones the first is measured."""
+    """Milliseconds of every op of every block alone, [block][op]. Equal ops are measured once."""
     first, ops_of, names = {}, {}, []
     for number, (ops, size) in enumerate(zip(*_blocks(meter))):
         names.append([first.setdefault((str(op), size), f"block {number} op {i}") for i, op in enumerate(ops)])

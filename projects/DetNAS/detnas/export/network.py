@@ -1,4 +1,4 @@
-"""A trained network as two files for any Detectron2 project: a complete config and its weights."""
+"""Exports a trained network as two files for any Detectron2 project: a complete config and the weights."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def load_network_config(config_file, opts=()):
     """
-    The config of one network for use on one CPU process, with its class names: from a data set where that is at hand.
+    The config of one network on the CPU, with its class names where they are known. UserError for a supernet.
 
     Args:
         config_file: of a training or an export. ``MODEL.DETNAS.ARCH`` may be a search's best.yaml.
@@ -44,7 +44,7 @@ def load_network_config(config_file, opts=()):
         try:
             detnas.CLASSES = list(register_datasets(cfg) or ())
         except UserError as e:
-            # Detectron2 knows those of its data sets that are not at hand.
+            # Detectron2 knows the classes of its own data sets without their files.
             names = [name for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if name in DatasetCatalog.list()]
             known = (MetadataCatalog.get(name).get("thing_classes") for name in names)
             detnas.CLASSES = list(next(filter(None, known), ()))
@@ -56,11 +56,11 @@ def load_network_config(config_file, opts=()):
 
 
 def use_plain_norms(cfg):
-    """BN for SyncBN, in place: outside training both compute the same, and SyncBN cannot be traced on a CPU."""
+    """Replace SyncBN by BN, in place. In eval mode both compute the same, and a CPU cannot trace SyncBN."""
     for node in norm_nodes(cfg):
         if node.NORM in ("SyncBN", "naiveSyncBN"):
             node.NORM = "BN"
-    # RetinaNet gives a BN to each level as it does with SyncBN, but only one for all levels to naiveSyncBN.
+    # RetinaNet has a BN for each level, like SyncBN, but one naiveSyncBN for all levels.
     if cfg.MODEL.RETINANET.NORM == "SyncBN":
         cfg.MODEL.RETINANET.NORM = "BN"
 
@@ -69,35 +69,34 @@ def portable_config(cfg):
     """A copy of :func:`load_network_config`'s config that names nothing of this machine."""
     portable, default = cfg.clone(), load_config(None)
     portable.defrost()
-    # They say how the network was found, and of this machine.
+    # These say how the network was found, and name files of this machine.
     for key in ("DATASETS", "SEARCH", "SUPERNET"):
         portable[key] = default[key]
-    # Data sets that Detectron2 knows have their name everywhere; the others say where they lie here.
+    # Detectron2's own data sets have one name everywhere; other names hold a path.
     for key in ("TRAIN", "TEST"):
         portable.DATASETS[key] = tuple(name for name in cfg.DATASETS[key] if ":" not in name)
     portable.OUTPUT_DIR = default.OUTPUT_DIR
     portable.MODEL.WEIGHTS = EXPORTED_WEIGHTS
     if cfg.MODEL.DETNAS.ARCH.isdigit():
-        # An arch of one stage, which Detectron2 reads, too.
+        # Detectron2 would read an arch of one stage as a number.
         portable.MODEL.DETNAS.ARCH = quoted(cfg.MODEL.DETNAS.ARCH)
     return without_unused(portable)
 
 
-#: in the second line of a written config
+#: marks the second line of a written config
 _READING = "come before reading this file."
 
 
 def write_network(folder, cfg, state_dict, about):
     """
-    Write ``model.yaml``, whose first line is ``about``, and ``model.pth`` into a folder, and read them back.
+    Write ``model.yaml``, with ``about`` as its first line, and ``model.pth`` into a folder.
 
     Args:
         cfg: from :func:`load_network_config`.
         state_dict: of its model; all names must match.
 
     Returns:
-        config and model as read from the files, the model on the CPU in eval mode. UserError if there is a model.yaml
-        of something else.
+        config and model as read back, on the CPU in eval mode. UserError if model.yaml there is of something else.
     """
     PathManager.mkdirs(folder)
     config_file, weights = (os.path.join(folder, name) for name in (EXPORTED_CONFIG, EXPORTED_WEIGHTS))
@@ -112,14 +111,14 @@ def write_network(folder, cfg, state_dict, about):
 
 
 def _reading(cfg):
-    """What another project needs to read a config: `from detnas import add_detnas_config` and add_detnas_config(cfg)"""
+    """The imports and calls that another project needs before it reads the config."""
     adders = {package: add_keys.__name__ for package, add_keys in key_adders(cfg).items()}
     imports = "; ".join(f"from {package} import {name}" for package, name in adders.items())
     return f"`{imports}` and {', '.join(f'{name}(cfg)' for name in adders.values())}"
 
 
 def load_network(cfg, weights=None):
-    """The model of a config in eval mode; with all of its weights from a file, or with random ones by the seed."""
+    """The model of a config in eval mode, with all weights from a file, or random ones by the seed."""
     torch.manual_seed(max(cfg.SEED, 0))
     model = build_network(cfg).eval()
     if weights is not None:

@@ -1,4 +1,4 @@
-"""A network as a TorchScript or ONNX file."""
+"""Writes a network as a TorchScript or ONNX file. Shapes: images of H x W pixels, N boxes, C channels."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from .engines import can_import, open_onnx
 
 #: format -> end of the file's name
 FORMATS = {"torchscript": ".ts", "onnx": ".onnx"}
-#: in the name of a file that is not compared with its network yet, or differs from it
+#: in the name of a file until a comparison finds it equal to its network
 IN_DOUBT = ".in_doubt"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _ONNX_OPSET = 17  # from 16 on, RoiAlign is Detectron2's
@@ -30,12 +30,11 @@ _ONNX_OPSET = 17  # from 16 on, RoiAlign is Detectron2's
 @dataclasses.dataclass
 class Part:
     """
-    What of a network goes into a file. It takes "image", (3, H, W) float32 as it comes out of Detectron2's mapper,
-    H and W any; mean, deviation and padding are inside.
+    The part of a network that a file holds. Its input is "image", (3, H, W) float32, as from Detectron2's mapper, of
+    any size. The part itself normalises and pads.
 
     Args:
-        name: "detector", "classifier" or "backbone"; the file's name.
-        outputs: names of the outputs.
+        name: "detector", "classifier" or "backbone"; also the file's name.
         run: function (model, list of one {"image": tensor}) -> tuple of tensors.
     """
 
@@ -69,7 +68,7 @@ def backbone_part(model):
 
 
 def whole_part(cfg):
-    """The :class:`Part` that is the whole network of a config, or None with the reason why there is none."""
+    """The :class:`Part` of the whole network and None, or None and the reason why no file can hold it."""
     arch = cfg.MODEL.META_ARCHITECTURE
     if arch == "ImageClassifier":
         return CLASSIFIER, None
@@ -90,14 +89,11 @@ def require_onnx(asker):
 
 def write_part(model, part, form, folder, image):
     """
-    Trace a part of a model with an image, (3, H, W) float32, and write a file of one of :data:`FORMATS`, under a name
-    that says that it is in doubt.
-
-    Returns:
-        path of the file. RuntimeError or ValueError if torch cannot trace it.
+    Trace a part of a model with an image (3, H, W) float32, and write it in one of :data:`FORMATS`. Returns the path,
+    with :data:`IN_DOUBT` in the name. RuntimeError or ValueError if torch cannot trace the part.
     """
     checked, path = (os.path.join(folder, part.name + doubt + FORMATS[form]) for doubt in ("", IN_DOUBT))
-    # One of an earlier export would be taken for this one.
+    # A file of an earlier export would pass for this one.
     if PathManager.exists(checked):
         PathManager.rm(checked)
     data = io.BytesIO()
@@ -114,7 +110,7 @@ def write_part(model, part, form, folder, image):
 
 @contextlib.contextmanager
 def _silence():
-    """Without the warnings on every branch that a trace takes; a comparison afterwards tells whether one mattered."""
+    """Hide the warnings about every branch of a trace; the comparison afterwards finds what matters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -129,14 +125,7 @@ def to_onnx(model, part, image):
 
 
 def module_to_onnx(module, image, outputs=("output",), axes=None):
-    """
-    A module as the bytes of an ONNX file.
-
-    Args:
-        image: its input, of which a trace is made; called "image".
-        outputs: their names.
-        axes: name -> {dimension: name} of what is free; None: nothing is.
-    """
+    """A module as the bytes of an ONNX file. ``axes``: name -> {dimension: name} of sizes that vary, None for none."""
     # torch's newer exporter cannot follow a detector, whose number of boxes depends on the image.
     older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     data = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: weights, the arch that a search found, the metrics of a training."""
+"""Files in the folder of a run: weights, the arch that a search found, metrics of a training."""
 
 import contextlib
 import hashlib
@@ -16,22 +16,21 @@ from detnas.errors import UserError
 from detnas.space import CUSTOM_SPACE, SearchSpace
 from detnas.zoo import SUPERNET, resolve_arch
 
-#: files that a search writes: the winner's config, and its whole network with the supernet's weights
+#: files of a search: the winner's config, and the winner's network with the supernet's weights
 BEST_CONFIG, BEST_WEIGHTS = "best.yaml", "best.pth"
 #: files of an exported network
 EXPORTED_CONFIG, EXPORTED_WEIGHTS = "model.yaml", "model.pth"
 
 
 def has_weights_beside(cfg: CfgNode, opts: Sequence[str]) -> bool:
-    """Whether a config is an exported one or a search's best.yaml, and no other weights are named."""
+    """Whether a config is an exported one or a search's best.yaml, and ``opts`` names no other weights."""
     return (cfg.SEARCH.WINNER or cfg.MODEL.WEIGHTS == EXPORTED_WEIGHTS) and "MODEL.WEIGHTS" not in opts
 
 
 def network_weights(config_file: str, cfg: CfgNode, opts: Sequence[str]) -> str:
     """
-    The weights of the network that a config describes: those beside an exported config or a search's best.yaml, else
-    ``MODEL.WEIGHTS`` of the command line ``opts``, else ``model_final.pth`` in the output folder; UserError if they are
-    not there. In the config of a training, ``MODEL.WEIGHTS`` is what it starts from.
+    Return the weights file of a config's network: beside an exported config or a search's best.yaml, else
+    ``MODEL.WEIGHTS`` of ``opts``, else ``model_final.pth`` in the output folder. Raises a UserError if it is missing.
     """
     if has_weights_beside(cfg, opts):
         path = os.path.join(os.path.dirname(config_file), cfg.MODEL.WEIGHTS)
@@ -39,7 +38,7 @@ def network_weights(config_file: str, cfg: CfgNode, opts: Sequence[str]) -> str:
         hint = written if cfg.SEARCH.WINNER else "the weights of an exported config lie beside it"
         problem = f"{path} does not exist; {hint}"
     else:
-        given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""
+        given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""  # a config names what a training starts from
         path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
         problem = f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS"
     if not PathManager.isfile(path):
@@ -48,7 +47,7 @@ def network_weights(config_file: str, cfg: CfgNode, opts: Sequence[str]) -> str:
 
 
 def weights_id(path: Optional[str]) -> str:
-    """The sha256 of a checkpoint, by which the header of a search's log knows it; words for None, random weights."""
+    """Return a checkpoint's sha256, which a search's log has in its header, or "random weights" for None."""
     if not path:
         return "random weights"
     digest = hashlib.sha256()
@@ -59,10 +58,7 @@ def weights_id(path: Optional[str]) -> str:
 
 
 def read_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") -> Candidate:
-    """
-    The path that an arch, a published name or a search's best.yaml means in a space. UserError if it is none, which
-    begins with ``source``, where it comes from.
-    """
+    """Return the path in a space of an arch, published name or best.yaml. UserErrors begin with ``source``."""
     if not arch.endswith((".yaml", ".yml")):
         return resolve_arch(arch, space, source)
     try:
@@ -75,7 +71,7 @@ def read_arch(arch: str, space: SearchSpace, source: str = "MODEL.DETNAS.ARCH") 
 
 
 def read_single_arch(path: str) -> Tuple[SearchSpace, Candidate]:
-    """The space and the path of a config of one network, such as a search's best.yaml."""
+    """Return space and path of a single network's config, such as best.yaml. Raises a UserError if it has none."""
     if not PathManager.isfile(path):
         raise UserError(f"{path} does not exist; search_net.py writes it")
     cfg = load_config(path)
@@ -86,21 +82,20 @@ def read_single_arch(path: str) -> Tuple[SearchSpace, Candidate]:
 
 
 def read_metrics(folder: str) -> List[Dict]:
-    """The lines of ``metrics.json`` of a folder as dicts, in the order of the file; [] without a file."""
+    """Return the lines of a folder's ``metrics.json`` as dicts, in file order, or [] without the file."""
     file = os.path.join(folder, "metrics.json")
     if not PathManager.isfile(file):
         return []
     lines = []
     with PathManager.open(file) as f:
         for line in f:
-            # A process that was killed while writing leaves half a line.
-            with contextlib.suppress(json.JSONDecodeError):
+            with contextlib.suppress(json.JSONDecodeError):  # a killed process leaves half a line
                 lines.append(json.loads(line))
     return lines
 
 
 def describe_space(space: SearchSpace) -> str:
-    """A space in words; for "custom" with its depths, channels and ops."""
+    """Describe a space in words. "custom" comes with depths, channels and ops."""
     if space.name != CUSTOM_SPACE:
         return f'space "{space.name}"'
     depths, ops = "-".join(map(str, space.stage_depths)), ", ".join(space.ops)

@@ -1,4 +1,4 @@
-"""Starts the processes of a run, and makes a config of its command line that fits its machine and data."""
+"""Starts the processes of a run, and fits its config to the machine and the data."""
 
 import logging
 import os
@@ -30,10 +30,9 @@ logger = logging.getLogger(__name__)
 
 
 def check_processes(args) -> None:
-    """Raise a UserError if the arguments ask for processes, GPUs or machines that cannot be."""
+    """Raise a UserError if the machine cannot have the processes, GPUs or machines of the arguments."""
     gpus = torch.cuda.device_count()
-    # 1 is the default and means one process, with a GPU or without.
-    if args.num_gpus > max(gpus, 1):
+    if args.num_gpus > max(gpus, 1):  # 1, the default, is one process with or without a GPU
         hint = "; --cpu-processes N starts N processes without GPUs" if gpus == 0 else ""
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus} GPUs{hint}")
     if args.cpu_processes > 1 and gpus:
@@ -48,13 +47,12 @@ def check_processes(args) -> None:
 
 
 def launch(main, args):
-    """Run ``main(args)`` in as many processes as the arguments say."""
+    """Run ``main(args)`` in the processes that the arguments ask for."""
     with user_errors():
         check_processes(args)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            # The processes of one machine meet in a file, and gloo and NCCL take the loopback address: a port would be
-            # open to other machines.
+            # Processes of one machine meet in a file and use loopback: other machines could reach a port.
             own = f"file://{folder}/rendezvous"
             if args.num_machines == 1:
                 for loopback in [name for _, name in socket.if_nameindex() if name.startswith("lo")][:1]:
@@ -70,7 +68,7 @@ def launch(main, args):
 
 
 def _cpu_process(rank, main, args, url):
-    """Detectron2's ``launch`` asserts CUDA in 0.6, so processes without a GPU start here."""
+    """Run ``main`` in a process without a GPU. Detectron2 0.6's ``launch`` asserts CUDA."""
     dist.init_process_group("gloo", init_method=url, world_size=args.cpu_processes, rank=rank)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.cpu_processes))
     try:
@@ -80,7 +78,7 @@ def _cpu_process(rank, main, args, url):
 
 
 def setup(args) -> CfgNode:
-    """The config of a run, fitted to machine and data and frozen; logger and seeds set."""
+    """Load a run's config, fit it to machine and data, and freeze it. Also set up logger and seeds."""
     cfg = load_config(args.config_file, args.opts)
     check_settings(cfg)
     detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
@@ -103,14 +101,14 @@ def setup(args) -> CfgNode:
 
 
 def save_config(cfg: CfgNode) -> None:
-    """Write config.yaml into the output folder. Once a run can start: one that cannot must not mark the folder."""
+    """Write config.yaml into the output folder. Called once a run can start, so that failed starts leave no file."""
     if comm.is_main_process():
         with PathManager.open(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as f:
             f.write(without_unused(cfg).dump())
 
 
 def _check_output_folder(cfg, space):
-    """Refuse a folder in which a network of another space was trained, or that has a config of something else."""
+    """Raise a UserError if the folder has a network of another space, or a config.yaml of something else."""
     file = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     if not PathManager.exists(file):
         return
@@ -136,13 +134,7 @@ def _make_output_folder(folder):
 
 
 def register_datasets(cfg: CfgNode) -> Optional[List[str]]:
-    """
-    Register the data sets that the config names, and take the number of classes from them. UserError if one is not
-    there or not sound, or if they have other classes.
-
-    Returns:
-        list of class names, or None where the data sets do not tell.
-    """
+    """Register a config's data sets and set its number of classes. Returns and raises as ``data.register_datasets``."""
     names = data.register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
     if names:
         set_number_of_classes(cfg, len(names))
@@ -156,11 +148,8 @@ def set_number_of_classes(cfg: CfgNode, count: int) -> None:
 
 def fit_to_processes(cfg: CfgNode) -> CfgNode:
     """
-    Batch, learning rate and iterations for the processes that there are, by Detectron2's rule: what the config says
-    holds for ``SOLVER.REFERENCE_WORLD_SIZE`` GPUs. A process that takes n micro-batches counts as n GPUs.
-
-    Returns:
-        the config, or a scaled copy.
+    Return a config with batch, learning rate and iterations scaled from ``SOLVER.REFERENCE_WORLD_SIZE`` GPUs to the
+    processes. A process with n micro-batches counts as n GPUs. Raises a UserError if the batch cannot be divided.
     """
     solver, world = cfg.SOLVER, comm.get_world_size()
     if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
@@ -178,13 +167,13 @@ def fit_to_processes(cfg: CfgNode) -> CfgNode:
 
 
 def norm_nodes(cfg: CfgNode) -> List[CfgNode]:
-    """The parts of a config whose NORM can be SyncBN; RetinaNet, which treats it in a way of its own, is not one."""
+    """Return the parts of a config whose NORM can be SyncBN, without RetinaNet, which treats SyncBN differently."""
     nodes = {name: node for name, node in cfg.MODEL.items() if isinstance(node, dict) and "NORM" in node}
     return [node for name, node in nodes.items() if name != "RETINANET"]
 
 
 def fit_to_device(cfg: CfgNode) -> None:
-    """Without CUDA run on the CPU; choose the batch norm that the number and kind of processes allow. In place."""
+    """Use the CPU without CUDA, and choose the processes' batch norm, in place. Raises a UserError if impossible."""
     kind, _, number = cfg.MODEL.DEVICE.partition(":")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: this machine has {torch.cuda.device_count()} GPUs")

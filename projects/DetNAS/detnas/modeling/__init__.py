@@ -1,4 +1,4 @@
-"""The networks. Importing this, or anything of it, registers them with Detectron2."""
+"""The networks. Any import from here registers them with Detectron2."""
 
 from detnas import compat  # noqa: F401  before anything of Detectron2
 from detnas.config.keys import add_detnas_config  # noqa: F401  who adds the keys gets the networks

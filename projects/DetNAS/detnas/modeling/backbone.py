@@ -1,4 +1,4 @@
-"""The networks: one path (DetNASNet), and all paths at once (DetNASSupernet)."""
+"""Networks: one path (DetNASNet) or all (DetNASSupernet). N images of H x W pixels, Ck channels in stage k."""
 
 from typing import Any, Dict, List, Optional, Sequence, Union
 
@@ -17,21 +17,20 @@ from detnas.zoo import resolve_arch
 from .blocks import NORMS, SHUFFLES, ShuffleUnit, init_conv
 from .choices import ChoiceBlock
 
-#: buffer that says for which channel split the weights are, as an index into SHUFFLES
+#: buffer with the channel split of the weights, as an index into SHUFFLES
 SHUFFLE_KEY = "split"
 
 
 class DetNASNet(Backbone):
     """
-    A single network: stem and stages of :class:`ShuffleUnit`, as a Detectron2 backbone.
+    A single network as a Detectron2 backbone: a stem and stages of :class:`ShuffleUnit`. Raises UserError for wrong
+    arguments, and on loading weights of another channel split.
 
     Args:
-        space: a :class:`detnas.space.SearchSpace` or the name of one.
-        path: op indices, or an arch string.
+        space, path: a space or its name; op indices or an arch.
         norm: one of :data:`detnas.modeling.blocks.NORMS`.
-        shuffle: channel split of the stride-1 blocks, "even_odd" or "interleave". Weights of one do not work with the
-            other.
-        out_features: which of "stage1".. to return, None for all.
+        shuffle: channel split of stride-1 blocks, "even_odd" or "interleave". Weights fit only one of them.
+        out_features: names of the stages to return, "stage1" and so on; None for all.
         freeze_at: 0 trains everything, 1 freezes the stem, 2 the first stage too, and so on.
     """
 
@@ -62,11 +61,10 @@ class DetNASNet(Backbone):
             setattr(self, name, nn.Sequential(*(self._make_block(b) for b in blocks if b.stage == stage)))
         self._stages = names[: max(names.index(name) for name in self._out_features) + 1]
 
-        # Detectron2's output_shape() reads them.
-        self._out_feature_channels = dict(zip(names, space.stage_channels))
+        self._out_feature_channels = dict(zip(names, space.stage_channels))  # for Detectron2's output_shape()
         self._out_feature_strides = {name: 2 ** (k + 2) for k, name in enumerate(names)}
 
-        # A buffer and no mere attribute, so that it is in every checkpoint, whoever writes or reads it.
+        # A buffer is in every checkpoint, whoever writes or reads it.
         self.register_buffer(SHUFFLE_KEY, torch.tensor(list(SHUFFLES).index(shuffle), dtype=torch.uint8))
         self.freeze(freeze_at)
 
@@ -83,9 +81,7 @@ class DetNASNet(Backbone):
         }
 
     def freeze(self, freeze_at: int) -> None:
-        """
-        Freeze weights and batch-norm statistics: of nothing (0), the stem (1), the stem and the first k - 1 stages (k).
-        """
+        """Freeze weights and norm statistics: 0 nothing, k the stem and k - 1 stages. UserError if there are fewer."""
         parts = ["stem", *self._out_feature_strides]
         if not 0 <= freeze_at <= len(parts):
             raise UserError(f'freeze_at {freeze_at}; space "{self.space.name}" has 0 to {len(parts)}')
@@ -112,13 +108,7 @@ class DetNASNet(Backbone):
         return self._path
 
     def forward(self, x: torch.Tensor) -> Dict[str, torch.Tensor]:
-        """
-        Args:
-            x: images (N, 3, H, W).
-
-        Returns:
-            dict of feature maps: "stage1" (N, C1, H / 4, W / 4), "stage2" (N, C2, H / 8, W / 8), ...
-        """
+        """(N, 3, H, W) -> {"stage1": (N, C1, H / 4, W / 4), "stage2": (N, C2, H / 8, W / 8), ...}"""
         outputs = {}
         x = self.stem(x)
         for name in self._stages:
@@ -130,11 +120,8 @@ class DetNASNet(Backbone):
 
 class DetNASSupernet(DetNASNet):
     """
-    All paths of a space with shared weights (paper, Sec. 3.2). It runs one of them, all first ops until
-
-        activate(supernet, space, (2, 1, 2, 0, ...))
-
-    Detectors, FPN and counters around it stay as they are. Args as of :class:`DetNASNet`, without a path.
+    All paths of a space with shared weights (paper, Sec. 3.2). Arguments as for :class:`DetNASNet`, without a path. The
+    first op of each block runs until ``activate(model, space, path)``; ``model`` may be a detector with this backbone.
     """
 
     @configurable
@@ -155,9 +142,9 @@ class DetNASSupernet(DetNASNet):
 
     @property
     def path(self) -> Candidate:
-        """Op index of every block as it runs now."""
+        """Active op index of every block."""
         return tuple(block.choice for block in self.choice_blocks())
 
     def choice_blocks(self) -> List[ChoiceBlock]:
-        """The :class:`detnas.modeling.choices.ChoiceBlock` of every block, in network order."""
+        """All choice blocks, in network order."""
         return [block for name in self._out_feature_strides for block in getattr(self, name)]

@@ -1,4 +1,4 @@
-"""The searched blocks (paper, Sec. 3.3): a ShuffleNetV2 unit whose main branch is one of four ops."""
+"""Blocks (paper, Sec. 3.3): ShuffleNetV2 units with a choice of main branches. N images, C channels, H x W pixels."""
 
 from typing import Tuple
 
@@ -13,14 +13,14 @@ NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "naiveSyncBN", "naiveSyncBN_N", "nnSy
 
 
 def init_conv(conv: nn.Conv2d) -> None:
-    """He's initialisation by fan-in: by fan-out a depthwise conv, which sees one channel, would start far too small."""
+    """He's initialisation by fan-in. By fan-out, depthwise convs would start far too small: each sees one channel."""
     nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
 
 
 def _conv(in_channels, out_channels, norm, kernel_size=1, stride=1, groups=1):
-    """A conv without bias, padded to keep the size at stride 1, and its norm."""
+    """Conv without bias, padded to keep the size at stride 1, and its norm."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
     init_conv(conv)
     return [conv, get_norm(norm, out_channels)]
@@ -31,7 +31,7 @@ def _depthwise(channels, kernel_size, stride, norm):
 
 
 def shufflenet(c_in: int, c_mid: int, c_out: int, kernel_size: int, stride: int, norm: str) -> nn.Sequential:
-    """1x1, depthwise ``kernel_size`` (takes the stride), 1x1; the block adds the last ReLU."""
+    """Convs: 1x1, depthwise with the kernel size and the stride, 1x1. The block adds the last ReLU."""
     return nn.Sequential(
         *_conv(c_in, c_mid, norm),
         nn.ReLU(inplace=True),
@@ -41,7 +41,7 @@ def shufflenet(c_in: int, c_mid: int, c_out: int, kernel_size: int, stride: int,
 
 
 def xception(c_in: int, c_mid: int, c_out: int, kernel_size: int, stride: int, norm: str) -> nn.Sequential:
-    """Three times depthwise, 1x1; the first depthwise takes the stride; the block adds the last ReLU."""
+    """Three times a depthwise and a 1x1 conv. The first conv takes the stride. The block adds the last ReLU."""
     return nn.Sequential(
         *_depthwise(c_in, kernel_size, stride, norm),
         *_conv(c_in, c_mid, norm),
@@ -65,14 +65,13 @@ OPS = {
 
 
 def even_odd_halves(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Even channels pass, odd ones go to the main branch (all published single networks). Views, no copy."""
-    # Not x[:, 0::2] and x[:, 1::2], whose gradients are two tensors of full size, half of them zeros, and their sum.
-    n, c, h, w = x.shape
+    """Two (N, C / 2, H, W) views: even channels pass, odd ones enter main (all published single networks)."""
+    n, c, h, w = x.shape  # x[:, 0::2] and x[:, 1::2] have slow gradients: two of full size, half zeros, and a sum
     return x.view(n, c // 2, 2, h, w).unbind(2)
 
 
 def interleaved_halves(x: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Shuffle with two groups, then the first half passes, the second goes to main (the released supernets)."""
+    """Two (N, C / 2, H, W) halves after a two-group shuffle: one passes, one enters main (the released supernets)."""
     n, c, h, w = x.shape
     x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
     return x[:, : c // 2], x[:, c // 2 :]
@@ -85,14 +84,9 @@ class ShuffleUnit(nn.Module):
     """
     One block: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
 
-    At stride 1 the channels are split in two halves at the start; one passes untouched. At stride 2 both branches see
-    all channels and the other branch is a projection with the op's own kernel.
-
-    Args:
-        spec: its place and shape.
-        op: one of :data:`OPS`.
-        norm: one of :data:`NORMS`, or whatever else Detectron2's ``get_norm`` takes.
-        shuffle: one of :data:`SHUFFLES`.
+    At stride 1, half of the channels pass unchanged and the others enter the main branch. At stride 2, all channels
+    enter the main branch and a projection with the op's kernel size. ``op``, ``norm`` and ``shuffle`` are names in
+    :data:`OPS`, :data:`NORMS` and :data:`SHUFFLES`; Detectron2's ``get_norm`` takes other norms, too.
     """
 
     def __init__(self, spec: BlockSpec, op: str, norm: str = "BN", shuffle: str = "even_odd"):

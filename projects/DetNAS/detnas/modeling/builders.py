@@ -1,4 +1,4 @@
-"""The networks as Detectron2 builds them, from a config or by name."""
+"""Builds networks from a config, as Detectron2 does, or by name."""
 
 import os
 import traceback
@@ -18,7 +18,7 @@ from .backbone import DetNASNet, DetNASSupernet
 
 
 def build_network(cfg: CfgNode) -> nn.Module:
-    """Detectron2's ``build_model``; a UserError says what a config has that no network can be made of."""
+    """Detectron2's ``build_model``. Raises UserError if the config makes no network."""
     try:
         return build_model(cfg)
     except UserError:
@@ -30,7 +30,7 @@ def build_network(cfg: CfgNode) -> nn.Module:
 
 
 def build_published(name: str, **kwargs) -> DetNASNet:
-    """A published network by name, with random weights. Keyword arguments go to :class:`DetNASNet`."""
+    """Published network with random weights. ``kwargs`` go to :class:`DetNASNet`. Raises UserError for other names."""
     if name not in PUBLISHED:
         raise UserError(f'unknown network "{name}"; there are: {", ".join(PUBLISHED)}')
     network = PUBLISHED[name]
@@ -39,15 +39,14 @@ def build_published(name: str, **kwargs) -> DetNASNet:
 
 @BACKBONE_REGISTRY.register()
 def build_detnas_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> DetNASNet:
-    """The network that ``MODEL.DETNAS.ARCH`` names: a supernet or a single network."""
+    """Network of ``MODEL.DETNAS.ARCH``: a supernet or a single network."""
     return (DetNASSupernet if cfg.MODEL.DETNAS.ARCH == SUPERNET else DetNASNet)(cfg, input_shape)
 
 
 def build_fpn(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
-    """The FPN of a config on a backbone; the top block continues from its last level."""
+    """FPN of a config on a backbone. The top block continues from its last level."""
     last = bottom_up.output_shape()[cfg.MODEL.FPN.IN_FEATURES[-1]]
-    # Detectron2 takes p5 for the last level, which it is with four stages.
-    top_block.in_feature = f"p{last.stride.bit_length() - 1}"
+    top_block.in_feature = f"p{last.stride.bit_length() - 1}"  # Detectron2 assumes p5, the last of four stages
     return FPN(
         bottom_up=bottom_up,
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -59,14 +58,14 @@ def build_fpn(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
 
 
 def build_retinanet_fpn(cfg: CfgNode, bottom_up: Backbone) -> FPN:
-    """The FPN of a RetinaNet's config on a backbone, with two more levels by convs, from that which build_fpn says."""
+    """FPN of a RetinaNet on a backbone, with two more levels by convs from the last one."""
     channels = cfg.MODEL.FPN.OUT_CHANNELS
     return build_fpn(cfg, bottom_up, LastLevelP6P7(channels, channels, in_feature=""))
 
 
 @BACKBONE_REGISTRY.register()
 def build_detnas_fpn_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> FPN:
-    """FPN for Faster R-CNN and its kin: levels p2..p5 of the stages, p6 by max-pooling."""
+    """FPN for Faster R-CNN and similar detectors: levels p2..p5 of the stages, p6 by max-pooling."""
     return build_fpn(cfg, build_detnas_backbone(cfg, input_shape), LastLevelMaxPool())
 
 

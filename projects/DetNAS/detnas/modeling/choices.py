@@ -1,7 +1,4 @@
-"""
-Modules that hold several candidates at once, and how one of them is chosen in a whole model. Such a module says which
-places of a candidate it heeds, and what it makes of their values; places may stand anywhere in a model.
-"""
+"""Modules that hold several candidates at once, and functions that choose one of them in a whole model."""
 
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
@@ -12,27 +9,27 @@ from detnas.choices import Candidate, Choice, ChoiceSpace
 
 
 class ChoiceModule:
-    """What an ``nn.Module`` with choices adds."""
+    """Interface of an ``nn.Module`` that holds several candidates."""
 
     def choices(self) -> Dict[str, Choice]:
-        """The places that it heeds, by their names; places of one name in several modules are one place."""
+        """Places that this module uses, by name. Several modules may use one place."""
         raise NotImplementedError
 
     def activate(self, values: Mapping[str, Any]) -> None:
-        """Run what the values of a candidate say from now on: name of a place -> value, also of places elsewhere."""
+        """Run with these values from now on: name of a place -> value. They include places of other modules."""
         raise NotImplementedError
 
     def inactive(self) -> List[nn.Module]:
-        """The modules inside that do not run now."""
+        """Inner modules that do not run now."""
         raise NotImplementedError
 
     def state_of(self, values: Mapping[str, Any]) -> Dict[str, torch.Tensor]:
-        """The state dict of the candidate's own module, which holds nothing else."""
+        """State dict of the module that holds this candidate alone."""
         raise NotImplementedError
 
 
 class ChoiceBlock(nn.ModuleList, ChoiceModule):
-    """All values of one place, a module for each in their order; the one with the index ``choice`` runs."""
+    """A module for each value of one place, in order. The module with index ``choice`` runs."""
 
     choice = 0
 
@@ -60,7 +57,7 @@ class ChoiceBlock(nn.ModuleList, ChoiceModule):
 
 
 def choice_modules(model: nn.Module) -> Dict[str, ChoiceModule]:
-    """The modules with choices by their names in a model, whatever wraps them (DDP, FPN, detector), in its order."""
+    """Modules with choices by name, in the model's order. Wrappers (DDP, FPN, detector) make no difference."""
     return {name: module for name, module in model.named_modules() if isinstance(module, ChoiceModule)}
 
 
@@ -70,30 +67,24 @@ def is_supernet(model: nn.Module) -> bool:
 
 
 def activate(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> None:
-    """Let a model run as a candidate from now on; UserError if the candidate does not fit the space."""
+    """Run a model as a candidate from now on. Raises UserError if the candidate does not fit the space."""
     values = space.values(candidate)
     for module in choice_modules(model).values():
         module.activate(values)
 
 
 def inactive_modules(model: nn.Module) -> List[nn.Module]:
-    """The modules that the active candidate leaves out, each with all that is inside it."""
+    """Modules that the active candidate does not run. Their inner modules do not run either."""
     return [left_out for module in choice_modules(model).values() for left_out in module.inactive()]
 
 
 def state_of(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> Dict[str, torch.Tensor]:
-    """
-    The state dict of a candidate alone, under the names of the model that its settings describe. Tensors are shared.
-
-    Args:
-        model: that holds the candidate; whichever is active makes no difference.
-    """
+    """State dict of a candidate, active or not, under the names of its single network. Tensors are shared."""
     values, state = space.values(candidate), model.state_dict()
     done = []
     for name, module in choice_modules(model).items():
         prefix = f"{name}." if name else ""
-        # The outermost one answers for those inside it.
-        if not any(prefix.startswith(outer) for outer in done):
+        if not any(prefix.startswith(outer) for outer in done):  # the outermost module covers those inside it
             state = {key: value for key, value in state.items() if not key.startswith(prefix)}
             state.update({prefix + key: value for key, value in module.state_of(values).items()})
             done.append(prefix)
@@ -101,7 +92,7 @@ def state_of(model: nn.Module, space: ChoiceSpace, candidate: Candidate) -> Dict
 
 
 def first_of(tensor: torch.Tensor, shape: Tuple[int, ...]) -> torch.Tensor:
-    """A part of a tensor, by its shape: the first of both channel dimensions, the middle of the others, a kernel."""
+    """Cut a tensor to a shape: the first channels in dimensions 0 and 1, the middle of a kernel in the others."""
     for dim, (size, wanted) in enumerate(zip(tensor.shape, shape)):
         if wanted < size:
             tensor = tensor.narrow(dim, (size - wanted) // 2 if dim >= 2 else 0, wanted)

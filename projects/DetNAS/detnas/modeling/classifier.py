@@ -1,4 +1,4 @@
-"""The classifier of step 1 (paper, Sec. 3.2): the network with a last conv, pooling and a linear layer."""
+"""Classifier of step 1 (paper, Sec. 3.2): network, conv, pooling, linear layer. N images, C channels, H x W pixels."""
 
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -15,17 +15,15 @@ from .builders import build_detnas_backbone
 
 class ClassifierNeck(Backbone):
     """
-    The last 1x1 conv of the classifier, on the last feature of a network; none, as in a ResNet, without
-    ``out_channels``. It stands where the FPN stands in a detector, so that the searched network is
-    ``backbone.bottom_up`` in both and its weights pass from one to the other as they are.
+    The last 1x1 conv of the classifier, on the last feature of a network. ``out_channels`` None means no conv (ResNet).
+    It takes the place of a detector's FPN, so weights of the network have the same names in both: ``bottom_up``.
     """
 
     def __init__(self, bottom_up: Backbone, out_channels: Optional[int], norm: str = "BN"):
         super().__init__()
         self.bottom_up = bottom_up
         self._feature, shape = list(bottom_up.output_shape().items())[-1]
-        # Detectron2's output_shape() reads them.
-        self._out_features, self._out_feature_strides = ["last"], {"last": shape.stride}
+        self._out_features, self._out_feature_strides = ["last"], {"last": shape.stride}  # for output_shape()
         self._out_feature_channels = {"last": out_channels or shape.channels}
         self.last = nn.Identity()
         if out_channels is not None:
@@ -40,28 +38,22 @@ class ClassifierNeck(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_detnas_classifier_backbone(cfg: CfgNode, input_shape: Optional[ShapeSpec] = None) -> ClassifierNeck:
-    """The network that ``MODEL.DETNAS.ARCH`` names, with the classifier's last conv."""
+    """Network of ``MODEL.DETNAS.ARCH`` with the classifier's last conv."""
     bottom_up = build_detnas_backbone(cfg, input_shape)
     return ClassifierNeck(bottom_up, bottom_up.space.last_channels, cfg.MODEL.DETNAS.NORM)
 
 
 @BACKBONE_REGISTRY.register()
 def build_resnet_classifier_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClassifierNeck:
-    """Detectron2's ResNet, to be pre-trained as the baselines' backbone."""
+    """Detectron2's ResNet, for pre-training the baselines' backbone."""
     return ClassifierNeck(build_resnet_backbone(cfg, input_shape), None)
 
 
 @META_ARCH_REGISTRY.register()
 class ImageClassifier(nn.Module):
     """
-    Image classifier with the interface of Detectron2's detectors.
-
-    Args:
-        backbone: gives the feature map "last".
-        num_classes: number of classes.
-        pixel_mean, pixel_std: per channel, in the input's own range.
-        dropout: probability before the linear layer.
-        label_smoothing: of the training loss.
+    Image classifier with the interface of Detectron2's detectors. ``backbone`` gives the feature map "last". The pixel
+    statistics have a value for each channel, in the range of the input. Dropout comes before the linear layer.
     """
 
     @configurable
@@ -94,11 +86,8 @@ class ImageClassifier(nn.Module):
 
     def forward(self, batched_inputs: List[Dict[str, Any]]):
         """
-        Args:
-            batched_inputs: list of dicts with "image" (3, H, W), all of one size, and in training "label" (int).
-
-        Returns:
-            in training {"loss_cls": scalar}; else list of {"scores": (num_classes,)}, class probabilities.
+        Classify dicts with "image" (3, H, W), all of one size, and in training "label" (int). Returns {"loss_cls":
+        scalar} in training, else a list of {"scores": (num_classes,)}, class probabilities.
         """
         images = torch.stack([x["image"].to(self.device) for x in batched_inputs])  # (N, 3, H, W)
         images = (images - self.pixel_mean) / self.pixel_std

@@ -1,4 +1,4 @@
-"""Weights as others write them, under the names of Detectron2's ResNets, which are those of SP-NAS's networks, too."""
+"""Weights of other projects, renamed as in Detectron2's ResNets and SP-NAS's networks."""
 
 import pickle
 import re
@@ -10,18 +10,18 @@ from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 
 from detnas.errors import UserError
 
-#: all that a file of Detectron2's model zoo needs beside plain values
+#: what a pickle of Detectron2's model zoo may use beside plain values
 _HARMLESS = {
     *((module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray")
       for name in ("_reconstruct", "scalar")),
     *(("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict"), ("_codecs", "encode")),
 }
-#: what Detectron2 takes a frozen batch norm's variance for where it is 1
+#: running variance that has no effect in Detectron2's frozen batch norm, whose eps is 1e-5
 _VARIANCE = 1 - 1e-5
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads a pickle of arrays; anything else could run code."""
+    """Unpickles arrays only, since other objects could run code."""
 
     def find_class(self, module, name):
         if (module, name) not in _HARMLESS:
@@ -30,10 +30,7 @@ class _Arrays(pickle.Unpickler):
 
 
 def read_zoo(file: IO[bytes]) -> Dict[str, torch.Tensor]:
-    """
-    The weights in a ``.pkl`` of Detectron2's model zoo, of Detectron2 itself or of Caffe2. ``pickle.UnpicklingError``
-    if it holds more than arrays.
-    """
+    """Weights of a model zoo ``.pkl``, of Detectron2 or Caffe2. Raises pickle.UnpicklingError for other objects."""
     data = _Arrays(file, encoding="latin1").load()
     caffe2 = "__author__" not in data
     weights = data.get("blobs", data) if caffe2 else data["model"]
@@ -42,8 +39,7 @@ def read_zoo(file: IO[bytes]) -> Dict[str, torch.Tensor]:
     if not caffe2:
         return state
     state = convert_c2_detectron_names(state)[0]
-    for name in [name for name in state if name.endswith(".norm.weight")]:
-        # Caffe2 has folded them into scale and shift.
+    for name in [name for name in state if name.endswith(".norm.weight")]:  # Caffe2 folds statistics into them
         stem = name.removesuffix("weight")
         state[f"{stem}running_mean"] = torch.zeros_like(state[name])
         state[f"{stem}running_var"] = torch.full_like(state[name], _VARIANCE)
@@ -51,7 +47,7 @@ def read_zoo(file: IO[bytes]) -> Dict[str, torch.Tensor]:
 
 
 def of_backbone(state: Dict[str, torch.Tensor], prefix: str) -> Dict[str, torch.Tensor]:
-    """Weights of a ResNet alone, of torchvision or the model zoo, as those of a detector's backbone; others as are."""
+    """Rename weights of a plain ResNet (torchvision, model zoo) as in a detector's backbone. Others stay unchanged."""
     if "layer1.0.conv1.weight" in state:
         state = from_torchvision(state)
     if not any(name.startswith("stem.conv1.") for name in state):
@@ -62,10 +58,10 @@ def of_backbone(state: Dict[str, torch.Tensor], prefix: str) -> Dict[str, torch.
 
 def from_torchvision(state_dict: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
     """
-    The weights of Detectron2's ResNet with ``STRIDE_IN_1X1`` off, and of the :class:`spnas.SPNet`, that is a
-    torchvision network: of resnet50 for the code "111-2111-211111-211" with bottlenecks, of resnet18 for "11-21-21-21"
-    with basic blocks, of resnext50_32x4d for the former with blocks "32x4d"; stem "7x7". Such networks take RGB images.
-    The linear layer is left out. UserError if the weights are of another kind of network.
+    Rename a torchvision ResNet's weights, for RGB images, as in Detectron2's ResNet with ``STRIDE_IN_1X1`` off and in
+    :class:`spnas.SPNet` with stem "7x7". Its code is "111-2111-211111-211" for resnet50 (bottlenecks) and
+    resnext50_32x4d (blocks "32x4d"), "11-21-21-21" for resnet18 (basic blocks). The linear layer is left out. Raises
+    UserError for other networks.
     """
     return {_ours(name): value for name, value in state_dict.items() if not name.startswith("fc.")}
 

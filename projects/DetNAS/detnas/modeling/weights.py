@@ -1,4 +1,4 @@
-"""State dicts: reading and checking."""
+"""Reads, checks and loads state dicts."""
 
 import logging
 import os
@@ -18,23 +18,19 @@ from .foreign import of_backbone, read_zoo
 logger = logging.getLogger(__name__)
 
 BODY = "backbone.bottom_up."
-#: parts of the classifier that a detector has no use for
+#: parts of the classifier that detectors do not use
 _CLASSIFIER_TAIL = ("backbone.last.", "linear.")
 
 
 def read_checkpoint(path: str) -> Dict[str, torch.Tensor]:
-    """
-    Read a ``.pth`` file, or a ``.pkl`` of Detectron2's model zoo, without running any code from it: its "model" or
-    "state_dict", or the whole file if it is a plain state dict. UserError if it is not there, or not a checkpoint.
-    """
+    """Read weights from a ``.pth`` or a model zoo ``.pkl`` without running its code. Raises UserError without any."""
     try:
         local = PathManager.get_local_path(path)
     except Exception as e:  # many kinds, by what is between here and there
         raise UserError(f"weights {path} cannot be fetched ({type(e).__name__}): give a file on this machine") from None
     try:
         with open(local, "rb") as f, warnings.catch_warnings():
-            # On pickles of another version, which are refused.
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", UserWarning)  # on pickles of another version, which are refused
             data = read_zoo(f) if str(path).endswith(".pkl") else torch.load(f, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(
@@ -54,8 +50,7 @@ def _why_unreadable(path, error):
         return "it is a folder"
     with open(path, "rb") as f:
         start = f.read(2)
-    # torch's files are zips, its older ones and Detectron2's .pkl are pickles.
-    if not start or start != b"PK" and start[:1] != b"\x80":
+    if not start or start != b"PK" and start[:1] != b"\x80":  # neither a zip (torch) nor a pickle
         return "it is no file of torch.save" if start else "it is empty"
     if isinstance(error, pickle.UnpicklingError) and "truncated" not in str(error):
         return (
@@ -67,19 +62,13 @@ def _why_unreadable(path, error):
 
 def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
     """
-    Load a checkpoint; what does not match is an error, or logged, never passed over.
+    Load a file of PathManager into a detector or classifier. Raises UserError if it is missing, is no checkpoint, or
+    does not match; lists the first names that do not. Differences without an error are logged.
 
     Args:
-        model: a detector or classifier.
-        path: a file of PathManager.
-        new_heads: the start of a training. What stands outside the searched network may then be new, and the
-            classifier's tail may be left over; both are logged. The file may also be that of a ResNet alone, of
-            torchvision or the model zoo. A head whose shape changed (another number of classes)
-            starts anew. The searched network itself must match in full, once a part of it with a method
-            ``complete(state_dict, prefix)`` has added what it makes from other weights.
-
-    Raises:
-        UserError: if the file is not there or no checkpoint, or does not match; lists the first names that do not.
+        new_heads: for the start of a training: only the searched network must match. Other parts that are missing or
+            have another shape start at random; unused weights are left out. Before that, plain ResNets of torchvision
+            and the model zoo are renamed, and modules with ``complete(state_dict, prefix)`` add weights.
     """
     loaded, own = read_checkpoint(path), model.state_dict()
     if new_heads:
@@ -107,14 +96,10 @@ def load_weights(model: nn.Module, path: str, new_heads: bool = False) -> None:
 
 def check_weights(path: str, state_dict: Mapping, own: Mapping, prefix: str = "") -> Collection[List[str]]:
     """
-    Compare weights with ``own``, the state dict of the model that they are for.
-
-    Returns:
-        names that are missing in the weights, names that the model does not have, and names of another shape. UserError
-        if any of them begins with ``prefix``, or weights are no real numbers.
+    Compare weights with the model's state dict ``own``. Returns the names that are missing, unknown, and of another
+    shape. Raises UserError if one begins with ``prefix``, or if only one of two tensors of a name holds floats.
     """
-    # Old files do not say their split. Frozen batch norm counts no batches. Detectron2 writes the pixel statistics into
-    # some checkpoints; the config's count.
+    # Old files lack the split, frozen norms the counter. Some files have pixel statistics; those of the config hold.
     optional = (f".{SHUFFLE_KEY}", ".num_batches_tracked", "pixel_mean", "pixel_std")
     differences = {
         "names are missing in the file": [k for k in own if k not in state_dict and not k.endswith(optional)],

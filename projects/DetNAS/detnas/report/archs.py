@@ -1,4 +1,4 @@
-"""Pictures of candidates as rows of blocks, such as which op stands in which block (paper, Fig. 4 and 5)."""
+"""Draws candidates as rows of blocks, coloured by op (paper, Fig. 4 and 5)."""
 
 import itertools
 
@@ -14,17 +14,14 @@ from .style import figure, readable
 
 #: width of the gap between two stages, in blocks
 GAP = 0.6
-#: height of a line beside another one, in those of an arch of one line
+#: height of each further line of an arch; the first one has 1
 LINE = 0.78
 
 
 def named_arch(word):
     """
-    What to draw for a word: (label, :class:`detnas.SearchSpace`, path).
-
-    Args:
-        word: a name of :data:`detnas.zoo.PUBLISHED`, a file such as a search's best.yaml, also of a space of one's own,
-            or an arch, which is drawn in the first space that has its number of blocks: those of one number look alike.
+    What to draw, (label, :class:`detnas.SearchSpace`, path), for a name of :data:`detnas.zoo.PUBLISHED`, a config such
+    as best.yaml, or an arch. An arch gets the first space with as many blocks; all look alike. UserError otherwise.
     """
     if word in PUBLISHED:
         network = PUBLISHED[word]
@@ -47,14 +44,10 @@ def named_arch(word):
 
 
 def plot_archs(archs, *files):
-    """
-    Draw block patterns, a list of (label, space, path), under each other, stages under stages, into files of
-    PathManager; the ending says the format (png, svg, pdf). See :meth:`detnas.choices.Space.drawing`.
-    """
+    """Draw a list of (label, space, path), stages under stages, into files as in :func:`detnas.report.style.figure`."""
     drawn = [(label, space.drawing(path)) for label, space, path in archs]
     widths = [[max(map(len, lines)) for lines in stages] for _, stages in drawn]
     depths = [max(d) for d in itertools.zip_longest(*widths, fillvalue=0)]
-    # Lines of one arch stand near each other, archs apart.
     lines = [max(map(len, stages)) for _, stages in drawn]
     tops = [0, *itertools.accumulate(1 + LINE * (count - 1) + GAP / 2 * (count > 1) for count in lines)]
     width = sum(depths) + GAP * (len(depths) - 1)
@@ -64,7 +57,6 @@ def plot_archs(archs, *files):
     blocks = (block for _, stages in drawn for lines in stages for line in lines for block in line)
     fills.update({entry: fill for _, fill, _, entry in blocks})
     inches = max(margin + unit * width + 0.3, 5.2)
-    # How many entries of the legend fit beside each other.
     columns = max(1, min(len(fills), int(inches / (0.06 * max(map(len, fills), default=0) + 0.65))))
     rows = -(-len(fills) // columns)
     with figure(files, inches, 0.42 * tops[-1] + 0.75 + 0.25 * rows) as (fig, ax):
@@ -81,10 +73,7 @@ def plot_archs(archs, *files):
 
 
 def descent(log):
-    """
-    The candidates of a search from the one without a parent, child by child, to the best; [] if there is none yet, if
-    several have no parent, or if any has several.
-    """
+    """The best candidate and its ancestors, oldest first; [] without a best, or unless all but one have one parent."""
     history = log.history()
     if not log.best() or sorted(len(c.parents) for c in history) != [0] + [1] * (len(log) - 1):
         return []
@@ -95,7 +84,7 @@ def descent(log):
 
 
 def plot_descent(log, *files):
-    """Draw the line of descent, a row for each candidate, with its generation, score and first cost, into files."""
+    """Draw :func:`descent` into files, a row for each candidate with generation, score and first cost."""
     archs = []
     for c in descent(log):
         costs = [format_cost(*cost) for cost in c.costs.items() if cost[0] in METRICS][:1]

@@ -1,10 +1,10 @@
 """
-Pictures and a report page from search logs; pictures of archs without any log.
+Draws pictures and writes a report page from search logs. Pictures of archs need no log.
 
-    python -m detnas.report FOLDER [FOLDER ...] --out FILE           best so far of several searches over each other
-    python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture of them (paper, Fig. 2)
-    python -m detnas.report FOLDER [FOLDER ...] --html report.html   everything about them in one page
-    python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      block patterns of published networks, archs, yamls
+    python -m detnas.report FOLDER [FOLDER ...] --out FILE           best scores so far, all searches in one picture
+    python -m detnas.report FOLDER [FOLDER ...] --figure top --out FILE    another picture (paper, Fig. 2)
+    python -m detnas.report FOLDER [FOLDER ...] --html report.html   all pictures and tables in one page
+    python -m detnas.report --archs NAME_OR_ARCH ... --out FILE      blocks of published networks, archs, yaml files
 """
 
 import argparse
@@ -22,7 +22,7 @@ from .style import picture_format
 
 
 def main(argv=None):
-    """The command line; ``argv`` as in argparse. Exits with one sentence if something is wrong with what was given."""
+    """Run the command line; ``argv`` as in argparse. Wrong arguments end it with one sentence."""
     args = parser().parse_args(argv)
     with user_errors():
         _check(args)
@@ -39,7 +39,7 @@ def main(argv=None):
 
 
 def _check(args):
-    """Before anything is written."""
+    """Check arguments before anything is written."""
     if bool(args.folders) == bool(args.archs):
         raise UserError("give one of these: folders with a search.jsonl, --archs")
     if args.figure and not (args.folders and args.out):

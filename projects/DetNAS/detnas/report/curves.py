@@ -1,7 +1,4 @@
-"""
-Pictures of scores in the supernet over candidates, generations and costs, of one log or of several, label -> log. Files
-are of PathManager, and their ending says the format (png, svg, pdf).
-"""
+"""Draws scores over candidates, generations and costs, of one log or of several, {label: log}, into files."""
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -13,10 +10,7 @@ from .style import figure, readable, search_colour
 
 
 def plot_search(log, *files):
-    """
-    Draw every candidate's score, the mean of each generation and the best so far into files, and a line for each known
-    network that the first generation began with.
-    """
+    """Draw all scores, the generations' means, the best so far, and a line for each known start network."""
     with figure(files) as (fig, ax):
         scored = [(number, c) for number, c in enumerate(log.history(), 1) if c.score is not None]
         ax.scatter([n for n, _ in scored], [c.score for _, c in scored], s=14, color="#9bb2cb", label="candidate")
@@ -32,7 +26,7 @@ def plot_search(log, *files):
 
 
 def _draw_known(ax, known):
-    """Thin lines at (score, name), named to the right of the axes, where no name stands upon another."""
+    """Draw a thin line for each (score, name). Names stand to the right of the axes and do not overlap."""
     low, high = ax.get_ylim()
     place = low
     for score, name in sorted(known):
@@ -47,17 +41,14 @@ def _draw_known(ax, known):
 
 
 def plot_searches(logs, *files):
-    """
-    Draw the best score so far of several searches over each other into files. Searches that differ in nothing but the
-    seed have one colour: a line each, their mean and the band between the lowest and the highest.
-    """
+    """Draw the best score so far: a line for each search, and a mean and a band for searches of several seeds."""
     with figure(files) as (fig, ax):
         _draw_bands(ax, logs, best_so_far, step="post")
         _finish(fig, ax, "candidates", f"best {_metrics(logs)} so far", "Best so far", whole=True)
 
 
 def plot_generations(logs, *files):
-    """Draw the mean score of each generation, as :func:`plot_searches` draws the best."""
+    """Draw the mean score of each generation, as :func:`plot_searches` does."""
     with figure(files) as (fig, ax):
         _draw_bands(ax, logs, generation_means)
         _draw_events(ax, logs)
@@ -65,11 +56,7 @@ def plot_generations(logs, *files):
 
 
 def plot_top(logs, *files):
-    """
-    Draw the mean score of the best candidates found up to each generation (paper, Fig. 2), as :func:`plot_searches`
-    draws the best: as many as a generation has, 50 in the paper. Of a search without other seeds every one of these
-    candidates is a point.
-    """
+    """Draw :func:`top_means` (paper, Fig. 2) as :func:`plot_searches`, and points for searches of a single seed."""
     count, groups = top_count(logs), group_searches(logs)
     with figure(files) as (fig, ax):
         for index, group in enumerate(groups):
@@ -84,7 +71,7 @@ def plot_top(logs, *files):
 
 
 def _draw_events(ax, logs):
-    """A thin line with its name before the generation that an event of a log came before."""
+    """Draw each event of the logs as a thin line with its name, before the generation that follows."""
     for x, name in {(event["generation"] + 0.5, event["event"]) for log in logs.values() for event in log.events()}:
         ax.axvline(x, color="#8a939c", linewidth=0.8, linestyle=":")
         ax.text(x, 0.02, name, transform=ax.get_xaxis_transform(), fontsize=8, color="#5c6670", rotation=90)
@@ -110,9 +97,7 @@ def _draw_bands(ax, logs, curve_of, step=None):
 
 
 def plot_costs(logs, *files):
-    """
-    Draw scores against a cost, the first objective or backbone_flops, with the Pareto front of each search, into files.
-    """
+    """Draw scores against :func:`default_cost`, with the Pareto front of each search."""
     cost = default_cost(logs)
     with figure(files) as (fig, ax):
         for index, group in enumerate(group_searches(logs)):
@@ -122,7 +107,7 @@ def plot_costs(logs, *files):
                 ax.scatter(*_columns(points), s=12, color=colour, alpha=0.35, linewidth=0)
                 costs = front_costs(log, cost)
                 front = sorted((c.costs[cost], c.score) for c in front_of(log.history(), costs))
-                # With several objectives the front is no line in the plane of one of them.
+                # With several objectives the front is no line over one of them.
                 style = {"linestyle": "-" if len(costs) == 1 else "none", "drawstyle": "steps-post", "linewidth": 1.5}
                 ax.plot(*_columns(front), color=colour, label=label, marker="o", markersize=5, **style)
                 label = None
@@ -131,7 +116,7 @@ def plot_costs(logs, *files):
         _finish(fig, ax, words, _metrics(logs), "Score against cost")
 
 
-#: names of the pictures of several searches, as the command line and the page have them
+#: pictures of several searches, by their names on the command line and the page
 FIGURES = {
     "best": plot_searches,
     "top": plot_top,
@@ -141,12 +126,12 @@ FIGURES = {
 
 
 def default_cost(logs):
-    """The cost that a picture shows: the first one of the first search that has any; None if there is none."""
+    """The first of :func:`shown_costs` of the first search that has any; None if none has."""
     return next((name for log in logs.values() for name in shown_costs(log)), None)
 
 
 def front_costs(log, cost):
-    """What the front of a log is drawn for: the objectives if it has several, else the cost that is shown."""
+    """The costs of a log's front: its objectives if it has several, else the shown cost."""
     objectives = list(log.header.get("objectives", ()))
     return objectives if len(objectives) > 1 else [cost]
 

@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing else. Its pictures also lie beside it, as SVG."""
+"""Writes the report page, one HTML file that needs no other, and its pictures beside it as SVG."""
 
 import base64
 import html
@@ -39,8 +39,8 @@ CAPTIONS = {
 
 def write_page(logs, file):
     """
-    Write the report page of one or several searches, {label: log}, finished or not, into a file of PathManager, and its
-    pictures, as SVG, into a folder beside it that has the page's name with ``_figures``.
+    Write the report page of searches, {label: log}, finished or not, into a file of PathManager, and its pictures into
+    the folder ``<page>_figures`` beside it. UserError if the file is no .html, or without searches.
     """
     stem, ending = os.path.splitext(file)
     if ending.lower() not in (".html", ".htm"):
@@ -57,7 +57,7 @@ def write_page(logs, file):
         "settings": _table(*settings(logs), _differs),
     }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    # In one pass: words of a log that look like places of the template stay what they are.
+    # In one pass, so that no text of a log is taken for a place of the template.
     page = re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], template)
     with PathManager.open(file, "wb") as f:
         f.write(page.encode())
@@ -88,7 +88,7 @@ def write_figures(logs, folder):
 
 
 def _top(group):
-    """Space of a group and its best: list of (path, score), each path once."""
+    """Space of a group and its :data:`TOP` best paths, a list of (path, score)."""
     logs = list(group.logs.values())
     found = sorted((c for log in logs for c in log.best(TOP * len(logs))), key=by_score)
     best = {}
@@ -124,10 +124,7 @@ def summary(logs):
 
 
 def candidates(logs):
-    """
-    The table of all candidates, the best first, those without a score last: names of its columns, without those that
-    are empty, and its rows, each a list of numbers and texts.
-    """
+    """The table of all candidates, best first: names of columns that are not empty, and rows of numbers and texts."""
     rows = [
         {
             # These columns come first.
@@ -154,7 +151,7 @@ def _front(log):
 
 
 def settings(logs):
-    """The table of the headers, as :func:`candidates`, a column for each group of searches."""
+    """The table of the logs' headers, names and rows, with a column for each group of searches."""
     groups = group_searches(logs)
     headers = [[log.header for log in group.logs.values()] for group in groups]
     keys = dict.fromkeys(key for group in headers for header in group for key in header)
@@ -179,7 +176,7 @@ def _figure(folder, name):
 
 
 def _table(names, rows, marked=lambda row: False):
-    """Head and body of a table, each row named by its first cell."""
+    """Head and body of a table as HTML. The first cell of a row is its heading."""
     heads = "".join(f'<th scope="col"><button>{html.escape(name)}</button></th>' for name in names)
     lines = (
         f'<tr{" class=marked" if marked(row) else ""}><th scope="row">{html.escape(row[0])}</th>'
@@ -191,7 +188,7 @@ def _table(names, rows, marked=lambda row: False):
 
 def _cell(value):
     if isinstance(value, (int, float)):
-        # Sorted by its value, read in few digits.
+        # The page sorts by the value, and shows few digits.
         short = f"{value:.2f}" if isinstance(value, float) and 1 <= abs(value) < 1e6 else readable(value)
         return f'<td data-value="{value}">{short}</td>'
     return f"<td>{html.escape(value or '')}</td>"

@@ -1,4 +1,4 @@
-"""What a report shows of one log and of several: labels, groups of seeds, curves."""
+"""Computes what a report shows of logs: labels, groups of seeds, curves."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ PAPER_POPULATION = 50
 
 
 def search_labels(folders):
-    """A short name for each folder: the end of its path, as much of it as tells it from the others."""
+    """A label for each folder: the shortest end of its path that no other folder has."""
     paths = {folder: folder if "://" in folder else os.path.abspath(folder) for folder in folders}
     parts = {folder: path.rstrip("/").split("/") for folder, path in paths.items()}
     labels = {}
@@ -28,19 +28,19 @@ def search_labels(folders):
 
 @dataclass(frozen=True)
 class Group:
-    """Searches that differ in nothing but the seed, and the versions: label -> log."""
+    """Searches that differ only in the seed and the versions: label -> log."""
 
     label: str
     logs: Dict[str, SearchLog]
 
 
 def metric_name(log):
-    """What the scores of a log are."""
+    """The name of a log's metric."""
     return str(log.header.get("metric", "score"))
 
 
 def group_searches(logs):
-    """Seeds of the same search together: {label: log} -> list of :class:`Group`, in the order of their first logs."""
+    """Group {label: log} by search: list of :class:`Group`, in the order of their first logs."""
     kinds = {}
     for label, log in logs.items():
         kind = json.dumps({k: v for k, v in log.header.items() if k not in ("seed", VERSIONS)}, sort_keys=True)
@@ -57,14 +57,14 @@ def _common_label(labels):
 
 
 def best_so_far(log):
-    """The best score after each candidate, by its number from 1; nothing before the first one with a score."""
+    """{number of a candidate, from 1: best score so far}, from the first candidate with a score on."""
     scores = (-math.inf if candidate.score is None else candidate.score for candidate in log.history())
     best = enumerate(itertools.accumulate(scores, max), 1)
     return {number: score for number, score in best if score > -math.inf}
 
 
 def generation_means(log):
-    """The mean score of each generation, by its number from 1; without those in which everything failed."""
+    """{generation, from 1: mean score}, without generations in which all candidates failed."""
     scores = {}
     for candidate in log.history():
         if candidate.score is not None:
@@ -73,30 +73,24 @@ def generation_means(log):
 
 
 def top_so_far(log, count):
-    """
-    The best ``count`` candidates found up to each generation, best first, by its number from 1; fewer where there are
-    fewer, and no generation before the first candidate with a score.
-    """
+    """{generation, from 1: the best ``count`` candidates so far, or fewer}, from the first one with a score on."""
     ranked = log.best(None)
     found = {g: [c for c in ranked if c.generation <= g] for g in sorted({c.generation for c in log.history()})}
     return {generation + 1: best[:count] for generation, best in found.items() if best}
 
 
 def top_means(log, count):
-    """The mean score of the best ``count`` candidates found up to each generation (paper, Fig. 2), by its number."""
+    """{generation, from 1: mean score of the best ``count`` candidates so far} (paper, Fig. 2)."""
     return {generation: fmean(c.score for c in best) for generation, best in top_so_far(log, count).items()}
 
 
 def top_count(logs):
-    """How many the top so far are: as many as a generation has, 50 in the paper; the fewest of several searches."""
+    """How many candidates :func:`top_so_far` takes: the smallest population of the searches, by default 50 (paper)."""
     return min((log.header.get("population", PAPER_POPULATION) for log in logs.values()), default=PAPER_POPULATION)
 
 
 def band(curves):
-    """
-    List of (x, low, mean, high) of several curves, dicts x -> y, where all of them have a value: a mean of other seeds
-    at every place would jump where one ends. Empty ones, of searches that have found nothing yet, do not count.
-    """
+    """List of (x, low, mean, high) of curves {x: y} at each x in all non-empty ones; elsewhere the mean would jump."""
     curves = [curve for curve in curves if curve]
     shared = sorted(set.intersection(*map(set, curves))) if curves else []
     columns = [(x, [curve[x] for curve in curves]) for x in shared]
@@ -104,7 +98,7 @@ def band(curves):
 
 
 def shown_costs(log):
-    """Names of the costs that a report can draw: the objectives first, then backbone_flops, then the others."""
+    """Names of a log's costs: the objectives first, then backbone_flops, then the others."""
     names = dict.fromkeys(name for c in log.history() for name in c.costs)
     first = [*log.header.get("objectives", ()), "backbone_flops"]
     return list(dict.fromkeys([name for name in first if name in names] + list(names)))

@@ -1,4 +1,4 @@
-"""Colours of the pictures, and how they are written. All can be told apart by the colour-blind."""
+"""Style of the pictures, and how they are written. The colour-blind can tell all colours apart."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from detnas.errors import UserError
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the backend is chosen
 
-#: of searches (Okabe and Ito)
+#: colours of searches (Okabe and Ito)
 SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a8508a", "#6b6b6b", "#8a6d00")
 STYLE = {
     "axes.spines.top": False,
@@ -28,7 +28,7 @@ STYLE = {
     "legend.frameon": False,
     "font.size": 9.5,
     "svg.hashsalt": "detnas",
-    # Names of folders are no formulas.
+    # A $ in the name of a folder begins no formula.
     "text.parse_math": False,
 }
 FORMATS = ("png", "svg", "pdf")
@@ -40,10 +40,7 @@ def search_colour(index):
 
 @contextlib.contextmanager
 def figure(files, width=7.0, height=4.0, **subplots):
-    """
-    A matplotlib figure and its axes in our style, sizes in inches; written into files in the end, in the format of
-    their ending.
-    """
+    """A figure, sized in inches, and its axes; written at the end into PathManager's files: .png, .svg or .pdf."""
     forms = [picture_format(file) for file in files]
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(figsize=(width, height), layout="constrained", **subplots)

@@ -1,4 +1,4 @@
-"""The method of search that is known from the start; others register themselves when they are imported."""
+"""Registers the method "detnas". Other packages register their methods when they are imported."""
 
 from detnas.space import read_space
 

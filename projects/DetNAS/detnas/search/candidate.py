@@ -10,17 +10,15 @@ class Candidate:
     A candidate with its results.
 
     Args:
-        network: what the space of the search parses and formats, such as a tuple of op indices, or a code.
-        generation: in which it was proposed, from 0.
-        score: the fitness, higher is better, AP in 0..100; None if the evaluation failed, or was stopped by a race.
-        metrics: all results by name, None for those that could not be computed.
-        costs: by name, such as "backbone_flops" (multiply-adds).
-        seconds: what its evaluation took.
-        worker: who evaluated it.
-        tries: how often that was tried.
-        error: what went wrong in the last try, or None.
-        parents: networks that it was made from; none if it was drawn at random.
-        looks: in a race, {"images": how many it had seen, "score": on these} for each rung that it came to.
+        network: the candidate itself, as its space parses it: a tuple of op indices, or a code.
+        generation: when it was proposed, from 0.
+        score: the fitness, higher is better, AP in 0..100; None if the evaluation failed or a race stopped it.
+        metrics: results by name; None for a result that could not be computed.
+        costs: costs by name, such as "backbone_flops" (multiply-adds).
+        seconds, worker: duration and place of the last try.
+        error: why the last try failed; None if it succeeded.
+        parents: networks it was made from; empty if it was drawn at random.
+        looks: in a race, {"images": number of images seen, "score": on these} for each rung it reached.
     """
 
     network: Any
@@ -37,7 +35,7 @@ class Candidate:
 
     @property
     def stopped(self):
-        """The look after which a race stopped it; None if it came to the end, or failed."""
+        """The look after which a race stopped it; None if it saw all images or failed."""
         return self.looks[-1] if self.looks and self.score is None and self.error is None else None
 
     @property
@@ -50,11 +48,11 @@ class Candidate:
 
 
 def fitness(metrics, metric):
-    """The score by ``SEARCH.METRIC``, higher is better; with "-" in front of its name it is the negative figure."""
+    """The score by ``SEARCH.METRIC``, higher is better: "-" before the metric's name negates its value."""
     value = metrics[metric.removeprefix("-")]
     return -value if value is not None and metric.startswith("-") else value
 
 
 def by_score(candidate):
-    """Sort key, best first; networks break ties, so that the order in which workers finish does not matter."""
+    """Sort key, best first. Networks break ties, so the order in which workers finish does not matter."""
     return (-candidate.score, candidate.network)

@@ -1,4 +1,4 @@
-"""The score of a path of a supernet: batch-norm statistics of its own, then results on the held-out images."""
+"""Evaluates a path of a supernet: recalibrates its batch norms, then computes metrics on the held-out images."""
 
 import contextlib
 import functools
@@ -32,14 +32,13 @@ from .racing import rung_sizes
 
 class CandidateEvaluator:
     """
-    ``evaluator(path)`` gives the metrics of a path, such as {"bbox/AP": 23.4, ...}, the same ones for the same path.
-    Model and images are loaded once.
+    ``evaluator(path)`` returns a path's metrics, such as {"bbox/AP": 23.4}; equal paths get equal metrics.
 
     Args:
-        cfg: a supernet's config. The first of ``DATASETS.TEST`` is the held-out set; recalibration images are drawn
-            from ``DATASETS.TRAIN``.
+        cfg: a supernet's config with one held-out set in ``DATASETS.TEST``; UserError for another config. The images
+            for recalibration come from ``DATASETS.TRAIN``.
         weights: checkpoint of the supernet; all names must match. None for random weights, by the seed.
-        recalibrate: False leaves the statistics of the checkpoint, to see what recalibration is good for.
+        recalibrate: False keeps the batch-norm statistics of the checkpoint.
     """
 
     def __init__(self, cfg, weights, recalibrate=True):
@@ -54,20 +53,17 @@ class CandidateEvaluator:
             raise UserError(f'a search needs MODEL.DETNAS.ARCH "supernet"; it is "{cfg.MODEL.DETNAS.ARCH}"')
         if weights is not None:
             load_weights(self.model, weights)
-        # On a CPU it is faster, and changes what a conv puts out by rounding alone.
-        channels_last = cfg.SEARCH.CHANNELS_LAST or self.model.device.type == "cpu"
+        channels_last = cfg.SEARCH.CHANNELS_LAST or self.model.device.type == "cpu"  # faster there; differs by rounding
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if cfg.SEARCH.CHANNELS_LAST:
             self.model.to(memory_format=torch.channels_last)
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
         with only_warnings("detectron2"):
             self.recalibrates, self.batches = recalibrate, {}  # image settings -> recalibration and held-out batches
-            # Before a candidate is evaluated: what is wrong with the data is told at the start.
-            self.take_batches({})
+            self.take_batches({})  # errors in the data show now, before the first candidate
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
-    def __call__(self, path, parents=()):
-        # The supernet has the weights of every path, whatever it was made from.
+    def __call__(self, path, parents=()):  # parents do not matter: the supernet has the weights of every path
         with only_warnings("detectron2", "fvcore"):
             self.activate(path)
             self.recalibrate()
@@ -75,12 +71,12 @@ class CandidateEvaluator:
             return self.score()
 
     def activate(self, path):
-        """Let the model run as a path, on images of its size."""
+        """Run the model as a path, on images of the path's size."""
         activate(self.model, self.space, path)
         self.take_batches(self.space.settings(path))
 
     def take_batches(self, settings):
-        """Recalibrate with, and predict on, images that are read as some settings say, each once."""
+        """Use images that are read by the ``INPUT`` keys of ``settings``; equal keys share their batches."""
         own = str(image_settings(settings))
         if own not in self.batches:
             cfg = with_images(self.cfg, settings)
@@ -89,7 +85,7 @@ class CandidateEvaluator:
         self.recalibration, self.held_out = self.batches[own]
 
     def recalibrate(self):
-        """Give the active path its own batch-norm statistics."""
+        """Recompute the batch-norm statistics for the active path."""
         if self.recalibration is not None:
             with self.autocast():
                 recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
@@ -99,51 +95,46 @@ class CandidateEvaluator:
         return build_held_out_batches(cfg, self.model)
 
     def inherit(self, path):
-        """
-        The state dict of a path as a network of its own: with the supernet's weights and the batch-norm statistics that
-        ``evaluator(path)`` judges it by.
-        """
+        """The state dict of a path as a single network, with the batch-norm statistics of its evaluation."""
         with only_warnings("detectron2", "fvcore"):
             self.activate(path)
             self.recalibrate()
         return state_of(self.model, self.space, path)
 
     def predict(self):
-        """Collect the detections, or classes, of the held-out images."""
+        """Collect the predictions (detections or classes) for the held-out images."""
         self.metric.reset()
         self.collect(self.held_out)
 
     def collect(self, batches):
-        """Collect those of some images, beside what is collected."""
+        """Add the predictions for some batches."""
         with self.inference():
             for inputs in batches:
                 self.metric.process(inputs, self.model(inputs))
 
     @contextlib.contextmanager
     def inference(self):
-        """The model as it runs over the held-out images: no gradients, norms folded into the convs."""
+        """Set the model up for the held-out images: no gradients, norms folded into the convs."""
         reset_cycle_norms(self.model)
         folded = folded_batch_norms(self.model, self.memory_format)
         with torch.no_grad(), folded, torch.inference_mode(), self.autocast():
             yield
 
     def score(self):
-        """The metrics of what was collected."""
+        """The metrics of the collected predictions."""
         return collected_metrics(self.metric)
 
 
 class RacedEvaluator(CandidateEvaluator):
     """
-    ``evaluator(path, parents, to_beat)`` gives the metrics of a path as a :class:`CandidateEvaluator` does, and its
-    looks under :data:`detnas.search.executor.LOOKS`; the looks alone where it has less than the score to beat on a
-    rung, see :meth:`detnas.search.racing.Race.to_beat`.
+    ``evaluator(path, parents, to_beat)`` returns the metrics with the looks as :data:`detnas.search.executor.LOOKS`. It
+    returns looks alone after a rung below the score to beat, see :meth:`detnas.search.racing.Race.to_beat`.
     """
 
     def read_held_out(self, cfg):
-        """The batches of each rung."""
+        """A list of batches for each rung."""
         dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
-        # A rung is a sample of all images, and not those of one kind that stand first.
-        random.Random(f"race {self.seed}").shuffle(dicts)
+        random.Random(f"race {self.seed}").shuffle(dicts)  # the first images may all be of one kind
         self.metric_name, self.ends = cfg.SEARCH.METRIC, rung_sizes(len(dicts), cfg.SEARCH.RACING_PARTS)
         rungs = [dicts[begin:end] for begin, end in zip((0, *self.ends), self.ends)]
         return [build_held_out_batches(cfg, self.model, rung, len(rung) / len(dicts)) for rung in rungs]
@@ -159,26 +150,22 @@ class RacedEvaluator(CandidateEvaluator):
                 metrics = self.score()
                 if end == self.ends[-1]:
                     return {**metrics, LOOKS: looks}
-                # Where no image has an object there is no score, and all candidates are alike.
+                # Images without objects give no score: all candidates tie.
                 looks.append({"images": end, "score": round(fitness(metrics, self.metric_name) or 0.0, 3)})
                 if least is not None and looks[-1]["score"] < least:
                     return {LOOKS: looks}
 
 
 def build_candidate_evaluator(cfg, weights, recalibrate=True):
-    """The evaluator that a config asks for, also in a new process that knows nothing of the data yet."""
+    """The evaluator for a config; registers the data sets first, since a new process does not know them."""
     register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
     return (RacedEvaluator if cfg.SEARCH.RACING else CandidateEvaluator)(cfg, weights, recalibrate)
 
 
 def build_held_out_batches(cfg, model, dicts=None, share=1):
     """
-    Batches that give the same results as single images.
-
-    Args:
-        cfg, model: of the search.
-        dicts: dataset dicts; None: those of the first of ``DATASETS.TEST``.
-        share: of the memory for images that these may have.
+    Batches of ``dicts`` that give the same results as single images; None takes the images of ``DATASETS.TEST[0]``.
+    They keep at most ``share`` of ``SEARCH.IMAGE_CACHE_GB`` in memory.
     """
     if dicts is None:
         dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
@@ -193,13 +180,12 @@ def build_held_out_batches(cfg, model, dicts=None, share=1):
 
 
 def collected_metrics(evaluator):
-    """The metrics of what an evaluator of Detectron2 has collected, see :func:`flatten`."""
-    # pycocotools prints.
-    with contextlib.redirect_stdout(io.StringIO()):
+    """The metrics of what a Detectron2 evaluator has collected, see :func:`flatten`."""
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         return flatten(evaluator.evaluate())
 
 
 def flatten(results):
-    """{task: {metric: value}} -> {"task/metric": value}, None for what could not be computed."""
+    """{task: {metric: value}} -> {"task/metric": value}; None replaces a value that is not finite."""
     flat = flatten_results_dict(results)
     return {name: float(value) if math.isfinite(value) else None for name, value in flat.items()}

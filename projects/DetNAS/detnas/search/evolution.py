@@ -1,4 +1,4 @@
-"""The searcher: evolution (paper, Sec. 3.2, step 3); with no mutation and no crossover it is random search."""
+"""The evolutionary searcher (paper, Sec. 3.2, step 3); without mutation and crossover it is random search."""
 
 import random
 from dataclasses import dataclass
@@ -8,26 +8,22 @@ from detnas.choices import ChoiceSpace
 
 from .proposals import Proposals, best_first
 
-#: spaces with at most so many paths are gone through one by one before they count as used up
+#: a space with at most so many paths is enumerated when draws find no new path
 ENUMERABLE = 100_000
 
 
 @dataclass(frozen=True)
 class Searcher:
     """
-    Proposes paths, children of the best so far; its only state is the history it is given.
+    Proposes children of the best paths so far. Its only state is the history that it is given.
 
     Args:
-        space: a :class:`detnas.choices.ChoiceSpace`.
         is_legal: path -> bool, whether a path meets the constraints.
-        population: paths per generation.
-        seed: of all random draws.
-        initial: paths that come first of all, where they are legal.
+        initial: the first paths of the first generation; illegal ones are left out.
         order: (candidates, count) -> the best of them, best first; see :func:`detnas.search.pareto.pareto_order`.
-        repair: (path, rng) -> a path near it that may be legal; where legal paths are too rare to be drawn.
-        num_parents: the best so far, from which children are made.
-        num_mutate, num_cross: children by mutation and by crossover; the rest is drawn at random.
-        mutate_prob: per place.
+        repair: (path, rng) -> a similar path that may be legal, for spaces where random paths rarely are.
+        num_mutate, num_cross: children by mutation and by crossover per generation; the rest is drawn at random.
+        mutate_prob: probability of a mutation, per place.
     """
 
     space: ChoiceSpace
@@ -44,17 +40,13 @@ class Searcher:
 
     def propose(self, found, count, scored, rng):
         """
-        Add up to ``count`` paths to ``found``, a :class:`Proposals`; what it does not find is drawn at random.
-
-        Args:
-            count: ``population``, or 1 in a search without generations.
-            scored: finished candidates that have a score, at least one.
+        Add children of ``scored``, finished candidates with a score (at least one), to ``found``, a :class:`Proposals`.
+        ``count`` is ``population``, or 1 in a search without generations; the caller adds random paths up to it.
         """
         parents = [c.network for c in self.order(scored, self.num_parents)]
         mutants, crossed = self.num_mutate, self.num_cross
         if count < self.population:
-            # One by one, each kind comes as often as in a generation.
-            kind = rng.randrange(self.population)
+            kind = rng.randrange(self.population)  # each kind is as frequent as in a generation
             mutants, crossed = int(kind < mutants), int(mutants <= kind < mutants + crossed)
         found.draw(mutants, lambda: self._mutant(parents, rng))
         if len(parents) > 1:
@@ -70,12 +62,9 @@ class Searcher:
 
     def lineage(self, history, generation):
         """
-        The paths of a generation: new, legal, different. A function of the seed and of the candidates of earlier
-        generations alone, whatever of this one is finished, so that a search can be taken up anywhere.
-
-        Returns:
-            dict: path -> the paths it was made from; at most ``population`` of them, fewer or none when the legal paths
-            of the space are used up or could not be found in a bounded number of draws.
+        The paths of a generation, new, legal and different: {path: the paths it was made from}. They depend on seed and
+        earlier generations alone, so a search can continue anywhere. There are at most ``population`` paths; fewer or
+        none if the legal ones are used up or a bounded number of draws finds no more.
         """
         rng = random.Random(f"search {self.seed} {generation}")
         earlier = [c for c in history if c.generation < generation]
@@ -83,32 +72,25 @@ class Searcher:
         if generation == 0:
             for path in self.initial[: self.population]:
                 found.add(path, ())
-        # What has no score failed, or was stopped early: it is known, and nothing is made from it.
-        scored = [c for c in earlier if c.score is not None]
+        scored = [c for c in earlier if c.score is not None]  # failed and stopped ones are never parents
         if scored:
             self.propose(found, self.population, scored, rng)
         self._fill_at_random(found, self.population, rng)
         return found.paths
 
     def size(self, generation):
-        """How many paths a generation has, where there are as many."""
+        """The largest number of paths in a generation."""
         return self.population
 
     def generation_of(self, number):
-        """Of the proposal of that number, from 0, in a search without generations."""
+        """The generation of a proposal in a search without generations; both count from 0."""
         return number // self.population
 
     def propose_one(self, pool, number, is_known):
         """
-        One more path for a search without generations.
-
-        Args:
-            pool: finished candidates with a score, out of which come the parents.
-            number: of the proposal, from 0.
-            is_known: path -> bool, whether it is finished or being evaluated.
-
-        Returns:
-            (path, the paths it was made from), or None when there is no new one.
+        The next path in a search without generations: (path, the paths it was made from); None if there is no new one.
+        ``pool`` holds the finished candidates with a score, and ``number`` counts proposals from 0. ``is_known(path)``
+        says whether a path is finished or being evaluated.
         """
         rng = random.Random(f"search {self.seed} number {number}")
         found = Proposals(self.is_legal, is_known)
@@ -121,7 +103,7 @@ class Searcher:
         return next(iter(found.paths.items()), None)
 
     def _fill_at_random(self, found, total, rng):
-        """Until ``total`` are found: by drawing; by repairing what is drawn; by going through a space that is small."""
+        """Fill up to ``total``: with random paths, then repaired ones, then all paths of a small space."""
         space = self.space
         found.draw(total - len(found.paths), lambda: (space.random(rng), ()))
         if len(found.paths) < total and self.repair:

@@ -1,7 +1,4 @@
-"""
-Where candidates are evaluated. An executor takes paths with what their evaluation needs, and gives finished
-candidates, in any order.
-"""
+"""Evaluates candidates: an executor takes paths and returns finished candidates, in any order."""
 
 import logging
 import math
@@ -13,24 +10,23 @@ from .candidate import Candidate, fitness
 
 logger = logging.getLogger(__name__)
 
-#: under which name an evaluator gives what it saw of a candidate in a race
+#: key of a candidate's looks among its metrics, in a race
 LOOKS = "looks"
 
 
 class SearchImpossible(UserError):
-    """No candidate will ever have a score, and why."""
+    """No candidate can ever have a score; the message says why."""
 
 
 class LocalExecutor:
     """
-    Executor in this process, one path after the other, in the order in which they are submitted. A failure is a
-    candidate with an error, not an exception, but for :class:`SearchImpossible`.
+    Evaluates in this process, in the order of submission. A failure gives a candidate with an error; only
+    :class:`SearchImpossible` is raised.
 
     Args:
         evaluate: (path, what else was submitted) -> dict of metrics, see :func:`result_of`.
-        metric: name of the one that is the score.
-        tries: how often a candidate that fails is tried.
-        text: path -> what it is called in the log.
+        metric: name of the metric that is the score, see :func:`detnas.search.candidate.fitness`.
+        text: path -> its name in messages.
     """
 
     workers = 1
@@ -40,11 +36,11 @@ class LocalExecutor:
         self.waiting = []
 
     def submit(self, path, *more):
-        """``more`` is for the evaluator: the paths it was made from and, in a race, the scores to beat."""
+        """Queue a path. ``more`` goes to the evaluator: the parents and, in a race, the scores to beat."""
         self.waiting.append((path, *more))
 
     def next(self):
-        """The next finished candidate of those submitted."""
+        """The next finished candidate; SearchImpossible for an unreadable image or a metric that is not reported."""
         path, *more = self.waiting.pop(0)
         for number in range(1, self.tries + 1):
             start = time.perf_counter()
@@ -53,10 +49,9 @@ class LocalExecutor:
             except SearchImpossible:
                 raise
             except UnreadableImage as e:
-                # All candidates need the same images.
-                raise SearchImpossible(str(e)) from None
+                raise SearchImpossible(str(e)) from None  # all candidates need the same images
             except Exception as e:
-                # The first line is enough in the log of the search; the rest is in the log of the process.
+                # The search's log gets the message; the log of the process also gets the traceback.
                 failed = f"Candidate {self.text(path)} failed, try {number} of {self.tries}: {e}"
                 logger.error(failed, exc_info=not isinstance(e, UserError))
                 result = {"error": f"{type(e).__name__}: {e}"}
@@ -70,16 +65,13 @@ class LocalExecutor:
         return self.evaluate
 
     def close(self):
-        """There is nothing to stop."""
+        """Nothing to stop."""
 
 
 def result_of(metrics, metric):
     """
-    What an evaluator reports as part of a candidate: its "metrics", and its "score" or the "error" why there is none.
-    In a race also its "looks", which come among the metrics; a candidate that was stopped has nothing else.
-
-    Raises:
-        SearchImpossible: if the evaluator does not report the metric.
+    The fields of a candidate from an evaluator's metrics: "metrics" with "score" or "error", in a race also "looks". A
+    stopped candidate has only "looks". SearchImpossible if the evaluator does not report ``metric``.
     """
     metrics = dict(metrics)
     looks = {"looks": tuple(metrics.pop(LOOKS))} if LOOKS in metrics else {}

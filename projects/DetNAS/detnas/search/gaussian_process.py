@@ -1,23 +1,18 @@
-"""A Gaussian process over candidates: what a score is likely to be, by those of the candidates that are like it."""
+"""A Gaussian process that predicts scores. Shapes: K known candidates, Q candidates to predict, P places."""
 
 import numpy as np
 
-#: distances at which the likeness of two candidates falls to 1/e, as shares of the number of places
+#: grid of reaches, as shares of the number of places; at this distance the kernel is 1/e
 _REACHES = (0.125, 0.25, 0.5, 1, 2)
-#: variance of the noise of a score, as a share of the variance of the scores
+#: grid of noises: the variance of a score's noise, as a share of the scores' variance
 _NOISES = (0.001, 0.01, 0.05, 0.2)
 
 
 class GaussianProcess:
     """
-    A process whose kernel is ``exp(-distance / reach)``: the number of places in which two candidates differ, where an
-    ordered place counts by how far apart its values are. Reach and noise are those of a grid under which the scores are
-    most likely.
-
-    Args:
-        space: a :class:`detnas.choices.ChoiceSpace`.
-        candidates: all different, at least one.
-        scores: theirs.
+    Fits ``scores`` (K,) of different ``candidates`` (K, P) of a :class:`detnas.choices.ChoiceSpace`, K at least 1. The
+    kernel is ``exp(-distance / reach)``. A place where two candidates differ adds 1 to their distance; an ordered place
+    adds the difference of its indices as a share of the range. Reach and noise are the most likely ones of a grid.
     """
 
     def __init__(self, space, candidates, scores):
@@ -39,15 +34,14 @@ class GaussianProcess:
         return likelihood, reach, root, weights
 
     def predict(self, candidates):
-        """Mean and standard deviation of the scores of candidates, each (candidates,)."""
+        """(Q, P) candidates -> mean and standard deviation of their scores, each (Q,)."""
         likeness = np.exp(-self._distances(np.asarray(candidates)) / self.reach)
         known = (np.linalg.solve(self.root, likeness.T) ** 2).sum(0)
         return self.mean + self.scale * likeness @ self.weights, self.scale * np.sqrt(np.maximum(1 - known, 0))
 
     def _distances(self, candidates):
-        """(candidates, known candidates)"""
-        # Place by place, so that no array has three dimensions.
-        return sum(
+        """(Q, P) -> (Q, K)"""
+        return sum(  # place by place, which avoids a (Q, K, P) array
             np.abs(x[:, None] - y[None]) / max(len(choice.values) - 1, 1)
             if choice.ordered
             else (x[:, None] != y[None]).astype(float)

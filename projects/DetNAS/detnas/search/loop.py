@@ -1,4 +1,4 @@
-"""The loop of a search: propose, evaluate, log; generation by generation, or whenever a worker is free."""
+"""The loop of a search: propose, evaluate, log; by generations, or whenever a worker is free."""
 
 import dataclasses
 import logging
@@ -22,19 +22,16 @@ def run_search(
     race=None,
 ):
     """
-    Propose, evaluate, log, generation by generation. What the log holds already is not evaluated again, so an
+    Propose, evaluate and log, generation by generation. Candidates in the log are not evaluated again, so an
     interrupted search continues where it stopped.
 
     Args:
-        searcher: gives the paths of a generation, see :class:`detnas.search.evolution.Searcher`.
-        executor: with ``submit`` and ``next``, such as :class:`detnas.search.executor.LocalExecutor`.
-        log: a :class:`detnas.search.log.SearchLog`.
-        generations: how many.
-        costs: path -> dict of its costs, kept in the log.
-        on_candidate: called with a candidate that is in the log, whether it is the best so far, and a function that
-            gives the paths from which those were made that are not finished.
-        before_generation: called with the number of a generation before its paths are proposed.
-        race: a :class:`detnas.search.racing.Race`; None: every candidate is evaluated to the end.
+        searcher, executor, log: such as ``Searcher``, ``LocalExecutor`` and ``SearchLog`` of this package.
+        costs: path -> {name: cost}, kept in the log.
+        on_candidate: called after a candidate is logged: (candidate, whether it is the best so far, needed).
+            ``needed()`` returns the parents of the paths that are not finished.
+        before_generation: called with the number of a generation, from 0, before its paths are proposed.
+        race: a :class:`detnas.search.racing.Race`; None evaluates every candidate to the end.
     """
     progress = Progress(sum(map(searcher.size, range(generations))), log)
     _repeat_best(log, on_candidate)
@@ -57,9 +54,9 @@ def run_search(
 
 def _evaluate(paths, executor, log, costs, race):
     """
-    Submit the paths of {path: parents} that are not in the log, and yield their candidates as they finish; the caller
-    logs each before it takes the next one. In a race each waits for those that come long enough before it and is
-    compared with no others, so that neither the order in which they finish nor an interruption matters.
+    Submit the paths of {path: parents} that are not in the log, and yield their candidates as they finish. The caller
+    logs each one before it takes the next. In a race, a path waits for the paths ``race.parents`` or more places before
+    it, and competes with these and earlier generations only: the order of finishing does not change the result.
     """
     earlier = [c for c in log.history() if c.network not in paths]
     order, running, number = list(paths), 0, 0
@@ -81,12 +78,8 @@ def _evaluate(paths, executor, log, costs, race):
 
 def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=_nothing, race=None):
     """
-    The same without generations: whenever a worker is free it gets the next path, made from all that is finished. The
-    parents, and so the result, depend on the order in which candidates finish; with one worker they do not.
-
-    Args:
-        searcher, executor, log, costs, on_candidate, race: as for :func:`run_search`.
-        total: number of candidates.
+    Like :func:`run_search`, but without generations, for ``total`` candidates. A free worker gets the next path, made
+    from all finished candidates. The result depends on the order in which candidates finish, except with one worker.
     """
     progress = Progress(total, log)
     if executor.workers > 1:
@@ -98,8 +91,7 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
         while number < total and len(flying) < executor.workers:
             proposal = searcher.propose_one(log.best(None), number, lambda path: path in flying or path in log)
             if proposal is None:
-                # Its parents may be among those that run.
-                break
+                break  # a running candidate may become a parent
             flying[proposal[0]] = number, proposal[1]
             executor.submit(*proposal, *([race.to_beat(log.history(), costs(proposal[0]))] if race else []))
             number += 1
@@ -117,8 +109,7 @@ def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_c
 
 
 def _repeat_best(log, on_candidate):
-    # A search that was killed may have logged its best candidate and not said so yet.
-    for candidate in log.best():
+    for candidate in log.best():  # a killed search may have logged it without the call
         on_candidate(candidate, True, lambda: {c.network for c in log.history()})
 
 
@@ -128,7 +119,7 @@ def _record(candidate, log, on_candidate, needed):
 
 
 class Progress:
-    """One line per candidate: where the search stands and when it will end."""
+    """Logs a line per candidate: the state of the search and the time that remains."""
 
     def __init__(self, total, log):
         self.total, self.log = total, log
@@ -162,7 +153,7 @@ class Progress:
             )
 
     def end(self):
-        """Name what failed in every try."""
+        """Warn of the candidates that failed in every try."""
         failed = self.log.failures
         if failed:
             archs = "; ".join(f"{self.log.space.format(c.network)} ({c.tries} tries): {c.error}" for c in failed)

@@ -1,7 +1,4 @@
-"""
-What differs between two methods of search, in one object; ``SEARCH.METHOD`` names it. Log, loop, executors, tables,
-report and ``search_net.py`` know no method by name.
-"""
+"""The interface of a search method, and the registry in which ``SEARCH.METHOD`` names one."""
 
 import importlib
 import importlib.util
@@ -13,20 +10,16 @@ _methods = {}
 
 class Method:
     """
-    What a search needs of a method, made from its config. Candidates are whatever the method likes that can be hashed,
-    compared and pickled.
-
-    Args:
-        cfg: the config of the search, fitted to this machine.
-        args: the command line of ``search_net.py``.
+    A search method, made from a config that is fitted to this machine, and the command line of ``search_net.py``. Its
+    candidates can be hashed, compared and pickled.
 
     Attributes:
         space: a :class:`detnas.choices.Space` of the candidates.
-        costs: a :class:`detnas.cost.costs.Costs` of them, kept in the log.
-        searcher: proposes candidates, see :class:`detnas.search.evolution.Searcher`: ``size(generation)``, and
-            ``lineage(history, generation)`` -> {candidate: parents}, a function of seed and history alone.
-        race: a :class:`detnas.search.racing.Race`; None where every candidate is evaluated to the end.
-        writes_front: whether :meth:`finish` heeds ``SEARCH.FRONT_WINNERS``.
+        costs: a :class:`detnas.cost.costs.Costs`, kept in the log.
+        searcher: has ``size(generation)`` and ``lineage(history, generation)`` -> {candidate: parents}, which depends
+            on seed and history alone, see :class:`detnas.search.evolution.Searcher`.
+        race: a :class:`detnas.search.racing.Race`; None evaluates every candidate to the end.
+        writes_front: whether :meth:`finish` follows ``SEARCH.FRONT_WINNERS``.
     """
 
     race = None
@@ -34,50 +27,30 @@ class Method:
 
     @classmethod
     def check_before_training(cls, cfg):
-        """Called before ``train_net.py`` trains what the config describes, hours before its search."""
+        """Called before ``train_net.py`` trains for hours: checks the settings of the search."""
 
     def header(self):
-        """The settings that make two searches the same one, as JSON; with the method's and the space's name."""
+        """The settings that a continued search must share, for JSON; with the name of the space."""
         raise NotImplementedError
 
     def evaluator(self):
-        """
-        A function without arguments that can be pickled, and gives one: (candidate, the candidates it was made from) ->
-        dict of metrics. In a race it also takes the scores to beat, see
-        :class:`detnas.search.evaluator.RacedEvaluator`.
-        """
+        """A picklable ``build()`` that returns (candidate, parents, in a race scores to beat) -> dict of metrics."""
         raise NotImplementedError
 
     def check_evaluator(self):
-        """Called before workers are started, which would all fail."""
+        """Called before workers start: raises what would make every worker fail."""
 
     def before_generation(self, log, generation):
-        """
-        Called before the candidates of a generation are proposed, also again when the search is taken up in it. Not
-        called in an asynchronous search.
-        """
+        """Called before a generation is proposed or continued; never in an asynchronous search."""
 
     def on_best(self, candidate):
-        """Called with a :class:`detnas.search.log.Candidate` that is the best so far."""
+        """Called with a :class:`detnas.search.candidate.Candidate` that is the best so far."""
 
     def on_candidate(self, log, needed):
-        """
-        Called when a candidate has been written to the log, after :meth:`on_best`.
-
-        Args:
-            needed: function that gives the candidates from which those were made that are not finished.
-        """
+        """Called for each logged candidate, after :meth:`on_best`; ``needed()``: the parents of unfinished ones."""
 
     def finish(self, log, evaluator):
-        """
-        Called when the search has ended, with its log and a function that gives an evaluator in this process.
-
-        Returns:
-            lines for the user.
-
-        Raises:
-            OSError: if something cannot be written.
-        """
+        """Called after a search with a builder of evaluators; returns lines for the user. OSError if a write fails."""
         return []
 
     @classmethod
@@ -87,7 +60,7 @@ class Method:
 
     @classmethod
     def evaluate(cls, cfg, args):
-        """``search_net.py --eval-only`` and ``--arch``: evaluate one candidate, show its metrics and return them."""
+        """``search_net.py --eval-only`` and ``--arch``: evaluate one candidate; show and return its metrics."""
         raise UserError(f'SEARCH.METHOD "{cfg.SEARCH.METHOD}" evaluates no candidate by itself')
 
 
@@ -96,27 +69,21 @@ def register_method(name, read_space, method):
     Make a method known.
 
     Args:
-        name: for ``SEARCH.METHOD``; that of the package, or begins with it and ``_``, so that a log is read without
-            importing the package before.
-        read_space: header of a log -> the space of its candidates. Quick to import: it is all that a look at a log
-            needs.
-        method: a subclass of :class:`Method`, or "module:class" of one that is slow to import.
+        name: for ``SEARCH.METHOD``. It is the package's name, alone or with ``_`` and more after it, so that a log can
+            be read before the package is imported.
+        read_space: header of a log -> space of its candidates. It is quick to import: a look at a log needs only this.
+        method: a subclass of :class:`Method`, or "module:class" if that is slow to import.
     """
     _methods[name] = read_space, method
 
 
 def read_space(header):
-    """The space of a log's candidates."""
+    """The space of a log's candidates, from the log's header; UserError if its method is unknown."""
     return _find(header["method"])[0](header)
 
 
 def get_method(name):
-    """
-    The class of a method.
-
-    Raises:
-        UserError: if there is none of that name.
-    """
+    """The class of a method; UserError if no method has this name."""
     method = _find(name)[1]
     if isinstance(method, str):
         module, _, attribute = method.partition(":")
@@ -125,7 +92,7 @@ def get_method(name):
 
 
 def _find(name):
-    # A package registers its methods, which begin with its name (elasticdet's without "det"), when it is imported.
+    # Importing a package registers its methods. Their names begin with the package's (elasticdet's without "det").
     first = str(name).partition("_")[0]
     for package in (first, f"{first}det"):
         if name not in _methods and package.isidentifier() and importlib.util.find_spec(package):

@@ -1,18 +1,14 @@
-"""Several objectives: the score, which is to be high, and costs, which are to be low."""
+"""Pareto fronts of the score, which should be high, and costs, which should be low."""
 
 from .candidate import by_score
 
 
 def fronts(candidates, costs):
-    """
-    Non-dominated sorting (Deb et al., NSGA-II, 2002) of candidates with a score and the costs: yields lists of those
-    that no other one of those left dominates (nowhere worse, somewhere better), best score first.
-    """
+    """Yield fronts by non-dominated sorting (Deb et al., NSGA-II, 2002), each with the best score first."""
     left = sorted(((_point(c, costs), c) for c in candidates), key=lambda pair: (pair[0], pair[1].network))
     while left:
         front, rest = [], []
-        # In this order, whatever dominates a point comes before it.
-        for point, candidate in left:
+        for point, candidate in left:  # sorted: a point comes after all that dominate it
             dominated = any(other != point and all(a <= b for a, b in zip(other, point)) for other, _ in front)
             (rest if dominated else front).append((point, candidate))
         yield [candidate for _, candidate in front]
@@ -20,15 +16,12 @@ def fronts(candidates, costs):
 
 
 def front_of(candidates, costs):
-    """The Pareto front of the score and these costs, best score first, of the candidates that have all of them."""
+    """The Pareto front of score and costs, best score first, of the candidates that have all of them."""
     return next(fronts([c for c in candidates if c.score is not None and set(costs) <= c.costs.keys()], costs), [])
 
 
 def pareto_order(costs):
-    """
-    An order of candidates for :class:`detnas.search.evolution.Searcher`: front by front, inside a front those first
-    that have most room around them (crowding distance), then by score.
-    """
+    """An order for ``Searcher``: by front, inside a front by crowding distance (largest first), then by score."""
 
     def order(candidates, count):
         result = []
@@ -44,10 +37,7 @@ def pareto_order(costs):
 
 
 def crowding(points):
-    """
-    Crowding distance of each point of a front: per objective the gap between its two neighbours, as a share of the
-    whole range, summed; infinite at the ends.
-    """
+    """Crowding distances of a front's points: neighbours' gap / range, summed over objectives; infinite at ends."""
     distance = [0.0] * len(points)
     for values in zip(*points):
         order = sorted(range(len(points)), key=values.__getitem__)

@@ -1,9 +1,8 @@
 """
-Racing: a candidate goes on over the held-out images only while it can still become a parent or the best.
+Racing by asynchronous successive halving (ASHA, Li et al., MLSys 2020).
 
-It is looked at after growing parts of the images, the rungs, and goes on where it belongs to the better half of the
-candidates looked at so far on the same rung: successive halving, without waiting for each other (ASHA, Li et al., MLSys
-2020). What a look has seen stands in the log, which so stays the whole state of a search.
+A candidate is scored on growing parts of the held-out images, the rungs. It continues while it is among the best on
+its rung so far. The log holds these scores, the "looks", and so remains the whole state of a search.
 """
 
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from detnas.errors import UserError
 @dataclass(frozen=True)
 class Race:
     """
+    Decides which candidates continue.
+
     Args:
-        share: of the candidates looked at on a rung, the best ones that go on, in (0, 1].
-        parents: how many candidates are parents, at least 1. A candidate of a generation waits for those that are so
-            many places before it, and is compared with none that come later, so that the result is the same with any
-            number of workers.
-        rungs: how often a candidate is looked at.
-        costs: names of the objectives beside the score; a candidate is compared with those alone that cost no more.
+        share: the best share of the candidates on a rung continues, in (0, 1].
+        parents: number of parents, at least 1. A rung that fewer candidates have reached stops none.
+        costs: names of objectives beside the score; a candidate competes only with candidates that cost no more.
     """
 
     share: float
@@ -31,12 +29,8 @@ class Race:
 
     def to_beat(self, known, costs):
         """
-        The score that a candidate with these costs needs on each rung; None where there are too few candidates to
-        compare it with.
-
-        Args:
-            known: finished candidates.
-            costs: name -> number.
+        The score that a candidate with ``costs`` {name: value} needs on each of the rungs, by the finished candidates
+        ``known``; None on a rung that too few of them have reached.
         """
         known = [c for c in known if all(c.costs[name] <= costs[name] for name in self.costs)]
         scores = [sorted((c.looks[i]["score"] for c in known if len(c.looks) > i), reverse=True)
@@ -53,7 +47,7 @@ def build_race(cfg):
 
 
 def rung_sizes(total, parts):
-    """Numbers of images after which a candidate is looked at, and all of them."""
+    """Numbers of images at which candidates are scored, the last is ``total``; UserError unless they grow."""
     sizes = [0, *(round(part * total) for part in parts), total]
     if any(a >= b for a, b in zip(sizes, sizes[1:])):
         raise UserError(f"SEARCH.RACING_PARTS {tuple(parts)} of {total} held-out images: each part must hold more "

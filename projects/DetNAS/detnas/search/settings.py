@@ -1,4 +1,4 @@
-"""What a config says of a search among the paths of a supernet: costs and limits, first paths, searcher."""
+"""Reads from a config what a search among a supernet's paths needs: costs, limits, first paths, searcher."""
 
 import logging
 import os
@@ -22,13 +22,13 @@ from .surrogate import SurrogateSearcher
 
 logger = logging.getLogger(__name__)
 
-#: the word of SEARCH.INITIAL for the networks that a space has a name for
+#: word in SEARCH.INITIAL for all networks that a space names
 ANCHORS = "uniform_ops"
 _SEARCHERS = {"evolution": Searcher, "surrogate": SurrogateSearcher}
 
 
 def read_settings(cfg, costs=None):
-    """Limits, first paths and searcher of a config; raises what is wrong with it."""
+    """Limits, first paths and searcher of a config; UserError if a setting is wrong."""
     check_metric(cfg)
     build_race(cfg)
     limits = supernet_limits(cfg, costs)
@@ -37,7 +37,7 @@ def read_settings(cfg, costs=None):
 
 
 def check_metric(cfg):
-    """Check that the held-out set reports ``SEARCH.METRIC``; warn of a search on test images."""
+    """UserError if the held-out set does not report ``SEARCH.METRIC``; a warning if it is a test set."""
     for name in cfg.DATASETS.TEST:
         reported = [f"{'-' * metric.startswith(LOWER_IS_BETTER)}{metric}" for metric in reported_metrics(name)]
         if cfg.SEARCH.METRIC not in reported:
@@ -52,11 +52,8 @@ def check_metric(cfg):
 
 def initial_paths(cfg, limits):
     """
-    What the first generation begins with, ``SEARCH.INITIAL``. What breaks a limit, or finds no place in a generation,
-    is left out with a line in the log.
-
-    Returns:
-        dict: name -> path, no path twice; an arch is its own name.
+    {name: path} of the first generation's first paths, from ``SEARCH.INITIAL``; no path twice, an arch is its own name.
+    Paths that break a limit or exceed ``SEARCH.POPULATION`` are left out and logged. UserError for what is no arch.
     """
     space, found = limits.space, {}
     for word in cfg.SEARCH.INITIAL:
@@ -77,16 +74,14 @@ def initial_paths(cfg, limits):
 
 def supernet_costs(cfg, space):
     """
-    What the paths of a supernet cost: multiply-adds and parameters of the backbone and, where they can be counted, of
-    the detector; latencies where the config asks for them, kept in ``OUTPUT_DIR/latency.json``, so that a search that
-    is taken up again decides the same.
+    Costs of a supernet's paths: multiply-adds and parameters of the backbone and, if they can be counted, the detector;
+    latencies if asked for. ``OUTPUT_DIR/latency.json`` keeps them, so that a continued search decides the same.
     """
     search, asked = cfg.SEARCH, asked_costs(cfg.SEARCH)
     table = CostTable.measure(space, search.FLOPS_RESOLUTION)
     try:
         table = with_detector(table, cfg, tuple(search.DETECTOR_RESOLUTION))
-    except UserError:
-        # A meta-architecture of one's own can be searched all the same.
+    except UserError:  # a custom meta-architecture can be searched without these costs
         if asked & {"detector_flops", "detector_params"}:
             raise
     parts = [table]
@@ -99,22 +94,15 @@ def supernet_costs(cfg, space):
 
 
 def supernet_limits(cfg, costs=None):
-    """
-    The :class:`detnas.cost.limits.Limits` of a search among the paths of a supernet.
-
-    Args:
-        costs: function like :func:`supernet_costs`.
-    """
+    """The :class:`detnas.cost.limits.Limits` of a supernet's paths; ``costs`` replaces :func:`supernet_costs`."""
     space = candidate_space(cfg)
     return Limits(space, cfg.SEARCH.CONSTRAINTS, (costs or supernet_costs)(cfg, space), seed=max(cfg.SEED, 0))
 
 
 def build_searcher(cfg, limits, initial=None):
     """
-    Args:
-        cfg: a supernet's config.
-        limits: a :class:`detnas.cost.limits.Limits` of a :class:`detnas.choices.ChoiceSpace`.
-        initial: of :func:`initial_paths`; none: the first generation is random.
+    The searcher of a supernet's config, in the :class:`detnas.choices.ChoiceSpace` of ``limits``. Without ``initial``
+    (see :func:`initial_paths`) the first generation is random. UserError if it cannot follow ``SEARCH.OBJECTIVES``.
     """
     search = cfg.SEARCH
     if search.OBJECTIVES and search.SEARCHER == "surrogate":

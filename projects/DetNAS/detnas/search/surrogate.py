@@ -1,4 +1,4 @@
-"""Evolution with a surplus of children, of which a regression on the scores so far keeps the most promising."""
+"""Evolution that makes too many children and keeps the most promising, by a regression on the scores so far."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,9 @@ from .proposals import Proposals
 @dataclass(frozen=True)
 class SurrogateSearcher(Searcher):
     """
-    Makes ``surplus`` times as many children as evolution, and random paths besides, and keeps those whose score may be
-    the highest by a :class:`detnas.search.gaussian_process.GaussianProcess`: mean plus standard deviation, so that
-    what is far from all known paths has a chance, too. The first generation is random. Parents are the best by score.
-
-    Args:
-        surplus: generations of children to choose one from.
+    Makes ``surplus`` generations of children, and random paths, and keeps those that promise the highest scores: mean
+    plus standard deviation by a :class:`detnas.search.gaussian_process.GaussianProcess`. So paths far from known ones
+    have a chance. The first generation is random. Parents are the best by score.
     """
 
     surplus: int = 10
@@ -30,12 +27,12 @@ class SurrogateSearcher(Searcher):
                 break
         if not pool.paths:
             return
-        # Sums must not depend on the order in which candidates finished.
+        # Sorted: rounding must not depend on the order in which candidates finished.
         known, paths = sorted(scored, key=lambda c: c.network), sorted(pool.paths)
         promise = self.promise([c.network for c in known], [c.score for c in known], paths)
         for _, path in sorted(zip(-promise, paths))[:count]:
             found.add(path, pool.paths[path])
 
     def promise(self, known, scores, paths):
-        """(paths,): how high the score of each path may be, by the scores of known ones."""
+        """(paths,): mean plus standard deviation of each path's score, predicted from known scores."""
         return sum(GaussianProcess(self.space, known, scores).predict(paths))

@@ -1,4 +1,4 @@
-"""What a search has found, as tables and files."""
+"""Tables and files of a search's results."""
 
 import csv
 import importlib
@@ -16,10 +16,7 @@ from .pareto import front_of
 
 
 def candidate_rows(log, candidates):
-    """
-    One dict per candidate: arch, its name if any of them has one, generation, score, costs, metrics, seconds, worker,
-    tries, in a race images and score of each look, parents, error.
-    """
+    """One dict per candidate with all its values, for a table; "name" only if some candidate has one."""
     return [
         {
             **names,
@@ -39,7 +36,7 @@ def candidate_rows(log, candidates):
 
 
 def _looks(candidate):
-    """In a race, the number of images and the score there of each look."""
+    """Number of images and score of each look, in a race."""
     return {
         name: value
         for number, look in enumerate(candidate.looks, 1)
@@ -48,7 +45,7 @@ def _looks(candidate):
 
 
 def _names(log, candidates):
-    """Arch and name of each candidate; no names where none has one."""
+    """The "arch" and the "name" of each candidate; no "name" if none has one."""
     known = log.known
     with_names = any(c.network in known for c in candidates)
     return [
@@ -58,10 +55,7 @@ def _names(log, candidates):
 
 
 def candidate_table(log, candidates):
-    """
-    Candidates as text: arch, name if any of them has one, generation, score, costs (multiply-adds and parameters in
-    millions), where a race stopped it, error.
-    """
+    """Candidates as a text table; generations from 1, multiply-adds and parameters in millions."""
     rows = [
         {
             **names,
@@ -82,33 +76,27 @@ def _in_its_unit(name, value):
 
 
 def metrics_table(metrics, logged=None):
-    """All metrics of a path as text, beside the values of the log where there are any."""
+    """A path's metrics as a text table, beside the logged values if there are any."""
     headers = ["metric", "value"] + (["logged"] if logged else [])
     rows = [[name, value] + ([logged.get(name)] if logged else []) for name, value in metrics.items()]
     return tabulate(rows, headers, floatfmt=".6f")
 
 
 def to_beat(log):
-    """The scores of the known networks that the first generation began with, in one line; empty without any."""
+    """Names and scores of the known networks in the first generation, in one line; empty without any."""
     named = [(log.known[c.network], c.score) for c in log.best(None) if c.network in log.known]
     return ", ".join(f"{name} {score:.2f}" for name, score in named)
 
 
 def first_cost(log):
-    """
-    The name of the first cost that a search limits, or else that its log has, in a list: a front is of it where no cost
-    is asked for.
-    """
+    """The default cost of a front, in a list: the first with a limit, else the first in the log."""
     costs = [name for c in log.history()[:1] for name in c.costs]
     limited = [Constraint.parse(text).metric for text in log.header.get("constraints", [])]
     return [name for name in (*limited, *costs) if name in costs][:1]
 
 
 def pareto_front(log, costs=()):
-    """
-    The candidates than which no other one has a better score and lower costs, best score first; without names of costs,
-    of the one that :func:`first_cost` says.
-    """
+    """The front of score and ``costs`` (default :func:`first_cost`), best score first; UserError if one is missing."""
     scored = [c for c in log.history() if c.score is not None]
     costs = list(costs) or first_cost(log)
     for name in costs:
@@ -119,8 +107,8 @@ def pareto_front(log, costs=()):
 
 
 def write_csv(log, candidates, file):
-    """Everything about the candidates, a line each, into a file of PathManager, whose folder is made."""
-    # A table on this machine should not wait for Detectron2, which knows more kinds of paths.
+    """Write all values of candidates into a csv file of PathManager, a line each; makes the folder."""
+    # Detectron2's PathManager knows more kinds of paths, and is slow to import.
     path_manager = importlib.import_module("detectron2.utils.file_io").PathManager if "://" in file else g_pathmgr
     rows = candidate_rows(log, candidates)
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -1,4 +1,4 @@
-"""What a search leaves of candidates, the best and others of its front: a config, and its weights beside it."""
+"""Writes the config and the weights of winners: the best candidate and others of the front."""
 
 import functools
 import os
@@ -14,17 +14,13 @@ from detnas.files import write_atomically, write_text
 from detnas.launch.outputs import BEST_WEIGHTS
 from detnas.launch.setup import register_datasets
 
-#: folder of the winners of a front, in that of the search
+#: folder of the front's winners, inside the search's folder
 FRONT = "front"
 
 
 def write_best_config(cfg, folder, about, name="best"):
-    """
-    Write ``name``.yaml into a folder, for weights in ``name``.pth beside it: below the comment ``about`` the config of
-    the search with the candidate as its network, which is changed in place.
-    """
-    # Both files together are all that the detector needs, without its data.
-    cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())
+    """Write ``about`` and a candidate's ``cfg`` to ``name``.yaml; ``cfg`` changes, its weights are now ``name``.pth."""
+    cfg.MODEL.DETNAS.CLASSES = list(register_datasets(cfg) or ())  # to run without the data sets
     cfg.MODEL.WEIGHTS = f"{name}.pth"
     cfg.SEARCH.WINNER = True
     cfg.OUTPUT_DIR = os.path.join(folder, name)
@@ -32,10 +28,7 @@ def write_best_config(cfg, folder, about, name="best"):
 
 
 def write_best_weights(log, state_of):
-    """
-    Leave the best candidate's whole network beside the log, in ``best.pth``; see :func:`write_weights`. Returns whether
-    there is one, with a score.
-    """
+    """Write the best candidate's network to ``best.pth`` beside the log; return whether there is one."""
     for candidate in log.best():
         write_weights(log, candidate, os.path.join(os.path.dirname(log.path), BEST_WEIGHTS), state_of)
     return bool(log.best())
@@ -43,14 +36,8 @@ def write_best_weights(log, state_of):
 
 def write_weights(log, candidate, file, state_of):
     """
-    Write a candidate's whole network: its weights as the search evaluated it, "model" of the file, for everything that
-    loads a trained network. A file that is of this candidate already is left alone.
-
-    Args:
-        state_of: candidate's path -> state dict of its detector; called where it is needed.
-
-    Returns:
-        whether it was written.
+    Write a candidate's whole network, as the search evaluated it, as "model" into ``file``, unless it is there already.
+    ``state_of(path)`` returns the state dict. Returns whether it wrote; UserError if it cannot write.
     """
     about = {
         "arch": log.space.format(candidate.network),
@@ -69,7 +56,7 @@ def write_weights(log, candidate, file, state_of):
 
 
 def _found_as(file):
-    """What such a file says of its candidate; None if there is none, or one that cannot be read."""
+    """The description of the candidate in a file of weights; None without a readable one."""
     try:
         with PathManager.open(file, "rb") as f:
             return torch.load(f, map_location="cpu", weights_only=True)["found"]
@@ -79,9 +66,8 @@ def _found_as(file):
 
 def choose_winners(front, costs, count):
     """
-    Candidates spread over the costs: the best score first, then always the one whose costs are the farthest from those
-    of all taken before, so the second is most often the cheapest. Each cost counts by its share of the range on the
-    front, a list as :func:`detnas.search.pareto.front_of` gives it. Fewer where fewer differ in a cost.
+    Up to ``count`` candidates of a front (by ``front_of``), spread over the costs: the best score, then always the one
+    farthest in cost from all chosen ones. Costs are scaled by their range on the front. Of equal costs one is chosen.
     """
     if not (front and count):
         return []
@@ -90,8 +76,7 @@ def choose_winners(front, costs, count):
     taken = [0]
     while len(taken) < min(count, len(front)):
         room = ((points[:, None] - points[taken]) ** 2).sum(2).min(1)
-        # The first one of several: that with the better score.
-        farthest = int(room.argmax())
+        farthest = int(room.argmax())  # of equal ones the first, with the better score
         if not room[farthest]:
             break
         taken.append(farthest)
@@ -100,11 +85,8 @@ def choose_winners(front, costs, count):
 
 def write_front_winners(log, winners, write_config, state_of):
     """
-    Leave ``front/ARCH.yaml`` and ``front/ARCH.pth`` of each beside the log. Files that stand are left alone, those of
-    earlier fronts too; a yaml, by ``write_config(candidate, folder, name)``, stands only where its weights do.
-
-    Returns:
-        list of the yaml files.
+    Write ``front/ARCH.yaml`` and ``front/ARCH.pth`` of each winner beside the log, and return the yaml files. Existing
+    files stay. ``write_config(candidate, folder, name)`` writes a yaml, after the weights.
     """
     folder, files = os.path.join(os.path.dirname(log.path), FRONT), []
     PathManager.mkdirs(folder)
@@ -118,7 +100,7 @@ def write_front_winners(log, winners, write_config, state_of):
 
 
 def describe_winners(winners, files, metric, costs):
-    """Lines for the user about what :func:`write_front_winners` wrote, best score first; none without a file."""
+    """Lines for the user about the files of :func:`write_front_winners`, best score first; none without a file."""
     if files:
         yield "Of the front, spread over the cost, as ready to use as the best (docs/winner.md):"
     for candidate, file in sorted(zip(winners, files), key=lambda pair: -pair[0].score):

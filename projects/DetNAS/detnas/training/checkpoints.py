@@ -12,16 +12,13 @@ from detnas.errors import UserError
 from detnas.files import fits, write_atomically, write_text
 from detnas.modeling.weights import check_weights
 
-#: names of checkpoints, and the form of one
+#: names of checkpoints, and the form of their content
 _NAME = r"model_(\d+|final)\.pth"
 _FORM = {"model": {"": torch.Tensor}, "trainer": {"iteration": int, "optimizer": dict, "": object}, "": object}
 
 
 class SafeCheckpointer(DetectionCheckpointer):
-    """
-    Detectron2's checkpointer for resuming; it reads only what torch can load without running code, and a checkpoint
-    has its name once all of it lies on the disk.
-    """
+    """Detectron2's checkpointer for resuming. It writes whole files or none, and runs no code when it reads one."""
 
     def save(self, name, **kwargs):
         if not self.save_dir or not self.save_to_disk:
@@ -36,10 +33,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         write_text(os.path.join(self.save_dir, "last_checkpoint"), last_filename_basename, self.path_manager)
 
     def find_intact(self):
-        """
-        The file to resume from: the last checkpoint or, with a warning, the newest whole one where that is damaged; ""
-        if there is none yet.
-        """
+        """The last checkpoint, else the newest undamaged one; "" before the first. UserError if all are damaged."""
         if not self.has_checkpoint():
             return ""
         last = self.get_checkpoint_file()
@@ -55,21 +49,16 @@ class SafeCheckpointer(DetectionCheckpointer):
         return newest
 
     def get_checkpoint_file(self):
-        """The file that was saved last; that which should name it, if it is damaged."""
+        """The file that ``last_checkpoint`` names, or ``last_checkpoint`` itself if it is damaged."""
         tag = os.path.join(self.save_dir, "last_checkpoint")
         with contextlib.suppress(OSError, ValueError), self.path_manager.open(tag) as f:
             name = f.read().strip()
-            # Nothing from elsewhere is taken.
+            # The name must not lead out of the folder.
             return os.path.join(self.save_dir, name) if re.fullmatch(_NAME, name) else tag
         return tag
 
     def resume(self, file):
-        """
-        Load a checkpoint of the same training.
-
-        Raises:
-            UserError: if it is that of another network, or of another optimizer.
-        """
+        """Load a checkpoint of the same training. UserError if the network or the optimizer differs."""
         found = self._load_file(self.path_manager.get_local_path(file), mmap=True)
         check_weights(file, found["model"], self.model.state_dict())
         try:
@@ -82,7 +71,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                             "another OUTPUT_DIR, or train without --resume") from None
 
     def _iteration(self, file):
-        """The iteration after which a checkpoint was saved; None if it is damaged, or not of a training."""
+        """The iteration of a checkpoint; None if the file is damaged, or not of a training."""
         try:
             found = self._load_file(self.path_manager.get_local_path(file), mmap=True)
         except Exception:  # torch raises many kinds for broken files

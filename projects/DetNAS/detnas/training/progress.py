@@ -7,11 +7,11 @@ import time
 import torch
 from detectron2.engine import HookBase
 
-#: iterations whose median is said
+#: iterations of a median
 WINDOW = 20
-#: a line at least so often: every so many iterations, and so many seconds
+#: a line comes every so many iterations, and at least every so many seconds
 ITERATIONS, SECONDS = 20, 30
-#: seconds of a step on a CPU from which on it is said what makes it smaller
+#: seconds of a step on a CPU above which the log says how to shorten it
 SLOW_STEP = 5
 
 logger = logging.getLogger(__name__)
@@ -19,14 +19,12 @@ logger = logging.getLogger(__name__)
 
 class ProgressLine(HookBase):
     """
-    Logs iteration, path, losses (medians of the last 20), images per second, learning rate, time left and, where they
-    say something, the share of time spent waiting for data and the memory of the GPU: after the first iteration, so
-    that it is seen to run, then every 20 iterations and at least every 30 seconds.
+    Logs path, losses and speed (medians of 20 iterations), learning rate, time left and memory of the GPU: after the
+    first and the last iteration, every 20 iterations, and at least every 30 seconds.
 
     Args:
-        images: images per iteration, over all processes.
-        path_sampling: the :class:`detnas.training.sampling.PathSampling` whose path is said; None without one.
-        on_cpu: whether to say, once, what makes a slow step smaller.
+        images: per iteration, over all processes.
+        on_cpu: whether to say once how to shorten a slow step.
     """
 
     def __init__(self, images, path_sampling=None, on_cpu=False):

@@ -1,4 +1,4 @@
-"""Draws the path that an iteration trains (paper, Sec. 3.2: one at random)."""
+"""Draws the path that an iteration trains (paper, Sec. 3.2)."""
 
 import random
 
@@ -6,7 +6,7 @@ from detnas.modeling.choices import activate
 
 
 class UniformSampler:
-    """Path of an iteration, uniform over the space; a function of (seed, iteration) alone, so equal on all ranks."""
+    """Draws a path uniformly. It depends on (seed, iteration) alone, so all ranks draw the same one."""
 
     def __init__(self, space, seed):
         self.space, self.seed = space, seed
@@ -17,9 +17,8 @@ class UniformSampler:
 
 class FairSampler:
     """
-    Path of a pass, such that as many passes in a row as a block has ops train each op of each block once (Chu et al.,
-    FairNAS, Sec. 3.3). With that many ``parts``, passes of an iteration, they share one update, as there. A place with
-    fewer values than another has some of them again. A function of (seed, iteration, part) alone.
+    Draws a path from (seed, iteration, part) alone. Where blocks have K ops, K passes in a row train each op once (Chu
+    et al., FairNAS, Sec. 3.3); blocks with fewer ops repeat some. As there, K ``parts`` per iteration share one update.
     """
 
     def __init__(self, space, seed, parts=1):
@@ -34,7 +33,7 @@ class FairSampler:
 
 
 def sampled_settings(sampler, iteration, part):
-    """What the path of a pass says in a config: {key: value}."""
+    """The config of the path of a pass: {key: value}."""
     return sampler.space.settings(sampler(iteration, part))
 
 
@@ -47,7 +46,7 @@ def build_sampler(cfg, space):
 
 
 class PathSampling:
-    """Activates a path in a model before each part of a batch: a fair one for each, else that of the iteration."""
+    """Activates the sampler's path in a model before each part of a batch."""
 
     def __init__(self, model, sampler):
         self.model, self.sampler, self.path = model, sampler, None
@@ -58,5 +57,5 @@ class PathSampling:
 
     @property
     def text(self):
-        """The path that is active, as text."""
+        """The active path as text."""
         return self.sampler.space.format(self.path)

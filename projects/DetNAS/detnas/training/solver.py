@@ -10,10 +10,7 @@ from fvcore.common.param_scheduler import LinearParamScheduler
 
 
 def build_optimizer(cfg, model):
-    """
-    Detectron2's optimizer, which clips gradients to the same values, but in one pass: Detectron2 makes several calls
-    for each parameter, also for those of ops outside the path, and cannot clip these by value.
-    """
+    """Detectron2's optimizer. It clips gradients in one pass, also where ops outside the path have no gradient."""
     clip, cfg = cfg.SOLVER.CLIP_GRADIENTS, cfg.clone()
     cfg.defrost()
     cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
@@ -22,13 +19,13 @@ def build_optimizer(cfg, model):
         if (factor := getattr(module, "lr_factor", 1.0)) != 1.0:
             scale_rates(optimizer, set(module.parameters()), factor)
     if clip.ENABLED:
-        # Detectron2 clips within step(), too: mixed precision skips both where gradients overflowed.
+        # Within step(), as in Detectron2: mixed precision skips both where gradients overflow.
         optimizer.register_step_pre_hook(functools.partial(_clip, GradientClipType(clip.CLIP_TYPE), clip))
     return optimizer
 
 
 def scale_rates(optimizer, parameters, factor):
-    """Give those of the optimizer's parameters that are in a set the learning rate of their group times a factor."""
+    """Multiply the learning rate of a set of the optimizer's parameters by a factor."""
     for group in list(optimizer.param_groups):
         apart = [p for p in group["params"] if p in parameters]
         if apart:
@@ -48,22 +45,19 @@ def _clip(clip_type, clip, optimizer, *_):
 
 
 def clip_each_norm(grads, max_norm, norm_type):
-    """``torch.nn.utils.clip_grad_norm_`` for each of the gradients of its own, which must be on one device."""
+    """``torch.nn.utils.clip_grad_norm_`` for each gradient alone; all must be on one device."""
     norms = torch.stack(torch._foreach_norm(grads, norm_type))
-    # clip_grad_norm_ takes the norm of the norms, here of one each: another one where its square overflows.
+    # clip_grad_norm_ also takes the norm of each norm, which differs where the square overflows.
     norms = torch.linalg.vector_norm(norms[:, None], norm_type, dim=1)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0).tolist()
-    # A factor of 1 is most of them. One that is not a number is kept: it tells of a gradient that is none.
+    # Most factors are 1. NaN is applied, too: it tells of a broken gradient.
     long = [(grad, factor) for grad, factor in zip(grads, factors) if factor != 1]
     if long:
         torch._foreach_mul_(*map(list, zip(*long)))
 
 
 def build_schedule(cfg, optimizer):
-    """
-    Detectron2's schedules, and "LinearLR": from ``SOLVER.BASE_LR`` straight down to 0 at ``SOLVER.MAX_ITER``
-    (paper), after the warm-up if there is one.
-    """
+    """Detectron2's schedules, and "LinearLR" (paper): from BASE_LR linearly to 0 at MAX_ITER, after any warm-up."""
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "LinearLR":
         return build_lr_scheduler(cfg, optimizer)

@@ -24,25 +24,19 @@ def _raise(losses):
 
 class StepTrainer(SimpleTrainer):
     """
-    Detectron2's trainer, with what it lacks for a supernet on few or many processes:
+    Detectron2's trainer, extended for supernets and any number of processes.
 
-    - A batch is split into ``accumulate`` parts, whose gradients add up to one update. A process that takes n parts
-      does what n processes do with one part each: the same images, the same random numbers.
-    - Over several processes only the gradients that exist are averaged: those of the path, not of the whole supernet.
-      DistributedDataParallel would reduce all of them (docs/benchmarks.md).
-    - Mixed precision also without a GPU.
+    An update averages the gradients of ``accumulate`` parts of a batch. One process with n parts computes the same as
+    n processes with one part each: the same images, the same random numbers. Processes exchange only the gradients of
+    the path; DistributedDataParallel would exchange all of the supernet (docs/benchmarks.md).
 
     Args:
-        model: list of dicts -> dict of losses. Parameters and buffers are made equal to those of rank 0.
+        model: list of dicts -> dict of losses. All ranks take the parameters and buffers of rank 0.
         data: iteration -> generator of the batches from there on, each a list of dicts.
-        optimizer: of the model's parameters.
-        accumulate: number of parts.
         amp: fp16 with loss scaling on a GPU, bf16 on the CPU.
-        seed: of dropout, RoI sampling and the like, which depend on (seed, iteration, part) alone, so that a resumed
-            run repeats them.
-        when_diverged: called with {name: loss} on every rank before the update if a loss of any rank is not finite.
-            Raises what ends the training.
-        before_part: called with the iteration and the number of the part before each one.
+        seed: dropout, RoI sampling and the like depend on (seed, iteration, part) alone; a resumed run repeats them.
+        when_diverged: called with {name: loss} on all ranks before the update if any loss is not finite; must raise.
+        before_part: called with (iteration, part) before each part.
     """
 
     def __init__(self, model, data, optimizer, accumulate=1, amp=False, seed=0, when_diverged=_raise,
@@ -59,7 +53,7 @@ class StepTrainer(SimpleTrainer):
                 dist.broadcast(tensor.detach(), src=0)
 
     def train(self, start_iter, max_iter):
-        # Detectron2 logs the traceback of whatever ends a training; of a damaged image one sentence says enough.
+        # Detectron2 logs a traceback of every error. For a damaged image one sentence says enough.
         logger = logging.getLogger(train_loop.__name__)
         logger.addFilter(_says_more)
         try:
@@ -88,7 +82,7 @@ class StepTrainer(SimpleTrainer):
         if self.world > 1:
             average_gradients(self.model, self.world)
         self._write_metrics(sums, data_time)
-        # Gradient clipping, which is part of Detectron2's optimizers, must see them unscaled.
+        # The optimizer clips gradients, so it needs them unscaled.
         self.scaler.unscale_(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -97,26 +91,25 @@ class StepTrainer(SimpleTrainer):
         try:
             return self.model(images)
         except FloatingPointError:
-            # Detectron2's, of proposals; all processes are to end by it.
+            # Detectron2 raises it for proposals that are not finite. The NaN then ends all processes.
             return {"proposals": torch.full((), float("nan"), device=self.device, requires_grad=True)}
 
     def after_train(self):
         error = sys.exc_info()[1]
         self.storage.iter = self.iter
         for hook in self._hooks:
-            # After an error nothing is to be evaluated, and what a hook then misses must not take the error's place.
+            # After an error nothing is evaluated, and an error of a hook must not hide the first one.
             if isinstance(error, Exception) and isinstance(hook, hooks.EvalHook):
                 continue
             with contextlib.suppress(*([Exception] if error else [])):
                 hook.after_train()
         if self.batches is not None:
-            # A garbage collection would close the queues of torch's data workers before it tells them to end; each one
-            # then takes 5 seconds.
+            # Garbage collection would close the queues of torch's data workers too early: each then takes 5 s to end.
             self.batches.close()
             self.batches = None
 
     def _check_finite(self, losses):
-        """Raise on all ranks if a loss of any rank is not finite, so that none waits for one that has stopped."""
+        """Raise on all ranks if a loss of any rank is not finite: no rank must wait for one that has stopped."""
         total = sum(losses.values())
         if self.world > 1:
             dist.all_reduce(total)
@@ -133,7 +126,7 @@ class StepTrainer(SimpleTrainer):
 
 
 def average_gradients(model, world):
-    """Average over all processes the gradients that any of them has; the others stay None."""
+    """Average the gradients that any process has over all processes; the others stay None."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
     dist.all_reduce(used, dist.ReduceOp.MAX)
@@ -141,7 +134,7 @@ def average_gradients(model, world):
     for p in used:
         if p.grad is None:
             p.grad = torch.zeros_like(p)
-    # One message instead of hundreds.
+    # One all-reduce instead of hundreds.
     flat = torch.cat([p.grad.reshape(-1) for p in used]).div_(world)
     dist.all_reduce(flat)
     for p, grad in zip(used, flat.split([p.numel() for p in used])):

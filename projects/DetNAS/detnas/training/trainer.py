@@ -1,4 +1,4 @@
-"""One training for every step: classifier, supernet and detector are each a list of dicts -> dict of losses."""
+"""Builds the trainer of a classifier, supernet or detector; each maps a list of dicts to a dict of losses."""
 
 import contextlib
 import functools
@@ -30,26 +30,25 @@ def build_trainer(cfg, resume=False):
     """
     The trainer of a config, ready for ``trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)``.
 
-    A supernet trains one path per iteration; the gradients of all other ops stay None, so neither momentum nor weight
-    decay moves them. With ``resume``, the last checkpoint of ``OUTPUT_DIR`` is continued where there is one, with the
-    paths, images and random numbers that an uninterrupted run would have; otherwise training starts from
-    ``MODEL.WEIGHTS``.
+    Ops of a supernet outside the trained path have no gradient, so momentum and weight decay do not move them. With
+    ``resume``, the last checkpoint of ``OUTPUT_DIR``, if any, continues with the paths, images and random numbers of an
+    uninterrupted run. Otherwise the training starts from ``MODEL.WEIGHTS``.
     """
     model = build_network(cfg)
     if cfg.MODEL.DEVICE == "cpu":
-        # A step takes three quarters of the time there (benchmarks/step.py).
+        # A step then takes three quarters of the time (benchmarks/step.py).
         model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg, model)
     sampler = build_sampler(cfg, candidate_space(cfg)) if is_supernet(model) else None
     path_sampling = PathSampling(model, sampler) if sampler else None
     data = TrainingData(cfg, functools.partial(sampled_settings, sampler) if sampler else None)
     checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR)
-    # Before the writers below leave files in the output folder: weights that do not fit should leave none.
+    # Before the writers below create files: weights that do not fit leave none.
     checkpoint = resume and checkpointer.find_intact()
     if cfg.MODEL.WEIGHTS and not checkpoint:
         load_weights(model, cfg.MODEL.WEIGHTS, new_heads=True)
     elif not checkpoint:
-        # A pre-trained backbone has a start of its own.
+        # Pre-trained backbones load their own weights.
         for module in model.modules():
             getattr(module, "load_start", lambda: None)()
 
@@ -70,7 +69,7 @@ def build_trainer(cfg, resume=False):
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
-            # Before what takes time of its own.
+            # Before the slow hooks, whose time does not count.
             ProgressLine(cfg.SOLVER.IMS_PER_BATCH, path_sampling, cfg.MODEL.DEVICE == "cpu") if is_main else None,
             KeepLossNormalizer(model),
             hooks.PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD) if is_main else None,
@@ -87,7 +86,7 @@ def build_trainer(cfg, resume=False):
 
 @contextlib.contextmanager
 def lock_output_folder(folder):
-    """Keep other trainings and searches out of a folder within the block. One process holds the lock; all raise."""
+    """Keep other trainings and searches out of a folder within the block. UserError on all ranks if one runs there."""
     lock = problem = None
     if comm.is_main_process():
         try:
