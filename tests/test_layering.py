@@ -177,14 +177,14 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 #: folders -> lines of Python that they have at most together; a change that adds some takes others away, and where
 #: fewer are left the number falls
 BUDGETS = {
-    ("projects/DetNAS/detnas",): 10614,
-    ("projects/SPNAS/spnas",): 1819,
-    ("projects/FindDetector/find_detector",): 2167,
+    ("projects/DetNAS/detnas",): 9850,
+    ("projects/SPNAS/spnas",): 1709,
+    ("projects/FindDetector/find_detector",): 2088,
     ("projects/Released/released",): 450,
-    ("projects/Pretrained/pretrained",): 468,
-    ("projects/ElasticDet/elasticdet",): 571,
-    ("tools", "demo", "benchmarks"): 2661,
-    ("tests",): 15141,
+    ("projects/Pretrained/pretrained",): 435,
+    ("projects/ElasticDet/elasticdet",): 546,
+    ("tools", "demo", "benchmarks"): 2585,
+    ("tests",): 15148,
 }
 
 

@@ -27,10 +27,10 @@ def random_paths(count, space=SPACE):
 
 @pytest.mark.parametrize("config", ["COCO/supernet_fpn_300M", "COCO/supernet_retinanet_300M"])
 def test_costs_of_a_detector_are_those_of_its_config_with_the_path(config, tmp_path):
-    found = limits(tmp_path, [], config, "SEARCH.DETECTOR_RESOLUTION", "(256, 320)").costs
+    found = limits(tmp_path, [], config, "SEARCH.DETECTOR_RESOLUTION", "(250, 310)").costs
     for path in random_paths(2):
         words = ["MODEL.DEVICE", "cpu", "MODEL.DETNAS.ARCH", SPACE.format(path)]
-        counted = detector_costs(load_config(str(CONFIGS / f"{config}.yaml"), words), (256, 320))
+        counted = detector_costs(load_config(str(CONFIGS / f"{config}.yaml"), words), (250, 310))
         costs = all_costs(found, path)
         assert costs["detector_flops"] == counted["whole"]["flops"]
         assert costs["detector_params"] == counted["whole"]["params"]

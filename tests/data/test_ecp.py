@@ -41,6 +41,7 @@ BICYCLE = {**PEDESTRIAN, "identity": "bicycle", "x0": 90, "y1": 160}
 @pytest.mark.parametrize("keys, expected", [
     ({}, [(0, 0)]), ({"identity": "rider"}, [(1, 0)]), ({"identity": "bicycle"}, []), ({"y1": 69}, [(0, 1)]),
     ({"tags": ["occluded>40", "truncated>10"]}, [(0, 0)]), ({"tags": ["occluded>80"]}, [(0, 1)]),
+    ({"tags": ["occluded>²"]}, [(0, 0)]),
     ({"tags": ["sitting-lying"]}, [(0, 1)]), ({"identity": "person-group-far-away"}, [(0, 1)]),
     ({"identity": "person-group-far-away", "tags": ["depiction"]}, []),
     ({"identity": "rider+vehicle-group-far-away"}, [(1, 1)]),

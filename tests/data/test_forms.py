@@ -192,7 +192,7 @@ def test_a_data_set_has_two_parts(tmp_path):
     assert set(parts["rest:2:holdout"]) < set(parts["holdout"])
     register_dataset(f"holdout:25%:{name}")
     assert len(DatasetCatalog.get(f"holdout:25%:{name}")) == 2
-    for count in ("0", "10", "few", "100%"):
+    for count in ("0", "10", "few", "100%", "inf%"):
         register_dataset(f"rest:{count}:{name}")
         with pytest.raises(UserError, match="of 10 images cannot be held out; 1 to 9 can"):
             DatasetCatalog.get(f"rest:{count}:{name}")
@@ -225,6 +225,27 @@ def test_classes_of_data_sets_that_are_used_together_are_matched_by_name(tmp_pat
     assert {ann["category_id"] for ann in image["annotations"]} <= {1}
     with pytest.raises(UserError, match="have other classes: .*cat.* and .*cow"):
         register_datasets([train, other])
+
+
+def test_ids_that_are_no_numbers_are_kept_apart(tmp_path):
+    as_coco(tmp_path / "data", draw())
+
+    def odd(data):
+        ids = {category["id"]: id for category, id in zip(data["categories"], ("--5", "1" * 5000))}
+        data["categories"] = [{**category, "id": ids[category["id"]]} for category in data["categories"]]
+        data["annotations"] = [{**ann, "category_id": ids[ann["category_id"]]} for ann in data["annotations"]]
+
+    relabel(tmp_path / "data", odd)
+    assert sorted(register_dataset(str(tmp_path / "data"))) == sorted(CLASSES)
+
+
+def test_names_of_a_data_yaml_are_numbered_from_0(tmp_path):
+    as_yolo(tmp_path / "data", draw())
+    file = tmp_path / "data" / "data.yaml"
+    for numbers in ("1: cat, 2: dog", "0: cat, x: dog"):
+        file.write_text(f"path: .\ntrain: images/train\nnames: {{{numbers}}}\n")
+        with pytest.raises(UserError, match='"names" has the numbers .*; they count from 0'):
+            register_dataset(str(tmp_path / "data"))
 
 
 def test_a_fingerprint_says_what_has_changed(tmp_path):

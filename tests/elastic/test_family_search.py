@@ -83,6 +83,9 @@ def test_the_best_within_a_limit_is_picked(toy_root, searched, capsys, refused):
     assert [file.name for file in sorted((searched / "front").iterdir())] == ["0-0.pth", "0-0.yaml"]
     said = refused(search, toy_root, searched, "--pick", "detector_flops <= 1e6")
     assert "holds no candidate with detector_flops <= 1.0M; the nearest, 0-0, has" in said
+    other = str(searched / "model_0000001.pth")
+    said = refused(search, toy_root, searched, "--pick", "best", "MODEL.WEIGHTS", other)
+    assert said == f"MODEL.WEIGHTS {other}: {searched}/search.jsonl is a search of other weights"
 
 
 @pytest.mark.parametrize(

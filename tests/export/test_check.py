@@ -137,6 +137,8 @@ def test_features_that_differ_are_refused(tmp_path):
         check_file(path, DOUBLE, model, images)
     # Nor is there one of the export before.
     assert [f.name for f in tmp_path.iterdir()] == ["backbone.in_doubt.ts"]
+    model.factor = 0.0
+    check_file(write_part(model, DOUBLE, "torchscript", str(tmp_path), images[0][1]), DOUBLE, model, images)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -136,6 +136,12 @@ def test_two_searches_cannot_write_into_one_folder(tmp_path):
     SearchLog(str(tmp_path), SPACE, HEADER)
 
 
+def test_the_best_is_picked_if_there_is_one(log, tmp_path):
+    assert log.pick("best") == CANDIDATES[2]
+    with pytest.raises(UserError, match="search.jsonl holds no finished candidate yet"):
+        SearchLog(str(tmp_path / "other"), SPACE, HEADER).pick("best")
+
+
 def test_a_data_worker_that_outlives_a_killed_search_holds_no_lock(tmp_path):
     fork = multiprocessing.get_context("fork")
 

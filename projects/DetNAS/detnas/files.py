@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and locks on output folders."""
+"""Files that are written whole or not at all, checked JSON, and locks on output folders."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from iopath.common.file_io import g_pathmgr
 
 from detnas.errors import UserError
 
-#: what JSON has for a number, and of one that is taken
+#: types of a number in JSON, and a bound: :func:`fits` refuses numbers of this size and above
 NUMBER, LARGEST = (int, float), 1e300
 #: open lock files of this process
 _locks = weakref.WeakSet()
@@ -16,11 +16,8 @@ _locks = weakref.WeakSet()
 
 def write_atomically(path_manager, file, write):
     """
-    Write a file so that it is never there in part, even if the disk is full or the process is killed.
-
-    Args:
-        path_manager: opens the file. A file that is not on a disk, such as ``s3://...``, is written directly.
-        write: function of the open binary file.
+    Write a file whole or not at all, even if the disk is full or the process is killed. ``write`` gets the open binary
+    file. Remote files, such as ``s3://...``, are written directly.
     """
     if "://" in file:
         with path_manager.open(file, "wb") as f:
@@ -31,12 +28,10 @@ def write_atomically(path_manager, file, write):
         with path_manager.open(partial, "wb") as f:
             write(f)
             f.flush()
-            # Else the machine could stop with the new name and without the content.
-            os.fsync(f.fileno())
+            os.fsync(f.fileno())  # else a crash of the machine can leave the new name without the content
         os.replace(partial, file)
     except OSError as e:
-        # A full disk does not say where it is.
-        if e.errno and e.filename is None:
+        if e.errno and e.filename is None:  # a full disk
             e.filename = file
         raise
     finally:
@@ -45,18 +40,18 @@ def write_atomically(path_manager, file, write):
 
 
 def absolute(file):
-    """A file of this machine by its whole path, for a process with another working directory; others as they are."""
+    """Absolute path of a local file, for a process with another working directory. Other names stay unchanged."""
     return os.path.abspath(file) if file and "://" not in file else file
 
 
 def check_other_file(output, read):
-    """UserError if what is written would be what is read."""
+    """Raise UserError if a script would write over the file that it reads."""
     if os.path.realpath(output) == os.path.realpath(read):
         raise UserError(f"{output} is the file that is read, which would be written over: give another output")
 
 
 def read_text(file, path_manager):
-    """The content of a user's text file, whatever the locale; UserError if it is not in UTF-8."""
+    """Read a user's text file. Raises UserError if it is not UTF-8."""
     with path_manager.open(file, "rb") as f:
         try:
             return f.read().decode("utf-8-sig")
@@ -65,22 +60,19 @@ def read_text(file, path_manager):
 
 
 def write_text(file, text, path_manager=g_pathmgr):
-    """Write a text file, on this machine without a path manager, by :func:`write_atomically`."""
+    """Write a text file by :func:`write_atomically`."""
     write_atomically(path_manager, file, lambda f: f.write(text.encode()))
 
 
 def shipped_configs():
-    """The folder of the configs: of a wheel within the package, of a checkout beside the packages."""
+    """Folder of the project's configs: inside the installed package, or at the root of a checkout."""
     package = os.path.dirname(os.path.abspath(__file__))
     installed = os.path.join(package, "configs")
     return installed if os.path.isdir(installed) else os.path.abspath(os.path.join(package, "../../../configs"))
 
 
 def read_json(file, otherwise=None, form=object, path_manager=g_pathmgr):
-    """
-    The content of a file that this project writes; ``otherwise`` stands for one that is not there. UserError if it is
-    damaged, or has not that form, see :func:`fits`.
-    """
+    """Read our JSON, or ``otherwise`` without a file. Raises UserError if it is damaged or does not :func:`fits`."""
     if otherwise is not None and not path_manager.isfile(file):
         return otherwise
     try:
@@ -96,11 +88,8 @@ def read_json(file, otherwise=None, form=object, path_manager=g_pathmgr):
 
 def fits(value, form):
     """
-    Whether a value out of JSON has a form.
-
-    Args:
-        form: a type, or several, where numbers are below LARGEST; [form] for a list; {key: form} for an object. Where a
-            key ends with "?" it may be missing; other keys of the object have the form of the key "", if it is there.
+    Whether a JSON value has a form: a type or a tuple of types, [form] for a list, {key: form} for an object. A key
+    that ends with "?" is optional. The key "" gives the form of all further keys. Numbers are below LARGEST.
     """
     if isinstance(form, list):
         return isinstance(value, list) and all(fits(item, form[0]) for item in value)
@@ -109,13 +98,15 @@ def fits(value, form):
         return isinstance(value, dict) and all(key in value or not key or key.endswith("?") for key in form) and all(
             fits(item, known.get(key, known.get("", object))) for key, item in value.items()
         )
+    if form is NUMBER and isinstance(value, bool):
+        return False
     return isinstance(value, form) and (not isinstance(value, (int, float)) or -LARGEST < value < LARGEST)
 
 
 def lock_folder(folder, what):
     """
-    Lock an output folder for ``what``, such as "training", until the returned file is closed or the process ends,
-    however it ends. None where there are no locks; UserError if another process, or another file of this one, has it.
+    Lock an output folder for ``what``, such as "training", until the returned file closes or the process ends. Returns
+    None on Windows and for remote folders. Raises UserError if the folder is locked, also by this process.
     """
     try:
         import fcntl
@@ -145,6 +136,5 @@ def _close_locks():
         file.close()
 
 
-# A data loader's worker that outlives a killed process would keep its lock.
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # else a data worker that outlives its killed process keeps the lock
     os.register_at_fork(after_in_child=_close_locks)

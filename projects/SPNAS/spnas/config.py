@@ -1,4 +1,4 @@
-"""Every config key that SP-NAS adds, with its default, and the values that it may have."""
+"""SP-NAS's config keys with their defaults, and the values that they may have."""
 
 from yacs.config import CfgNode
 
@@ -6,48 +6,44 @@ from detnas.config.settings import COUNT, NON_NEGATIVE, RULES, Rule, one_of
 
 from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES
 
-#: norms of the blocks; a new block needs one, whose weight of 0 makes it exact
+#: norms of the blocks; a new block starts as the identity through a norm with weight 0
 NORMS = ("BN", "SyncBN", "naiveSyncBN", "FrozenBN", "GN")
 
 
 def add_spnas_config(cfg: CfgNode) -> None:
-    """Add the keys of SP-NAS to a Detectron2 config that has those of DetNAS, in place."""
+    """Add the keys of SP-NAS, in place, to a Detectron2 config that has DetNAS's keys."""
     CN = type(cfg)
     cfg.MODEL.SPNAS = CN()
-    # The network: a digit a block, 2 where the width doubles, "-" between stages; "_0-0-2-1" behind it says how many
-    # copies of each stage stand beside it. In a search, the start. Or the name of a published network, which also sets
-    # BLOCK, STEM and SHORTCUT.
+    # The network, with which a search starts: one digit per block, 2 if it doubles the width; "-" between stages; a
+    # suffix "_0-0-2-1" counts copies of each stage. A published network's name also sets BLOCK, STEM and SHORTCUT.
     cfg.MODEL.SPNAS.CODE = "111-2111-211111-211"
-    # "basic", "bottleneck" or, for ResNeXt, groups x width per group: "32x4d".
+    # "basic", "bottleneck" or, for ResNeXt, "32x4d": groups x width per group.
     cfg.MODEL.SPNAS.BLOCK = "bottleneck"
     # Channels at width 1.
     cfg.MODEL.SPNAS.BASE_WIDTH = 64
     # "7x7": one conv and a max-pool; "3x3": two convs.
     cfg.MODEL.SPNAS.STEM = "7x7"
-    # Shortcut of a block that halves the resolution and keeps the channels: "subsample", without weights, so that a
-    # search can move the block; "projection", as in the published networks.
+    # Shortcut of blocks that halve the resolution and keep the channels. "subsample" has no weights, so a search can
+    # move the block; published networks have "projection".
     cfg.MODEL.SPNAS.SHORTCUT = "subsample"
     # Copies of a stage share its weights.
     cfg.MODEL.SPNAS.TIED = True
     # SyncBN becomes BN in one process and naiveSyncBN in several CPU processes.
     cfg.MODEL.SPNAS.NORM = "SyncBN"
-    # Stages to return, out of "res2".."res7"; empty: all.
+    # Stages to return, from "res2".."res7"; empty: all.
     cfg.MODEL.SPNAS.OUT_FEATURES = []
     # Freeze the stem (1), the first stage too (2), ...; 0: nothing.
     cfg.MODEL.SPNAS.FREEZE_AT = 0
 
-    # The searches "spnas_serial" and "spnas_parallel". Each of SEARCH.GENERATIONS but the first, the start network, has
-    # so many candidates.
+    # Both searches: candidates per generation; the first of SEARCH.GENERATIONS is the start network alone.
     cfg.SEARCH.CHILDREN = 4
-    # Iterations that a candidate is trained, with the schedule of SOLVER.
+    # Training iterations of a candidate, with the schedule of SOLVER.
     cfg.SEARCH.CANDIDATE_ITERS = 1000
-    # The search "spnas_parallel": output folder of the serial search whose winner gets copies; empty: it is
-    # MODEL.SPNAS.CODE with MODEL.WEIGHTS.
+    # Parallel search: output folder of the serial search to start from; empty: MODEL.SPNAS.CODE with MODEL.WEIGHTS.
     cfg.SEARCH.SERIAL_OUTPUT = ""
-    # The search "spnas_serial". False: no selection; each generation is made from the last candidate before it,
-    # whatever its score: a control.
+    # Serial search, as all keys below. False is a control: each generation morphs the last candidate, good or not.
     cfg.SEARCH.SELECT = True
-    # How often a morph is drawn in relation to the others; 0: never.
+    # Relative frequency of each morph; 0: never.
     cfg.SEARCH.MORPHS = CN()
     cfg.SEARCH.MORPHS.SWAP = 0.5
     cfg.SEARCH.MORPHS.SWAP_DOUBLING = 0.0
@@ -57,19 +53,19 @@ def add_spnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH.MIN_BLOCKS = 3
     cfg.SEARCH.MAX_BLOCKS = MAX_BLOCKS
     cfg.SEARCH.MAX_STAGES = MAX_STAGES
-    # After STUCK generations without a better score the best network is trained as a classifier by REIGNITION_CONFIG,
-    # at most REIGNITIONS times.
+    # After STUCK generations without a better score, REIGNITION_CONFIG trains the best network as a classifier, at most
+    # REIGNITIONS times.
     cfg.SEARCH.STUCK = 3
     cfg.SEARCH.REIGNITIONS = 0
     cfg.SEARCH.REIGNITION_CONFIG = ""
-    # True: a candidate is also evaluated with what it has inherited, before its training.
+    # True: also evaluate a candidate with its inherited weights, before its training.
     cfg.SEARCH.EVALUATE_INHERITED = False
 
 
 def split_block(block):
-    """(groups, width per group) of a ResNeXt block, None for another text."""
+    """(groups, width per group) of a ResNeXt block such as "32x4d"; None for other text."""
     groups, x, width = block.removesuffix("d").partition("x")
-    return (int(groups), int(width)) if x and groups.isdigit() and width.isdigit() and block[-1] == "d" else None
+    return (int(groups), int(width)) if x and groups.isdecimal() and width.isdecimal() and block[-1] == "d" else None
 
 
 RULES.update(

@@ -1,4 +1,4 @@
-"""Multiply-adds and parameters of a whole detector, part by part, beside those of its backbone."""
+"""Multiply-adds and parameters of a detector, part by part."""
 
 from typing import Dict, Tuple
 
@@ -15,24 +15,18 @@ from .flops import count_flops, shapes_alone
 
 def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> Dict[str, Dict[str, int]]:
     """
-    Costs of the detector of a config for one image, on torch's meta device: exact, without any arithmetic.
+    Exact costs of a detector for one image of ``resolution`` (height, width) pixels, padded for the backbone: part ->
+    {"flops", "params"}, in the order of a forward pass, then "whole". Raises UserError for unknown detectors.
 
-    The box head is counted for ``MODEL.RPN.POST_NMS_TOPK_TEST`` proposals and mask and keypoint heads for
-    ``TEST.DETECTIONS_PER_IMAGE`` detections, the most there can be. A supernet counts with its first path.
-
-    Args:
-        resolution: height and width of the image in pixels; padded as the backbone asks for.
-
-    Returns:
-        dict: part -> {"flops", "params"}, in the order of a forward pass, then "whole".
+    Box heads get ``MODEL.RPN.POST_NMS_TOPK_TEST`` proposals, mask and keypoint heads ``TEST.DETECTIONS_PER_IMAGE``
+    detections, which is the maximum. A supernet runs its first path.
     """
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     with shapes_alone():
         model = build_network(cfg).eval()
-        divisor = max(model.backbone.size_divisibility, 1)
-        image = torch.empty(1, 3, *(-(-side // divisor) * divisor for side in resolution))
+        image = torch.empty(1, 3, *_padded(model.backbone, resolution))
         with count_flops(model) as flops, torch.no_grad():
             heads = list(_run_heads(cfg, model, model.backbone(image)))
 
@@ -54,8 +48,19 @@ def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> D
     return costs
 
 
+def padded_size(cfg: CfgNode, resolution: Tuple[int, int]) -> Tuple[int, int]:
+    """Height and width of an image of ``resolution`` when it is padded for the backbone."""
+    with shapes_alone():
+        return _padded(build_backbone(cfg), resolution)
+
+
+def _padded(backbone, resolution):
+    divisor = max(backbone.size_divisibility, 1)
+    return tuple(-(-side // divisor) * divisor for side in resolution)
+
+
 def backbone_costs(cfg: CfgNode, resolution: Tuple[int, int] = (224, 224)) -> Dict[str, int]:
-    """Costs of the backbone of a config alone, without the FPN, counted in the same way: {"flops", "params"}."""
+    """Costs of a backbone without FPN for one image (height, width): {"flops", "params"}."""
     with shapes_alone():
         backbone = build_backbone(cfg).eval()
         body = getattr(backbone, "bottom_up", backbone)
@@ -65,7 +70,7 @@ def backbone_costs(cfg: CfgNode, resolution: Tuple[int, int] = (224, 224)) -> Di
 
 
 def _run_heads(cfg, model, features):
-    """Run what comes after the backbone on empty tensors; yields (name, modules) of each part."""
+    """Run all after the backbone on empty tensors. Yields (name, modules) of each part."""
     arch = cfg.MODEL.META_ARCHITECTURE
     if arch == "ImageClassifier":
         model.linear(features["last"].mean(dim=(2, 3)))
@@ -94,7 +99,7 @@ def _run_roi_heads(heads, features, proposals, detections):
     def pooled(pooler, count):
         return torch.empty(count, channels, *pooler.output_size)
 
-    # A cascade has a list of heads, one a stage.
+    # A cascade has one head for each stage.
     stages = heads.box_head if isinstance(heads.box_head, torch.nn.ModuleList) else [heads.box_head]
     predictors = heads.box_predictor if stages is heads.box_head else [heads.box_predictor]
     for head, predictor in zip(stages, predictors):

@@ -1,4 +1,4 @@
-"""What a path of a space costs: a table of what every op of every block costs."""
+"""Costs of paths, from a table of the costs of every op of every block."""
 
 import dataclasses
 import functools
@@ -13,17 +13,15 @@ from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 from detnas.space import SearchSpace
 
-from .detector import detector_costs
+from .detector import detector_costs, padded_size
 from .flops import count_flops, shapes_alone
 
 
 @dataclass(frozen=True)
 class CostTable:
     """
-    The :class:`detnas.cost.costs.Costs` of what adds up: multiply-adds and parameters of every op of every block.
-
-    ``table[metric][block][op]`` and ``stem[metric]``, with "backbone_flops" and "backbone_params" as metrics, and what
-    :func:`with_detector` adds.
+    :class:`detnas.cost.costs.Costs` as sums of ``stem[metric]`` and of ``table[metric][block][op]`` over blocks. The
+    metrics are "backbone_flops" (multiply-adds), "backbone_params", and those of :func:`with_detector`.
     """
 
     space: SearchSpace
@@ -32,7 +30,7 @@ class CostTable:
 
     @classmethod
     def measure(cls, space: SearchSpace, resolution: Tuple[int, int] = (224, 224)) -> "CostTable":
-        """Measure a space on torch's meta device, one pass per op: exact, without any arithmetic, and only once."""
+        """Count exactly for images (height, width), on torch's meta device, with one pass for each op; cached."""
         return _measure(space, tuple(resolution))
 
     def cost(self, metric: str, path: Candidate) -> int:
@@ -55,7 +53,7 @@ class CostTable:
         return {}
 
     def bounds(self, metric: str) -> Tuple[int, int]:
-        """Smallest and largest value over all paths of the space; exact, because blocks add up."""
+        """Smallest and largest cost over all paths; exact, because blocks add up."""
         stem, table = self.stem[metric], self.table[metric]
         return stem + sum(map(min, table)), stem + sum(map(max, table))
 
@@ -68,8 +66,7 @@ def _measure(space, resolution):
             for op in range(len(space.ops)):
                 activate(supernet, space, (op,) * space.num_blocks)
                 supernet(torch.empty(1, 3, *resolution))
-    # Every op ran once; the stem ran in every pass.
-    for module in supernet.stem.modules():
+    for module in supernet.stem.modules():  # the stem ran in every pass, each op once
         if module in flops:
             flops[module] //= len(space.ops)
     measures = {
@@ -85,12 +82,9 @@ def _measure(space, resolution):
 
 
 def with_detector(table: CostTable, cfg: CfgNode, resolution: Tuple[int, int]) -> CostTable:
-    """
-    A :class:`CostTable` with "detector_flops" and "detector_params" beside the backbone's: a detector costs what its
-    backbone costs at the size of its images, and a constant.
-    """
+    """Add "detector_flops" and "detector_params": a constant, and the backbone at the padded (height, width)."""
     costs = detector_costs(cfg, resolution)
-    at_size = CostTable.measure(table.space, resolution)
+    at_size = CostTable.measure(table.space, padded_size(cfg, resolution))
     stem, ops = dict(table.stem), dict(table.table)
     for metric in ("flops", "params"):
         rest = costs["whole"][metric] - costs["backbone"][metric]

@@ -1,8 +1,9 @@
-"""Reads annotations in COCO form."""
+"""Reads annotations in COCO format."""
 
 import json
 import logging
 import math
+import re
 from collections import Counter
 
 from detectron2.structures import BoxMode
@@ -13,7 +14,7 @@ from detnas.errors import UserError
 
 from .clean import CleanSet, Collector, ImageFiles, Unusable
 
-#: bytes above which reading takes seconds, and is announced
+#: bytes from which reading takes seconds and is announced
 LARGE = 20_000_000
 _CROWD = {None: 0, 0: 0, 1: 1, "0": 0, "1": 1, "": 0}  # False and True are 0 and 1
 
@@ -21,10 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_coco(json_file: str, image_root: str) -> CleanSet:
-    """
-    What a file of COCO form and the folder that its file names begin in hold; ids may be numbers or texts and start
-    anywhere. UserError, naming the file and the place in it, if it cannot be used.
-    """
+    """Read a COCO file. Ids may be numbers or texts. Raises a UserError with file and place if it is unusable."""
     data = load_json(json_file)
     found, files = Collector(json_file), ImageFiles(image_root)
     categories = _read_categories(data, found)
@@ -32,12 +30,10 @@ def read_coco(json_file: str, image_root: str) -> CleanSet:
     by_key, seen = {}, set()
     for number, image in enumerate(_progress(data["images"], "images")):
         _read_image(image, f"{json_file}: images[{number}]", found, files, by_key)
-    # As Detectron2 has them.
-    found.images = [record for key in sorted(by_key, key=_order) if (record := by_key[key][0])]
+    found.images = [record for key in sorted(by_key, key=_order) if (record := by_key[key][0])]  # Detectron2's order
     annotations = data["annotations"]
     for number in _progress(range(len(annotations)), "annotations"):
-        # What is read is given back: hundreds of thousands take as much again in clean form.
-        ann, annotations[number] = annotations[number], None
+        ann, annotations[number] = annotations[number], None  # free it: the clean form takes as much memory again
         _read_annotation(ann, f"{json_file}: annotations[{number}]", found, by_key, categories, numbers, seen)
     if _look_like_corners(found):
         found.problems = [f"{json_file}: its boxes look like corners (x0, y0, x1, y1); COCO form has (x, y, w, h)"]
@@ -47,14 +43,13 @@ def read_coco(json_file: str, image_root: str) -> CleanSet:
 
 
 def load_json(json_file):
-    """The content of a COCO annotation file; UserError, naming it, if it is none."""
+    """Load a COCO annotation file. Raises a UserError that names the file if it is not one."""
     with PathManager.open(json_file, "rb") as f:
         text = f.read()
     if len(text) > LARGE:
-        # As a warning it is said in tools without a log, too.
-        logger.warning(f"Reading {json_file}, {len(text) / 1e6:.0f} MB ...")
+        logger.warning(f"Reading {json_file}, {len(text) / 1e6:.0f} MB ...")  # a warning, seen in tools without a log
     try:
-        text = text.decode(json.detect_encoding(text))  # not both at once in memory; may begin with a byte order mark
+        text = text.decode(json.detect_encoding(text))  # frees the bytes, and knows byte order marks
         data = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{json_file}: not a JSON file: {e}") from None
@@ -69,10 +64,7 @@ def load_json(json_file):
 
 
 def _read_categories(data, found):
-    """
-    Class name by key of the id, in the order of the ids. Left out are classes without a box that are the parent of
-    others, or have the name of another one.
-    """
+    """Return {id: class name}, sorted by id, without unused classes that are parents or share another's name."""
     boxes = Counter(_key(ann.get("category_id")) for ann in data["annotations"] if isinstance(ann, dict))
     names, parents = {}, set()
     for number, category in enumerate(data["categories"]):
@@ -150,7 +142,7 @@ def _read_annotation(ann, place, found, by_key, categories, numbers, seen):
                             "both are 0 or 1")
     record = by_key[image][0]
     if record is None:
-        return None  # what is wrong with its image is said
+        return None  # the fault of its image is reported already
     more = {"iscrowd": crowd}
     if type(ann.get("area")) in (int, float) and 0 < ann["area"] < math.inf:
         more["area"] = float(ann["area"])
@@ -162,7 +154,7 @@ def _read_annotation(ann, place, found, by_key, categories, numbers, seen):
 
 
 def _is_mask(segmentation):
-    """Whether it is a mask of COCO form: polygons of three and more points, or run lengths; other tools put less."""
+    """Whether it is a COCO mask: polygons of three or more points, or run lengths. Some tools write less."""
     if isinstance(segmentation, dict):
         return {"counts", "size"} <= segmentation.keys()
     return bool(segmentation) and isinstance(segmentation, list) and all(
@@ -171,7 +163,7 @@ def _is_mask(segmentation):
 
 
 def _look_like_corners(found):
-    """Whether boxes are outside their images, and all lie in them where they are taken for corners."""
+    """Whether some boxes leave their images as (x, y, w, h), but all lie inside as (x0, y0, x1, y1)."""
     boxes = [(ann["bbox"], (image["width"], image["height"])) for image in found.images for ann in image["annotations"]]
     return found.outside and all(
         0 <= a < c <= width and 0 <= b < d <= height for (a, b, c, d), (width, height) in [*boxes, *found.outside]
@@ -183,7 +175,7 @@ def _progress(items, words):
 
 
 def _key(value):
-    """An id as text, under which a number and its text are the same; None if it is none."""
+    """Return an id as text, so that 1 and "1" are equal, or None if it is no id."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -192,11 +184,11 @@ def _key(value):
 
 
 def _order(key):
-    return (0, int(key), "") if key.lstrip("-").isdigit() else (1, 0, key)
+    return (0, int(key), "") if re.fullmatch("-?[0-9]{1,18}", key) else (1, 0, key)
 
 
 def _shown(record, field):
-    """A field for a sentence."""
+    """Return a field as text for a message."""
     return _text(record[field]) if field in record else "missing"
 
 

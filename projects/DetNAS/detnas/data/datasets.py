@@ -1,8 +1,4 @@
-"""
-Data sets named in a config, without Python. A name in ``DATASETS.TRAIN`` or ``DATASETS.TEST`` is one that
-Detectron2 knows (``coco_2017_train``, ``voc_2007_test``), one of ``standard.py`` (``imagenet_train``,
-``coco_2017_train_holdout``), or says itself where the data is, see ``forms.py``.
-"""
+"""Registers data sets by the names in a config: of Detectron2, of ``standard.py``, or in a format of ``forms.py``."""
 
 import hashlib
 import json
@@ -34,11 +30,8 @@ logger = logging.getLogger(__name__)
 
 def register_dataset(name: str) -> Optional[List[str]]:
     """
-    Register a data set of the names and forms above, once; what is registered already is left as it is.
-
-    Returns:
-        list of class names, or None where a data set of Detectron2 says nothing before it is loaded. UserError if the
-        name has another form, or the data is not there or not sound (file and place are named).
+    Register a data set once, and return its class names. They are None where Detectron2 knows them only after loading.
+    Raises a UserError, with file and place, if the name has no known format, or the data is missing or faulty.
     """
     register_standard(name)
     if name not in DatasetCatalog.list():
@@ -55,7 +48,7 @@ def register_dataset(name: str) -> Optional[List[str]]:
 
 
 def _read(name, form, parts):
-    """What was mended, and what is most likely a mistake, is said in the log."""
+    """Read a data set, and log corrections as information and probable mistakes as warnings."""
     for path in parts[:2] if form == "coco" else parts[:1]:
         require(path, name)
     clean = _READERS[form](*parts)
@@ -84,50 +77,41 @@ def _register_part(name, part, count, whole):
 
 def take_part(images: List[Any], part: str, count: str, fewer: bool = False, source: str = "") -> List[Any]:
     """
-    The images that are held out, or the rest of them; equal for equal numbers.
-
-    Args:
-        images: in an order that is always the same.
-        part: one of :data:`detnas.data.forms.PARTS`.
-        count: how many are held out, such as "80" or "20%".
-        fewer: whether a third is held out where ``count`` is more.
-        source: what they are of, for messages.
+    Return one part of a list of images: "holdout", the held-out images, or "rest", the others. ``count`` are held out,
+    such as "80" or "20%", with ``fewer`` a third at most. The draw depends only on the numbers of images, so their
+    order must be fixed. Raises a UserError that names ``source`` if a part would be empty.
     """
     try:
         number = int(len(images) * float(count[:-1]) / 100) if count.endswith("%") else int(count)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = 0
     number = min(number, len(images) // 3) if fewer else number
     if not 0 < number < len(images):
         raise UserError(f"{source}: {count} of {len(images)} images cannot be held out; 1 to {len(images) - 1} can")
-    # A string is hashed by random itself, independent of PYTHONHASHSEED.
-    held_out = set(random.Random("hold-out 0").sample(range(len(images)), number))
+    held_out = set(random.Random("hold-out 0").sample(range(len(images)), number))  # independent of PYTHONHASHSEED
     return [image for number, image in enumerate(images) if (number in held_out) == (part == "holdout")]
 
 
 def _metric(form, parts):
-    """How a form is evaluated."""
+    """Return the metadata that choose the evaluator of a format."""
     if form not in ("voc", "voc-flat"):
         return {"evaluator_type": "ecp" if form == "ecp" else "coco"}
-    # VOC 2007 has its own 11-point metric; everything later, and own data, the area under the curve.
+    # VOC 2007 has an 11-point metric. Later years and own data use the area under the curve.
     year = 2007 if os.path.basename(os.path.normpath(parts[0])) == "VOC2007" else 2012
     return {"evaluator_type": "pascal_voc", "year": year}
 
 
 def register_datasets(names: Sequence[str]) -> Optional[List[str]]:
     """
-    Register data sets that are used together. All have the classes of the first one, by name and in its order; the
-    others may have fewer.
-
-    Returns:
-        list of class names, or None where no data set tells.
+    Register data sets that are used together. They get the classes of the first one in its order, and may have fewer.
+    Returns the class names, or None if no data set tells them. Raises a UserError for other classes, or faulty data.
     """
     classes = {name: list(found) for name in names if (found := register_dataset(name))}
     if not classes:
         return None
     (first, expected), *_ = classes.items()
     others = {name: found for name, found in classes.items() if found != expected}
-    # All before any is registered anew: one may be a part of another.
+    # Read all before registering any again: one may be a part of another.
     read = {name: DatasetCatalog.get(name) for name in others if set(others[name]) <= set(expected)}
     for name, found in others.items():
         metadata = MetadataCatalog.get(name)
@@ -144,11 +128,7 @@ def register_datasets(names: Sequence[str]) -> Optional[List[str]]:
 
 
 def fingerprints(names: Sequence[str]) -> Dict[str, str]:
-    """
-    What registered data sets are made of, in words that differ where the data does: numbers of images, boxes and
-    classes, and a digest each of the files' names, of their sizes on the disk, and of all annotations. Equal data has
-    equal ones wherever it lies. Standard data, which is known, has none.
-    """
+    """Return name -> counts and digests of the content, equal for equal data in any folder. Standard data has none."""
     return {name: _fingerprint(name) for name in names if MetadataCatalog.get(name).get("own")}
 
 
@@ -167,7 +147,7 @@ def _fingerprint(name):
 
 
 def check_unchanged(before: Dict[str, str], data: Dict[str, str], where: str) -> None:
-    """Raise a UserError if :func:`fingerprints` says of a data set what it did not say ``before``."""
+    """Raise a UserError if :func:`fingerprints` of a data set differ in ``before`` and ``data``."""
     for name, now in data.items():
         if before.get(name, now) != now:
             was = f"it had {before[name]}, and has {now}"

@@ -1,4 +1,4 @@
-"""Reads label and detection files of EuroCity Persons (Braun et al., TPAMI 2019): a JSON file for each frame."""
+"""Reads label and detection files of EuroCity Persons (Braun et al., TPAMI 2019), one JSON file for each frame."""
 
 import json
 import math
@@ -16,18 +16,18 @@ from detnas.files import NUMBER, fits, read_text
 from .clean import CleanSet, Collector
 from .voc import by_stem
 
-#: what a box may be
+#: identities that a box may have
 IDENTITIES = set("""pedestrian rider bicycle motorbike scooter tricycle wheelchair buggy co-rider person-group-far-away
     rider+vehicle-group-far-away bicycle-group motorbike-group scooter-group tricycle-group wheelchair-group
     buggy-group""".split())
-#: what is measured, and the sides of an image, in pixels
+#: types of boxes that are evaluated, and the size of all images in pixels
 TYPES, WIDTH, HEIGHT = ("pedestrian", "rider"), 1920, 1024
-#: groups whose detections neither count nor are false, by type
+#: type -> identity of its groups, whose detections are neither right nor wrong
 _GROUPS = {"pedestrian": "person-group-far-away", "rider": "rider+vehicle-group-far-away"}
 
 
 class Difficulty(NamedTuple):
-    """Which boxes of a type count: heights in pixels, and percent of a box that is occluded or outside the image."""
+    """Limits of boxes that count: height in pixels, occlusion and (``below`` only) truncation in percent of the box."""
 
     lowest: float
     highest: float
@@ -39,28 +39,22 @@ DIFFICULTIES = {
     "reasonable": Difficulty(40, math.inf, 40), "small": Difficulty(30, 60, 40),
     "occluded": Difficulty(40, math.inf, 80, 40), "all": Difficulty(20, math.inf, 80),
 }
-#: what becomes of a label: a detection of what is ignored, by the overlap with it or by how much it covers of the
-#: detection, is neither right nor wrong
+#: Roles of a label. A detection is neither right nor wrong if an ignored label overlaps (IoU) or covers it enough.
 COUNTED, BY_OVERLAP, BY_COVERAGE, LEFT_OUT = range(4)
-#: of detections: older ones have it for a rider
+#: what older detection files call a rider
 CYCLIST = "cyclist"
 _SIDES = ("x0", "y0", "x1", "y1")
 _BOX: Dict[str, Any] = {"identity": str, **dict.fromkeys(_SIDES, NUMBER), "tags?": [str], "": object}
 _LABEL, _DETECTION = {**_BOX, "children?": [_BOX]}, {**_BOX, "score": NUMBER}
-#: a tag that should have a number, in percent
-_NO_NUMBER = re.compile(r"(occluded|truncated)>(?!\d+$).*")
+#: a tag whose percentage is not a whole number
+_NO_NUMBER, _PERCENT = re.compile(r"(occluded|truncated)>(?![0-9]{1,9}$).*"), re.compile("[0-9]{1,9}")
 
 
 def read_frame(file: str, unknown: Counter, detections: bool = False) -> List[Dict[str, Any]]:
     """
-    The boxes of a frame, {"identity", "x0", "y0", "x1", "y1" in pixels, ...} each, however the file wraps it.
-
-    Args:
-        unknown: counts identities and tags that EuroCity Persons does not have.
-        detections: whether they have a "score".
-
-    Raises:
-        UserError: if the file is none of a frame, or a box is not sound.
+    Read the boxes of a frame as dicts with "identity" and "x0", "y0", "x1", "y1" in pixels. Labels may have "tags" and
+    "children", detections have a "score". ``unknown`` counts identities and tags that EuroCity Persons does not have.
+    Raises a UserError if the file has no frame, or a box is faulty.
     """
     text = read_text(file, PathManager)
     try:
@@ -88,14 +82,14 @@ def read_frame(file: str, unknown: Counter, detections: bool = False) -> List[Di
 
 
 def box_of(one: Dict[str, Any], with_children: bool = False) -> List[float]:
-    """x0, y0, x1, y1 of a label or detection, within the image; of a rider the smallest that holds its children too."""
+    """Return [x0, y0, x1, y1], cut at the image. ``with_children``: a rider's box also encloses its children."""
     boxes = [one, *(one.get("children", ()) if with_children and one["identity"] == "rider" else ())]
     sides = [of(each[key] for each in boxes) for of, key in zip((min, min, max, max), _SIDES)]
     return [min(max(float(side), 0.0), most) for side, most in zip(sides, (WIDTH, HEIGHT, WIDTH, HEIGHT))]
 
 
 def judge(kind: str, limits: Difficulty, label: Dict[str, Any], height: float, ignore_others: bool = False) -> int:
-    """What becomes of a label of some height in the evaluation of a type: COUNTED, ..., LEFT_OUT."""
+    """Return the role of a label of this height in pixels for type ``kind``: COUNTED, BY_OVERLAP, ..., LEFT_OUT."""
     identity, tags = label["identity"], label.get("tags", ())
     if identity == _GROUPS[kind]:
         return LEFT_OUT if kind == "pedestrian" and "depiction" in tags else BY_COVERAGE
@@ -105,7 +99,7 @@ def judge(kind: str, limits: Difficulty, label: Dict[str, Any], height: float, i
         return BY_OVERLAP
     numbers = [tag.partition(">") for tag in tags]
     occluded, truncated = (
-        max((int(percent) for word, _, percent in numbers if word == what and percent.isdigit()), default=0)
+        max((int(percent) for word, _, percent in numbers if word == what and _PERCENT.fullmatch(percent)), default=0)
         for what in ("occluded", "truncated"))
     seen = limits.occluded <= occluded < limits.below and truncated < limits.below
     return COUNTED if seen and limits.lowest <= height <= limits.highest else BY_OVERLAP
@@ -113,11 +107,8 @@ def judge(kind: str, limits: Difficulty, label: Dict[str, Any], height: float, i
 
 def read_ecp(root: str, part: str) -> CleanSet:
     """
-    Pedestrians and riders of a part, such as "day/train". What an evaluation ignores at every difficulty is a crowd; a
-    rider's box holds its vehicle, as in an evaluation.
-
-    Args:
-        root: with DAY/labels/SPLIT/CITY/NAME.json and DAY/img/SPLIT/CITY/NAME.png.
+    Read the pedestrians and riders of a part, such as "day/train", from ROOT/day/labels/train/CITY/NAME.json and
+    ROOT/day/img/train/CITY/NAME.png. Boxes that every difficulty ignores are crowds. A rider's box covers its vehicle.
     """
     time, _, split = part.partition("/")
     labels, images = (os.path.join(root, time, kind, split) for kind in ("labels", "img"))

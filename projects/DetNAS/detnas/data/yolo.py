@@ -1,4 +1,4 @@
-"""Reads annotations in YOLO form: a data.yaml, and a text file for each image, whose boxes are shares of its size."""
+"""Reads annotations in YOLO format: a data.yaml, and a text file for each image with boxes as shares of its size."""
 
 import os
 from typing import List, Tuple
@@ -18,11 +18,7 @@ _ROUNDING = 1e-3
 
 
 def read_yolo(file: str, split: str) -> CleanSet:
-    """
-    Args:
-        file: data.yaml, with "names" and the images of each split: a folder, a text file of paths, or a list of these.
-        split: "train", "val" or "test".
-    """
+    """Read "train", "val" or "test" of a data.yaml: an image folder, a text file of paths, or a list of these."""
     content, classes = _read_yaml(file)
     found = Collector(f"{file}, {split}")
     for image in _images(file, content, split):
@@ -48,8 +44,8 @@ def _read_yaml(file):
         raise UserError(f"{file}: not a yaml file: {e}") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise UserError(f'{file}: "names" has the numbers {sorted(names)}; they count from 0')
+        if set(names) != set(range(len(names))):
+            raise UserError(f'{file}: "names" has the numbers {list(names)}; they count from 0')
         names = [names[number] for number in range(len(names))]
     if not (names and isinstance(names, list)):
         raise UserError(f'{file}: no "names", the list of classes; this is not a data.yaml of YOLO form')
@@ -61,13 +57,13 @@ def _read_yaml(file):
 
 
 def yolo_splits(file: str) -> List[str]:
-    """Which of "train", "val" and "test" a data.yaml names."""
+    """Return which of "train", "val" and "test" a data.yaml has."""
     content, _ = _read_yaml(file)
     return [split for split in ("train", "val", "test") if content.get(split)]
 
 
 def _images(file, content, split):
-    """Paths of the images of a split, in the order of their names."""
+    """Return the image paths of a split, sorted."""
     places = content.get(split)
     if not places:
         raise UserError(f'{file}: it has no "{split}"; it has {", ".join(yolo_splits(file)) or "no split"}')
@@ -94,7 +90,7 @@ def _images_below(folder):
 
 
 def _find(file, content, place):
-    """A path of a data.yaml: from its "path" or its folder on; exports also have "../" too many in front."""
+    """Find a path of a data.yaml, from its "path" or its folder. Exports may have too many "../" in front."""
     folder = os.path.dirname(file)
     root = os.path.join(folder, str(content.get("path") or ""))
     plain = place.replace("\\", "/")
@@ -106,7 +102,7 @@ def _find(file, content, place):
 
 
 def _label_file(image: str) -> str:
-    """labels/NAME.txt for images/NAME.jpg, by the last folder "images"; else beside the image."""
+    """Return labels/NAME.txt for images/NAME.jpg, by the last folder "images", else NAME.txt beside the image."""
     folder, name = os.path.split(os.path.splitext(image)[0] + ".txt")
     before, found, after = f"{folder}/".rpartition("/images/")
     return os.path.join(f"{before}/labels/{after}", name) if found else os.path.join(folder, name)

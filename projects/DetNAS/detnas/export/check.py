@@ -1,4 +1,4 @@
-"""Whether an exported file gives what the network gives."""
+"""Compares an exported file with its network. Shapes: images of H x W pixels, N detections."""
 
 import os
 
@@ -14,27 +14,24 @@ from detnas.errors import UserError
 
 from .traced import CLASSIFIER, DETECTOR, IN_DOUBT, open_file
 
-#: above these a file counts as wrong: pixels for boxes, 0..1 for scores, relative to the largest value for features
+#: largest allowed differences: pixels for boxes, 0..1 for scores, relative to the largest value for features
 BOX_TOLERANCE, SCORE_TOLERANCE, FEATURE_TOLERANCE = 0.05, 1e-3, 1e-3
-#: how many images of the test set a file is run on, where none is named
+#: images of the test set to compare on, where no file is named
 NUM_IMAGES = 8
-#: Share of all detections that the file or the network may have alone: where two overlapping boxes have nearly the same
-#: score, or a score is nearly the threshold, rounding decides which one there is.
+#: share of detections that one side may have alone: where scores nearly tie, or lie at the threshold, rounding decides
 MAX_ALONE = 0.05
 
 
 def check_images(cfg, files=()):
     """
-    Images to compare on, the first one also to trace with: real ones, and the first of them mirrored and at another
-    size.
+    Images to compare on, a list of (name, (3, H, W) float32). The second and third are the first one mirrored and at
+    another size.
 
     Args:
-        cfg: of the network.
-        files: image files; () for some of the first data set in ``DATASETS.TEST``, that with the most objects first,
-            or noise where there is none.
+        files: images; () takes some of the first of ``DATASETS.TEST``, the one with most objects first, or else noise.
 
-    Returns:
-        list of (name, (3, H, W) float32).
+    Raises:
+        UserError: if a file is missing or no image.
     """
     mapper, images = build_mapper(cfg, is_train=False), []
     for file in files or _images_of_test_set(cfg):
@@ -62,33 +59,30 @@ def _images_of_test_set(cfg):
         return []
     most = max(dicts, key=lambda d: len(d.get("annotations", ())), default=None)
     others = [d for d in dicts if d is not most]
-    # A folder holds its images by class: some of each.
+    # Data sets in folders come class by class: take some of each.
     others = others[:: max(len(others) // (NUM_IMAGES - 1), 1)][: NUM_IMAGES - 1]
     return [d["file_name"] for d in [most, *others] if d]
 
 
 def match(found, expected):
     """
-    Pairs of detections, each (boxes, scores, classes), that are the same within the tolerances, one to one, in whatever
-    order: {(row of found, row of expected): (difference of the boxes in pixels, of the scores)}.
+    Pair detections, (boxes (N, 4), scores (N,), classes (N,)), that are equal within the tolerances, in any order:
+    {(row of found, row of expected): (difference of the boxes in pixels, difference of the scores)}.
     """
     boxes = (found[0][:, None] - expected[0]).abs().amax(dim=2)  # (found, expected)
     scores = (found[1][:, None] - expected[1]).abs()
     distance = torch.maximum(boxes / BOX_TOLERANCE, scores / SCORE_TOLERANCE)
     distance[found[2][:, None] != expected[2]] = float("inf")
     same = distance <= 1
-    # As many pairs as there can be, and of these the nearest.
+    # As many pairs as possible, and of these the nearest.
     pairs = zip(*linear_sum_assignment(torch.where(same, distance, distance.numel() + 1.0)))
     return {(i, j): (float(boxes[i, j]), float(scores[i, j])) for i, j in pairs if same[i, j]}
 
 
 def compare_detections(found, expected):
     """
-    Compare the (boxes, scores, classes) that a file has ``found`` with those that are ``expected``.
-
-    Returns:
-        dict: "detections" that both have, how many one side has "alone", "differences" of the former, the greatest of
-        "boxes" in pixels and of "scores", and "fault", which :func:`check_file` fills where too many are alone.
+    Compare (boxes, scores, classes) by :func:`match`. The dict has counts of "detections" in both and "alone" in one,
+    the largest "differences" of "boxes" (pixels) and "scores", and "fault", which :func:`check_file` fills.
     """
     pairs = match(found, expected)
     boxes, scores = zip(*pairs.values()) if pairs else ([0.0], [0.0])
@@ -101,12 +95,12 @@ def compare_detections(found, expected):
 
 
 def compare_values(part, outputs, expected):
-    """The same for the outputs of a classifier or of a backbone: "differences" and "fault"."""
+    """Compare outputs of a classifier or a backbone: a dict of "differences" by output, and "fault" in words."""
     sizes, right = ([tuple(x.shape) for x in values] for values in (outputs, expected))
     if sizes != right:
         return {"differences": {}, "fault": f"its {', '.join(part.outputs)} have the sizes {sizes}, not {right}"}
     classifier = part is CLASSIFIER
-    scale = 1.0 if classifier else max(float(b.abs().max()) for b in expected)
+    scale = 1.0 if classifier else max(float(b.abs().max()) for b in expected) or 1.0
     differences = {name: float((a - b).abs().max()) / scale for name, a, b in zip(part.outputs, outputs, expected)}
     allowed = SCORE_TOLERANCE if classifier else FEATURE_TOLERANCE
     wrong = ", ".join(f"{name} by {value:.2g}" for name, value in differences.items() if not value <= allowed)
@@ -116,11 +110,11 @@ def compare_values(part, outputs, expected):
 @torch.no_grad()
 def check_file(path, part, model, images):
     """
-    Run a file of :func:`write_part` on the images of :func:`check_images`, and compare it with the model.
+    Compare a file of :func:`write_part` with the model on images of :func:`check_images`. UserError if they differ;
+    else the file's name loses :data:`IN_DOUBT`.
 
     Returns:
-        path of the file, now under its own name, and a list of dicts, one for each image: "image", "size" (H, W),
-        "differences", and for a detector "detections" and "alone".
+        new path, and a dict for each image: "image", "size" (H, W), "differences", of detectors "detections", "alone".
     """
     file, results = open_file(path), []
     for name, image in images:

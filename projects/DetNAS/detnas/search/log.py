@@ -1,4 +1,4 @@
-"""The history of a search, ``search.jsonl``, append-only: a header, then a line per finished candidate or event."""
+"""The log of a search, ``search.jsonl``: a header, then a line per finished candidate or event; append-only."""
 
 import bisect
 import dataclasses
@@ -15,7 +15,7 @@ from detnas.files import NUMBER, fits, lock_folder
 from .candidate import Candidate, by_score
 from .method import read_space
 
-#: part of the header that may differ when a search is continued
+#: key of the header that may differ when a search continues
 VERSIONS = "versions"
 #: forms of the lines
 _MAYBE = (*NUMBER, type(None))
@@ -28,27 +28,23 @@ _CANDIDATE = {"network": str, "generation?": int, "score?": _MAYBE, "metrics?": 
 
 
 class LogWriteError(UserError):
-    """A line could not be written; the log is as it was before."""
+    """A line could not be written; the log is unchanged."""
 
 
 class SearchLog:
     """
-    Reads and writes the log of one search. Who writes holds a lock on the folder until the process ends.
-
-    Args:
-        folder: where ``search.jsonl`` lies or will lie.
-        space: the :class:`detnas.space.SearchSpace`.
-        header: the settings of the search; None to read a log as it is, also while another process writes it.
+    Reads and writes ``search.jsonl`` in ``folder``. ``header`` holds the settings of the search; without it the log is
+    only read, also while another process writes. A writer locks the folder until :meth:`close` or the process ends.
 
     Raises:
-        UserError: if the log was written with other settings, which are named, is damaged, or is not there and there is
-            no header, or if another search, or a training, is running in the folder.
+        UserError: if the log has other settings (the message names them), is damaged, or is missing and there is no
+            header; or if another search, or a training, runs in the folder.
     """
 
     def __init__(self, folder, space, header=None):
         self.path, self.space = os.path.join(folder, "search.jsonl"), space
         self._candidates, self._events = {}, []
-        self._ranked = []  # those with a score, best first
+        self._ranked = []  # with a score, best first
         self._lock = lock_folder(folder, "search") if header is not None else None
         try:
             self._open(header)
@@ -59,8 +55,7 @@ class SearchLog:
     def _open(self, header):
         lines = self._read_lines(mend=header is not None)
         if header is not None and len(lines) == 1:
-            # Settings that no candidate was evaluated with bind nobody.
-            self._truncate(0)
+            self._truncate(0)  # no candidate depends on these settings
             lines = []
         if not lines:
             if header is None:
@@ -106,8 +101,7 @@ class SearchLog:
             return []
         with g_pathmgr.open(self.path, "rb") as f:
             data = f.read()
-        # A process that was killed while writing leaves a line without an end.
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = data[: data.rfind(b"\n") + 1]  # a killed process may leave a line without an end
         if mend and len(whole) < len(data):
             self._truncate(len(whole))
         lines = []
@@ -144,8 +138,7 @@ class SearchLog:
         with g_pathmgr.open(self.path, "ab", buffering=0) as f:
             end = f.seek(0, os.SEEK_END)
             try:
-                # A full disk may take a part of it.
-                while line:
+                while line:  # a full disk may take only a part
                     line = line[f.write(line) :]
                 os.fsync(f.fileno())
             except OSError as e:
@@ -156,12 +149,7 @@ class SearchLog:
                 ) from None
 
     def append(self, candidate):
-        """
-        Write a finished candidate to the disk; it counts once this returns.
-
-        Raises:
-            LogWriteError: if the disk does not take it.
-        """
+        """Write a finished candidate to the disk before this returns; LogWriteError if the disk does not take it."""
         arch = self.space.format
         archs = {"network": arch(candidate.network), "parents": [arch(parent) for parent in candidate.parents]}
         record = {**dataclasses.asdict(candidate), **archs}
@@ -171,15 +159,12 @@ class SearchLog:
         self._add(candidate)
 
     def append_event(self, event):
-        """
-        Write what is no candidate, as :meth:`append` does, a dict for JSON: "event" is its kind, "generation" the one
-        that it comes before.
-        """
+        """Write a dict for JSON as :meth:`append` does: "event" is its kind, "generation" the one that follows."""
         self._append(event)
         self._events.append(event)
 
     def close(self):
-        """Let another search write into the folder."""
+        """Unlock the folder, so that another search can write there."""
         if self._lock:
             self._lock.close()
 
@@ -194,21 +179,18 @@ class SearchLog:
         return self._candidates[path]
 
     def history(self):
-        """All finished candidates, in the order in which they were written."""
+        """All finished candidates, in the order of the log."""
         return list(self._candidates.values())
 
     def events(self):
-        """All events, in the order in which they were written."""
+        """All events, in the order of the log."""
         return list(self._events)
 
     def pick(self, limit):
-        """
-        The best candidate within a limit on a cost, a text as in ``SEARCH.CONSTRAINTS``, or "best" for no limit.
-
-        Raises:
-            UserError: if none is; names the nearest.
-        """
-        if limit == "best" and self._ranked:
+        """The best candidate within a constraint, or of all for "best"; UserError, with the nearest, if none is."""
+        if limit == "best":
+            if not self._ranked:
+                raise UserError(f"{self.path} holds no finished candidate yet")
             return self._ranked[0]
         constraint = Constraint.parse(limit)
         known = [c for c in self._ranked if constraint.metric in c.costs]
@@ -222,12 +204,12 @@ class SearchLog:
         return nearest
 
     def best(self, count=1):
-        """The best candidates, best first; None for all that have a score."""
+        """The best candidates, best first; None returns all with a score."""
         return self._ranked[:count]
 
     @property
     def known(self):
-        """Names of the paths that the first generation was given, by path."""
+        """{path: name} of the paths that the first generation was given."""
         return {self.space.parse(arch): name for name, arch in self.header.get("initial", {}).items()}
 
     @property
@@ -237,7 +219,7 @@ class SearchLog:
 
 
 def read_log(folder):
-    """The log of a search, with the space that its header names; also while the search runs."""
+    """The log of a search, also while it runs; UserError if it is missing or damaged."""
     path = os.path.join(folder, "search.jsonl")
     if not g_pathmgr.isfile(path):
         raise UserError(f"{path} does not exist; search_net.py writes it")

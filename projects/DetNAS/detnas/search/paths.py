@@ -1,4 +1,4 @@
-"""The method "detnas": DetNAS's third step (paper, Sec. 3.2), the best path of a trained supernet."""
+"""The method "detnas": finds the best path of a trained supernet (paper, Sec. 3.2, step 3)."""
 
 import functools
 import json
@@ -30,7 +30,7 @@ from .winner import choose_winners, describe_winners, write_best_config, write_b
 
 logger = logging.getLogger(__name__)
 
-#: settings without which two searches are the same one; the number of generations may grow
+#: settings that a continued search must share; the number of generations may grow
 _SETTINGS = """METRIC CONSTRAINTS OBJECTIVES FLOPS_RESOLUTION DETECTOR_RESOLUTION SEARCHER POPULATION NUM_PARENTS
     NUM_MUTATE NUM_CROSS MUTATE_PROB ASYNCHRONOUS RECALIBRATION_IMAGES RECALIBRATION_BATCH RACING RACING_PARTS
     RACING_SHARE CHANNELS_LAST AUTOCAST""".split()
@@ -47,13 +47,7 @@ _STEP_4 = """\
 
 
 class PathSearch(Method):
-    """
-    See :class:`Method`.
-
-    Args:
-        cfg: a supernet's config.
-        args: the command line; ``--random-weights`` searches an untrained supernet.
-    """
+    """Searches the paths of a supernet, which is untrained with ``--random-weights``."""
 
     writes_front = True
     #: (cfg, space) -> costs
@@ -73,7 +67,7 @@ class PathSearch(Method):
             self.check_weights()
 
     def check_weights(self):
-        """Warn of what may be wrong with the weights."""
+        """Warn if the supernet's ranking of paths had not settled, or if that was not measured."""
         if warning := readiness_warning(self.weights):
             logger.warning(warning)
 
@@ -96,19 +90,18 @@ class PathSearch(Method):
         }
 
     def space_header(self):
-        """The part of a log's header that says in which space a search is."""
+        """The part of a log's header that describes the space."""
         return write_space(self.space)
 
     def evaluator(self):
-        # A worker may have another working directory.
-        return functools.partial(self.build_evaluator, self.cfg, absolute(self.weights))
+        return functools.partial(self.build_evaluator, self.cfg, absolute(self.weights))  # workers may run elsewhere
 
     def check_evaluator(self):
         if self.weights:
             load_weights(build_network(self.cfg), self.weights)
 
     def on_best(self, candidate):
-        """Write best.yaml: the config of the search with the candidate's arch, for whatever reads best.pth."""
+        """Write best.yaml: the config of the search with the candidate's settings, for best.pth."""
         self._write_config(candidate, self.cfg.OUTPUT_DIR, "best")
 
     def _write_config(self, candidate, folder, name):
@@ -118,8 +111,7 @@ class PathSearch(Method):
         write_best_config(cfg, folder, self.about.format(**values), name)
 
     def finish(self, log, evaluator):
-        # Built once, and only where a file is missing.
-        evaluator = functools.cache(evaluator)
+        evaluator = functools.cache(evaluator)  # built once, and only if a file is missing
 
         def state_of(path):
             return evaluator().inherit(path)
@@ -135,7 +127,7 @@ class PathSearch(Method):
         return lines
 
     def _result(self, log):
-        """Where the winner is, and what can be done with it."""
+        """Lines for the user: where the winner is, and what to do with it."""
         cfg, best = self.cfg, log.best()[0]
         config, weights, picture = (os.path.join(cfg.OUTPUT_DIR, f) for f in (BEST_CONFIG, BEST_WEIGHTS, "search.png"))
         arch, metric = self.space.format(best.network), cfg.SEARCH.METRIC
@@ -151,8 +143,9 @@ class PathSearch(Method):
     def pick(cls, cfg, args):
         method = cls(cfg, args)
         log = SearchLog(cfg.OUTPUT_DIR, method.space)
-        winner = log.pick(args.pick)
-        evaluator = method.evaluator()
+        winner, evaluator = log.pick(args.pick), method.evaluator()
+        if log.header.get("weights_sha256") != weights_id(method.weights):
+            raise UserError(f"MODEL.WEIGHTS {method.weights}: {log.path} is a search of other weights")
         files = write_front_winners(log, [winner], method._write_config, lambda path: evaluator().inherit(path))
         costs = list(cfg.SEARCH.OBJECTIVES) or first_cost(log)
         for line in describe_winners([winner], files, cfg.SEARCH.METRIC, costs):
@@ -180,7 +173,7 @@ class PathSearch(Method):
 
 
 def supernet_weights(cfg, args):
-    """The supernet's checkpoint, or None for random weights."""
+    """The supernet's checkpoint; None for random weights."""
     if not args.random_weights:
         return network_weights(args.config_file, cfg, args.opts)
     logger.warning("--random-weights: the supernet is untrained; its scores say nothing about trained networks.")

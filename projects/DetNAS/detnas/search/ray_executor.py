@@ -1,4 +1,4 @@
-"""Evaluation on several workers, of this machine or of a Ray cluster; no broker and no fixed ports."""
+"""Evaluates on several workers, on this machine or on a Ray cluster, without a broker or fixed ports."""
 
 import collections
 import importlib
@@ -16,26 +16,22 @@ from .executor import SearchImpossible, result_of
 
 logger = logging.getLogger(__name__)
 
-#: workers that may fail to start, one after the other, before the search gives up
+#: failed starts of workers in a row after which the search gives up
 MAX_FAILED_STARTS = 5
 
 
 class RayExecutor:
     """
-    Like :class:`detnas.search.executor.LocalExecutor`, on Ray actors that each build an evaluator once and keep it.
-
-    A worker that dies is replaced; a candidate whose worker died, that raised, or that hung is tried again.
+    Like :class:`detnas.search.executor.LocalExecutor`, on Ray actors that each build an evaluator once. A dead worker
+    is replaced. A candidate that raises, hangs or loses its worker is tried again. UserError if Ray is missing, does
+    not answer or has too few CPUs or GPUs.
 
     Args:
-        build: () -> evaluate, which is (path, what else was submitted) -> dict of metrics; runs in each worker.
-        metric: name of the one that is the score.
-        workers: number of workers.
-        gpus: GPUs of each worker.
+        build: () -> ``evaluate`` as in ``LocalExecutor``; runs in each worker.
+        gpus: GPUs per worker.
         address: of a Ray cluster; "" starts one on this machine for this search alone.
-        tries: how often a candidate that fails is tried.
-        timeout: seconds after which it counts as failed; 0 for no limit.
-        modules: names of those that a worker imports first.
-        text: path -> what it is called in the log.
+        timeout: seconds after which a try counts as failed; 0 for no limit.
+        modules: names of modules that a worker imports first.
     """
 
     def __init__(self, build, metric, workers=2, gpus=0, address="", tries=2, timeout=0, modules=(), text=str):
@@ -56,12 +52,7 @@ class RayExecutor:
         self._assign()
 
     def next(self):
-        """
-        The next finished candidate of those submitted, whichever comes first.
-
-        Raises:
-            SearchImpossible: if workers cannot start, time and again.
-        """
+        """The next finished candidate; SearchImpossible as in ``LocalExecutor``, or if workers cannot start."""
         while True:
             self._assign()
             done, _ = self.ray.wait([*self.running, *self.starting], timeout=1)
@@ -76,11 +67,11 @@ class RayExecutor:
                         return candidate
 
     def close(self):
-        """Stop the workers, and the cluster if it is of this search alone."""
+        """Stop the workers, and the cluster if this search started it."""
         self.ray.shutdown()
 
     def _start_worker(self):
-        # Building takes long; a worker gets its first path, whose time counts, when it is done.
+        # A worker gets a path after the slow build, which must not count towards the timeout.
         worker = self.actor.remote(self.build, self.modules)
         self.starting[worker.ready.remote()] = worker
 
@@ -115,8 +106,7 @@ class RayExecutor:
             raise
         except Exception as e:
             self.idle.append(worker)
-            # Ray wraps what was raised in the worker.
-            cause = getattr(e, "cause", None) or e
+            cause = getattr(e, "cause", None) or e  # Ray wraps the worker's exception
             if isinstance(cause, (UnreadableImage, SearchImpossible)):
                 raise SearchImpossible(str(cause)) from None
             return self._failed(job, f"{type(cause).__name__}: {_first_line(cause)}", start)
@@ -133,7 +123,7 @@ class RayExecutor:
         return self._failed(job, f"TimeoutError: it took more than SEARCH.TIMEOUT, {self.timeout} s", start)
 
     def _failed(self, job, error, start, **result):
-        """Put a path back, or give its candidate if it was tried often enough."""
+        """Queue a path again; return its candidate after the last try."""
         path = job[0]
         self.failures[path].append(error)
         count = len(self.failures[path])
@@ -147,7 +137,7 @@ class RayExecutor:
 
 
 class _Worker:
-    """A Ray actor; what it builds stays in its process."""
+    """A Ray actor, which keeps its evaluator."""
 
     def __init__(self, build, modules):
         for module in modules:
@@ -155,7 +145,7 @@ class _Worker:
         self.evaluator = build()
 
     def ready(self):
-        """Answers once the evaluator is built."""
+        """Returns once the evaluator is built."""
 
     def evaluate(self, path, *more):
         start = time.perf_counter()
@@ -166,8 +156,8 @@ class _Worker:
 def _start(address, cpus, gpus):
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not address and "ray" not in sys.modules:
-        # This machine alone, and of its users only this one: Ray listens on the loopback address, as it does by default
-        # on macOS and Windows, and takes a token, which it need not write into the home directory. It reads this once.
+        # Only this user of this machine may connect: Ray listens on the loopback address, as it does on macOS and
+        # Windows, and asks for a token, which stays out of the home directory. It reads these variables once.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -179,7 +169,7 @@ def _start(address, cpus, gpus):
     if address:
         _check_address(address)
         settings = {"address": address}
-    # The package may lie on this process's path alone.
+    # Workers may not have this package on their path.
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
     settings.update(logging_level=logging.ERROR, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
@@ -196,9 +186,9 @@ def _start(address, cpus, gpus):
 
 
 def _check_address(address):
-    """Ray itself tries for minutes."""
+    """UserError if no Ray cluster answers; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
+    if host and port.isdecimal():
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
         except OSError as e:

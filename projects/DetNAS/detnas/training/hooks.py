@@ -1,24 +1,25 @@
-"""Ends a training before its last iteration, and keeps what a resumed one needs."""
+"""Stops a training early, and keeps what a resumed training needs."""
 
 import logging
 import os
 import signal
 
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
 logger = logging.getLogger(__name__)
 
 
 class StopOnSignal(HookBase):
-    """On Ctrl-C or SIGTERM finish the iteration, save a checkpoint and leave; ``--resume`` goes on from there."""
+    """On Ctrl-C or SIGTERM, finishes the iteration, saves a checkpoint for ``--resume`` and exits."""
 
     def __init__(self, checkpointer):
         self.checkpointer, self.signal = checkpointer, None
 
     def before_train(self):
         def note(number, frame):
-            # The second time the user means it.
+            # A second signal ends the training at once.
             signal.signal(number, self.handlers[number])
             self.signal = number
 
@@ -36,10 +37,7 @@ class StopOnSignal(HookBase):
 
 
 class KeepLossNormalizer(HookBase):
-    """
-    Saves with each checkpoint RetinaNet's loss normaliser, a mean over iterations that Detectron2 forgets: without it
-    the losses of a resumed training would differ. That of the first process.
-    """
+    """Saves rank 0's loss normaliser of RetinaNet, a mean over iterations that Detectron2's checkpoints lack."""
 
     def __init__(self, model):
         self.model = model
@@ -54,17 +52,15 @@ class KeepLossNormalizer(HookBase):
 
 
 def end_diverged(checkpointer, optimizer, path_sampling, losses):
-    """
-    End a training with one sentence if its loss is not finite. The network as it is before the update is saved for a
-    closer look; ``--resume`` starts from the last checkpoint before it.
-    """
+    """Save ``model_diverged``, which ``--resume`` ignores, and raise a SystemExit that names the losses."""
     trainer, rate = checkpointer.checkpointables["trainer"], optimizer.param_groups[0]["lr"]
-    last = checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file()
-    checkpointer.save("model_diverged", iteration=trainer.iter)
-    if last:
-        checkpointer.tag_last_checkpoint(os.path.basename(last))
-    elif checkpointer.has_checkpoint():
-        PathManager.rm(os.path.join(checkpointer.save_dir, "last_checkpoint"))
+    if comm.is_main_process():
+        last = checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file()
+        checkpointer.save("model_diverged", iteration=trainer.iter)
+        if last:
+            checkpointer.tag_last_checkpoint(os.path.basename(last))
+        else:
+            PathManager.rm(os.path.join(checkpointer.save_dir, "last_checkpoint"))
     path = f", path {path_sampling.text}" if path_sampling else ""
     raise SystemExit(
         f"error: a loss is not finite at iteration {trainer.iter}{path}, learning rate {rate:.4g}: "
