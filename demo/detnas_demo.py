@@ -72,7 +72,7 @@ def results(seconds):
     mean = [statistics.mean(row[column] for row in others) for column in (1, 2)]
     scores = [
         first,
-        ["the winner without training of its own", first[1], inherited],
+        ["the winner with the supernet's weights", first[1], inherited],
         one_op,
         [f"mean of {len(others)} random networks, trained alone", *mean],
     ]

@@ -71,8 +71,8 @@ def test_an_export_whose_ids_begin_with_0_has_the_same_boxes_and_no_root_class(c
 @pytest.mark.parametrize(
     "name, sentence",
     [
-        ("14_size_null", "images without a size, which have that of their file: 12"),
-        ("14c_size_0", "images without a size, which have that of their file: 12"),
+        ("14_size_null", "images without a size, which is taken from their files: 12"),
+        ("14c_size_0", "images without a size, which is taken from their files: 12"),
         ("18_outside", "outside their images, which are cut: 31, the first: annotation 1"),
         ("19a_exif6_raw", "EXIF orientation whose boxes are on the pixels as stored, by their size: 12"),
         ("19b_exif3_raw", "boxes are taken as displayed, which their size does not tell: 12"),

@@ -33,7 +33,7 @@ def test_a_ranking_that_still_changed_or_was_not_compared_is_warned_of(tmp_path)
     assert readiness_warning(weights) is None
     write(tmp_path, settled, changing)
     assert readiness_warning(weights).startswith(
-        "the supernet's ranking of 2 fixed paths agreed by 0.31 (tau) with that of the evaluation before"
+        "the supernet's ranking of 2 fixed paths agreed by 0.31 (tau) with the evaluation before"
     )
     write(tmp_path, settled, {"iteration": 9, "supernet/mean": 1.0})
     assert "was not measured" in readiness_warning(weights)

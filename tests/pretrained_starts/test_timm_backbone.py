@@ -127,7 +127,7 @@ def test_weights_of_another_network_a_pickle_of_code_and_no_hub_are_one_sentence
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "r18.pth")
     torch.save({"model": torch.nn.Linear(1, 1)}, tmp_path / "code.pth")
     TimmBackbone("resnet18", str(tmp_path / "r18.pth")).load_start()
-    with pytest.raises(UserError, match=r'r18.pth are not those of resnet34: .* Missing key.* "layer1.2.conv1.weight"'):
+    with pytest.raises(UserError, match=r'r18.pth do not belong to resnet34: .* Missing key.* "layer1.2.conv1.weight"'):
         TimmBackbone("resnet34", str(tmp_path / "r18.pth")).load_start()
     with pytest.raises(UserError, match="could run code and are therefore not read"):
         TimmBackbone("resnet18", str(tmp_path / "code.pth")).load_start()

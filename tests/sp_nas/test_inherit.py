@@ -110,7 +110,7 @@ def test_a_block_of_a_head_is_no_block_of_the_network():
 
 def test_weights_that_are_not_of_the_code_are_refused():
     code, state = SerialCode.parse("11-1-1"), network(SerialCode.parse("11-1-11")).state_dict()
-    with pytest.raises(ValueError, match='weights are of 5 blocks and not those of code "11-1-1", which has 4'):
+    with pytest.raises(ValueError, match='weights have 5 blocks; code "11-1-1" has 4'):
         inherit(code, state, code, network(code).state_dict())
 
 

@@ -49,5 +49,5 @@ def argument_parser(description=None):
     parser.add_argument(
         "--cpu-processes", type=int, default=1, metavar="N", help="processes (gloo) on a machine without a GPU"
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over those of the config")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over the config's")
     return parser

@@ -109,10 +109,10 @@ def table() -> str:
         (
             tabulate(rows, headers, disable_numparse=True),
             "P: the paper, R: the model table of the released code; neither was measured here.\n"
-            "flops are multiply-adds for a 224x224 image; flops and params are those of the backbone, counted here.\n"
+            "flops are multiply-adds for a 224x224 image; flops and params are the backbone's, counted here.\n"
             "Faster R-CNN has FPN and the 4conv1fc head.\n"
-            "The paper scales ShuffleNetv2-40 to the multiply-adds of DetNASNet and gives no widths: those of\n"
-            "ShuffleNetv2-40-wide and ShuffleNetv2-40-3.8G-wide are ours. Without -wide it has DetNASNet's widths.",
+            "The paper scales ShuffleNetv2-40 to the multiply-adds of DetNASNet and gives no widths.\n"
+            "The names with -wide have widths of ours, the others DetNASNet's.",
             tabulate(archs, ["MODEL.DETNAS.ARCH", "arch"], disable_numparse=True),
         )
     )

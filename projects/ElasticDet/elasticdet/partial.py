@@ -56,7 +56,7 @@ def _difference(name, module, numbers, child):
         if mine is None or other is None or mine.dim() != other.dim() or any(
             a < b for a, b in zip(mine.shape, other.shape)
         ):
-            raise ValueError(f"its {name}.{key} is no part of that of the largest child")
+            raise ValueError(f"its {name}.{key} is no part of the largest child's")
         if mine.shape != other.shape:
             shapes[key] = tuple(other.shape)
         elif key in module._non_persistent_buffers_set and not torch.equal(mine.cpu(), other):

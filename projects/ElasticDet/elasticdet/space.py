@@ -99,7 +99,7 @@ def family_space(cfg: CfgNode) -> Optional[ElasticSpace]:
 def _check_last(name, values, cfg, key):
     largest = _read(cfg, key)
     if values[-1] != largest:
-        raise UserError(f"{name}: the last value, {values[-1]}, must be that of the largest child, {key} {largest}")
+        raise UserError(f"{name}: the last value, {values[-1]}, must be the largest child's, {key} {largest}")
 
 
 def _read(cfg, key):

@@ -74,7 +74,7 @@ def main(argv=None, run=run_step) -> None:
                 plan = decide.make_plan(request, args.output, lambda: time.monotonic() - start)
             else:
                 decide.check_data(plan, args.output)
-                print(f"The plan is that of {args.output}; it goes on.", flush=True)
+                print(f"The run in {args.output} goes on with its plan.", flush=True)
             going = Run(plan, args.output, steps)
             print("\n".join([*plan.decisions, *decide.step_lines(plan, going.forecast())]))
             if args.explain:

@@ -122,7 +122,7 @@ def _of_data(plan, train, in_both):
         ("classes with few boxes", ", ".join(rare[:5]) + f" and {len(rare) - 5} more" * (len(rare) > 5),
          "their AP says little"),
         ("test images", not own_test and images.test,
-         f"those of {plan.sets.test}" if not plan.sets.test.startswith("holdout:") else
+         f"from {plan.sets.test}" if not plan.sets.test.startswith("holdout:") else
          "no --test was given, so these were held out of all steps"),
     )
 

@@ -36,7 +36,7 @@ class Run:
         self.seconds, self.begun = there["seconds"], there["begun"]
         plan.best = read_race(self.writer.path(RACE)).get("best", "")
         if plan.best not in ("", *(start.name for start in plan.starts)):
-            raise UserError(f"{self.writer.path(RACE)} is damaged, its best start is not that of the plan: remove it")
+            raise UserError(f"{self.writer.path(RACE)} is damaged, the plan has no such start: remove it")
 
     @property
     def spent(self) -> float:

@@ -56,7 +56,7 @@ def pretrained_weights(name: str, weights: str) -> Dict[str, torch.Tensor]:
             name, features_only=True, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
     except (RuntimeError, KeyError) as e:
         reason = re.sub(r"\s+", " ", str(e))[:300]
-        raise UserError(f"weights {source} are not those of {name}: {reason}") from None
+        raise UserError(f"weights {source} do not belong to {name}: {reason}") from None
     known = timm.get_pretrained_cfg(name)
     pixels = f"RGB, mean {known.mean}, std {known.std} of 0..1"
     logger.info(f"{name} starts from {source}; licence {known.license}; {pixels}")

@@ -49,7 +49,7 @@ def _check(code, state):
     in_block = re.compile(rf"{re.escape(body or '')}(res\d+\.\d+)\.")
     found = {match[1] for match in map(in_block.match, state) if match}
     if body is not None and found != set(_block_names(code)):
-        raise UserError(f'the weights are of {len(found)} blocks and not those of code "{code}", which has {len(code)}')
+        raise UserError(f'the weights have {len(found)} blocks; code "{code}" has {len(code)}')
     return in_block
 
 

@@ -79,9 +79,9 @@ def table() -> str:
             tabulate(rows, ["MODEL.SPNAS.CODE", "block", "M flops", "M params", "code"], disable_numparse=True),
             tabulate(lines, ["MODEL.SPNAS.CODE", "what was published", ""], disable_numparse=True),
             "P: the paper, G: a table that its group gave out with code; none of it was measured here.\n"
-            "flops are multiply-adds for a 224x224 image; flops and params are those of the backbone, counted here\n"
+            "flops are multiply-adds for a 224x224 image; flops and params are the backbone's, counted here\n"
             "with copies that share the weights of their stage. Both have the stem 3x3 and the shortcut projection.\n"
-            "COCO AP is that of Cascade R-CNN; the same table has NAS-FPN with 48.0. LAMR is the log-average miss\n"
+            "COCO AP is Cascade R-CNN's; the same table has NAS-FPN with 48.0. LAMR is the log-average miss\n"
             "rate, from 0 to 1, the lower the better; why P and G differ is not explained.",
         )
     )

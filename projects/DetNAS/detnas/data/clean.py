@@ -87,7 +87,7 @@ class Collector:
         displayed = (height, width) if orientation in _TURNED else stored
         said = _size(size)
         if said is None and size is not None:
-            self.mend("images without a size, which have that of their file", name)
+            self.mend("images without a size, which is taken from their files", name)
         said = said or displayed
         if said not in (displayed, stored):
             self.refuse(f"{place}: {name} has {width}x{height} pixels, but the annotations say {said[0]}x{said[1]}")

@@ -36,6 +36,6 @@ def readiness_warning(weights):
         return None
     paths = {name.split("/")[0] for name in last if name.startswith(("all_", "random_"))}
     return (
-        f"the supernet's ranking of {len(paths)} fixed paths agreed by {agreement:.2f} (tau) with that of the "
-        "evaluation before: it was still changing; train longer (docs/training.md)"
+        f"the supernet's ranking of {len(paths)} fixed paths agreed by {agreement:.2f} (tau) with the evaluation "
+        "before: it was still changing; train longer (docs/training.md)"
     )

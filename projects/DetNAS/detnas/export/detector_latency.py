@@ -42,7 +42,7 @@ class DetectorMeter:
         self.cfg = _for_timing(cfg, space)
         self.part, reason = whole_part(self.cfg)
         if self.part is None:
-            raise UserError(f"detector_latency_ms is that of a detector as one ONNX file: {reason}")
+            raise UserError(f"detector_latency_ms needs the detector as one ONNX file: {reason}")
         size = "x".join(map(str, cfg.SEARCH.DETECTOR_RESOLUTION))
         #: what the time depends on beside the network
         self.settings = (

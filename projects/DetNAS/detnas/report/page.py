@@ -31,7 +31,7 @@ CAPTIONS = {
     "best": "The best score so far." + _SEEDS,
     "top": "The mean of the best candidates found up to each generation." + _SEEDS,
     "generations": "The mean of each generation; the last one may be unfinished." + _SEEDS,
-    "cost": "No other candidate has a better score at a lower cost than those of a Pareto front.",
+    "cost": "A Pareto front holds the candidates that no other one beats in both score and cost.",
     "archs": "A box is a block, its number the choice; the best of each search, then published networks of its space.",
     "descent": "From the start network to the winner.",
 }
