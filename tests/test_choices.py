@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from three_places import SPACE
 
+from detnas.choices import Choice, ChoiceSpace
 from detnas.errors import UserError
 from detnas.search.gaussian_process import GaussianProcess
 from detnas.training.sampling import FairSampler
@@ -55,3 +56,9 @@ def test_fair_passes_train_each_value_as_often_as_the_size_of_its_place_allows()
     passes = [sampler(iteration) for iteration in range(5)]
     sizes, depths, ops = map(Counter, zip(*passes))
     assert set(sizes.values()) == {1} and set(depths.values()) == {2, 3} and set(ops.values()) == {1, 2}
+
+
+def test_a_drawing_shows_values_and_indices_of_long_ones():
+    space = ChoiceSpace("long", (Choice("size", (64, 96)), Choice("name", ("a", "abcdef"))))
+    assert [text for text, *_ in space.drawing((1, 1))[0][0]] == ["96", "1"]
+    assert [fill for _, fill, *_ in space.drawing((0, 1))[0][0]] == ["0.95", "0.25"]

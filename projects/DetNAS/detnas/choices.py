@@ -43,7 +43,7 @@ class Space(Protocol):
         """Config of a candidate: key -> value."""
 
     def drawing(self, candidate) -> List:
-        """Lists for a report: stages of parallel lines of blocks. A block is (text, fill, text colour, legend text)."""
+        """Lists for a report: stages of parallel lines of blocks: (text, fill, text colour, legend text or "")."""
 
 
 class ChoiceSpace:
@@ -119,10 +119,10 @@ class ChoiceSpace:
         return {}
 
     def drawing(self, candidate: Candidate) -> List:
-        """One line with a block for each place. Later values are darker."""
-        shades = [round(0.95 - 0.7 * index / max(len(c.values) - 1, 1), 2) for index, c in zip(candidate, self.choices)]
-        blocks = [
-            (str(index), str(shade), "black" if shade > 0.5 else "white", f"value {index}")
-            for index, shade in zip(candidate, shades)
-        ]
+        """One line with a block for each place: its value, or the index of a long one. Later values are darker."""
+        blocks = []
+        for index, choice in zip(candidate, self.choices):
+            shade = round(0.95 - 0.7 * index / max(len(choice.values) - 1, 1), 2)
+            text = str(choice.values[index])
+            blocks.append((text if len(text) < 4 else str(index), str(shade), "black" if shade > 0.5 else "white", ""))
         return [[blocks]]

@@ -55,14 +55,14 @@ def plot_archs(archs, *files):
     unit, margin = 0.24, 0.075 * longest + 0.15
     fills = {op: OP_COLOURS[op][0] for _, space, _ in archs if isinstance(space, SearchSpace) for op in space.ops}
     blocks = (block for _, stages in drawn for lines in stages for line in lines for block in line)
-    fills.update({entry: fill for _, fill, _, entry in blocks})
+    fills.update({entry: fill for _, fill, _, entry in blocks if entry})
     inches = max(margin + unit * width + 0.3, 5.2)
     columns = max(1, min(len(fills), int(inches / (0.06 * max(map(len, fills), default=0) + 0.65))))
     rows = -(-len(fills) // columns)
     with figure(files, inches, 0.42 * tops[-1] + 0.75 + 0.25 * rows) as (fig, ax):
         for top, (label, stages) in zip(tops, drawn):
             _draw_arch(ax, top, label, stages, depths)
-        for stage, x in enumerate(_starts(depths), 1):
+        for stage, x in enumerate(_starts(depths) if len(depths) > 1 else (), 1):
             ax.text(x + depths[stage - 1] / 2, -0.35, f"stage {stage}", ha="center", va="bottom", color="#5c6670")
         ax.set_xlim(0, width)
         ax.set_ylim(max(tops[-1], 1), -0.9)

@@ -32,7 +32,7 @@ CAPTIONS = {
     "top": "The mean of the best candidates found up to each generation." + _SEEDS,
     "generations": "The mean of each generation; the last one may be unfinished." + _SEEDS,
     "cost": "A Pareto front holds the candidates that no other one beats in both score and cost.",
-    "archs": "A box is a block, its number the choice; the best of each search, then published networks of its space.",
+    "archs": "A box is a place with its choice: the best of each search, then published networks of its space.",
     "descent": "From the start network to the winner.",
 }
 
