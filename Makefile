@@ -1,4 +1,4 @@
-# Two commands: `make demo` runs all four steps on generated data, `make test` runs the tests.
+# Two commands: `make demo` runs a search on generated data, `make test` runs the tests.
 # Each sets up .venv first when it is missing or when the lock has changed. Needs python3 (3.10 to 3.13) and make.
 
 PYTHON ?= python3
@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(BIN)/python -m mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Prints what docs/benchmarks.md has; under ten minutes on two cores.
+# Prints most of docs/benchmarks.md; under ten minutes on two cores.
 bench: $(STAMP)
 ifdef DETNAS_DATA
 	$(BIN)/python benchmarks/candidate.py --paths 1

@@ -41,7 +41,7 @@ def parser():
     parser.add_argument(
         "--pick",
         metavar="LIMIT",
-        help='leave config and weights of the best candidate within a limit, such as "latency_ms <= 20", or "best"',
+        help='leave files of the best candidate within a limit, such as "detector_latency_ms <= 20", or "best"',
     )
     parser.add_argument("--list", action="store_true", help="show every candidate of the log")
     parser.add_argument("--best", type=int, metavar="K", help="show the K best candidates of the log")

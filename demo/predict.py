@@ -113,21 +113,21 @@ def main(args):
         predictor, metadata = build_predictor(args.config_file, args.opts, args.threshold)
         PathManager.mkdirs(args.output)
         write_text(detections_file(args.output), "[]", PathManager)
-    detections, drawn = [], 0
-    for file in tqdm(files, desc="images", disable=None):
-        try:
-            image = read_image(file, "BGR")
-        except (OSError, SyntaxError) as e:
-            tqdm.write(f"{file} cannot be read as an image and is skipped: {e}")
-            continue
-        instances = predictor(image)["instances"].to("cpu")
-        detections += instances_to_coco_json(instances, os.path.basename(file))
-        try:
-            write_image(draw(image, instances, metadata), os.path.join(args.output, drawn_name(file)))
-            drawn += 1
-        except (OSError, ValueError) as e:
-            tqdm.write(f"{file} cannot be drawn: {e}")
-    write_text(detections_file(args.output), json.dumps(detections), PathManager)
+        detections, drawn = [], 0
+        for file in tqdm(files, desc="images", disable=None):
+            try:
+                image = read_image(file, "BGR")
+            except (OSError, SyntaxError) as e:
+                tqdm.write(f"{file} cannot be read as an image and is skipped: {e}")
+                continue
+            instances = predictor(image)["instances"].to("cpu")
+            detections += instances_to_coco_json(instances, os.path.basename(file))
+            try:
+                write_image(draw(image, instances, metadata), os.path.join(args.output, drawn_name(file)))
+                drawn += 1
+            except (OSError, ValueError) as e:
+                tqdm.write(f"{file} cannot be drawn: {e}")
+        write_text(detections_file(args.output), json.dumps(detections), PathManager)
     print(f"{args.output}: {drawn} images, {len(detections)} objects with a score of {args.threshold} and more")
     return detections
 

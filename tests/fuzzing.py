@@ -5,7 +5,7 @@ import os
 
 from detnas.errors import UserError
 
-CASES = int(os.environ.get("DETNAS_FUZZ", 100))
+CASES = int(os.environ.get("DETNAS_FUZZ", 200))
 #: values in place of others
 VALUES = [
     None, [], {}, "", "x", 1e999, -1e999, float("nan"), -1, 0, 10 ** 400, True, [[]], {"a": 1}, ["x"], "1" * 50, 1.5,

@@ -130,3 +130,7 @@ def test_a_data_set_that_is_not_there_is_one_sentence_and_exit_code_2(name, refu
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
     assert name.split(":")[-1] in refused(check_dataset.main, [name]).replace("gone/ImageSets/Main/", "")
+
+
+def test_a_folder_in_place_of_a_json_is_one_sentence(tmp_path, refused):
+    assert refused(check_dataset.main, [f"coco:{tmp_path}:{tmp_path}"]) == f"{tmp_path}: Is a directory"

@@ -101,9 +101,13 @@ def test_ctrl_c_while_a_script_imports_is_told_in_a_word(tmp_path):
     for package in ("torch", "matplotlib"):
         (tmp_path / f"{package}.py").write_text("raise KeyboardInterrupt")
     scripts = ["train_net.py", "search_net.py", *(f"tools/{name}.py" for name in (
-        "check_dataset", "convert_released", "convert_torchvision", "count_costs", "export_model")), "demo/predict.py"]
+        "check_dataset", "convert_released", "convert_torchvision", "count_costs", "evaluate_ecp", "export_model",
+        "paper_tables")), "demo/predict.py"]
     words = {"train_net.py": ["--config-file", "a"], "search_net.py": ["--config-file", "a"]}
     for command in (*([name, *words.get(name, [])] for name in scripts), ["-m", "detnas.report"]):
         done = subprocess.run([sys.executable, *command], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
                               capture_output=True, text=True)
         assert done.returncode and done.stderr == "Stopped.\n", command
+    done = subprocess.run([sys.executable, "tools/find_detector.py", "a", "--hours", "1"], cwd=ROOT,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode and "Stopped." in done.stderr and "Traceback" not in done.stderr

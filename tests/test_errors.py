@@ -4,6 +4,7 @@ table of the settings that cannot be.
 """
 
 import itertools
+import json
 
 import pytest
 import torch
@@ -184,7 +185,7 @@ WRONG = {
     "[[0]] [[-1.0]] [] [['a']]": "MODEL.ANCHOR_GENERATOR.SIZES MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
     "5,3 (1,'a') (-1,)": "SOLVER.STEPS",
     "('a',) (0.5,0.3) (1e999,)": "SEARCH.RACING_PARTS",
-    "0.0 7.0": "SEARCH.RACING_SHARE",
+    "0.0 7.0 1e999": "SEARCH.RACING_SHARE",
     "-5 99999999999999999999": "SEED",
     "cuda:x ipu": "MODEL.DEVICE",
     "(640,) (0,640)": "INPUT.SCALE_JITTER.SIZE SEARCH.FLOPS_RESOLUTION SEARCH.DETECTOR_RESOLUTION",
@@ -205,7 +206,7 @@ MISTAKES = [
     ({"SEARCH.CONSTRAINTS": "('backbone_flops <= 1e3',)"}, 'no network of "tiny" has at most'),
     ({"SEARCH.CONSTRAINTS": "('backbone_flops < 3',)"}, 'constraint "backbone_flops < 3"'),
     ({"SEARCH.CONSTRAINTS": "('speed <= 3',)"}, 'unknown metric "speed"'),
-    ({"SEARCH.CONSTRAINTS": "('latency_ms <= soon',)"}, 'constraint "latency_ms <= soon"'),
+    ({"SEARCH.CONSTRAINTS": "('backbone_latency_ms <= soon',)"}, 'constraint "backbone_latency_ms <= soon"'),
     ({"SEARCH.OBJECTIVES": "['speed']"}, 'SEARCH.OBJECTIVES: unknown cost "speed"'),
     ({"SEARCH.INITIAL": "['99-99-99-99']"}, 'SEARCH.INITIAL "99-99-99-99"'),
     ({"SEARCH.INITIAL": "['gone.yaml']"}, "SEARCH.INITIAL: gone.yaml does not exist"),
@@ -241,14 +242,24 @@ def test_a_config_of_something_else_is_not_written_over(fails, run, toy_root, co
 
 
 @pytest.mark.parametrize("script", [train_net, search_net])
-@pytest.mark.parametrize("folder", ["file", "file/run", "/proc/run"])
+@pytest.mark.parametrize("folder", ["file", "file/run", "/proc/run", "/sys/run", "loop", "loop/run", "x" * 300])
 def test_an_output_folder_that_cannot_be_is_named(fails, toy_root, tmp_path, script, folder):
     (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
     words = fails(script, DETECTOR, {**detection(toy_root), "OUTPUT_DIR": folder})
-    reason = "is a file" if folder == "file" else "cannot be made: "
+    reason = "is a file" if folder in ("file", "loop") else "cannot be made: "
     assert words.startswith(f"OUTPUT_DIR {folder} {reason}")
 
 
 @pytest.mark.parametrize("flag", ["--list", "--front", "--report", "--best=3"])
 def test_a_log_that_is_not_there_is_named(fails, run, flag):
     assert f"{run}/search.jsonl does not exist" in fails(search_net, DETECTOR, {"OUTPUT_DIR": run}, flag)
+
+
+def test_a_training_does_not_go_on_with_other_data_under_the_same_name(fails, run, toy_root):
+    run.mkdir()
+    name = f"coco:{toy_root}/detection/train.json:{toy_root}/detection/train"
+    (run / "data.json").write_text(json.dumps({name: "9 images"}))
+    overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": ""}
+    words = fails(train_net, DETECTOR, overrides, "--resume", leaves=["log.txt", "run.lock"])
+    assert f"has changed since the training in {run} was begun: it had 9 images, and has 8 images" in words

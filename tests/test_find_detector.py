@@ -17,12 +17,12 @@ import pytest
 import torch
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from fuzzing import CASES, damaged, end_well
+from fuzzing import CASES, CONTENTS, damaged, end_well
 from images import COUNTS, generate
 from PIL import Image
 from scripts import ROOT
 from stand_in import voc_xml
-from toy_runs import measure_little, own_loggers
+from toy_runs import measure_little, own_loggers, tree
 
 import search_net  # noqa: F401  a step runs it
 from detnas.errors import UserError
@@ -228,11 +228,12 @@ def test_mistakes_are_told_in_a_sentence(find, images, tmp_path, refused):
 
 def test_nothing_of_the_users_is_overwritten(find, images, tmp_path, refused):
     mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "README.md").write_text("my own")
-    said = refused(find, arguments(images, mine))
-    assert f"{mine} holds other files, which stay as they are: README.md. Give an empty folder" in said
-    assert [file.name for file in mine.iterdir()] == ["README.md"]
+    (mine / "data").mkdir(parents=True)
+    for name in ("README.md", "data/train.json", "5_plain.yaml", "base.yaml", "plan.json.bak"):
+        (mine / name).write_text("my own")
+    before, said = tree(mine), refused(find, arguments(images, mine))
+    assert f"{mine} holds other files, which stay as they are: 5_plain.yaml, README.md, base.yaml and 2 more" in said
+    assert tree(mine) == before
     for place in (mine / "README.md", mine / "README.md" / "below"):
         assert f"--output {place} cannot be written: " in refused(find, arguments(images, place))
     # What a run that was killed while it planned has left is its own.
@@ -263,6 +264,46 @@ def test_files_of_a_run_that_are_damaged_are_named(find, images, tmp_path, refus
         (tmp_path / name).write_text(content)
         assert f"{tmp_path / name} is damaged, " in refused(find, words)
         (tmp_path / name).unlink()
+    damages = [content for content in CONTENTS if content != b"{}\n"]
+    for name, content in itertools.product((plan.PLAN_FILE, "clock.json", "steps.json"), damages):
+        (tmp_path / name).write_bytes(content)
+        assert f"{tmp_path / name} is damaged, " in refused(find, words)
+        file.write_text(whole) if name == plan.PLAN_FILE else (tmp_path / name).unlink()
+    (tmp_path / "clock.json").write_text('{"seconds": {}, "begun": {"race": 1e20}}')
+    assert "clock.json is damaged, its seconds cannot be" in refused(find, words)
+
+
+def test_a_full_disk_under_the_log_of_a_step_is_one_sentence(find, images, tmp_path, refused):
+    find(arguments(images, tmp_path, "--plan"))
+    (tmp_path / "log").mkdir(exist_ok=True)
+    (tmp_path / "log" / "race_of_starts.txt").symlink_to("/dev/full")
+    assert "No space left on device" in refused(find, arguments(images, tmp_path))
+
+
+def another_json(folder):
+    data = json.loads((folder / "test.json").read_text())
+    data["annotations"].pop()
+    (folder / "test.json").write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("change, words", [
+    (another_json, "has changed since the run in"),
+    (lambda folder: min((folder / "test").iterdir()).unlink(), "is not in"),
+])
+def test_a_run_does_not_go_on_with_other_data(find, images, tmp_path, refused, monkeypatch, change, words):
+    folder = shutil.copytree(images, tmp_path / "data")
+    find(arguments(folder, tmp_path / "out", "--plan"))
+    change(folder)
+    # As in a new process.
+    monkeypatch.setattr(DatasetCatalog, "data", {})
+    monkeypatch.setattr(MetadataCatalog, "data", {})
+    assert words in refused(find, arguments(folder, tmp_path / "out", "--plan"))
+
+
+def test_a_test_on_the_training_images_is_told(find, images, tmp_path, capsys):
+    both = coco(images, "train")
+    find([both, "--test", both, "--hours", "0.01", "--output", str(tmp_path), "--plan", "--explain"])
+    assert "images in both the data and --test: 24" in capsys.readouterr().out
 
 
 def test_files_of_a_run_with_anything_in_them_end_with_a_sentence(find, images, tmp_path, capsys):

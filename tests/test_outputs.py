@@ -16,7 +16,7 @@ from find_detector.__main__ import main as find_detector
 #: of a network that need not be trained
 NETWORK = ("MODEL.DETNAS.ARCH", "00000000", "MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu")
 CONFIG = str(DEMO / "toy_4_retrain.yaml")
-FOLDERS = ("file", "file/below", "loop", "loop/below", "full", "null/below", "/proc/none", "long")
+FOLDERS = ("file", "file/below", "loop", "loop/below", "full", "null/below", "/proc/none", "/sys/none", "long")
 
 
 def tool(folder, name, *words):
@@ -75,3 +75,24 @@ def test_a_full_disk_is_one_sentence(command, name, toy_root, tmp_path, monkeypa
     said = refused(command, "out", toy_root / "detection")
     assert f"out/{name}: No space left on device" in said
     assert not os.path.lexists(f"out/{name}") and not os.path.lexists(f"out/{name}.partial")
+
+
+def test_a_full_disk_under_a_picture_and_an_exported_file_is_one_sentence(toy_root, tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in ("a.png", "detector.in_doubt.ts"):
+        os.symlink("/dev/full", f"out/{name}")
+    assert "No space left on device" in refused(picture, "out", None)
+    words = ["--random-weights", "--format", "torchscript", "--output", "out", *NETWORK]
+    assert "No space left on device" in refused(tool, "tools", "export_model", "--config-file", CONFIG, *words)
+
+
+def test_a_full_disk_under_the_log_and_a_checkpoint_leaves_no_traceback(toy_root, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    os.symlink("/dev/full", "out/log.txt")
+    os.symlink("/dev/full", "out/model_0000001.pth.partial")
+    with pytest.raises(SystemExit):
+        train("out", toy_root / "detection")
+    shown = "".join(capfd.readouterr())
+    assert "model_0000001.pth: No space left on device" in shown and "Traceback" not in shown

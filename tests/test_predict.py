@@ -146,6 +146,8 @@ def test_bad_input_is_one_sentence(fails, exported, photos, tmp_path):
     assert "mine/b.png is of something else, and would be overwritten" in fails(model, output=tmp_path / "mine")
     assert "two images of --input are called b.png" in fails(model, "--input", photos / "b.png")
     assert "--threshold 50.0: scores are between 0 and 1" in fails(model, "--threshold", 50)
+    for device in ("cuda:99", "cuda:x", "ipu"):
+        assert f"MODEL.DEVICE {device}" in fails(model, "MODEL.DEVICE", device).replace(' is "', " ")
     assert not (tmp_path / "drawn").exists()
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import re
 
 import pytest
+from fuzzing import CONTENTS
 
 from detnas import SearchSpace, get_space
 from detnas.report import curves, searches, style
@@ -129,13 +130,13 @@ def test_several_searches_are_drawn_into_one_picture_and_listed(tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    "content, words", [(None, "search_net.py writes it"), ("[]\n", "no header"), ("{", "no header")]
+    "content, words", [(None, "search_net.py writes it"), *((content, "") for content in (b"{", *CONTENTS))]
 )
 def test_a_folder_without_a_log_is_one_sentence(tmp_path, content, words, refused):
-    if content:
-        (tmp_path / "search.jsonl").write_text(content)
+    if content is not None:
+        (tmp_path / "search.jsonl").write_bytes(content)
     sentence = refused(report_command, [str(tmp_path), "--out", str(tmp_path / "curves.png")])
-    assert words in sentence
+    assert words in sentence and str(tmp_path / "search.jsonl") in sentence
     assert not (tmp_path / "curves.png").exists()
 
 

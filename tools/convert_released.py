@@ -19,7 +19,7 @@ from detectron2.utils.file_io import PathManager
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
-from detnas.files import check_other_file
+from detnas.files import check_other_file, write_atomically
 from detnas.modeling.weights import check_weights, read_checkpoint
 from released.convert import from_released
 
@@ -70,8 +70,8 @@ def main(args):
         check_weights(args.input, result.state, expected_state(result))
         about = {name: getattr(result, name) for name in ("kind", "space", "arch", "shuffle")}
         PathManager.mkdirs(os.path.dirname(args.output) or ".")
-        with PathManager.open(args.output, "wb") as f:
-            torch.save({"model": result.state, "detnas": about}, f)
+        checkpoint = {"model": result.state, "detnas": about}
+        write_atomically(PathManager, args.output, lambda f: torch.save(checkpoint, f))
     print(f"{args.input}: {result.kind} of space {result.space}, {result.arch}, {len(result.state)} tensors")
     for change in result.changes:
         print(f"- {change}")

@@ -30,8 +30,8 @@ def main(args):
         with torch.device("meta"):
             network = spnas.SPNet(args.code, block=args.block)
         check_weights(args.weights, state, network.state_dict())
-    converted = {BODY + name: value for name, value in state.items()}
-    write_atomically(PathManager, args.output, lambda f: torch.save({"model": converted}, f))
+        converted = {BODY + name: value for name, value in state.items()}
+        write_atomically(PathManager, args.output, lambda f: torch.save({"model": converted}, f))
     print(f"{args.output}: {len(converted)} tensors. Train with\n  MODEL.WEIGHTS {args.output} {_INPUT}")
 
 

@@ -47,7 +47,7 @@ def main(args):
     print(tabulate(table, [f"at {size}", "multiply-adds (G)", "parameters (M)"], disable_numparse=True))
     if args.latency:
         meter = LatencyMeter(space, args.size, args.batch, args.device)
-        print(f"\nbackbone: {meter.cost('latency_ms', path):.1f} ms ({meter.settings})")
+        print(f"\nbackbone: {meter.cost('backbone_latency_ms', path):.1f} ms ({meter.settings})")
     return costs
 
 

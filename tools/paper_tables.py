@@ -13,7 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import List
 
-from detnas import CostTable  # isort: skip  # first: it mends Detectron2 0.6
+import detnas.command_line  # isort: skip  # noqa: F401  first: from here on Ctrl-C is told in a word
+from detnas import CostTable  # isort: skip  # it mends Detectron2 0.6
 import spnas.zoo  # isort: skip  # it registers its networks and keys
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager

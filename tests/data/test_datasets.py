@@ -155,6 +155,7 @@ BAD = [
     *((lambda data, key=key: data.update({key: []}), f'"{key}" is empty') for key in PARTS),
     (without("images", "id"), r'images\[1\]: its "id" is missing'),
     (without("images", "file_name"), 'image 12: its "file_name" is missing'),
+    (changed("images", 1, file_name="../boxes.json"), r"image 12: \.\./boxes.json is not in .*/images$"),
     (without("annotations", "id"), r'annotations\[1\]: its "id" is missing$'),
     (without("annotations", "image_id"), "annotation 22: image missing is not among the images$"),
     (without("annotations", "category_id"), "annotation 22: category missing is not among the categories$"),
@@ -177,7 +178,8 @@ def test_what_is_wrong_in_a_coco_file_is_named(tmp_path, change, words):
 
 def test_a_file_that_is_no_coco_file_and_a_missing_image_folder_are_named(tmp_path):
     name = write_coco(tmp_path)
-    for text, words in (('{"images": [', "not a JSON file"), ("[1]", "no .*; this is not a COCO ")):
+    for text, words in (('{"images": [', "not a JSON file"), ("[" * 100_000, "not a JSON file"),
+                        ("[1]", "no .*; this is not a COCO ")):
         (tmp_path / "boxes.json").write_text(text)
         assert re.match(f"{tmp_path}/boxes.json: {words}", message(UserError, name))
     shutil.rmtree(tmp_path / "images")
@@ -207,6 +209,7 @@ BAD_VOC = [
     (lambda root: shutil.rmtree(root / "Annotations"), "ROOT/Annotations has no xml file"),
     (written(LIST, ""), "train.txt names no image"),
     (written(LIST, "0\n0\n"), "train.txt: image 0 occurs twice"),
+    (written(LIST, "0\n../../1\n"), r"image \.\./\.\./1: ROOT/Annotations has no xml file of this name"),
     (written("Annotations/1.xml", "<annotation>"), "ROOT/Annotations/1.xml: not an XML file"),
     (edited("Annotations/1.xml", "<xmax>10", "<xmax>99"), "ROOT/Annotations/1.xml.*outside"),
 ]

@@ -248,6 +248,13 @@ def test_names_of_a_data_yaml_are_numbered_from_0(tmp_path):
             register_dataset(str(tmp_path / "data"))
 
 
+@pytest.mark.parametrize("names", ["[" * 2000, "[2020-13-45]"])
+def test_a_data_yaml_that_cannot_be_read_is_one_sentence(tmp_path, names):
+    (tmp_path / "data.yaml").write_text(f"names: {names}")
+    with pytest.raises(UserError, match="data.yaml: not a yaml file"):
+        register_dataset(f"yolo:{tmp_path}/data.yaml:train")
+
+
 def test_a_fingerprint_says_what_has_changed(tmp_path):
     def words(name, change=lambda folder: None):
         as_coco(tmp_path / name, draw())

@@ -1,6 +1,8 @@
+import errno
 import io
 import json
 import logging
+import os
 import sys
 
 import pytest
@@ -150,3 +152,12 @@ def test_a_mistake_of_the_user_is_one_line_and_what_a_library_raises_keeps_its_t
     with pytest.raises(json.JSONDecodeError):
         with_user_errors(json.loads, "{")
     assert refused(with_user_errors, open, "a\0b") == "a path has a character 0, which none can have"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP])
+def test_a_file_that_the_system_refuses_is_one_sentence(refused, number):
+    def write():
+        with user_errors():
+            raise OSError(number, os.strerror(number), "run/a.pth")
+
+    assert refused(write) == f"run/a.pth: {os.strerror(number)}"

@@ -190,3 +190,10 @@ def test_a_file_that_is_not_whole_is_an_error_that_names_the_culprit(tmp_path, r
     (kind, path), spoil, words = BAD[case]
     assert words in refused(convert, tmp_path, spoil(Network(kind, path=path).state))
     assert not (tmp_path / "made" / "ours.pth").exists()
+
+
+def test_a_file_is_not_converted_into_itself(tmp_path, refused):
+    file = tmp_path / "released.pth"
+    file.write_bytes(b"weights")
+    args = tool.parser().parse_args([str(file)] * 2)
+    assert f"{file} is the file that is read" in refused(tool.main, args) and file.read_bytes() == b"weights"

@@ -63,3 +63,18 @@ def test_an_evaluation_of_one_candidate_is_refused_in_one_sentence(searched, ref
 def test_an_unknown_method_is_one_sentence(tmp_path, refused):
     words = refused(run, tmp_path, **{"SEARCH.METHOD": "genes"})
     assert words.startswith('unknown SEARCH.METHOD "genes"; there are: detnas, elastic, spnas_serial, spnas_para')
+
+
+def test_a_candidate_that_fails_is_called_by_its_name(tmp_path, monkeypatch):
+    evaluate, seen = three_places.evaluate, []
+
+    def fail_first(factor, candidate, parents):
+        seen.append(candidate)
+        if candidate == seen[0]:
+            raise RuntimeError("no memory")
+        return evaluate(factor, candidate, parents)
+
+    monkeypatch.setattr(three_places, "evaluate", fail_first)
+    run(tmp_path, generations=1)
+    said = f"Candidate {three_places.SPACE.format(seen[0])} failed, try 1 of 2: no memory"
+    assert said in (tmp_path / "log.txt").read_text()

@@ -120,7 +120,8 @@ def test_a_damaged_image_and_a_metric_that_is_not_reported_end_the_search(execut
 def test_ray_listens_to_this_machine_alone_and_writes_no_token(tmp_path):
     # In a process that has not imported Ray.
     run = ("from detnas.search.ray_executor import _start; from listening import listens_on; ray = _start('', 2, 0); "
-           "ray.get([ray.remote(lambda: 0).remote() for _ in range(2)]); print(*listens_on())")
+           "ray.get([ray.remote(lambda: 0).remote() for _ in range(2)]); print(*listens_on()); import os; "
+           "assert os.environ['RAY_AUTH_MODE'] == 'token' and len(os.environ['RAY_AUTH_TOKEN']) == 64")
     paths = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run([sys.executable, "-c", run], env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": paths},
                           capture_output=True, text=True, check=True)

@@ -1,6 +1,7 @@
 """Parallel searches through the command line, on the generated images."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -53,6 +54,12 @@ def test_both_phases_and_a_search_that_goes_on_where_it_stopped_and_repeats_noth
         with pytest.raises(SystemExit, match="Stopped; "):
             parallel(tmp_path / "again")
     assert result(parallel(tmp_path / "again")) == result(log) and len(calls) == 3 + 2
+
+
+def test_torn_weights_of_the_serial_winner_are_one_sentence(parallel, serial, tmp_path, refused):
+    file = shutil.copytree(serial, tmp_path / "serial") / "best.pth"
+    file.write_bytes(file.read_bytes()[:999])
+    assert f"weights {file} cannot be read" in refused(parallel, tmp_path / "run", SEARCH__SERIAL_OUTPUT=file.parent)
 
 
 def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, monkeypatch):

@@ -227,11 +227,11 @@ def test_a_training_is_refused_before_it_begins_where_its_search_would_be(search
 
 
 def test_iterations_go_with_the_batch_of_a_worker_and_a_latency_is_measured_and_logged(search, tmp_path, refused):
-    limits = "('latency_ms <= 1e4', 'backbone_flops <= 300e6')"
+    limits = "('backbone_latency_ms <= 1e4', 'backbone_flops <= 300e6')"
     settings = {"SEARCH__LATENCY_RESOLUTION": "(32, 32)", "SEARCH__GENERATIONS": 1, "SEARCH__CONSTRAINTS": limits}
     settings |= {"SOLVER__REFERENCE_WORLD_SIZE": 2, "SEARCH__CANDIDATE_ITERS": 4}
     log = search(tmp_path / "run", **settings)
-    assert log.history()[0].costs["latency_ms"] > 0 and "median of 20 runs" in log.header["latency"]
+    assert log.history()[0].costs["backbone_latency_ms"] > 0 and "median of 20 runs" in log.header["latency"]
     assert (log.header["images_per_batch"], log.header["candidate_iters"]) == (1, 8)
     # What has lost its log is another search as soon as its settings differ.
     os.remove(tmp_path / "run" / "search.jsonl")

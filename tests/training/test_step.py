@@ -126,3 +126,11 @@ def test_an_error_of_a_hook_at_the_end_of_a_sound_training_is_raised():
     with pytest.raises(KeyError, match="total_loss"):
         trainer.train(0, 2)
     assert done == ["evaluated", "hook"]
+
+
+def test_a_rate_of_100_ends_with_one_sentence(toy_root, tmp_path):
+    overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path, "DATASETS.TEST": "()",
+                 "SOLVER.BASE_LR": "100.0", "SOLVER.WARMUP_ITERS": 0, "SOLVER.MAX_ITER": 50,
+                 "SOLVER.CLIP_GRADIENTS.ENABLED": False}
+    with pytest.raises(SystemExit, match="^error: a loss is not finite at iteration .*Lower SOLVER.BASE_LR"):
+        train_net.main(command("toy_2_train_supernet", overrides))

@@ -1,6 +1,7 @@
 """Writes what a run leaves at its end: a picture, and a page that compares the detectors and recommends one."""
 
 import os
+import re
 import shutil
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
@@ -35,18 +36,23 @@ def finish(run: Run) -> str:
     return text
 
 
+def full_name(limit: str) -> str:
+    """A limit such as "latency_ms <= 20" with the cost's name in a search."""
+    return re.sub(r"\blatency_ms\b", DETECTOR_LATENCY, limit)
+
+
 def pick(folder: str, limit: str) -> str:
     """
     Copy the best detector within ``limit``, "best" or such as "latency_ms <= 20", to ``folder``/picked, and return a
     sentence about it. UserError if the run has not ended or no detector is within the limit; it names the nearest.
     """
     found = read_json(os.path.join(folder, DETECTORS_FILE), {}, FORM)
-    if not found:
+    rows = [row for row in found.get("detectors", ()) if os.path.basename(row["name"]) == row["name"]]
+    if not rows:
         raise UserError(f"--pick: {folder} holds no finished run: start it without --pick")
-    rows = found["detectors"]
     if limit != "best":
-        within = Constraint.parse(limit)
-        if within.metric not in ("latency_ms", DETECTOR_LATENCY):
+        within = Constraint.parse(full_name(limit))
+        if within.metric != DETECTOR_LATENCY:
             raise UserError(f'--pick {limit}: it is "best", or a limit such as "latency_ms <= 20"')
         rows = [row for row in rows if within.allows(row["ms"])]
         if not rows:

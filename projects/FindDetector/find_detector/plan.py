@@ -180,7 +180,7 @@ def _form(kind):
 
 
 FORM = {
-    **_form(Plan), "request": _form(Request), "sets": _form(Sets), "images": _form(Counts),
+    **_form(Plan), "request": {**_form(Request), "limit": [str]}, "sets": _form(Sets), "images": _form(Counts),
     "starts": [{**_form(Start), "parts": [list]}],
     "recipes": {"": {**_form(Recipe), "sweep": {"SIZES": [NUMBER], "CHOICES": [list]}}}, "decisions": [str],
     "details": [str], "data": {"": str},
@@ -196,7 +196,7 @@ def claim(folder: str) -> None:
             write_text(os.path.join(folder, PLAN_FILE), "{}")
     except OSError as e:
         raise UserError(f"--output {folder} cannot be written: {e.strerror}") from None
-    if there and not any(name.startswith(PLAN_FILE) for name in there):
+    if there and not {PLAN_FILE, f"{PLAN_FILE}.partial"} & set(there):
         more = f" and {len(there) - 3} more" * (len(there) > 3)
         raise UserError(f"--output {folder} holds other files, which stay as they are: {', '.join(there[:3])}{more}. "
                         "Give an empty folder, or one of a run")

@@ -34,6 +34,8 @@ class Run:
         there = read_json(self.clock, {"seconds": {}, "begun": {}}, {"seconds": seconds, "begun": seconds})
         #: step -> seconds that it took; step -> seconds that it was given, if it has begun
         self.seconds, self.begun = there["seconds"], there["begun"]
+        if not all(0 <= value < 1e9 for value in (*self.seconds.values(), *self.begun.values())):
+            raise UserError(f"{self.clock} is damaged, its seconds cannot be: remove it")
         plan.best = read_race(self.writer.path(RACE)).get("best", "")
         if plan.best not in ("", *(start.name for start in plan.starts)):
             raise UserError(f"{self.writer.path(RACE)} is damaged, the plan has no such start: remove it")

@@ -13,6 +13,7 @@ from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 from detnas.files import absolute
 from detnas.launch.outputs import BEST_CONFIG, BEST_WEIGHTS, weights_id
+from detnas.modeling.weights import read_checkpoint
 from detnas.search.log import SearchLog
 from detnas.search.method import Method
 from detnas.search.pareto import front_of
@@ -64,6 +65,8 @@ class TrainedSearch(Method):
         self.space, self.limits, self.searcher = self.read(cfg)
         self.costs = self.limits.costs
         self.weights_id = weights_id(cfg.MODEL.WEIGHTS)
+        if cfg.MODEL.WEIGHTS:
+            read_checkpoint(cfg.MODEL.WEIGHTS)  # torn weights would fail every candidate
         self.weights = CandidateWeights(cfg.OUTPUT_DIR)
         self.weights.claim(self.header())
 

@@ -42,7 +42,10 @@ def show(args):
 
 
 def _show_front(folder, log, objectives):
-    costs = (yaml.safe_load(objectives) if objectives else log.header.get("objectives")) or first_cost(log)
+    try:
+        costs = (yaml.safe_load(objectives) if objectives else log.header.get("objectives")) or first_cost(log)
+    except yaml.YAMLError:
+        raise UserError(f"SEARCH.OBJECTIVES {objectives} is no list of costs") from None
     chosen, file = pareto_front(log, costs), os.path.join(folder, "front.csv")
     write_csv(log, chosen, file)
     metric = log.header.get("metric", "score")

@@ -72,8 +72,9 @@ def evaluate_only(cfg, args):
 def refuse_winner(cfg, file):
     if cfg.SEARCH.WINNER:
         weights = os.path.join(os.path.dirname(file), cfg.MODEL.WEIGHTS)
+        network = f"MODEL.DETNAS.ARCH {file}" if "detnas" in cfg.MODEL.BACKBONE.NAME else "its network"
         raise UserError(
             f"{file} is what a search found and trains nothing, since it tests on the images that chose the winner: "
-            f"give MODEL.DETNAS.ARCH {file} to a config of step 4, with MODEL.WEIGHTS {weights} to go on from the "
-            "supernet's weights, or evaluate it as it is with --eval-only"
+            f"give {network} to a config of step 4, with MODEL.WEIGHTS {weights} to go on from the search's weights, "
+            "or evaluate it as it is with --eval-only"
         )

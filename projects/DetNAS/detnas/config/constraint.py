@@ -12,7 +12,7 @@ METRICS = {
     "backbone_params": "M",
     "detector_flops": "M",
     "detector_params": "M",
-    "latency_ms": "ms",
+    "backbone_latency_ms": "ms",
     "detector_latency_ms": "ms",
 }
 

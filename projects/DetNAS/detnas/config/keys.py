@@ -55,13 +55,13 @@ def add_detnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH.METHOD = "detnas"  # paths of a supernet (paper, Sec. 3.2); other packages add "spnas_serial" and others
     cfg.SEARCH.METRIC = "bbox/AP"  # result to maximise, task/name of the evaluator; "-lamr/NAME" for a miss rate
     # Limits, each "METRIC <= NUMBER" or "NUMBER <= METRIC <= NUMBER". Metrics: backbone_flops (multiply-adds),
-    # backbone_params, detector_flops, detector_params; measured on this machine, latency_ms (of the backbone) and
+    # backbone_params, detector_flops, detector_params; measured on this machine, backbone_latency_ms and
     # detector_latency_ms (of the exported detector in ONNX Runtime, as a sum over blocks).
     cfg.SEARCH.CONSTRAINTS = ("backbone_flops <= 300e6",)
     cfg.SEARCH.FLOPS_RESOLUTION = (224, 224)  # (height, width) of the image for backbone_flops
     cfg.SEARCH.DETECTOR_RESOLUTION = (800, 1344)  # for detector_flops and detector_latency_ms
-    cfg.SEARCH.LATENCY_RESOLUTION = (224, 224)  # for latency_ms
-    cfg.SEARCH.LATENCY_BATCH = 1  # images at once for latency_ms
+    cfg.SEARCH.LATENCY_RESOLUTION = (224, 224)  # for backbone_latency_ms
+    cfg.SEARCH.LATENCY_BATCH = 1  # images at once for backbone_latency_ms
     cfg.SEARCH.OBJECTIVES = []  # costs to minimise ("backbone_flops"); parents then come from the Pareto front
     cfg.SEARCH.SEARCHER = "evolution"  # paper, Sec. 3.2; "surrogate": a regression selects among surplus children
     cfg.SEARCH.POPULATION = 50  # candidates in a generation

@@ -119,13 +119,18 @@ RULES = {
 }
 
 
+def check_setting(cfg: CfgNode, key: str) -> None:
+    """Raise UserError if the value of a key is not allowed. The message says what is allowed."""
+    value, rule = functools.reduce(operator.getitem, key.split("."), cfg), RULES[key]
+    if not rule.holds(value):
+        shown = f'"{value}"' if isinstance(value, str) else value
+        raise UserError(f"{key} is {shown}; it must be {rule.description}")
+
+
 def check_settings(cfg: CfgNode) -> None:
-    """Raise UserError for the first setting whose value is not allowed. The message says what is allowed."""
-    for key, rule in RULES.items():
-        value = functools.reduce(operator.getitem, key.split("."), cfg)
-        if not rule.holds(value):
-            shown = f'"{value}"' if isinstance(value, str) else value
-            raise UserError(f"{key} is {shown}; it must be {rule.description}")
+    """Raise UserError for the first setting whose value is not allowed."""
+    for key in RULES:
+        check_setting(cfg, key)
     search = cfg.SEARCH
     if search.NUM_MUTATE + search.NUM_CROSS > search.POPULATION:
         raise UserError(

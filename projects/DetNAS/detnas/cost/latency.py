@@ -22,8 +22,8 @@ WARMUP, REPEATS = 5, 20
 
 class LatencyMeter:
     """
-    :class:`detnas.cost.costs.Costs` "latency_ms": median milliseconds of the backbone's forward passes in eval mode,
-    after a warm-up, for ``batch`` random images of ``resolution`` (height, width) in pixels.
+    :class:`detnas.cost.costs.Costs` "backbone_latency_ms": median milliseconds of the backbone's forward passes in eval
+    mode, after a warm-up, for ``batch`` random images of ``resolution`` (height, width) in pixels.
 
     Args:
         space: ``str(space)`` identifies it in ``cache``, a file of :class:`MeasuredTimes`.
@@ -44,7 +44,7 @@ class LatencyMeter:
         )
         self.times = MeasuredTimes(f"{space}; {self.settings}", cache)
 
-    metrics = ("latency_ms",)
+    metrics = ("backbone_latency_ms",)
 
     def cost(self, metric: str, candidate) -> float:
         return self.times.of({self.space.format(candidate): candidate}, self._measure)[0]

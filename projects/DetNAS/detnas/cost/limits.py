@@ -11,7 +11,7 @@ from detnas.errors import UserError
 
 from .costs import Costs
 
-LATENCY, DETECTOR_LATENCY = "latency_ms", "detector_latency_ms"
+LATENCY, DETECTOR_LATENCY = "backbone_latency_ms", "detector_latency_ms"
 #: random candidates that are tried against the limits, and how many of them are timed
 _CANDIDATES, _TIMED = 20_000, 20
 #: most steps of a repair

@@ -56,7 +56,7 @@ def require(path, name, layout=None):
     if layout is not None:
         where = f"{datasets_root()}, the folder that the environment variable DETECTRON2_DATASETS names"
         raise UserError(f'data set "{name}": {path} does not exist; expected in {where}: {LAYOUTS[layout]}')
-    hint = "; `make demo` generates it" if "toy" in path.split("/") else ""
+    hint = "; `python demo/images.py toy` generates it" if "toy" in path.split("/") else ""
     raise UserError(f'data set "{name}": {path} does not exist{hint}')
 
 

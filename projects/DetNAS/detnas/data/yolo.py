@@ -38,9 +38,10 @@ def read_yolo(file: str, split: str) -> CleanSet:
 
 
 def _read_yaml(file):
+    text = read_text(file, PathManager)
     try:
-        content = yaml.safe_load(read_text(file, PathManager))
-    except yaml.YAMLError as e:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise UserError(f"{file}: not a yaml file: {e}") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):

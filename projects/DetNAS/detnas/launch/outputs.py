@@ -40,7 +40,7 @@ def network_weights(config_file: str, cfg: CfgNode, opts: Sequence[str]) -> str:
     else:
         given = cfg.MODEL.WEIGHTS if "MODEL.WEIGHTS" in opts else ""  # a config names what a training starts from
         path = given or os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
-        problem = f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS"
+        problem = f"no trained network at {path}: train it with train_net.py, or give MODEL.WEIGHTS on the command line"
     if not PathManager.isfile(path):
         raise UserError(problem)
     return path
@@ -87,11 +87,11 @@ def read_metrics(folder: str) -> List[Dict]:
     if not PathManager.isfile(file):
         return []
     lines = []
-    with PathManager.open(file) as f:
+    with PathManager.open(file, "rb") as f:
         for line in f:
-            with contextlib.suppress(json.JSONDecodeError):  # a killed process leaves half a line
+            with contextlib.suppress(ValueError, RecursionError):  # a killed process leaves half a line
                 lines.append(json.loads(line))
-    return lines
+    return [line for line in lines if isinstance(line, dict) and isinstance(line.get("iteration"), int)]
 
 
 def describe_space(space: SearchSpace) -> str:

@@ -1,5 +1,6 @@
 """Starts the processes of a run, and fits its config to the machine and the data."""
 
+import functools
 import logging
 import os
 import socket
@@ -20,7 +21,7 @@ from detectron2.utils.logger import setup_logger
 
 from detnas.config.keys import config_space
 from detnas.config.load import key_adders, load_config, without_unused
-from detnas.config.settings import check_settings
+from detnas.config.settings import check_setting, check_settings
 from detnas.data import datasets as data
 from detnas.errors import UserError, escape_unknown, user_errors
 
@@ -93,11 +94,18 @@ def setup(args) -> CfgNode:
     for name in ("fvcore", "detectron2", *key_adders(cfg)):
         for handler in setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name).handlers:
             escape_unknown(handler.stream)
+            handler.handleError = functools.partial(_log_error, handler)
     cfg = fit_to_processes(cfg)
     fit_to_device(cfg)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     cfg.freeze()
     return cfg
+
+
+def _log_error(handler, record):
+    """On a full disk a run goes on without its log."""
+    if not isinstance(sys.exc_info()[1], OSError):
+        type(handler).handleError(handler, record)
 
 
 def save_config(cfg: CfgNode) -> None:
@@ -174,6 +182,7 @@ def norm_nodes(cfg: CfgNode) -> List[CfgNode]:
 
 def fit_to_device(cfg: CfgNode) -> None:
     """Use the CPU without CUDA, and choose the processes' batch norm, in place. Raises a UserError if impossible."""
+    check_setting(cfg, "MODEL.DEVICE")
     kind, _, number = cfg.MODEL.DEVICE.partition(":")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise UserError(f"MODEL.DEVICE {cfg.MODEL.DEVICE}: this machine has {torch.cuda.device_count()} GPUs")

@@ -86,7 +86,8 @@ def top_means(log, count):
 
 def top_count(logs):
     """How many candidates :func:`top_so_far` takes: the smallest population of the searches, by default 50 (paper)."""
-    return min((log.header.get("population", PAPER_POPULATION) for log in logs.values()), default=PAPER_POPULATION)
+    populations = (log.header.get("population", PAPER_POPULATION) for log in logs.values())
+    return max(1, min(populations, default=PAPER_POPULATION))
 
 
 def band(curves):

@@ -53,7 +53,7 @@ class LocalExecutor:
             except Exception as e:
                 # The search's log gets the message; the log of the process also gets the traceback.
                 failed = f"Candidate {self.text(path)} failed, try {number} of {self.tries}: {e}"
-                logger.error(failed, exc_info=not isinstance(e, UserError))
+                logger.error(failed, exc_info=not isinstance(e, (UserError, FloatingPointError)))
                 result = {"error": f"{type(e).__name__}: {e}"}
             seconds = round(time.perf_counter() - start, 3)
             if "error" not in result:

@@ -11,11 +11,11 @@ from detectron2.engine import SimpleTrainer, hooks, train_loop
 from detectron2.utils import comm
 
 from detnas.data.loader import seed_rngs
-from detnas.errors import UnreadableImage
+from detnas.errors import UserError
 
 
 def _says_more(record):
-    return not (record.exc_info and isinstance(record.exc_info[1], UnreadableImage))
+    return not (record.exc_info and isinstance(record.exc_info[1], (UserError, OSError)))
 
 
 def _raise(losses):
@@ -53,7 +53,7 @@ class StepTrainer(SimpleTrainer):
                 dist.broadcast(tensor.detach(), src=0)
 
     def train(self, start_iter, max_iter):
-        # Detectron2 logs a traceback of every error. For a damaged image one sentence says enough.
+        # Detectron2 logs a traceback of every error. For a damaged image or a full disk one sentence says enough.
         logger = logging.getLogger(train_loop.__name__)
         logger.addFilter(_says_more)
         try:
