@@ -98,8 +98,8 @@ def fits(value, form):
         return isinstance(value, dict) and all(key in value or not key or key.endswith("?") for key in form) and all(
             fits(item, known.get(key, known.get("", object))) for key, item in value.items()
         )
-    if form is NUMBER and isinstance(value, bool):
-        return False
+    if isinstance(value, bool):
+        return form in (bool, object)  # no number, as Python has it
     return isinstance(value, form) and (not isinstance(value, (int, float)) or -LARGEST < value < LARGEST)
 
 
