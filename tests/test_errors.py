@@ -70,9 +70,9 @@ def supernet(toy_root, tmp_path):
 
 
 @pytest.mark.parametrize("script", [train_net, search_net])
-def test_a_missing_data_folder_says_what_is_missing_and_make_demo(fails, run, script):
+def test_a_missing_data_folder_says_what_is_missing_and_what_makes_it(fails, run, script):
     words = fails(script, DETECTOR, {"OUTPUT_DIR": run})
-    assert "datasets/toy/" in words and "does not exist" in words and "`make demo`" in words
+    assert "datasets/toy/" in words and "does not exist" in words and "`python demo/images.py toy`" in words
 
 
 def test_an_arch_that_does_not_fit_is_explained_in_evaluation(fails, run, toy_root, supernet):

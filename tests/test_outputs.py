@@ -83,7 +83,8 @@ def test_a_full_disk_under_a_picture_and_an_exported_file_is_one_sentence(toy_ro
     for name in ("a.png", "detector.in_doubt.ts"):
         os.symlink("/dev/full", f"out/{name}")
     assert "No space left on device" in refused(picture, "out", None)
-    words = ["--random-weights", "--format", "torchscript", "--output", "out", *NETWORK]
+    image = str(next((toy_root / "detection" / "test").iterdir()))
+    words = ["--random-weights", "--format", "torchscript", "--image", image, "--output", "out", *NETWORK]
     assert "No space left on device" in refused(tool, "tools", "export_model", "--config-file", CONFIG, *words)
 
 

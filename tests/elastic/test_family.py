@@ -125,7 +125,7 @@ def test_a_training_draws_a_child_an_iteration_and_reads_images_of_its_size(toy_
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"MODEL__ELASTIC__SIZES": "(32, 48)"}, "the last value, 48, must be that of the largest .*TEST 64"),
+        ({"MODEL__ELASTIC__SIZES": "(32, 48)"}, "the last value, 48, must be the largest child's, .*TEST 64"),
         ({"MODEL__ELASTIC__SIZES": "(64, 32)"}, "the smallest first"),
         ({"MODEL__ELASTIC__CHOICES": '[["MODEL.RPN.POST_NMS_TOPK_TEST", 10, 50]]'}, "value, 50, must be .* 100"),
         ({"MODEL__ELASTIC__CHOICES": '[["MODEL.RPN.PROPOSALS", 10, 50]]'}, "there is no key MODEL.RPN.PROPOSALS"),

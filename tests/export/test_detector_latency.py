@@ -46,7 +46,7 @@ def test_a_detector_of_another_config_is_measured_anew_and_nothing_that_is_drawn
 def test_a_detector_has_all_the_proposals_it_can_have_and_keeps_none(cfg):
     cfg.SEARCH.DETECTOR_RESOLUTION = (128, 128)
     meter, counts = DetectorMeter(cfg, TINY), []
-    build = detector_latency.build_model
+    build = detector_latency.build_network
 
     def watched(config):
         model = build(config)
@@ -54,7 +54,7 @@ def test_a_detector_has_all_the_proposals_it_can_have_and_keeps_none(cfg):
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector_latency, "build_model", watched)
+        patch.setattr(detector_latency, "build_network", watched)
         data, image = meter._export(PATH)
     assert counts[-1] == cfg.MODEL.RPN.POST_NMS_TOPK_TEST
     assert len(meter.run_of(data, image)()[0]) == 0

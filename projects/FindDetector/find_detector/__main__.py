@@ -48,6 +48,7 @@ def main(argv=None, run=run_step) -> None:
             os.environ.update(OMP_NUM_THREADS=str(args.threads))
         # torch is slow to import: mistakes above are reported first.
         print("Loading torch and Detectron2 ...", flush=True)
+        from detnas.config.constraint import Constraint
         from detnas.export.traced import require_onnx
 
         from . import decide, outcome
@@ -62,6 +63,8 @@ def main(argv=None, run=run_step) -> None:
             return
         require_onnx("find-detector")
         limits = list(map(outcome.full_name, args.limit))
+        for limit in limits:
+            Constraint.parse(limit)
         request = Request(data, args.test, args.hours, limits, args.backbone, args.weights, args.from_scratch,
                           args.device, args.threads, args.seed)
         claim(args.output)

@@ -100,10 +100,8 @@ def write_network(folder, cfg, state_dict, about):
     """
     PathManager.mkdirs(folder)
     config_file, weights = (os.path.join(folder, name) for name in (EXPORTED_CONFIG, EXPORTED_WEIGHTS))
-    own = PathManager.isfile(config_file) and _READING in read_text(config_file, PathManager)
-    for file in () if own else (config_file, weights):
-        if PathManager.isfile(file):
-            raise UserError(f"{file} is of something else, and would be written over: give another folder")
+    if PathManager.isfile(config_file) and _READING not in read_text(config_file, PathManager):
+        raise UserError(f"{config_file} is of something else, and would be written over: give another folder")
     state = {"model": {name: value.detach().cpu() for name, value in state_dict.items()}}
     write_atomically(PathManager, weights, lambda f: torch.save(state, f))
     text = f"# {about}\n# {_reading(cfg)} {_READING}\n{portable_config(cfg).dump()}"

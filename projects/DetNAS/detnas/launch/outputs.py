@@ -91,7 +91,7 @@ def read_metrics(folder: str) -> List[Dict]:
         for line in f:
             with contextlib.suppress(ValueError, RecursionError):  # a killed process leaves half a line
                 lines.append(json.loads(line))
-    return [line for line in lines if isinstance(line, dict) and isinstance(line.get("iteration"), int)]
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def describe_space(space: SearchSpace) -> str:
