@@ -232,7 +232,8 @@ def test_nothing_of_the_users_is_overwritten(find, images, tmp_path, refused):
     for name in ("README.md", "data/train.json", "5_plain.yaml", "base.yaml", "plan.json.bak"):
         (mine / name).write_text("my own")
     before, said = tree(mine), refused(find, arguments(images, mine))
-    assert f"{mine} holds other files, which stay as they are: 5_plain.yaml, README.md, base.yaml and 2 more" in said
+    assert f"{mine} holds other files, which stay as they are: 5_plain.yaml, README.md, base.yaml and 2 more. " \
+           "Give an empty folder" in said
     assert tree(mine) == before
     for place in (mine / "README.md", mine / "README.md" / "below"):
         assert f"--output {place} cannot be written: " in refused(find, arguments(images, place))

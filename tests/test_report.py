@@ -130,7 +130,7 @@ def test_several_searches_are_drawn_into_one_picture_and_listed(tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    "content, words", [(None, "search_net.py writes it"), *((content, "") for content in (b"{", *CONTENTS))]
+    "content, words", [(None, "search_net.py writes it"), *((content, "no header") for content in (b"{", *CONTENTS))]
 )
 def test_a_folder_without_a_log_is_one_sentence(tmp_path, content, words, refused):
     if content is not None:

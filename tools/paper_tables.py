@@ -136,12 +136,11 @@ def _detector(cfg):
 def _network(run):
     """Its name, and the multiply-adds of its backbone at 224x224."""
     cfg = run.cfg
-    if spnas.uses_spnas(cfg):
-        code = cfg.MODEL.SPNAS.CODE
-        named = [name for name, network in spnas.PUBLISHED.items() if network.code == code]
-        return (named or [code])[0], detector_costs(cfg, (224, 224))["backbone"]["flops"]
     if not run.has_detnas:
         name = f"ResNet-{cfg.MODEL.RESNETS.DEPTH}" if "resnet" in cfg.MODEL.BACKBONE.NAME else cfg.MODEL.BACKBONE.NAME
+        if spnas.uses_spnas(cfg):
+            name = cfg.MODEL.SPNAS.CODE
+            name = next((known for known, network in spnas.PUBLISHED.items() if network.code == name), name)
         return name, detector_costs(cfg, (224, 224))["backbone"]["flops"]
     space = config_space(cfg)
     path = resolve_arch(cfg.MODEL.DETNAS.ARCH, space)

@@ -34,3 +34,5 @@ def test_other_settings_are_measured_anew_and_kept_beside_the_others_and_a_damag
         cache.write_bytes(content)
         with pytest.raises(ValueError, match=f"{cache} is damaged, "):
             MeasuredTimes("a machine", str(cache))
+    with pytest.raises(ValueError, match=f"{cache} is damaged, "):
+        meter(cache=str(cache))

@@ -47,16 +47,17 @@ def pick(folder: str, limit: str) -> str:
     sentence about it. UserError if the run has not ended or no detector is within the limit; it names the nearest.
     """
     found = read_json(os.path.join(folder, DETECTORS_FILE), {}, FORM)
-    rows = [row for row in found.get("detectors", ()) if os.path.basename(row["name"]) == row["name"]]
-    if not rows:
+    named = [row for row in found.get("detectors", ()) if os.path.basename(row["name"]) == row["name"]]
+    if not named:
         raise UserError(f"--pick: {folder} holds no finished run: start it without --pick")
+    rows = named
     if limit != "best":
         within = Constraint.parse(full_name(limit))
         if within.metric != DETECTOR_LATENCY:
             raise UserError(f'--pick {limit}: it is "best", or a limit such as "latency_ms <= 20"')
-        rows = [row for row in rows if within.allows(row["ms"])]
+        rows = [row for row in named if within.allows(row["ms"])]
         if not rows:
-            nearest = min(found["detectors"], key=lambda row: within.excess(row["ms"]))
+            nearest = min(named, key=lambda row: within.excess(row["ms"]))
             raise UserError(f"--pick {limit}: no detector is within it; the nearest, {nearest['name']}, takes "
                             f"{nearest['ms']:.1f} ms")
     best = max(rows, key=lambda row: row["AP"])

@@ -120,10 +120,6 @@ class _Display:
         print(f"\r{line}\033[K" if self.on_terminal else line, flush=True)
 
 
-#: form of steps.json
-_DONE = {"": {"command": str, "seconds": NUMBER}}
-
-
 class Steps:
     """
     Runs command lines once; a folder, of one process at a time, keeps which are done, and output in ``log/``.
@@ -139,15 +135,18 @@ class Steps:
         self.folder, self.threads, self.run_one, self.root = folder, threads, run, os.path.join(root, "")
         self.what, self.otherwise = what, otherwise
         os.makedirs(os.path.join(folder, "log"), exist_ok=True)
-        self.file = os.path.join(folder, "steps.json")
-        read_json(self.file, {}, _DONE)  # a damaged one ends here, before the lock
         try:
             # Steps inherit the lock: one that outlives a killed study keeps the next study out.
             self.lock = lock_folder(folder, what)
         except UserError:
             raise UserError(f"{folder} is in use by a {what}, or by a step of one that was killed") from None
-        #: name -> {"command", "seconds"} of the steps that are done
-        self.done = read_json(self.file, {}, _DONE)
+        self.file = os.path.join(folder, "steps.json")
+        try:
+            #: name -> {"command", "seconds"} of the steps that are done
+            self.done = read_json(self.file, {}, {"": {"command": str, "seconds": NUMBER}})
+        except UserError:
+            self.close()
+            raise
         self.mutex, self.ended = threading.Lock(), None
 
     def __call__(self, name: str, *arguments: str) -> None:

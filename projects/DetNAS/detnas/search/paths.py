@@ -158,10 +158,8 @@ class PathSearch(Method):
         if args.arch:
             logged, path = None, read_arch(args.arch, space, "--arch")
         else:
-            log = SearchLog(cfg.OUTPUT_DIR, space)
-            if not log.best():
-                raise UserError(f"{log.path} holds no finished candidate yet")
-            logged, path = log.best()[0].metrics, log.best()[0].network
+            best = SearchLog(cfg.OUTPUT_DIR, space).pick("best")
+            logged, path = best.metrics, best.network
         evaluator = cls.build_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
         metrics = evaluator(path)
         print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
