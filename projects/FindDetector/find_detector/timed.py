@@ -8,6 +8,7 @@ the last checkpoint. So does, once, a training with an infinite loss, at a lower
 """
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -42,8 +43,8 @@ _CHECKPOINTS, _TIMED_IMAGES = 20, 8
 _DECAY = 0.99
 #: factor of the learning rate after a loss that was not finite
 _LOWER = 0.25
-#: images that are drawn
-_DRAWN = 4
+#: images that are drawn, the first time after this share of the training
+_DRAWN, _FIRST_DRAWN = 4, 1 / 5
 #: MAX_ITER of a training that the clock ends
 _ENDLESS = 10 ** 9
 
@@ -61,11 +62,12 @@ class Clock(HookBase):
         until, whole: seconds of training at its end, and at learning rate 0.
         stops: seconds of training at which ``judge``, a :class:`Judge` or None, evaluates, which does not count.
         share: factor of the learning rate.
+        draw: called at the first checkpoint after a fifth of the training, or None.
     """
 
-    def __init__(self, seconds, until, whole, stops=(), judge=None, share=1.0):
+    def __init__(self, seconds, until, whole, stops=(), judge=None, share=1.0, draw=None):
         self.seconds, self.until, self.whole, self.stops, self.judge = seconds, until, whole, list(stops), judge
-        self.saved, self.steps, self.share = seconds, 0, share
+        self.saved, self.steps, self.share, self.draw = seconds, 0, share, draw
 
     def before_train(self):
         self.checkpointer = next(hook.checkpointer for hook in self.trainer._hooks if hasattr(hook, "checkpointer"))
@@ -87,6 +89,10 @@ class Clock(HookBase):
         if ends or self.seconds - self.saved > self.whole / _CHECKPOINTS:
             self.checkpointer.save("model_final" if ends else f"model_{trainer.iter:07d}", iteration=trainer.iter)
             self.saved = self.seconds
+            if self.draw and not ends and self.seconds > self.whole * _FIRST_DRAWN:
+                self.draw, draw = None, self.draw
+                draw()
+                self.last = time.perf_counter()
         if self.judge:
             self.judge.average.update_parameters(trainer.model)
             # The last stop is the end of the training.
@@ -127,7 +133,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
         done: seconds of training elsewhere, before this folder.
         number: round of a race, from 1: it evaluates a moving average of the weights, halfway and at the end. 0: no
             race; the network itself is evaluated at the end, if there are test images.
-        drawn: data set to draw a few images of, at the end, and at the start of a resumed training.
+        drawn: data set to draw a few images of, after a fifth of the training and at the end.
     """
     # Until here the process only imports: its CPU time is about its time on the clock.
     started = time.monotonic() - time.process_time()
@@ -140,8 +146,6 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     cfg = with_settings(tested, {"DATASETS.TEST": ()})
     trainer = build_trainer(cfg, resume=True)
     save_config(cfg)
-    if drawn and trainer.start_iter:
-        draw_some(cfg, trainer.model, drawn)
     if len(until) < max(1, number):
         if "image" not in state:
             state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
@@ -153,7 +157,8 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     begun = lines[-1]["seconds"] if lines else done
     judge = Judge(tested, trainer.model, found) if number else None
     stops = [(until[-1] + sum(until[-2:-1])) / 2, until[-1]][len(found) - evaluations:]
-    clock = Clock(begun, until[-1], whole or until[-1], stops, judge, state.get("share", 1.0))
+    draw = functools.partial(draw_some, cfg, trainer.model, drawn) if drawn else None
+    clock = Clock(begun, until[-1], whole or until[-1], stops, judge, state.get("share", 1.0), draw)
     trainer.register_hooks([clock])
     # Before the hook that prints the progress.
     trainer._hooks.insert(0, trainer._hooks.pop())

@@ -41,8 +41,8 @@ class Detector:
         boxes, scores, classes = self.run(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         boxes = boxes * np.tile(np.divide(photo.size, small.size), 2)
         names = about["classes"] or range(1 + max(classes, default=0))
-        return [{"class": names[number], "score": float(score), "box": box.tolist()}
-                for box, score, number in zip(boxes, scores, classes)]
+        return [{"class": names[number], "score": round(score, 4), "box": [round(side, 2) for side in box]}
+                for box, score, number in zip(boxes.tolist(), scores.tolist(), classes)]
 
 
 if __name__ == "__main__":
