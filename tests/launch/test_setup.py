@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from toy_runs import DEMO, TASKS, classification, command, detection, own_loggers, toy_setup
 
 from detnas import get_space
@@ -83,6 +84,21 @@ def test_the_number_of_classes_comes_from_the_data_and_data_sets_with_other_ones
     test = f"coco:{tmp_path}/val.json:{toy_root}/detection/val"
     with pytest.raises(ValueError, match="have other classes.*cross.*star"):
         toy_setup("toy_2_train_supernet", {**detection(toy_root), "DATASETS.TEST": f"('{test}',)"})
+
+
+def test_a_network_of_its_own_classes_is_tested_by_their_names(toy_root, tmp_path):
+    test = f"coco:{toy_root}/detection/test.json:{toy_root}/detection/test"
+    (tmp_path / "test.json").write_text((toy_root / "detection" / "test.json").read_text())
+    turned = f"coco:{tmp_path}/test.json:{toy_root}/detection/test"
+    toy_setup("toy_2_train_supernet", {"DATASETS.TRAIN": "()", "DATASETS.TEST": f"('{test}',)"})
+    before = MetadataCatalog.get(test).thing_classes
+    settings = {"DATASETS.TRAIN": "()", "DATASETS.TEST": f"('{turned}',)", "OUTPUT_DIR": tmp_path / "run"}
+    toy_setup("toy_2_train_supernet", {**settings, "MODEL.DETNAS.CLASSES": str(before[::-1])})
+    assert MetadataCatalog.get(turned).thing_classes == before[::-1]
+    for image, other in zip(DatasetCatalog.get(test), DatasetCatalog.get(turned)):
+        assert [3 - a["category_id"] for a in image["annotations"]] == [a["category_id"] for a in other["annotations"]]
+    with pytest.raises(ValueError, match="MODEL.DETNAS.CLASSES.* and data set .* have other classes"):
+        toy_setup("toy_2_train_supernet", {**settings, "MODEL.DETNAS.CLASSES": "['star']"})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

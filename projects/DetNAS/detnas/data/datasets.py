@@ -101,22 +101,23 @@ def _metric(form, parts):
     return {"evaluator_type": "pascal_voc", "year": year}
 
 
-def register_datasets(names: Sequence[str]) -> Optional[List[str]]:
+def register_datasets(names: Sequence[str], of_network: Sequence[str] = ()) -> Optional[List[str]]:
     """
-    Register data sets that are used together. They get the classes of the first one in its order, and may have fewer.
-    Returns the class names, or None if no data set tells them. Raises a UserError for other classes, or faulty data.
+    Register data sets that are used together. They get the classes of a network in their order, or else of the first
+    data set, and may have fewer. Returns the class names, or None if no data set tells them. Raises a UserError for
+    other classes, or faulty data.
     """
     classes = {name: list(found) for name in names if (found := register_dataset(name))}
     if not classes:
         return None
-    (first, expected), *_ = classes.items()
+    first, expected = ("MODEL.DETNAS.CLASSES", list(of_network)) if of_network else next(iter(classes.items()))
     others = {name: found for name, found in classes.items() if found != expected}
     # Read all before registering any again: one may be a part of another.
     read = {name: DatasetCatalog.get(name) for name in others if set(others[name]) <= set(expected)}
     for name, found in others.items():
         metadata = MetadataCatalog.get(name)
         if metadata.get("said") is None or name not in read:
-            raise UserError(f'data sets "{first}" and "{name}" have other classes: {expected} and {found}')
+            raise UserError(f'"{first}" and data set "{name}" have other classes: {expected} and {found}')
         number = [expected.index(class_name) for class_name in found]
         images = [
             {**image, "annotations": [{**a, "category_id": number[a["category_id"]]} for a in image["annotations"]]}

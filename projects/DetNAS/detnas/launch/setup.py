@@ -142,8 +142,12 @@ def _make_output_folder(folder):
 
 
 def register_datasets(cfg: CfgNode) -> Optional[List[str]]:
-    """Register a config's data sets and set its number of classes. Returns and raises as ``data.register_datasets``."""
-    names = data.register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    """
+    Register a config's data sets and set its number of classes. Returns and raises as ``data.register_datasets``. An
+    exported config, which names no training data, has classes of its own.
+    """
+    classes = () if cfg.DATASETS.TRAIN else cfg.MODEL.DETNAS.CLASSES
+    names = data.register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), classes)
     if names:
         set_number_of_classes(cfg, len(names))
     return names
