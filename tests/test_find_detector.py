@@ -57,7 +57,7 @@ def find(monkeypatch):
     measure_little(monkeypatch)
     monkeypatch.setattr(method, "_FEWEST_IMAGES", 4)
     monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
-    monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0))
+    monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0, 0.4))
     monkeypatch.setattr(recipe, "_SIZES", (1 / 2, 1))
     monkeypatch.setattr(recipe, "_PROPOSALS", (0.5, 1))
     monkeypatch.setattr(detectors, "_SECONDS", 1)
@@ -164,8 +164,8 @@ def planned(hours=1.0, starts=1):
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
     here.image = 0.01
-    # 20 children, 0.7 seconds and 0.4 of 180 images each; 9 detectors, 2.8 seconds and 0.4 of 10 images each.
-    after = {"search": 10 + 20 * (0.7 + 0.4 * 180 * 0.01), "detectors": 10 + 9 * (2.8 + 0.04)}
+    # 20 children, 1.58 seconds and half of 180 images each; 9 detectors, 2.8 seconds and 0.4 of 10 images each.
+    after = {"search": 10 + 20 * (1.58 + 0.5 * 180 * 0.01), "detectors": 10 + 9 * (2.8 + 0.04)}
     shares = here.divide(100, here.steps)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
@@ -417,7 +417,7 @@ def test_enough_images_are_divided(find, images, tmp_path, monkeypatch):
 
 
 def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refused, monkeypatch):
-    monkeypatch.setattr(plan, "EACH", (600.0, 0.0, 600.0))
+    monkeypatch.setattr(plan, "EACH", (600.0, 0.0, 600.0, 0.4))
     assert "--hours 0.01 are too few: the shortest run" in refused(find, arguments(images, tmp_path))
 
 

@@ -11,6 +11,7 @@ import train_net
 from detnas.command_line import argument_parser
 from detnas.config.load import candidate_space, load_config
 from detnas.launch.outputs import read_metrics
+from detnas.search import evaluator
 from detnas.search.log import read_log
 from elasticdet import method
 
@@ -57,6 +58,14 @@ def test_every_child_of_the_front_is_a_config_of_its_own_and_gives_its_figure_ag
         file = searched / "front" / f"{log.space.format(candidate.network)}.yaml"
         args = argument_parser().parse_args(["--config-file", str(file), "--eval-only"])
         assert not file.exists() or train_net.main(args)["bbox"]["AP"] == pytest.approx(candidate.score, abs=1e-4)
+
+
+def test_children_that_differ_in_tests_alone_share_a_recalibration(toy_root, trained, tmp_path, monkeypatch):
+    seen, recalibrate = [], evaluator.recalibrate_bn
+    monkeypatch.setattr(evaluator, "recalibrate_bn", lambda *args: seen.append(recalibrate(*args)))
+    search(toy_root, shutil.copytree(trained, tmp_path / "family"))
+    # Three sizes, for six children and three winners.
+    assert len(read_log(str(tmp_path / "family"))) == 6 and len(seen) == 3
 
 
 def test_a_child_of_the_front_is_exported_and_gives_the_same_boxes(searched, tmp_path, capsys):

@@ -50,6 +50,9 @@ SHEET = "sheet.png"
 MOST, FEWEST = 6, 3
 #: seconds for all engines together, most runs of each engine, test images in the picture
 _SECONDS, _RUNS, _DRAWN = 30, 50, 12
+#: share of detections in which a file may differ from its network: of proposals with exactly equal scores the engine
+#: takes some, and it is the file that is tested
+_MOST_ALONE = 0.5
 #: time of export, timing and test together, in times of the export alone
 _WHOLE = 1.8
 
@@ -79,7 +82,7 @@ def export(source: str, child: str, folder: str, test: str) -> None:
     cfg = load_network_config(file, ["DATASETS.TEST", f"('{test}',)"])
     images = check_images(cfg)[:3]
     cfg, model = write_network(folder, cfg, load_network(cfg, file.replace(".yaml", ".pth")).state_dict(), "")
-    check_file(write_part(model, DETECTOR, "onnx", folder, images[0][1]), DETECTOR, model, images)
+    check_file(write_part(model, DETECTOR, "onnx", folder, images[0][1]), DETECTOR, model, images, _MOST_ALONE)
     write_script(folder, cfg)
 
 

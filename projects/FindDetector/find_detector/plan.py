@@ -23,14 +23,14 @@ NAMES = {
 #: the two trainings; the family's share of the time if they run one after the other
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
-#: c): min(c, a + b * seconds of an image in torch); c is for Lite0 at 200 pixels.
-EACH, CHILD = (1.8, 100.0, 9.0), (0.5, 20.0, 2.0)
+#: c, d): min(c, a + b * seconds of an image in torch), and d * these seconds for each image, as most are smaller.
+EACH, CHILD = (1.8, 100.0, 9.0, 0.4), (1.4, 18.0, 3.4, 0.5)
+#: most of the time for the search
+_SEARCH_SHARE = 0.2
 #: most children of a family that a search evaluates
 MOST_CHILDREN = 60
 #: Fewer test images show only differences of several AP.
 MANY_IMAGES = 100
-#: time of smaller images as a share of the largest ones'
-_SMALLER = 0.4
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,15 @@ class Plan:
 
     def _with_images(self, cost, images):
         """Seconds for a network, by ``cost`` as :data:`EACH`, and for so many images."""
-        (some, times, most), image = cost, self.image or self.recipe.image
-        return min(most, some + times * image) + _SMALLER * image * images
+        (some, times, most, share), image = cost, self.image or self.recipe.image
+        return min(most, some + times * image) + share * image * images
 
     def divide(self, spent: float, left: list) -> dict:
         """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""
         rest = self.budget - spent
         after = {step: self.seconds(step) for step in (SEARCH, DETECTORS) if step in left}
+        if TRAIN in left:
+            after[SEARCH] = min(after[SEARCH], _SEARCH_SHARE * rest)
         # Training gets at least half of the rest.
         training = max(rest - sum(after.values()), rest / 2 if TRAIN in left else 0.0, 0.0)
         race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0

@@ -108,10 +108,10 @@ def compare_values(part, outputs, expected):
 
 
 @torch.no_grad()
-def check_file(path, part, model, images):
+def check_file(path, part, model, images, most_alone=MAX_ALONE):
     """
     Compare a file of :func:`write_part` with the model on images of :func:`check_images`. UserError if they differ;
-    else the file's name loses :data:`IN_DOUBT`.
+    else the file's name loses :data:`IN_DOUBT`. ``most_alone`` is the share of detections that one side may have alone.
 
     Returns:
         new path, and a dict for each image: "image", "size" (H, W), "differences", of detectors "detections", "alone".
@@ -130,7 +130,7 @@ def check_file(path, part, model, images):
         results.append(result)
     both, alone = (sum(result.get(key, 0) for result in results) for key in ("detections", "alone"))
     for result in results:
-        if alone > MAX_ALONE * (both + alone) and result.get("alone"):
+        if alone > most_alone * (both + alone) and result.get("alone"):
             count = result["detections"] + result["alone"]
             result["fault"] = f"{result['alone']} of {count} detections are not the same"
     faults = [result for result in results if result["fault"]]
