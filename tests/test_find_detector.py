@@ -170,12 +170,19 @@ def test_what_comes_after_the_training_is_paid_first():
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
         race.race_share(2, recipe.side_by_side(2))[0] * (shares["race"] + shares["train"]))
-    # However slow the rest is, half of the time is for training; what is done has no share.
+    # However slow the rest is, three quarters of the time are for training; what is done has no share.
     assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
     assert here.candidates("plain", 12) == 3 and here.candidates("plain", 500) == 20
     here.image = 100
     slow = here.divide(100, here.steps)
-    assert slow["race"] + slow["train"] == pytest.approx(450)
+    assert slow["race"] + slow["train"] == pytest.approx(675)
+    assert slow["search"] == pytest.approx(10 + 3 * (3.4 + 0.5 * 180 * 100))
+    # Between these the rest is as long as is left, and compares fewer.
+    here.image = 0.1
+    some = here.divide(100, here.steps)
+    assert sum(some.values()) == pytest.approx(900, rel=0.02)
+    assert some["search"] + some["detectors"] == pytest.approx(225, rel=0.1)
+    assert 3 < here.candidates("plain", some["search"]) < 20
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
@@ -576,6 +583,18 @@ def test_a_training_that_is_timed_ends_with_its_time_and_goes_on_after_a_kill(im
     assert state["until"] == [40.0] and state["iterations"] == 43
     assert lines[-1]["bbox/AP"] == state["found"][0] and rates[-1] < 0.05 * max(rates)
     assert (folder / "last_checkpoint").read_text() == "model_final.pth"
+
+
+def test_a_start_that_is_too_slow_to_be_evaluated_in_a_race_has_no_ap(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
+    monkeypatch.setattr(timed, "image_seconds", lambda *_: 9.0)
+    file, folder = tmp_path / "config.yaml", tmp_path / "run"
+    data = {"DATASETS": {"TRAIN": [coco(images, "train")], "TEST": [coco(images, "test")]}}
+    file.write_text(yaml.safe_dump({"_BASE_": f"{ROOT}/configs/demo/Base-outlines-FPN.yaml", **data}))
+    timed.train(str(file), 60.0, str(folder), whole=200.0, number=1)
+    state = json.loads((folder / timed.STATE_FILE).read_text())
+    assert state["found"] == [0.0, 0.0] and (folder / "model_final.pth").is_file()
+    assert "is not evaluated, which would take too long" in capsys.readouterr().out
 
 
 def test_a_training_that_diverges_goes_on_once_with_a_lower_rate(images, tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from detnas.errors import UserError
 from detnas.files import NUMBER, read_json, write_text
 
-from .detectors import MOST
+from .detectors import FEWEST, MOST
 from .race import race_share
 from .recipe import Recipe, side_by_side
 from .starts import Start
@@ -25,8 +25,8 @@ FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
 #: c, d): min(c, a + b * seconds of an image in torch), and d * these seconds for each image, as most are smaller.
 EACH, CHILD = (1.8, 100.0, 9.0, 0.4), (1.4, 18.0, 3.4, 0.5)
-#: most of the time for the search
-_SEARCH_SHARE = 0.2
+#: least share of the time for training
+_TRAINING = 0.75
 #: most children of a family that a search evaluates
 MOST_CHILDREN = 60
 #: Fewer test images show only differences of several AP.
@@ -118,15 +118,15 @@ class Plan:
         return min(MOST_CHILDREN, math.prod(len(values) for values in (
             elastic["SIZES"], *(choice[1:] for choice in elastic["CHOICES"]))))
 
-    def seconds(self, step: str) -> float:
-        """Seconds of SEARCH or DETECTORS."""
-        if step == SEARCH:
-            return self.start + self.children() * self._child
-        return self.start + 1.5 * MOST * self._with_images(EACH, self.images.test)
+    def seconds(self, step: str, share: float = 1.0) -> float:
+        """Seconds of SEARCH or DETECTORS, or of a share of it: at least of :data:`FEWEST` children or detectors."""
+        count, each = (self.children(), self._child) if step == SEARCH else (
+            1.5 * MOST, self._with_images(EACH, self.images.test))
+        return self.start + max(share * count, FEWEST) * each
 
     def candidates(self, kind: str, seconds: float) -> int:
-        """How many children a search of so many seconds evaluates, at least 3."""
-        return max(3, min(self.children(kind), int((seconds - self.start) / self._child)))
+        """How many children a search of so many seconds evaluates, at least :data:`FEWEST`."""
+        return max(FEWEST, min(self.children(kind), int((seconds - self.start) / self._child)))
 
     @property
     def _child(self):
@@ -142,11 +142,11 @@ class Plan:
     def divide(self, spent: float, left: list) -> dict:
         """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""
         rest = self.budget - spent
+        least = _TRAINING * rest if TRAIN in left else 0.0
         after = {step: self.seconds(step) for step in (SEARCH, DETECTORS) if step in left}
-        if TRAIN in left:
-            after[SEARCH] = min(after[SEARCH], _SEARCH_SHARE * rest)
-        # Training gets at least half of the rest.
-        training = max(rest - sum(after.values()), rest / 2 if TRAIN in left else 0.0, 0.0)
+        share = min(1.0, max(0.0, rest - least) / sum(after.values()))
+        after = {step: self.seconds(step, share) for step in after}
+        training = max(rest - sum(after.values()), least)
         race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0
         before = ({RACE: race} if RACE in left else {}) | ({TRAIN: training - race} if TRAIN in left else {})
         return before | after

@@ -39,6 +39,8 @@ from .steps import TOLD, call
 _LEAST_ITERATIONS, _WARMUP = 20, 50
 #: checkpoints of a training; test images to estimate the seconds of an evaluation
 _CHECKPOINTS, _TIMED_IMAGES = 20, 8
+#: share of a race's time that evaluations take at most
+_EVALUATING = 2 / 3
 #: decay of the moving average, less at first; at high learning rates it is several AP better than the weights
 _DECAY = 0.99
 #: factor of the learning rate after a loss that was not finite
@@ -146,16 +148,19 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
     cfg = with_settings(tested, {"DATASETS.TEST": ()})
     trainer = build_trainer(cfg, resume=True)
     save_config(cfg)
+    if "image" not in state:
+        state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
+    evaluating = state["image"] * sum(len(read_test_images(name)) for name in tested.DATASETS.TEST)
+    evaluating *= evaluations - len(found)
+    # Then it takes part with AP 0, after a few iterations.
+    slow = number and evaluating > _EVALUATING * seconds
     if len(until) < max(1, number):
-        if "image" not in state:
-            state["image"] = image_seconds(tested, trainer.model) if evaluations else 0.0
-        images = sum(len(read_test_images(name)) for name in tested.DATASETS.TEST)
-        left = seconds - images * state["image"] * (evaluations - len(found)) - (time.monotonic() - started)
+        left = seconds - evaluating - (time.monotonic() - started)
         until.append((until[-1] if until else done) + max(1.0, left))
         write_text(os.path.join(folder, STATE_FILE), json.dumps(state))
     lines = [line for line in read_metrics(folder) if "seconds" in line and line["iteration"] < trainer.start_iter]
     begun = lines[-1]["seconds"] if lines else done
-    judge = Judge(tested, trainer.model, found) if number else None
+    judge = Judge(tested, trainer.model, found) if number and not slow else None
     stops = [(until[-1] + sum(until[-2:-1])) / 2, until[-1]][len(found) - evaluations:]
     draw = functools.partial(draw_some, cfg, trainer.model, drawn) if drawn else None
     clock = Clock(begun, until[-1], whole or until[-1], stops, judge, state.get("share", 1.0), draw)
@@ -181,6 +186,9 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
             raise
         print(f"{TOLD}{file} is out of the race: {e.code}", flush=True)
         found += [-1.0] * (evaluations - len(found))
+    if slow:
+        print(f"{TOLD}{file} is not evaluated, which would take too long", flush=True)
+        found += [0.0] * (evaluations - len(found))
     if evaluations and not number:
         results = flatten_results_dict(drop_non_finite(evaluate(tested, trainer.model.eval())))
         found.append(results.get("bbox/AP", 0.0))
