@@ -30,7 +30,7 @@ from detnas.export import detector_latency
 from detnas.files import lock_folder
 from elasticdet import method
 from find_detector import __main__ as command
-from find_detector import decide, detectors, plan, race, recipe, resampling
+from find_detector import detectors, plan, race, recipe, resampling
 from find_detector import starts as begins
 from find_detector import timed, together
 from find_detector.data import Facts, look
@@ -365,7 +365,6 @@ def test_an_export_brings_its_test_and_its_held_out_images(find, images, tmp_pat
         shutil.copytree(images / split, tmp_path / "export" / name)
         shutil.copy(images / f"{split}.json", tmp_path / "export" / name / "_annotations.coco.json")
     words = [str(tmp_path / "export"), "--hours", "0.1", "--output", str(tmp_path / "out"), "--plan"]
-    monkeypatch.setattr(decide, "_LEAST_HELD_OUT", 4)
     find(words)
     saved = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert saved["images"] == {"train": 24, "test": 6, "search": 24, "holdout": 4}
@@ -404,7 +403,7 @@ def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
     monkeypatch.delenv("HOME", raising=False)
     find(arguments(images, tmp_path, "--plan", "--explain"))
     shown = capsys.readouterr().out
-    for line in ("data: 24 images to train on, 24 to choose by, 6 to test with; so few", "since there are few",
+    for line in ("data: 20 images to train on, 4 to choose by, 6 to test with; so few",
                  "starts from: tf_efficientnet_lite0 with ImageNet weights and light heads, and 1 more that race",
                  "licence of the weights: apache-2.0", "one family of detectors for images of 48 to 96 pixels",
                  "race of starts: done at", "images: 24 of 96x96 pixels", "anchors: ", "family: detectors of sizes"):
@@ -412,15 +411,8 @@ def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
     light, small = (yaml.safe_load(file.read_text()) for file in sorted((tmp_path / "starts").iterdir())[::-1])
     assert (light["_BASE_"], small["_BASE_"]) == ("../base_light.yaml", "../base_small.yaml")
     assert light["MODEL"]["TIMM"]["NAME"] == "tf_efficientnet_lite0" and small["MODEL"]["DETNAS"]["ARCH"] == "0000"
-    assert all(start["DATASETS"]["TRAIN"] == [coco(images, "train")] for start in (light, small))
-
-
-def test_enough_images_are_divided(find, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(decide, "_HOLDS_OUT", 24)
-    monkeypatch.setattr(decide, "_LEAST_HELD_OUT", 4)
-    find(arguments(images, tmp_path, "--plan"))
-    datasets = yaml.safe_load((tmp_path / "starts" / "small_random.yaml").read_text())["DATASETS"]
-    assert datasets == {"TRAIN": [f"rest:4:{coco(images, 'train')}"], "TEST": [f"holdout:4:{coco(images, 'train')}"]}
+    divided = {"TRAIN": [f"rest:4:{coco(images, 'train')}"], "TEST": [f"holdout:4:{coco(images, 'train')}"]}
+    assert light["DATASETS"] == small["DATASETS"] == divided
 
 
 def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refused, monkeypatch):
@@ -662,7 +654,7 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
     # 24 images: 4 for the test. The folder itself stays as it is.
     assert [file.name for file in (tmp_path / "voc" / "ImageSets" / "Main").iterdir()] == ["all.txt"]
     counts = json.loads((tmp_path / "out" / "plan.json").read_text())["images"]
-    assert counts == {"train": 20, "test": 4, "search": 20, "holdout": 20}
+    assert counts == {"train": 20, "test": 4, "search": 16, "holdout": 4}
     assert "no --test was given" not in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "detectors" / "detectors.json").read_text())
     assert {row["kind"] for row in found["detectors"]} == {"family", "plain"} and found["images"] == 4

@@ -12,10 +12,10 @@ from .plan import MANY_IMAGES, NAMES, Counts, Plan, Request, Sets, clock_time, d
 from .recipe import make_recipe, side_by_side, spaces, this_machine
 from .starts import choose_starts
 
-#: seconds of the run for each held-out image; fewest held-out images
+#: seconds of the run for each held-out image; fewest held-out images, unless a fifth of the training images is less
 _SECONDS_OF_IMAGE, _LEAST_HELD_OUT = 20, 20
-#: fewest images with boxes; fewest images to hold some out; boxes below which a class's AP says little
-_FEWEST_IMAGES, _HOLDS_OUT, _FEW_BOXES = 10, 60, 10
+#: fewest images with boxes; boxes below which a class's AP says little
+_FEWEST_IMAGES, _FEW_BOXES = 10, 10
 #: A run is refused if it needs more than this many times its hours.
 _LATE = 1.5
 #: side in pixels below which an object is hardly found
@@ -41,15 +41,12 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
     else:
         sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000))
         train, test = look(sets.train), look(sets.test)
-    held_out = look(others["val"]).images if "val" in others else 0
-    if held_out >= _LEAST_HELD_OUT:
+    held_out, least = look(others["val"]).images if "val" in others else 0, fifth(train.images, _LEAST_HELD_OUT)
+    if held_out >= least:
         sets.search, sets.holdout, trained_on = sets.train, others["val"], train.images
-    elif train.images < _HOLDS_OUT:
-        sets.search = sets.holdout = sets.train
-        held_out = trained_on = train.images
     else:
         affordable = int(request.hours * 3600 / _SECONDS_OF_IMAGE)
-        held_out = max(_LEAST_HELD_OUT, min(fifth(train.images, 1500), affordable))
+        held_out = max(least, min(fifth(train.images, 1500), affordable))
         sets.search, sets.holdout = hold_out(sets.train, held_out)
         trained_on = train.images - held_out
     machine = this_machine()
@@ -93,7 +90,7 @@ def summary(plan: Plan) -> list:
     beside = "beside it" if side_by_side(2) > 1 else "after it"
     return _describe(
         ("data", f"{images.search} images to train on, {images.holdout} to choose by, {images.test} to test with{few}",
-         "the same ones for both, since there are few" if plan.sets.search == plan.sets.holdout else ""),
+         ""),
         ("starts from", f"{first.about}{race}", first.licence and f"licence of the weights: {first.licence}"),
         ("trains", f"one family of detectors for images of {sizes[0]} to {sizes[-1]} pixels, and {beside} a plain "
                    f"detector of {sizes[-1]} as a control", ""),

@@ -144,7 +144,7 @@ class Plan:
         rest = self.budget - spent
         least = _TRAINING * rest if TRAIN in left else 0.0
         after = {step: self.seconds(step) for step in (SEARCH, DETECTORS) if step in left}
-        share = min(1.0, max(0.0, rest - least) / sum(after.values()))
+        share = min(1.0, max(0.0, rest - least) / max(1.0, sum(after.values())))
         after = {step: self.seconds(step, share) for step in after}
         training = max(rest - sum(after.values()), least)
         race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0
