@@ -21,7 +21,6 @@ _NO_RACE = 0.5
 #: From so many hours on a family has parts of networks, which cost large detectors AP after ten minutes of training,
 #: and none after forty (experiments/RESULTS.md); shares of head channels
 _LONG, _PARTS_OF_HEADS = 1.0, (1 / 4, 1 / 2, 1)
-_HEADS = 1.0, (1 / 4, 1 / 2, 1)
 _HEADS = "MODEL.FPN.OUT_CHANNELS", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_BOX_HEAD.FC_DIM"
 
 
