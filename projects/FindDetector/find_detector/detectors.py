@@ -48,13 +48,13 @@ DETECTORS_FILE = os.path.join(FOLDER, "detectors.json")
 SHEET = "sheet.png"
 #: most detectors of the first search, fewest of all searches (and fewest children that a search compares)
 MOST, FEWEST = 6, 3
-#: seconds for all engines together, most runs of each engine, test images in the picture
-_SECONDS, _RUNS, _DRAWN = 30, 50, 12
+#: seconds for all engines together, at most this share of all, most runs of each engine, test images in the picture
+_SECONDS, _TIMING, _RUNS, _DRAWN = 30, 1 / 4, 50, 12
 #: share of detections in which a file may differ from its network: of proposals with exactly equal scores the engine
 #: takes some, and it is the file that is tested
 _MOST_ALONE = 0.5
-#: time of export, timing and test together, in times of the export alone
-_WHOLE = 1.8
+#: time of export, timing and detections together, in times of the export alone; seconds of a detector's interval
+_WHOLE, _INTERVAL = 1.8, 4
 
 
 def worth_most(sources: list) -> list:
@@ -86,13 +86,13 @@ def export(source: str, child: str, folder: str, test: str) -> None:
     write_script(folder, cfg)
 
 
-def measure(exported: Dict[str, Any]) -> List[Dict[str, Tuple[float, float]]]:
+def measure(exported: Dict[str, Any], seconds: float) -> List[Dict[str, Tuple[float, float]]]:
     """For each folder: {engine: (median, 95th percentile) in ms}, in turns, on the test image with most objects."""
     networks = []
     for folder, cfg in exported.items():
         model = load_network(cfg, os.path.join(folder, "model.pth"))
         networks.append((os.path.join(folder, "detector.onnx"), DETECTOR, model, check_images(cfg)[0][1]))
-    return engine_times(networks, _SECONDS, _RUNS)
+    return engine_times(networks, seconds, _RUNS)
 
 
 def detect(folder: str, cfg, engine: str, test: str, images: list, drawn: set) -> tuple:
@@ -134,8 +134,8 @@ def compare(output: str, test: str, sources: list, seconds: float) -> None:
     register_dataset(test)
     path, rows, begun = functools.partial(os.path.join, output, FOLDER), [], time.monotonic() - time.process_time()
     for source, child, name in worth_most(sources):
-        passed = time.monotonic() - begun
-        if len(rows) >= FEWEST and passed * _WHOLE * (len(rows) + 1) / len(rows) > seconds:
+        passed, more = time.monotonic() - begun, len(rows) + 1
+        if more > FEWEST and passed * _WHOLE * more / len(rows) + _INTERVAL * more > seconds:
             print(f"{TOLD}no more detectors: there is no time to test them", flush=True)
             break
         if not os.path.isfile(path(name, "detect.py")):
@@ -150,7 +150,7 @@ def compare(output: str, test: str, sources: list, seconds: float) -> None:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")
     test_set = ["DATASETS.TEST", f"('{test}',)"]
     exported = {path(row["name"]): load_network_config(path(row["name"], "model.yaml"), test_set) for row in rows}
-    times = measure(exported)
+    times = measure(exported, min(_SECONDS, _TIMING * seconds))
     engine, truth, images = best_engine(times), coco_form(test), read_test_images(test)
     tested, kept, drawn = [], {}, {image["file_name"] for image in read_test_images(test, _DRAWN)}
     for row, (folder, cfg), taken in zip(rows, exported.items(), times):

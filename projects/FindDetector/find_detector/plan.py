@@ -25,8 +25,10 @@ FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
 #: c, d): min(c, a + b * seconds of an image in torch), and d * these seconds for each image, as most are smaller.
 EACH, CHILD = (1.8, 100.0, 9.0, 0.4), (1.4, 18.0, 3.4, 0.5)
-#: least share of the time for training
+#: share of the time that training gets, unless the fewest children and detectors take more than the others
 _TRAINING = 0.75
+#: A search or a test starts as long as so many starts of the command, for it imports more.
+_STARTS = 3
 #: most children of a family that a search evaluates
 MOST_CHILDREN = 60
 #: Fewer test images show only differences of several AP.
@@ -119,34 +121,35 @@ class Plan:
             elastic["SIZES"], *(choice[1:] for choice in elastic["CHOICES"]))))
 
     def seconds(self, step: str, share: float = 1.0) -> float:
-        """Seconds of SEARCH or DETECTORS, or of a share of it: at least of :data:`FEWEST` children or detectors."""
-        count, each = (self.children(), self._child) if step == SEARCH else (
-            1.5 * MOST, self._with_images(EACH, self.images.test))
-        return self.start + max(share * count, FEWEST) * each
+        """Seconds of SEARCH or DETECTORS for a share of children or detectors, at least :data:`FEWEST`."""
+        always, each, count = self._cost(step)
+        return always + max(share * count, FEWEST) * each
 
     def candidates(self, kind: str, seconds: float) -> int:
         """How many children a search of so many seconds evaluates, at least :data:`FEWEST`."""
-        return max(FEWEST, min(self.children(kind), int((seconds - self.start) / self._child)))
+        always, each, _ = self._cost(SEARCH)
+        return max(FEWEST, min(self.children(kind), int((seconds - always) / each)))
 
-    @property
-    def _child(self):
-        """Seconds of a child in the search."""
-        seen = self.images.holdout + min(self.recipe.recalibration, self.images.search)
-        return self._with_images(CHILD, seen)
-
-    def _with_images(self, cost, images):
-        """Seconds for a network, by ``cost`` as :data:`EACH`, and for so many images."""
-        (some, times, most, share), image = cost, self.image or self.recipe.image
-        return min(most, some + times * image) + share * image * images
+    def _cost(self, step):
+        """(seconds that SEARCH or DETECTORS takes before the first one, for each child or detector, how many)"""
+        (some, times, most, share), image = CHILD if step == SEARCH else EACH, self.image or self.recipe.image
+        alone, start = min(most, some + times * image), _STARTS * self.start
+        if step == SEARCH:
+            # All children are timed before one is evaluated.
+            images = self.images.holdout + min(self.recipe.recalibration, self.images.search)
+            return start + self.children() * alone, share * image * images, self.children()
+        return start, alone + share * image * self.images.test, 1.5 * MOST
 
     def divide(self, spent: float, left: list) -> dict:
         """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""
         rest = self.budget - spent
-        least = _TRAINING * rest if TRAIN in left else 0.0
-        after = {step: self.seconds(step) for step in (SEARCH, DETECTORS) if step in left}
-        share = min(1.0, max(0.0, rest - least) / max(1.0, sum(after.values())))
-        after = {step: self.seconds(step, share) for step in after}
-        training = max(rest - sum(after.values()), least)
+        steps = [step for step in (SEARCH, DETECTORS) if step in left]
+        always, each = (sum(self.seconds(step, share) for step in steps) for share in (0.0, 1.0))
+        given = (1 - _TRAINING if TRAIN in left else 1.0) * rest
+        share = min(1.0, max(0.0, (given - always) / max(1.0, each - always)))
+        after = {step: self.seconds(step, share) for step in steps}
+        # However slow the rest is, training gets half of the time.
+        training = max(rest - sum(after.values()), rest / 2 if TRAIN in left else 0.0)
         race = training * race_share(len(self.starts), side_by_side(len(self.starts)))[0] if RACE in left else 0.0
         before = ({RACE: race} if RACE in left else {}) | ({TRAIN: training - race} if TRAIN in left else {})
         return before | after
