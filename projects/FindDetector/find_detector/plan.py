@@ -24,11 +24,11 @@ NAMES = {
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
 #: c, d): min(c, a + b * seconds of an image in torch), and d * these seconds for each image, as most are smaller.
-EACH, CHILD = (1.8, 100.0, 9.0, 0.4), (1.4, 18.0, 3.4, 0.5)
+EACH, CHILD = (1.8, 100.0, 9.0, 0.4), (1.9, 14.0, 3.4, 0.5)
 #: share of the time that training gets, unless the fewest children and detectors take more than the others
 _TRAINING = 0.75
 #: A search or a test starts as long as so many starts of the command, for it imports more.
-_STARTS = 3
+_STARTS = 5
 #: most children of a family that a search evaluates
 MOST_CHILDREN = 60
 #: Fewer test images show only differences of several AP.
