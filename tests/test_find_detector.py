@@ -172,17 +172,17 @@ def test_what_comes_after_the_training_is_paid_first():
         race.race_share(2, recipe.side_by_side(2))[0] * (shares["race"] + shares["train"]))
     # What is done has no share.
     assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
-    assert here.candidates("plain", 12) == 3 and here.candidates("plain", 500) == 20
+    assert here.candidates("plain", 12) == 5 and here.candidates("plain", 500) == 20
     # Where the rest would take more than a quarter, fewer are compared, but all are timed.
     here.image = 0.1
     some = here.divide(100, here.steps)
-    assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] < 240
-    assert here.candidates("plain", some["search"]) == 3
+    assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] < 260
+    assert here.candidates("plain", some["search"]) == 5
     # However slow that is, half of the time is for training.
     here.image = 100
     slow = here.divide(100, here.steps)
     assert slow["race"] + slow["train"] == pytest.approx(450)
-    assert slow["search"] == pytest.approx(50 + 20 * 3.4 + 3 * 0.5 * 180 * 100)
+    assert slow["search"] == pytest.approx(50 + 20 * 3.4 + 5 * 0.5 * 180 * 100)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):

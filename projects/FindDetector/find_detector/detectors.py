@@ -46,7 +46,7 @@ from .steps import TOLD, call
 FOLDER = "detectors"
 DETECTORS_FILE = os.path.join(FOLDER, "detectors.json")
 SHEET = "sheet.png"
-#: most detectors of the first search, fewest of all searches (and fewest children that a search compares)
+#: most detectors of the first search, fewest of all searches
 MOST, FEWEST = 6, 3
 #: seconds for all engines together, at most this share of all, most runs of each engine, test images in the picture
 _SECONDS, _TIMING, _RUNS, _DRAWN = 30, 1 / 4, 50, 12

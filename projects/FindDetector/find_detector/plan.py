@@ -121,24 +121,25 @@ class Plan:
             elastic["SIZES"], *(choice[1:] for choice in elastic["CHOICES"]))))
 
     def seconds(self, step: str, share: float = 1.0) -> float:
-        """Seconds of SEARCH or DETECTORS for a share of children or detectors, at least :data:`FEWEST`."""
-        always, each, count = self._cost(step)
-        return always + max(share * count, FEWEST) * each
+        """Seconds of SEARCH or DETECTORS for a share of children, at least one of each size, or of detectors."""
+        always, each, count, least = self._cost(step)
+        return always + max(share * count, least) * each
 
     def candidates(self, kind: str, seconds: float) -> int:
-        """How many children a search of so many seconds evaluates, at least :data:`FEWEST`."""
-        always, each, _ = self._cost(SEARCH)
-        return max(FEWEST, min(self.children(kind), int((seconds - always) / each)))
+        """How many children a search of so many seconds evaluates, at least one of each size."""
+        always, each, _, least = self._cost(SEARCH)
+        return max(least, min(self.children(kind), int((seconds - always) / each)))
 
     def _cost(self, step):
-        """(seconds that SEARCH or DETECTORS takes before the first one, for each child or detector, how many)"""
+        """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
         (some, times, most, share), image = CHILD if step == SEARCH else EACH, self.image or self.recipe.image
         alone, start = min(most, some + times * image), _STARTS * self.start
         if step == SEARCH:
             # All children are timed before one is evaluated.
             images = self.images.holdout + min(self.recipe.recalibration, self.images.search)
-            return start + self.children() * alone, share * image * images, self.children()
-        return start, alone + share * image * self.images.test, 1.5 * MOST
+            least = len(self.recipe.sweep["SIZES"])
+            return start + self.children() * alone, share * image * images, self.children(), least
+        return start, alone + share * image * self.images.test, 1.5 * MOST, FEWEST
 
     def divide(self, spent: float, left: list) -> dict:
         """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""
