@@ -174,10 +174,10 @@ def test_what_comes_after_the_training_is_paid_first():
     assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
     assert here.candidates("plain", 12) == 5 and here.candidates("plain", 500) == 20
     # Where the rest would take more than a quarter, fewer are compared, but all are timed.
-    here.image = 0.1
+    here.image = 0.04
     some = here.divide(100, here.steps)
-    assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] < 260
-    assert here.candidates("plain", some["search"]) == 5
+    assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] <= 225
+    assert 5 < here.candidates("plain", some["search"]) < 20
     # However slow that is, half of the time is for training.
     here.image = 100
     slow = here.divide(100, here.steps)

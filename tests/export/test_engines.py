@@ -64,4 +64,4 @@ def test_the_script_beside_a_file_finds_the_same_without_detectron2(exported, to
     for one, other in zip(found[:5], sorted(expected, key=lambda d: -d["score"])):
         x, y, width, height = other["bbox"]
         assert one["box"] == pytest.approx([x, y, x + width, y + height], abs=0.01)
-        assert one["score"] == pytest.approx(other["score"], abs=2e-4)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)

@@ -41,7 +41,7 @@ class Detector:
         boxes, scores, classes = self.run(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         boxes = boxes * np.tile(np.divide(photo.size, small.size), 2)
         names = about["classes"] or range(1 + max(classes, default=0))
-        return [{"class": names[number], "score": round(score, 4), "box": [round(side, 2) for side in box]}
+        return [{"class": names[number], "score": round(score, 5), "box": [round(side, 2) for side in box]}
                 for box, score, number in zip(boxes.tolist(), scores.tolist(), classes)]
 
 
