@@ -658,6 +658,15 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
     assert "no --test was given" not in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "detectors" / "detectors.json").read_text())
     assert {row["kind"] for row in found["detectors"]} == {"family", "plain"} and found["images"] == 4
+    # Tested on a set whose classes have another order, their numbers are the network's.
+    (tmp_path / "out" / "detectors" / "detectors.json").unlink()
+    data = json.loads((images / "test.json").read_text())
+    data["categories"].reverse()
+    (tmp_path / "turned.json").write_text(json.dumps(data))
+    turned = f"coco:{tmp_path}/turned.json:{images}/test"
+    detectors.compare(str(tmp_path / "out"), turned, [str(tmp_path / "out" / kind) for kind in ("family", "plain")], 99)
+    model = tmp_path / "out" / "detectors" / found["recommended"] / "model.yaml"
+    assert MetadataCatalog.get(turned).thing_classes == yaml.safe_load(model.read_text())["MODEL"]["DETNAS"]["CLASSES"]
 
 
 def test_a_slower_step_shortens_the_next(tmp_path):

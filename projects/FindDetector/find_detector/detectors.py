@@ -26,7 +26,7 @@ import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
 from detnas.cost.latency import processor
 from detnas.cost.limits import DETECTOR_LATENCY
-from detnas.data.datasets import register_dataset
+from detnas.data.datasets import register_dataset, register_datasets
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_test_loader, coco_form, only_warnings, read_test_images
 from detnas.export.check import check_file, check_images
@@ -150,6 +150,8 @@ def compare(output: str, test: str, sources: list, seconds: float) -> None:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")
     test_set = ["DATASETS.TEST", f"('{test}',)"]
     exported = {path(row["name"]): load_network_config(path(row["name"], "model.yaml"), test_set) for row in rows}
+    # The test set may have fewer classes than the network, or another order.
+    register_datasets([test], next(iter(exported.values())).MODEL.DETNAS.CLASSES)
     times = measure(exported, min(_SECONDS, _TIMING * seconds))
     engine, truth, images = best_engine(times), coco_form(test), read_test_images(test)
     tested, kept, drawn = [], {}, {image["file_name"] for image in read_test_images(test, _DRAWN)}
