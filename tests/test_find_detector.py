@@ -28,7 +28,6 @@ import search_net  # noqa: F401  a step runs it
 from detnas.errors import UserError
 from detnas.export import detector_latency
 from detnas.files import lock_folder
-from elasticdet import method
 from find_detector import __main__ as command
 from find_detector import detectors, plan, race, recipe, resampling
 from find_detector import starts as begins
@@ -55,7 +54,6 @@ def images(tmp_path_factory):
 def find(monkeypatch):
     """Function (words, **others) that runs the command, for runs of a few iterations and detectors."""
     measure_little(monkeypatch)
-    monkeypatch.setattr(method, "_FEWEST_IMAGES", 4)
     monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
     monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0, 0.4))
     monkeypatch.setattr(recipe, "_SIZES", (1 / 2, 1))

@@ -110,9 +110,9 @@ def test_children_of_a_network_from_random_weights_are_timed(monkeypatch, tmp_pa
     assert method.FamilySearch.build_costs(cfg, candidate_space(cfg)).cost("detector_latency_ms", (0, 0)) > 0
 
 
-def test_too_few_images_are_told(toy_root, searched, caplog):
-    search(toy_root, searched)
-    assert "has 4 images; so few hardly distinguish children" in caplog.text
+def test_too_few_images_are_one_sentence(toy_root, trained, refused):
+    more = {"MODEL.ELASTIC.FEWEST_IMAGES": 20}
+    assert "has 4 images; children are compared on 20 at least" in refused(search, toy_root, trained, **more)
 
 
 def test_the_sizes_of_a_plain_detector_are_swept(toy_root, trained, tmp_path, caplog):

@@ -2,7 +2,7 @@
 
 from yacs.config import CfgNode
 
-from detnas.config.settings import RULES, Rule
+from detnas.config.settings import COUNT, RULES, Rule
 
 #: the meta-architecture that runs as any child of a family
 ELASTIC_DETECTOR = "ElasticDetector"
@@ -18,6 +18,8 @@ def add_elastic_config(cfg: CfgNode) -> None:
     # Other keys in which children differ, each with values that increase to the config's own, such as
     # ["MODEL.FPN.OUT_CHANNELS", 16, 32]. A key may make layers narrower or fewer, or set a number.
     cfg.MODEL.ELASTIC.CHOICES = []
+    # A search refuses fewer held-out images: they hardly distinguish children.
+    cfg.MODEL.ELASTIC.FEWEST_IMAGES = 20
     # Meta-architecture of the children, set from MODEL.META_ARCHITECTURE.
     cfg.MODEL.ELASTIC.DETECTOR = ""
 
@@ -27,6 +29,7 @@ def _increasing(values):
 
 
 RULES["MODEL.ELASTIC.SIZES"] = Rule("numbers above 0, the smallest first, none twice", _increasing)
+RULES["MODEL.ELASTIC.FEWEST_IMAGES"] = COUNT
 RULES["MODEL.ELASTIC.CHOICES"] = Rule(
     'lists of a key and its values, numbers above 0, the smallest first, none twice, such as '
     '["MODEL.FPN.OUT_CHANNELS", 16, 32]',

@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 #: families of at most this size are measured at once, in turns
 _TOGETHER = 200
-#: fewer held-out images hardly distinguish children
-_FEWEST_IMAGES = 20
 
 
 class DetectorTimes:
@@ -61,10 +59,11 @@ class FamilySearch(PathSearch):
 
     def __init__(self, cfg, args):
         super().__init__(cfg, args)
+        fewest = cfg.MODEL.ELASTIC.FEWEST_IMAGES
         images = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.TEST)
-        if images < _FEWEST_IMAGES:
-            logger.warning(f"DATASETS.TEST {', '.join(cfg.DATASETS.TEST)} has {images} images; so few hardly "
-                           "distinguish children.")
+        if images < fewest:
+            raise UserError(f"DATASETS.TEST {', '.join(cfg.DATASETS.TEST)} has {images} images; children are compared "
+                            f"on {fewest} at least (MODEL.ELASTIC.FEWEST_IMAGES)")
 
     def check_weights(self):
         """

@@ -52,7 +52,7 @@ class ConfigWriter:
             self._write(TRAINED.format(kind), _ABOUT[kind], f"starts/{best}.yaml", {
                 "MODEL": model, "DATASETS": {"TEST": []}, **solver, "OUTPUT_DIR": self.path(kind)})
             self._write(SEARCHED.format(kind), "What it holds for each latency.", f"starts/{best}.yaml", {
-                "MODEL": {"WEIGHTS": self.path(kind, "model_final.pth"), "ELASTIC": elastic},
+                "MODEL": {"WEIGHTS": self.path(kind, "model_final.pth"), "ELASTIC": {**elastic, "FEWEST_IMAGES": 1}},
                 "OUTPUT_DIR": self.path(kind), "SEARCH": {
                     "METHOD": "elastic", "CONSTRAINTS": self.plan.request.limit, "OBJECTIVES": ["detector_latency_ms"],
                     "FRONT_WINNERS": MOST}})
