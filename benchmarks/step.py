@@ -4,6 +4,7 @@ Time of a training step of a path of a supernet, on random pixels:
 
     python benchmarks/step.py [--rounds 9]    our blocks, and plain ones with the same weights, in turns
     python benchmarks/step.py --full [--rounds 9]       the paper's size, for a GPU: precisions and layouts
+    python benchmarks/step.py --mixed [--rounds 9]      single networks and supernets, for a CPU: the same
 
 A plain block follows the paper: shuffle channels, halve them, run the main branch, ReLU to a new tensor, concatenate.
 """
@@ -20,11 +21,13 @@ from detectron2.utils.events import EventStorage
 from tables import in_turns, now, parser, show, table
 from torch import nn
 
+import pretrained  # noqa: F401  it registers its keys
 from detnas.config.keys import config_space
 from detnas.config.load import load_config
 from detnas.launch.setup import fit_to_device
-from detnas.modeling.choices import activate, choice_modules
+from detnas.modeling.choices import activate, choice_modules, is_supernet
 from detnas.training.solver import build_optimizer
+from detnas.training.speed import keep_memory
 from detnas.training.step import StepTrainer
 
 DETECTOR, CLASSIFIER = "configs/COCO/supernet_fpn_300M.yaml", "configs/ImageNet/supernet_300M.yaml"
@@ -33,9 +36,13 @@ SIZES = ((8, 224), (4, 320), (16, 128))
 PATHS = 3
 #: config, images, height, width
 FULL_SIZES = ((DETECTOR, 16, 800, 1333), (CLASSIFIER, 256, 224, 224), (CLASSIFIER, 1024, 224, 224))
+LIGHT, MEDIUM = "configs/Pretrained/Base-light-FPN.yaml", "configs/Pretrained/Base-medium-FPN.yaml"
+DEMO = "configs/demo/Base-bccd-FPN.yaml"
+CPU_SIZES = ((LIGHT, 4, 192, 256), (MEDIUM, 4, 480, 480), (DEMO, 4, 240, 320), (CLASSIFIER, 8, 224, 224))
 #: whether in mixed precision, layout
 KINDS = {
     "fp32, NCHW": (False, torch.contiguous_format),
+    "fp32, channels_last": (False, torch.channels_last),
     "mixed, NCHW": (True, torch.contiguous_format),
     "mixed, channels_last": (True, torch.channels_last),
 }
@@ -63,7 +70,7 @@ def plain(branch):
 
 
 def build(config=CLASSIFIER, layout=torch.contiguous_format, plain_blocks=False, device="cpu"):
-    """(model, optimizer, space)"""
+    """(model, optimizer, space); space is None unless the model is a supernet."""
     norm = ["MODEL.DETNAS.NORM", "BN"] if device == "cpu" else []
     cfg = load_config(config, ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", *norm])
     fit_to_device(cfg)
@@ -73,7 +80,7 @@ def build(config=CLASSIFIER, layout=torch.contiguous_format, plain_blocks=False,
         for index, unit in enumerate(block):
             block[index] = PlainUnit(unit)
     model.to(memory_format=layout)
-    return model, build_optimizer(cfg, model), config_space(cfg)
+    return model, build_optimizer(cfg, model), config_space(cfg) if is_supernet(model) else None
 
 
 def batch_of(images, height, width, boxes=0):
@@ -140,15 +147,17 @@ def measure(config, batch, amp, layout, steps, device):
     model, optimizer, space = build(config, layout, device=device)
     rng = random.Random(0)
     # cuDNN prepares each new op, which can take seconds.
-    first = list(space.anchors().values())
+    first = list(space.anchors().values()) if space else [None] * 2
+    paths = [space.random(rng) if space else None for _ in range(steps)]
     trainer = StepTrainer(model, lambda start: itertools.repeat(batch), optimizer, amp=amp)
     gpu, seconds = device != "cpu", []
     with EventStorage() as trainer.storage:
-        for trainer.iter, path in enumerate([*first, *(space.random(rng) for _ in range(steps))]):
+        for trainer.iter, path in enumerate([*first, *paths]):
             if gpu and trainer.iter == len(first):
                 torch.cuda.reset_peak_memory_stats()
             start = now()
-            activate(model, space, path)
+            if space:
+                activate(model, space, path)
             trainer.run_step()
             seconds.append(now() - start)
     memory = torch.cuda.max_memory_allocated() / 1e9 if gpu else float("nan")
@@ -157,10 +166,12 @@ def measure(config, batch, amp, layout, steps, device):
 
 def full(args):
     rows = []
-    for config, *shape in FULL_SIZES:
+    if args.keep_memory:
+        keep_memory()
+    for config, *shape in CPU_SIZES if args.mixed else FULL_SIZES:
         images, height, width = (value // args.fraction for value in shape)
-        batch = batch_of(images, height, width, BOXES if config == DETECTOR else 0)
-        what = f"{'detector' if config == DETECTOR else 'classifier'}, {images} of {height}x{width}"
+        batch = batch_of(images, height, width, 0 if config == CLASSIFIER else BOXES)
+        what = f"{config}, {images} of {height}x{width}"
         for kind, (amp, layout) in KINDS.items():
             seconds, memory, first = measure(config, batch, amp, layout, args.rounds, args.device)
             figures = (1000 * seconds, images / seconds, memory, first)
@@ -172,8 +183,11 @@ def full(args):
 if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--full", action="store_true", help="the paper's size")
+    arguments.add_argument("--mixed", action="store_true", help="precisions and layouts on a CPU")
+    arguments.add_argument("--keep-memory", action="store_true", help="as a training on a CPU does")
     arguments.add_argument("--rounds", type=int, default=9, help="turns, or steps")
     arguments.add_argument("--device", default="cuda", help="of --full")
     arguments.add_argument("--fraction", type=int, default=1, help="of --full's images and sides, to try it")
     args = arguments.parse_args()
-    (full if args.full else blocks)(args)
+    args.device = "cpu" if args.mixed else args.device
+    (full if args.full or args.mixed else blocks)(args)

@@ -151,8 +151,8 @@ def test_without_its_data_a_trained_network_is_exported_without_class_names(expo
     cfg["DATASETS"]["TRAIN"] = ["coco:gone.json:gone"]
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(cfg))
     shutil.copy(exported / "model.pth", tmp_path)
-    folder = export("--config-file", tmp_path / "run.yaml")
-    assert folder == tmp_path and "No class names" in caplog.text and "gone.json does not exist" in caplog.text
+    folder = export("--config-file", tmp_path / "run.yaml", "--output", tmp_path / "out")
+    assert "No class names" in caplog.text and "gone.json does not exist" in caplog.text
     assert yaml.safe_load((folder / "model.yaml").read_text())["MODEL"]["DETNAS"]["CLASSES"] == []
 
 
@@ -219,11 +219,12 @@ def test_a_file_that_differs_keeps_a_name_that_says_so(fails, exported, toy_root
     assert {f.name for f in tmp_path.iterdir()} == {"model.yaml", "model.pth", "detector.ts"}
 
 
-def test_a_config_of_something_else_is_not_written_over(fails, exported, tmp_path):
-    (tmp_path / "model.yaml").write_text("mine: 1\n")
+@pytest.mark.parametrize("name", ["model.yaml", "model.pth"])
+def test_a_file_of_something_else_is_not_written_over(name, fails, exported, tmp_path):
+    (tmp_path / name).write_text("mine: 1\n")
     sentence = fails("--config-file", exported / "model.yaml", "--output", tmp_path)
-    assert sentence == f"{tmp_path}/model.yaml is of something else, and would be written over: give another folder"
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.yaml", "mine: 1\n")]
+    assert sentence == f"{tmp_path}/{name} is of something else, and would be written over: give another folder"
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "mine: 1\n")]
 
 
 def test_missing_onnx_packages_are_named_before_anything_is_written(fails, exported, tmp_path, monkeypatch):

@@ -143,7 +143,7 @@ def _of_detector(plan: Plan, train: Facts, writer: ConfigWriter):
         ("anchors", f"{'; '.join(' '.join(map(str, level)) for level in anchors)} pixels, height to width "
                     f"{' '.join(map(str, ratios))}", "from sizes and shapes of the boxes after resizing"),
         ("batch", f"{cfg.SOLVER.IMS_PER_BATCH} images, learning rate {cfg.SOLVER.BASE_LR:g}",
-         f"for configs/{recipe.base}"),
+         f"for configs/{recipe.base}" + ", in mixed precision" * cfg.SOLVER.AMP.ENABLED),
         ("trained on", inputs.CROP.ENABLED and f"squares of {inputs.MAX_SIZE_TRAIN} pixels, cut out at random",
          "whole images are too large to train on; tests see them whole"),
         ("family", f"detectors of sizes {' '.join(map(str, recipe.sweep['SIZES']))} with "

@@ -12,6 +12,7 @@ from scipy.cluster.vq import kmeans
 from detnas.config.load import load_config
 from detnas.files import shipped_configs
 from detnas.space import SPACES
+from detnas.training.speed import fast_bf16
 
 
 class Kind(NamedTuple):
@@ -71,17 +72,19 @@ _MOST_CROPS = 12
 
 
 class Machine(NamedTuple):
-    """Cores that this process may use, name of the GPU in use ("" for none), number of GPUs."""
+    """Cores that this process may use, name of the GPU in use ("" for none), number of GPUs, and fast bf16."""
 
     cores: int
     gpu: str
     gpus: int
+    bf16: bool = False
 
 
 def this_machine() -> Machine:
     on_linux = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count() or 1
-    return Machine(cores, torch.cuda.get_device_name() if torch.cuda.is_available() else "", torch.cuda.device_count())
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return Machine(cores, gpu, torch.cuda.device_count(), fast_bf16())
 
 
 def side_by_side(trainings: int) -> int:
@@ -147,13 +150,14 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
         "SOLVER": {
             "REFERENCE_WORLD_SIZE": 0, "LR_SCHEDULER_NAME": "WarmupCosineLR", "STEPS": [],
             "IMS_PER_BATCH": cfg.SOLVER.IMS_PER_BATCH, "BASE_LR": _GPU_RATE if gpu else cfg.SOLVER.BASE_LR,
-            "AMP": {"ENABLED": gpu}, "CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0},
+            "AMP": {"ENABLED": gpu or machine.bf16},
+            "CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 10.0},
         },
         "DATALOADER": {"NUM_WORKERS": min(6, max(1, machine.cores - 1)) if gpu else 1},
         "TEST": {"DETECTIONS_PER_IMAGE": max(100, _DETECTIONS * full)},
         "SEARCH": {
             "RECALIBRATION_IMAGES": recalibration, "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch,
-            "DETECTOR_RESOLUTION": test_sides, **({"AUTOCAST": "bf16", "CHANNELS_LAST": True} if gpu else {}),
+            "DETECTOR_RESOLUTION": test_sides, "CHANNELS_LAST": True, "AUTOCAST": "bf16" if gpu else "",
         },
     }
     return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test),

@@ -96,16 +96,19 @@ def write_network(folder, cfg, state_dict, about):
         state_dict: of its model; all names must match.
 
     Returns:
-        config and model as read back, on the CPU in eval mode. UserError if model.yaml there is of something else.
+        config and model as read back, on the CPU in eval mode. UserError if one of the files is of something else.
     """
     PathManager.mkdirs(folder)
     config_file, weights = (os.path.join(folder, name) for name in (EXPORTED_CONFIG, EXPORTED_WEIGHTS))
-    if PathManager.isfile(config_file) and _READING not in read_text(config_file, PathManager):
-        raise UserError(f"{config_file} is of something else, and would be written over: give another folder")
+    ours = PathManager.isfile(config_file) and _READING in read_text(config_file, PathManager)
+    for file in (config_file, weights):
+        if not ours and PathManager.isfile(file):
+            raise UserError(f"{file} is of something else, and would be written over: give another folder")
+    text = f"# {about}\n# {_reading(cfg)} {_READING}\n{portable_config(cfg).dump()}"
+    # First: it marks the folder as ours.
+    write_text(config_file, text, PathManager)
     state = {"model": {name: value.detach().cpu() for name, value in state_dict.items()}}
     write_atomically(PathManager, weights, lambda f: torch.save(state, f))
-    text = f"# {about}\n# {_reading(cfg)} {_READING}\n{portable_config(cfg).dump()}"
-    write_text(config_file, text, PathManager)
     read = load_config(config_file)
     return read, load_network(read, weights)
 

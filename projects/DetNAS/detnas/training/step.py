@@ -13,6 +13,8 @@ from detectron2.utils import comm
 from detnas.data.loader import seed_rngs
 from detnas.errors import UserError
 
+from .speed import mixed_precision
+
 
 def _says_more(record):
     return not (record.exc_info and isinstance(record.exc_info[1], (UserError, OSError)))
@@ -73,7 +75,7 @@ class StepTrainer(SimpleTrainer):
         for part in range(self.accumulate):
             self.before_part(self.iter, part)
             seed_rngs("iteration", self.seed, self.iter, part * self.world + self.rank)
-            with torch.autocast(self.device, torch.float16 if self.device == "cuda" else torch.bfloat16, self.amp):
+            with mixed_precision(self.device, self.amp):
                 losses = self._losses(batch[part :: self.accumulate])
             self.scaler.scale(sum(losses.values()) / self.accumulate).backward()
             for name, loss in losses.items():

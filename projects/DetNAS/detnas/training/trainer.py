@@ -23,6 +23,7 @@ from .hooks import KeepLossNormalizer, StopOnSignal, end_diverged
 from .progress import ProgressLine
 from .sampling import PathSampling, build_sampler, sampled_settings
 from .solver import build_optimizer, build_schedule
+from .speed import keep_memory
 from .step import StepTrainer
 
 
@@ -36,6 +37,7 @@ def build_trainer(cfg, resume=False):
     """
     model = build_network(cfg)
     if cfg.MODEL.DEVICE == "cpu":
+        keep_memory()
         # A step then takes three quarters of the time (benchmarks/step.py).
         model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(cfg, model)
