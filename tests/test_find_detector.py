@@ -156,7 +156,8 @@ def planned(hours=1.0, starts=1):
     chosen = recipe.make_recipe("small", facts([(96, 96)], [(20, 20, 0)]), Machine(2, "", 0))
     request = Request("coco:a:b", "coco:c:d", hours, [])
     start = begins.random_start("small")
-    return Plan(request, Sets("", ""), Counts(400, 10, 320, 80), 10.0, {"small": chosen}, [start] * starts)
+    recipes = {"small": chosen}
+    return Plan(request, Sets("", ""), Counts(400, 10, 320, 80), 10.0, recipes, [start] * starts, image=0.006)
 
 
 def test_what_comes_after_the_training_is_paid_first():
@@ -411,6 +412,8 @@ def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
     assert light["MODEL"]["TIMM"]["NAME"] == "tf_efficientnet_lite0" and small["MODEL"]["DETNAS"]["ARCH"] == "0000"
     divided = {"TRAIN": [f"rest:4:{coco(images, 'train')}"], "TEST": [f"holdout:4:{coco(images, 'train')}"]}
     assert light["DATASETS"] == small["DATASETS"] == divided
+    # The first start's detector was timed.
+    assert 0.001 < json.loads((tmp_path / "plan.json").read_text())["image"] < 5
 
 
 def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refused, monkeypatch):

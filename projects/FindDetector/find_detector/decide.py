@@ -1,10 +1,14 @@
 """Plans a run by data and machine, and gives reasons for its decisions."""
 
+import torch
+
 from detnas.config.load import load_config
 from detnas.data.datasets import check_unchanged, fingerprints, register_datasets
 from detnas.data.forms import other_splits
 from detnas.data.leaks import check_leaks
 from detnas.errors import UserError
+from detnas.export.detector_latency import median_times, noise
+from detnas.export.network import load_network, load_network_config
 
 from .configs import ConfigWriter
 from .data import Facts, hold_out, look
@@ -20,6 +24,8 @@ _FEWEST_IMAGES, _FEW_BOXES = 10, 10
 _LATE = 1.5
 #: side in pixels below which an object is hardly found
 _HARD_TO_FIND = 8
+#: seconds to time an image
+_TIMING = 2.0
 
 
 def make_plan(request: Request, folder: str, clock) -> Plan:
@@ -56,18 +62,30 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
     for start in plan.starts:
         plan.recipes.setdefault(start.space, make_recipe(start.space, train, machine))
     plan.data = fingerprints([sets.train, sets.test])
+    writer = ConfigWriter(plan, folder)
+    writer.starts()
+    plan.image = image_seconds(writer.start(plan.starts[0].name), "cuda" if machine.gpu else "cpu")
     plan.spent = clock()
     needed = plan.spent + sum(plan.divide(plan.spent, plan.steps).values())
     if needed > _LATE * plan.budget:
         raise UserError(f"--hours {request.hours:g} are too few: the shortest run on this machine takes about "
                         f"{needed / 3600:.2f} hours")
-    writer = ConfigWriter(plan, folder)
-    writer.starts()
     plan.details = [*_of_data(plan, train, in_both), *dict.fromkeys([*train.said, *test.said]),
                     *_of_detector(plan, train, writer)]
     plan.decisions = summary(plan)
     plan.save(folder)
     return plan
+
+
+def image_seconds(file: str, device: str) -> float:
+    """Seconds of a test image in torch with the detector of a config, one thread, random weights."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    cfg = load_network_config(file)
+    model, image = load_network(cfg).to(device), noise(cfg.SEARCH.DETECTOR_RESOLUTION)
+    taken, = median_times([lambda: model([{"image": image}])], _TIMING)
+    torch.set_num_threads(threads)
+    return taken / 1000
 
 
 def check_data(plan: Plan, folder: str) -> None:

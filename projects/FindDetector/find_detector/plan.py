@@ -85,7 +85,7 @@ class Plan:
     decisions: list = field(default_factory=list)  # lines that the command prints
     details: list = field(default_factory=list)  # more lines, for --explain
     spent: float = 0.0  # seconds that the planning took
-    image: float = 0.0  # seconds of an image in torch with the largest detector; 0 until it is measured
+    image: float = 0.0  # seconds of an image in torch with the largest detector
     best: str = ""  # name of the start that won the race; until then the first start counts
     data: dict = field(default_factory=dict)  # fingerprints of train and test
 
@@ -132,7 +132,7 @@ class Plan:
 
     def _cost(self, step):
         """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
-        (some, times, most, share), image = CHILD if step == SEARCH else EACH, self.image or self.recipe.image
+        (some, times, most, share), image = CHILD if step == SEARCH else EACH, self.image
         alone, start = min(most, some + times * image), _STARTS * self.start
         if step == SEARCH:
             # All children are timed before one is evaluated.

@@ -24,23 +24,22 @@ class Kind(NamedTuple):
     longest: int
     crop: int  # side of the squares that a training cuts out of larger images
     hours: float  # fewest for which the space is tried
-    image: float = 0.03  # seconds of a test image, until they are measured
     images: int = 0  # fewest training images for which the space is tried
     scales: tuple = (1.0,)  # factors of the size; a training draws one for each image
 
 
 #: space -> its detector on a CPU and on a GPU, the largest first
 KINDS = {
-    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5, image=0.15),
-    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125, image=0.03),
-    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0, image=0.006),
+    "300M": Kind("demo/Base-bccd-FPN.yaml", 40, 160, 480, 320, hours=0.5),
+    "tiny": Kind("demo/Base-toy-FPN.yaml", 28, 128, 256, 192, hours=0.125),
+    "small": Kind("demo/Base-outlines-FPN.yaml", 20, 96, 160, 128, hours=0),
 }
 _PAPER = Kind("COCO/Base-FPN.yaml", 40, 256, 800, 640, hours=0)
 GPU_KINDS = {"1.3G": _PAPER._replace(hours=6, images=20_000), "300M": _PAPER}
 #: the same for pre-trained networks, the likeliest first
 PRETRAINED_KINDS = {
-    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0, image=0.07),
-    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25, image=0.15,
+    "light": Kind("Pretrained/Base-light-FPN.yaml", 34, 128, 320, 192, hours=0),
+    "medium": Kind("Pretrained/Base-medium-FPN.yaml", 40, 160, 480, 320, hours=0.25,
                    scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
@@ -103,7 +102,6 @@ class Recipe:
     scale: float  # factor by which most images are resized
     recalibration: int  # images for a child's batch-norm statistics
     sweep: dict  # MODEL.ELASTIC of sizes and proposals
-    image: float  # see Kind
 
 
 def spaces(hours: float, gpu: str, images: int) -> list:
@@ -160,8 +158,7 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
             "DETECTOR_RESOLUTION": test_sides, "CHANNELS_LAST": True, "AUTOCAST": "bf16" if gpu else "",
         },
     }
-    return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test),
-                  kind.image)
+    return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test))
 
 
 def family_of(side: int, proposals: int) -> dict:

@@ -72,7 +72,7 @@ class Run:
     def forecast(self) -> dict:
         """Step -> seconds for the steps that are not done, within the time that is left."""
         trained = read_json(self.writer.path(PLAIN, STATE_FILE), {}, STATE)
-        self.plan.image = trained.get("image") or self._raced().get("image", 0.0)
+        self.plan.image = trained.get("image") or self._raced().get("image") or self.plan.image
         left = [step for step in self.plan.steps if NAMES[step] not in self.steps.done]
         begun = {step: seconds for step, seconds in self.begun.items() if step in left}
         return self.plan.divide(self.spent, left) | begun
