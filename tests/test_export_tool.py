@@ -152,7 +152,7 @@ def test_without_its_data_a_trained_network_is_exported_without_class_names(expo
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(cfg))
     shutil.copy(exported / "model.pth", tmp_path)
     folder = export("--config-file", tmp_path / "run.yaml", "--output", tmp_path / "out")
-    assert "No class names" in caplog.text and "gone.json does not exist" in caplog.text
+    assert folder == tmp_path / "out" and "No class names" in caplog.text and "gone.json does not exist" in caplog.text
     assert yaml.safe_load((folder / "model.yaml").read_text())["MODEL"]["DETNAS"]["CLASSES"] == []
 
 
