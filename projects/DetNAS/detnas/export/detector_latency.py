@@ -19,8 +19,8 @@ from .engines import TORCH, engine_version, installed_engines, open_onnx
 from .network import use_plain_norms
 from .traced import require_onnx, to_onnx, whole_part
 
-#: uncounted runs; seconds for the counted runs of all networks together; fewest and most runs of each
-WARMUP, SECONDS, FEWEST, MOST = 2, 60, 5, 40
+#: milliseconds of a turn; seconds of all turns together; fewest and most counted runs of each network
+TURN, SECONDS, FEWEST, MOST = 10, 60, 5, 40
 
 
 class DetectorMeter:
@@ -47,7 +47,7 @@ class DetectorMeter:
         #: what the time depends on beside the network
         self.settings = (
             f"{processor()}, {torch.get_num_threads()} threads, {engine_version('onnxruntime')}, 1x3x{size}, "
-            f"median of {FEWEST} to {MOST} runs"
+            f"median of {FEWEST} to {MOST} warm runs"
         )
         # Keys of other packages must not hide earlier measurements.
         model = hashlib.sha256(without_unused(self.cfg).MODEL.dump().encode()).hexdigest()[:16]
@@ -112,21 +112,31 @@ def times_in_turns(runs, seconds=None, most=None):
     """
     Run functions in turns, so that other load slows down all alike. Returns for each a list of milliseconds.
 
+    The first turn of two does not count: after the others the processor's caches hold nothing of a function, and a
+    small detector alone takes half of the time.
+
     Args:
         seconds: for all functions together; each runs :data:`FEWEST` times in any case.
-        most: runs of each function.
+        most: runs of each function, about.
     """
-    seconds, most = seconds or SECONDS, most or MOST
-    for run in runs:
-        for _ in range(WARMUP):
-            run()
-    times, end = [[] for _ in runs], time.perf_counter() + seconds
-    while len(times[0]) < FEWEST or (len(times[0]) < most and time.perf_counter() < end):
+    seconds, most, times = seconds or SECONDS, most or MOST, [[] for _ in runs]
+    end = time.perf_counter() + seconds
+    while (fewest := min(map(len, times))) < FEWEST or (fewest < most and time.perf_counter() < end):
         for run, taken in zip(runs, times):
-            start = time.perf_counter()
-            run()
-            taken.append(1e3 * (time.perf_counter() - start))
+            if len(taken) < max(FEWEST, most):
+                _turn(run)
+                taken += _turn(run)
     return times
+
+
+def _turn(run):
+    """Run a function for :data:`TURN` milliseconds, at least once. Returns the milliseconds of each run."""
+    taken = []
+    while sum(taken) < TURN:
+        start = time.perf_counter()
+        run()
+        taken.append(1e3 * (time.perf_counter() - start))
+    return taken
 
 
 def _for_timing(cfg, space):
