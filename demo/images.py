@@ -3,7 +3,7 @@
 Generate images, equal for equal seeds, unless their folder exists; in COCO form if no other is named:
 
     python demo/images.py toy         coloured shapes, for classification and for detection    seconds
-    python demo/images.py outlines    outlines of rectangles, to be named wide, square or tall    minutes
+    python demo/images.py outlines    outlines of rectangles, to be named wide, square or tall    seconds
     python demo/images.py examples    "large": many small shapes in large images, some without any; "few": 40 images of
                                       crosses among other shapes, without a test set    a minute
     python demo/images.py streets     simple pedestrians and riders, in the form of EuroCity Persons    seconds

@@ -1,6 +1,7 @@
 """The benchmarks run, on next to nothing; what they measure is not tested."""
 
 import argparse
+import json
 import random
 import sys
 
@@ -11,10 +12,12 @@ from scripts import ROOT
 from toy_runs import DEMO
 
 import detnas
+from detnas.export.traced import module_to_onnx
 from detnas.modeling.choices import activate
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import detector_latency  # noqa: E402
 import metric  # noqa: E402
 import scale  # noqa: E402
 import step  # noqa: E402
@@ -78,3 +81,13 @@ def test_a_full_step_trains_one_path_after_the_other():
     config = DEMO / "toy_1_pretrain_supernet.yaml"
     seconds, _, first = step.measure(str(config), step.batch_of(4, 32, 32), False, torch.channels_last, 2, "cpu")
     assert 0 < seconds < 60 and first > 0
+
+
+def test_first_runs_of_detectors_are_compared_with_others(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    # Later tests fork, which OpenVINO does not survive.
+    monkeypatch.setattr(detector_latency, "installed_engines", lambda: ["onnxruntime"])
+    (tmp_path / "detector.json").write_text(json.dumps({"shorter_side": 16, "longer_side": 24}))
+    (tmp_path / "detector.onnx").write_bytes(module_to_onnx(torch.nn.Conv2d(3, 2, 3), torch.rand(3, 16, 24)))
+    header, _, row = detector_latency.first_and_others([f"{tmp_path}/"], rounds=1).splitlines()
+    assert "onnxruntime" in header and tmp_path.name in row and row.count(",") == 1

@@ -64,7 +64,7 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
     plan.data = fingerprints([sets.train, sets.test])
     writer = ConfigWriter(plan, folder)
     writer.starts()
-    plan.image = image_seconds(writer.start(plan.starts[0].name), "cuda" if machine.gpu else "cpu")
+    plan.image = detector_seconds(writer.start(plan.starts[0].name), "cuda" if machine.gpu else "cpu")
     plan.spent = clock()
     needed = plan.spent + sum(plan.divide(plan.spent, plan.steps).values())
     if needed > _LATE * plan.budget:
@@ -77,7 +77,7 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
     return plan
 
 
-def image_seconds(file: str, device: str) -> float:
+def detector_seconds(file: str, device: str) -> float:
     """Seconds of a test image in torch with the detector of a config, one thread, random weights."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
