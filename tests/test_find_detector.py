@@ -163,25 +163,25 @@ def planned(hours=1.0, starts=1):
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
     here.image = 0.01
-    # 20 children, 2.04 seconds and half of 180 images each; 9 detectors, 2.8 seconds and 0.4 of 10 images each.
-    after = {"search": 50 + 20 * (2.04 + 0.5 * 180 * 0.01), "detectors": 50 + 9 * (2.8 + 0.04)}
+    # 15 children, 2.04 seconds and half of 180 images each; 9 detectors, 2.8 seconds and 0.4 of 10 images each.
+    after = {"search": 50 + 15 * (2.04 + 0.5 * 180 * 0.01), "detectors": 50 + 9 * (2.8 + 0.04)}
     shares = here.divide(100, here.steps)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
         race.race_share(2, recipe.side_by_side(2))[0] * (shares["race"] + shares["train"]))
     # What is done has no share.
     assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
-    assert here.candidates("plain", 12) == 5 and here.candidates("plain", 500) == 20
+    assert here.candidates("plain", 12) == 5 and here.candidates("plain", 500) == 15
     # Where the rest would take more than a quarter, fewer are compared, but all are timed.
     here.image = 0.04
     some = here.divide(100, here.steps)
     assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] <= 225
-    assert 5 < here.candidates("plain", some["search"]) < 20
+    assert 5 < here.candidates("plain", some["search"]) < 15
     # However slow that is, half of the time is for training.
     here.image = 100
     slow = here.divide(100, here.steps)
     assert slow["race"] + slow["train"] == pytest.approx(450)
-    assert slow["search"] == pytest.approx(50 + 20 * 3.4 + 5 * 0.5 * 180 * 100)
+    assert slow["search"] == pytest.approx(50 + 15 * 3.4 + 5 * 0.5 * 180 * 100)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
@@ -196,7 +196,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
 def test_a_family_has_smaller_images_and_fewer_proposals():
     family = recipe.family_of(192, 200)
     assert family == {"SIZES": [64, 96, 128, 160, 192],
-                      "CHOICES": [["MODEL.RPN.POST_NMS_TOPK_TEST", 20, 50, 100, 200]]}
+                      "CHOICES": [["MODEL.RPN.POST_NMS_TOPK_TEST", 50, 100, 200]]}
     assert recipe.family_of(40, 2) == {"SIZES": [32, 40], "CHOICES": [["MODEL.RPN.POST_NMS_TOPK_TEST", 1, 2]]}
 
 
@@ -495,10 +495,10 @@ def test_with_more_time_a_family_has_parts_of_the_pretrained_network():
     here = planned()
     here.recipes["medium"], here.starts = here.recipes["small"], [medium, random]
     # Of two million children some are compared, and all of the plain detector's.
-    assert here.children() == 60 and here.children("plain") == 20 and here.candidates("family", 1e6) == 60
+    assert here.children() == 60 and here.children("plain") == 15 and here.candidates("family", 1e6) == 60
     assert here.elastic("family")["CHOICES"] == here.elastic("plain")["CHOICES"] + medium.parts
     here.best = random.name
-    assert here.elastic("family") == here.elastic("plain") and here.children() == 20
+    assert here.elastic("family") == here.elastic("plain") and here.children() == 15
 
 
 def test_weights_that_are_not_to_be_had_are_said_before_anything_is_trained(monkeypatch):

@@ -4,10 +4,11 @@ import pytest
 from ray_fakes import Shuffled
 
 from detnas import SearchSpace, get_space
+from detnas.search import loop
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LocalExecutor, SearchImpossible
 from detnas.search.log import SearchLog
-from detnas.search.loop import run_search
+from detnas.search.loop import run_asynchronous, run_search
 
 TINY = get_space("tiny")
 SMALLEST = SearchSpace("smallest", 4, (8,), (2,))
@@ -20,13 +21,16 @@ def metrics_of(path, parents=()):
     return {"bbox/AP": float(sum(i * op for i, op in enumerate(path, 1)) % 9), "bbox/APl": None}
 
 
+def searcher_of(space=TINY):
+    return Searcher(space, lambda path: True, POPULATION, num_parents=3, num_mutate=3, num_cross=2)
+
+
 def search(folder, space=TINY, evaluate=metrics_of, generations=GENERATIONS, metric="bbox/AP", executor=None, **hooks):
     """Run or continue the search in a folder; returns its log."""
     folder.mkdir(exist_ok=True)
     log = SearchLog(str(folder), space, {"space": space.name})
-    searcher = Searcher(space, lambda path: True, POPULATION, num_parents=3, num_mutate=3, num_cross=2)
     try:
-        run_search(searcher, executor or LocalExecutor(evaluate, metric), log, generations, **hooks)
+        run_search(searcher_of(space), executor or LocalExecutor(evaluate, metric), log, generations, **hooks)
     finally:
         log.close()
     return log
@@ -138,6 +142,29 @@ def test_a_score_that_is_no_number_is_a_failure_and_a_search_of_failures_ends(tm
     assert len(log.history()) == TOTAL and log.best() == []
     assert {(c.score, c.error) for c in log.history()} == {(None, "bbox/AP is not a finite number")}
     assert all(c.metrics == {"bbox/AP": None, "bbox/AP50": 3.0} for c in SearchLog(str(tmp_path / "a"), TINY).history())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_when_its_seconds_are_over_no_candidate_begins_but_the_first(tmp_path, caplog, monkeypatch, asynchronous):
+    caplog.set_level("INFO")
+    clock = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+
+    def slow(path, parents=()):
+        clock[0] += 10
+        return metrics_of(path)
+
+    for seconds, count in ((1, 1), (25, 3), (0, TOTAL)):
+        if asynchronous:
+            log = SearchLog(str(tmp_path), TINY, {"space": TINY.name})
+            run_asynchronous(searcher_of(), LocalExecutor(slow, "bbox/AP"), log, TOTAL, seconds=seconds)
+            log.close()
+        else:
+            log = search(tmp_path, evaluate=slow, seconds=seconds)
+        assert len(log.history()) == count
+    said = [record.message for record in caplog.records if "SEARCH.SECONDS" in record.message]
+    assert said == [f"SEARCH.SECONDS {seconds} are over, after {count} of {TOTAL} candidates."
+                    for seconds, count in ((1, 1), (25, 3))]
 
 
 def test_a_search_ends_early_when_there_is_no_new_path(tmp_path, caplog):

@@ -130,6 +130,10 @@ class Plan:
         always, each, _, least = self._cost(SEARCH)
         return max(least, min(self.children(kind), int((seconds - always) / each)))
 
+    def searching(self, seconds: float) -> float:
+        """Seconds until the last candidate of a search of so many seconds begins: the rest is for start and end."""
+        return max(1.0, seconds - 2 * _STARTS * self.start)
+
     def _cost(self, step):
         """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
         (some, times, most, share), image = CHILD if step == SEARCH else EACH, self.image

@@ -43,8 +43,9 @@ PRETRAINED_KINDS = {
                    scales=(6 / 7, 1.0, 8 / 7)),
 }
 GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")}
-#: of a family: shares of the whole detector's size and proposals; smallest side in pixels
-_SIZES, _PROPOSALS, _LEAST_SIDE = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1), (0.1, 0.25, 0.5, 1), 32
+#: of a family: shares of the whole detector's size and proposals (of the 8 for each box of a full image at least 2);
+#: smallest side in pixels
+_SIZES, _PROPOSALS, _LEAST_SIDE = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1), (0.25, 0.5, 1), 32
 #: images for a candidate's batch-norm statistics, and fewest, where test images are larger than training images
 _RECALIBRATION, _LEAST_RECALIBRATION = 100, 24
 #: images in such a batch without and with a GPU

@@ -102,18 +102,19 @@ class Run:
                     words += [f"done={done:.1f}", f"drawn={self.plan.sets.holdout}"]
             else:
                 words = ["-m", "search_net", "--config-file", writer.path(SEARCHED.format(kind)),
-                         *self._candidates(kind, seconds)]
+                         *self._candidates(kind, seconds, share)]
             commands += [BETWEEN, kind, *words]
         return ["-m", "find_detector.together", str(both), *commands[1:]]
 
-    def _candidates(self, kind, seconds):
-        """Overrides of a search of so many seconds: one generation, or two for a family with parts of the network."""
+    def _candidates(self, kind, seconds, share):
+        """Overrides of a search in a share of seconds: one generation, four for a family with parts of the network."""
         count = self.plan.candidates(kind, seconds)
-        generations = 2 if kind == FAMILY and self.plan.start_taken.parts else 1
+        generations = 4 if kind == FAMILY and self.plan.start_taken.parts else 1
         first = math.ceil(count / generations)
-        new = (generations - 1) * first // 3
-        numbers = {"POPULATION": first, "GENERATIONS": generations, "NUM_PARENTS": max(1, first // 3),
-                   "NUM_MUTATE": new, "NUM_CROSS": new}
+        new = first // 2 if generations > 1 else 0
+        left = self.plan.searching(seconds * share)
+        numbers = {"SECONDS": round(left), "POPULATION": first, "GENERATIONS": generations,
+                   "NUM_PARENTS": max(1, first // 2), "NUM_MUTATE": new, "NUM_CROSS": first // 4 if new else 0}
         return [word for key, number in numbers.items() for word in (f"SEARCH.{key}", str(number))]
 
     def _go_on(self):

@@ -82,7 +82,8 @@ def prepare(cfg, args, method):
             board.add_scalar("search/best", log.best()[0].score, len(log))
 
     searcher, generations = method.searcher, cfg.SEARCH.GENERATIONS
-    settings = {"costs": functools.partial(all_costs, method.costs), "on_candidate": on_candidate, "race": method.race}
+    settings = {"costs": functools.partial(all_costs, method.costs), "on_candidate": on_candidate, "race": method.race,
+                "seconds": cfg.SEARCH.SECONDS}
     if cfg.SEARCH.ASYNCHRONOUS:
         total = sum(map(searcher.size, range(generations)))
         return log, executor, functools.partial(run_asynchronous, searcher, executor, log, total, **settings)

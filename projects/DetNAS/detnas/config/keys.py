@@ -79,6 +79,7 @@ def add_detnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH.RAY_ADDRESS = ""  # of a Ray cluster; "auto" finds one that runs on this machine, "" starts one on it
     cfg.SEARCH.TRIES = 2  # for a candidate that fails
     cfg.SEARCH.TIMEOUT = 0  # seconds after which a candidate on a Ray worker has failed; 0: no limit
+    cfg.SEARCH.SECONDS = 0  # after which no candidate begins; 0: no limit
     cfg.SEARCH.RECALIBRATION_IMAGES = 500  # training images for batch-norm statistics, the same for all candidates
     cfg.SEARCH.RECALIBRATION_BATCH = 8
     # True: after each of RACING_PARTS of the held-out images, only the best RACING_SHARE of candidates so far go on.

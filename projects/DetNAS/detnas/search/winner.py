@@ -67,11 +67,12 @@ def _found_as(file):
 def choose_winners(front, costs, count):
     """
     Up to ``count`` candidates of a front (by ``front_of``), spread over the costs: the best score, then always the one
-    farthest in cost from all chosen ones. Costs are scaled by their range on the front. Of equal costs one is chosen.
+    farthest in cost from all chosen ones. What counts is the ratio of two costs, relative to the largest one on the
+    front. Of equal costs one is chosen.
     """
     if not (front and count):
         return []
-    points = np.array([[c.costs[name] for name in costs] for c in front], float)
+    points = np.log([[max(c.costs[name], 1e-9) for name in costs] for c in front])
     points = (points - points.min(0)) / np.where(np.ptp(points, 0), np.ptp(points, 0), 1)
     taken = [0]
     while len(taken) < min(count, len(front)):
