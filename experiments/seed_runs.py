@@ -1,4 +1,4 @@
-"""Shared by serial_controls.py and compare_methods.py: command lines of a seed, times of steps, results."""
+"""Shared by five studies: command lines of a seed, times of steps, results."""
 
 import concurrent.futures
 import functools

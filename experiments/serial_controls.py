@@ -1,148 +1,152 @@
 #!/usr/bin/env python
 """
-Does a serial search of SP-NAS pay? Compares a search from a trained start network with three controls that take as
-long: the start network trained on, the winner's code from random weights, and random morphs without selection.
+Does a serial search of SP-NAS pay, and which? Compares ways to choose parents and children with a random sequence of
+morphs, the start network trained on, and the winner's code from random weights. All begin with the same trained start
+network and have the same seconds. Each way is also stopped after half of its seconds, and its network trained on.
 
-    python experiments/serial_controls.py             two seeds on the blood cells
+    python experiments/serial_controls.py    two data sets, three seeds, two runs at once; 150 minutes
 
-Training time is iterations times the CPU seconds of a network's training step, which are measured first. Stopped or
-killed, it goes on when started again. Each step is a usual command line, and is printed.
+Stopped or killed, it goes on when started again. Each step is a usual command line, on one thread.
 """
 
 import argparse
 import concurrent.futures
 import json
 import os
+import shutil
 import statistics
 
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
-from seed_runs import TEST_IMAGES, SeedRuns, box_results, step_seconds
-from shared import ROOT
+import spnas  # isort: skip  # noqa: F401  it registers its keys
+from seed_runs import TEST_IMAGES, TRAINING, SeedRuns, box_results, measure
+from shared import IN_ONE_PROCESS, ROOT, workers
 from tabulate import tabulate
 
 from detnas.config.load import load_config
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
-from detnas.report.searches import best_so_far
 from detnas.search.log import read_log
 from find_detector.steps import StepFailed
-from spnas.evaluator import INHERITED
+
+_BOARDS = "$DETNAS_DATA/deep_pcb"
+#: name -> (config, images that nothing is trained on or chosen by)
+DATA = {
+    "bccd": ("experiments/configs/bccd_spnas_serial.yaml", TEST_IMAGES),
+    "pcb": ("experiments/configs/pcb_spnas_serial.yaml", f"coco:{_BOARDS}/test.json:{_BOARDS}/images"),
+}
+#: ways to search, by settings
+WAYS = {
+    "front": ("SEARCH.SELECT", "front", "SEARCH.CHILDREN", 4),
+    "line": ("SEARCH.SELECT", "line", "SEARCH.CHILDREN", 2),
+    "tried": ("SEARCH.SELECT", "line", "SEARCH.CHILDREN", 1, "SEARCH.TRIALS", 4),
+    "random": ("SEARCH.SELECT", "random", "SEARCH.CHILDREN", 1),
+}
+COMMON = ("SEARCH.GENERATIONS", 1000, "SEARCH.EVALUATE_INHERITED", False, "SEARCH.RECALIBRATION_IMAGES", 64,
+          *IN_ONE_PROCESS)
 
 
 class Seed(SeedRuns):
-    """The runs of one seed."""
+    """The runs of one seed on one data set; each network is kept as (code, checkpoint)."""
 
-    def __init__(self, args, seed):
-        super().__init__(os.path.join(args.output, str(seed)), seed)
-        self.args = args
+    def __init__(self, output, data, seed, seconds):
+        super().__init__(os.path.join(output, data, str(seed)), seed)
+        (self.config, self.images), self.seconds = DATA[data], seconds
+        self.networks = {}
 
-    def run(self, name, script, *settings):
-        flags = ["--resume"] if script == "train_net.py" else []
-        super().run(name, script, self.args.config_file, *settings, flags=flags)
+    def train(self, name, code, seconds=None, weights=""):
+        """Train a code for so many CPU seconds of steps, by default as long as the config says."""
+        settings = [*TRAINING, "MODEL.SPNAS.CODE", code, "MODEL.WEIGHTS", weights]
+        if seconds:
+            settings += ["SOLVER.MAX_ITER", round(seconds / self.step(code))]
+        self.run(name, "train_net.py", self.config, *settings, flags=["--resume"])
+        self.networks[name] = code, self.path(name, "model_final.pth")
 
-    def search(self):
-        """Run the search, and the random sequence of morphs."""
-        self.run("start", "train_net.py")
-        self.run("search", "search_net.py", *self.start())
-        count = len(read_log(self.path("search")))
-        alone = ("SEARCH.SELECT", False, "SEARCH.CHILDREN", 1, "SEARCH.GENERATIONS", count)
-        self.run("random", "search_net.py", *self.start(), *alone)
-
-    def start(self):
-        return "MODEL.WEIGHTS", self.path("start", "model_final.pth")
-
-    def measure(self):
-        """Measure once the CPU seconds of a training step of each code."""
+    def step(self, code):
+        """CPU seconds of a training step, measured once."""
         file = self.path("step_seconds.json")
-        self.seconds = read_json(file, {})
-        for log in map(read_log, (self.path("search"), self.path("random"))):
-            for c in log.history():
-                if str(c.network) not in self.seconds:
-                    seconds = step_seconds(self.args.config_file, ["MODEL.SPNAS.CODE", str(c.network)])
-                    self.seconds[str(c.network)] = statistics.median(seconds)
-                    write_text(file, json.dumps(self.seconds, indent=1))
+        known = read_json(file, {})
+        if code not in known:
+            known[code] = measure(self.config, ["MODEL.SPNAS.CODE", code])[1]
+            write_text(file, json.dumps(known, indent=1))
+        return known[code]
 
-    def controls(self):
-        """Train the controls; returns a list of (name of a network, code, checkpoint, seconds of its training)."""
-        log, sequence = read_log(self.path("search")), read_log(self.path("random"))
-        start, winner, last, top = (
-            str(c.network) for c in (log.history()[0], log.best()[0], sequence.history()[-1], sequence.best()[0])
-        )
-        cfg = load_config(os.path.join(ROOT, self.args.config_file))
-        before = cfg.SOLVER.MAX_ITER * self.seconds[start]
-        searched, morphed = (
-            cfg.SEARCH.CANDIDATE_ITERS * sum(self.seconds[str(c.network)] for c in found.history())
-            for found in (log, sequence)
-        )
-        self.run("trained_on", "train_net.py", *self.start(), "SOLVER.MAX_ITER",
-                 round(searched / self.seconds[start]))
-        self.run("winner_from_random_weights", "train_net.py", "MODEL.SPNAS.CODE", winner,
-                 "SOLVER.MAX_ITER", round((before + searched) / self.seconds[winner]))
-        total, scratch = before + searched, self.path("winner_from_random_weights", "model_final.pth")
-        return [
-            ("start network", start, self.path("start", "model_final.pth"), before),
-            ("search: winner", winner, self.path("search", "best.pth"), total),
-            ("start network trained on", start, self.path("trained_on", "model_final.pth"), total),
-            ("winner's code from random weights", winner, scratch, total),
-            ("random morphs: last", last, self.path("random", "candidates", f"{last}.pth"), before + morphed),
-            ("random morphs: best on val", top, self.path("random", "best.pth"), before + morphed),
-        ]
+    def search(self, way, start):
+        """Search in one way for half of the seconds, then for all; train what was found at half."""
+        half = f"{way}_half"
+        for name, share in ((half, 0.5), (way, 1)):
+            if name == way and not os.path.isdir(self.path(way)):
+                shutil.copytree(self.path(half), self.path("copy"), dirs_exist_ok=True)
+                os.rename(self.path("copy"), self.path(way))
+            seconds = ("SEARCH.SECONDS", share * self.seconds)
+            self.run(name, "search_net.py", self.config, "MODEL.WEIGHTS", start, *COMMON, *WAYS[way], *seconds)
+        logs = {name: read_log(self.path(name)) for name in (half, way)}
+        for name, log in logs.items():
+            self.networks[name] = self.found(name, log.best()[0])
+        if way == "random":
+            # Without any choice: the last of the sequence.
+            for name, log in logs.items():
+                self.networks[f"{name}_last"] = self.found(name, log.history()[-1])
+            half += "_last"
+        code, weights = self.networks[half]
+        self.train(f"{half}_trained_on", code, self.seconds / 2, weights)
+
+    def found(self, name, candidate):
+        return str(candidate.network), self.path(name, "candidates", f"{candidate.network}.pth")
+
+    def run_all(self):
+        """Run everything, and return {network: [code, AP on held-out images, AP on test images]}."""
+        code = str(load_config(os.path.join(ROOT, self.config)).MODEL.SPNAS.CODE)
+        self.train("start", code)
+        start = self.networks["start"][1]
+        for way in WAYS:
+            self.search(way, start)
+        self.train("start_trained_on", code, self.seconds, start)
+        before = load_config(os.path.join(ROOT, self.config)).SOLVER.MAX_ITER * self.step(code)
+        self.train("code_of_tried_alone", self.networks["tried"][0], before + self.seconds)
+        results = read_json(self.path("results.json"), {})
+        with workers(1) as pool:
+            for name, (code, weights) in self.networks.items():
+                if name not in results:
+                    sets = (None, self.images)
+                    aps = [pool.submit(test, self.config, code, weights, images).result() for images in sets]
+                    results[name] = [code, *aps]
+                    write_text(self.path("results.json"), json.dumps(results, indent=1))
+        return results
 
 
-def test(args, code, weights):
-    """[AP on val, AP on test]"""
-    opts = ["MODEL.SPNAS.CODE", code]
-    return [box_results(args.config_file, opts, weights, images)["AP"] for images in (None, args.test)]
+def test(config, code, weights, images):
+    return box_results(config, ["MODEL.SPNAS.CODE", code], weights, images)["AP"]
 
 
-def search_table(log):
-    """A row per candidate, with its parent's AP, its own AP just inherited, and its AP after training."""
-    metric = log.header["metric"]
-    scores = {c.network: c.score for c in log.history()}
+def print_table(data, results):
+    """Print a row for each network, with the codes and AP of ``results``, one of :meth:`Seed.run_all` for each seed."""
     rows = []
-    best = best_so_far(log)
-    for number, c in enumerate(log.history(), 1):
-        parent = c.parents[0] if c.parents else None
-        rows.append([c.generation + 1, log.space.format(c.network), str(parent or ""), scores.get(parent),
-                     c.metrics.get(INHERITED + metric), c.score, best.get(number), c.costs["backbone_flops"] / 1e6])
-    headers = ["generation", "code", "parent", "its AP", "just inherited", "AP", "best so far", "multiply-adds (M)"]
-    return tabulate(rows, headers, tablefmt="github", floatfmt=".1f")
+    for name in results[0]:
+        codes, held_out, tests = zip(*(found[name] for found in results))
+        rows.append([name, ", ".join(codes), *(" ".join(f"{ap:.1f}" for ap in aps) for aps in (held_out, tests)),
+                     statistics.mean(tests)])
+    headers = ["network", "codes", "AP on held-out images", "AP on test images", "mean"]
+    print(f"\n{data}\n\n{tabulate(rows, headers, tablefmt='github', floatfmt='.1f')}")
 
 
 def main(args):
-    with user_errors():
-        seeds = {seed: Seed(args, seed) for seed in args.seeds}
+    jobs = [(data, seed) for seed in args.seeds for data in args.data]
+    with user_errors(), concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        futures = {job: pool.submit(Seed(args.output, *job, args.seconds).run_all) for job in jobs}
         try:
-            with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-                list(pool.map(Seed.search, seeds.values()))
-                # In the main thread, where a training can listen for signals.
-                for seed in seeds.values():
-                    seed.measure()
-                runs = dict(zip(seeds, pool.map(Seed.controls, seeds.values())))
+            results = {job: future.result() for job, future in futures.items()}
         except StepFailed as e:
             raise SystemExit(f"error: {e}") from None
-    rows = {}
-    for seed, networks in runs.items():
-        print(f"\nSeed {seed}\n\n{search_table(read_log(seeds[seed].path('search')))}")
-        for name, code, weights, seconds in networks:
-            rows.setdefault(name, []).append((code, *test(args, code, weights), seconds))
-    lines = [
-        [name, ", ".join(code for code, *_ in found),
-         *(" ".join(f"{row[i]:.1f}" for row in found) for i in (1, 2)),
-         statistics.mean(row[2] for row in found), statistics.mean(row[3] for row in found)]
-        for name, found in rows.items()
-    ]
-    headers = ["network", "code", "AP on val", "AP on test", "mean on test", "seconds of training"]
-    print(f"\n{tabulate(lines, headers, tablefmt='github', floatfmt='.1f')}")
-    return lines
+    for data in args.data:
+        print_table(data, [results[data, seed] for seed in args.seeds])
 
 
 def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", default="experiments/configs/bccd_spnas_serial.yaml", help="of the search")
-    parser.add_argument("--test", default=TEST_IMAGES, help="images that nothing was chosen by")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--jobs", type=int, default=2, help="seeds at once, a thread each")
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seconds", type=float, default=360, help="of each search and control (default: 360)")
+    parser.add_argument("--jobs", type=int, default=2, help="seeds at once, a thread each (default: 2)")
     parser.add_argument("--output", default="output/serial_controls")
     return parser
 

@@ -120,8 +120,24 @@ def test_asynchronously_nothing_is_proposed_while_the_start_network_runs():
     code, parents = plain.propose_one(run(plain, 1), 1, {START}.__contains__)
     assert parents == (START,) and code != START
     # Without selection it is a sequence of morphs.
-    history = run(searcher(select=False, children=1), 8)
+    history = run(searcher(select="random", children=1), 8)
     assert [c.parents for c in history] == [(), *((c.network,) for c in history[:-1])]
+
+
+def test_in_one_line_the_parent_is_the_best_of_the_last_generation():
+    history = run(searcher(select="line"), 6)
+    for c in history[1:]:
+        best = max((d for d in history if d.generation == c.generation - 1), key=lambda d: d.score)
+        assert c.parents == (best.network,)
+
+
+def test_the_best_of_the_morphs_that_were_tried_are_the_children():
+    trying = searcher(trials=3, children=2)
+    history = run(trying, 1)
+    morphs = trying.morphs_to_try(history, 1)
+    scores = dict(zip(morphs, (1.0, None, 5.0, 2.0, 7.0, 0.0)))
+    trying.tried[1] = scores
+    assert len(morphs) == 6 and [scores[code] for code in trying.lineage(history, 1)] == [7.0, 5.0]
 
 
 @pytest.mark.parametrize("build", [searcher, counts])

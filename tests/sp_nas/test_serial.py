@@ -104,6 +104,23 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(search, tmp
     assert result(log) == result(search(tmp_path / "whole", SEARCH__GENERATIONS=1))
 
 
+def test_the_child_is_the_best_of_the_morphs_that_were_tried(search, tmp_path, stopped_at):
+    settings = {"SEARCH__SELECT": "line", "SEARCH__TRIALS": 3, "SEARCH__CHILDREN": 1, "SEARCH__GENERATIONS": 4}
+    settings |= {"SEARCH__RECALIBRATION_IMAGES": 4}
+    stopped_at(3)
+    with pytest.raises(SystemExit, match="Stopped; 2 candidates"):
+        search(tmp_path / "run", **settings)
+    log = search(tmp_path / "run", **settings)
+    history, trials = log.history(), log.events()
+    assert [c.parents for c in history] == [(), *((c.network,) for c in history[:-1])]
+    # Stopped after its trial, a generation is not tried again.
+    assert [(event["event"], event["generation"], len(event["metrics"])) for event in trials] == [
+        ("trial", generation, 3) for generation in (1, 2, 3)
+    ]
+    for c, event in zip(history[1:], trials):
+        assert event["metrics"][str(c.network)] == max(event["metrics"].values())
+
+
 class Stopped(BaseException):
     """Raised wherever the search is."""
 
@@ -207,6 +224,8 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
             "SEARCH.REIGNITION_CONFIG: ",
         ),
         ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__REIGNITIONS": 1}, "set SEARCH.REIGNITIONS 0"),
+        ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__TRIALS": 2}, "set SEARCH.TRIALS 1"),
+        ({"SEARCH__SELECT": "best"}, 'SEARCH.SELECT is "best"; it must be "front", "line" or "random"'),
         ({f"SEARCH__MORPHS__{name}": 0.0 for name in ("SWAP", "EXPAND", "NEW_STAGE")}, "SEARCH.MORPHS are all 0"),
         ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
         ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),

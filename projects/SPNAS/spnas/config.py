@@ -8,6 +8,8 @@ from .code import MAX_BLOCKS, MAX_STAGES, MIN_STAGES
 
 #: norms of the blocks; a new block starts as the identity through a norm with weight 0
 NORMS = ("BN", "SyncBN", "naiveSyncBN", "FrozenBN", "GN")
+#: where parents come from
+SELECTIONS = ("front", "line", "random")
 
 
 def add_spnas_config(cfg: CfgNode) -> None:
@@ -41,8 +43,11 @@ def add_spnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH.CANDIDATE_ITERS = 1000
     # Parallel search: output folder of the serial search to start from; empty: MODEL.SPNAS.CODE with MODEL.WEIGHTS.
     cfg.SEARCH.SERIAL_OUTPUT = ""
-    # Serial search, as all keys below. False is a control: each generation morphs the last candidate, good or not.
-    cfg.SEARCH.SELECT = True
+    # Serial search, as all keys below. Parents: "front", of all candidates; "line", the best of the last generation, so
+    # that all training is in one line of descent; "random", any of the last generation, a control.
+    cfg.SEARCH.SELECT = "front"
+    # So many morphs for each child are evaluated before any training, and the best is the child; 1: none.
+    cfg.SEARCH.TRIALS = 1
     # Relative frequency of each morph; 0: never.
     cfg.SEARCH.MORPHS = CN()
     cfg.SEARCH.MORPHS.SWAP = 0.5
@@ -81,6 +86,8 @@ RULES.update(
         "MODEL.SPNAS.FREEZE_AT": NON_NEGATIVE,
         "SEARCH.CHILDREN": COUNT,
         "SEARCH.CANDIDATE_ITERS": COUNT,
+        "SEARCH.SELECT": one_of(*SELECTIONS),
+        "SEARCH.TRIALS": COUNT,
         **{f"SEARCH.MORPHS.{name}": NON_NEGATIVE for name in ("SWAP", "SWAP_DOUBLING", "EXPAND", "NEW_STAGE")},
         "SEARCH.MIN_BLOCKS": COUNT,
         "SEARCH.MAX_BLOCKS": Rule(f"from 1 to {MAX_BLOCKS}", lambda value: 1 <= value <= MAX_BLOCKS),

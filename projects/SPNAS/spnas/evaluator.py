@@ -6,12 +6,15 @@ import zlib
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 import torch
 
+from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
+from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn
 from detnas.config.load import with_settings
 from detnas.data.datasets import register_datasets
 from detnas.data.loader import seed_rngs
 from detnas.errors import UserError
 from detnas.evaluation.evaluators import build_evaluator, only_warnings
 from detnas.modeling.builders import build_network
+from detnas.search.candidate import fitness
 from detnas.search.evaluator import build_held_out_batches, collected_metrics
 from detnas.search.executor import SearchImpossible
 from detnas.training.trainer import build_trainer
@@ -40,6 +43,7 @@ class TrainedEvaluator:
         with only_warnings("detectron2"):
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
         self.held_out = {}  # side that images are padded to a multiple of -> batches
+        self.recalibration = None
 
     def __call__(self, code, parents):
         cfg = candidate_config(self.cfg, code)
@@ -48,17 +52,30 @@ class TrainedEvaluator:
         with only_warnings("detectron2", "fvcore", "detnas.modeling"):
             seed_rngs("candidate", self.cfg.SEED, str(code))
             if parents and isinstance(code, SerialCode):
-                model = build_network(cfg)
-                state = inherit(parents[0], self._of_parent(parents[0]), code, model.state_dict())
+                model = self._child(cfg, code, parents[0])
                 cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "inherited.pth")
-                save(state, cfg.MODEL.WEIGHTS)
+                save(model.state_dict(), cfg.MODEL.WEIGHTS)
                 if cfg.SEARCH.EVALUATE_INHERITED:
-                    model.load_state_dict(state)
                     inherited = {INHERITED + name: value for name, value in self.evaluate(cfg, model).items()}
             model = train(cfg)
             metrics = self.evaluate(cfg, model)
         self.weights.write(code, model.state_dict())
         return {**metrics, **inherited}
+
+    def untrained(self, code, parent):
+        """The score of a child before any training, its norms recalibrated on training images; None if not finite."""
+        cfg = candidate_config(self.cfg, code)
+        with only_warnings("detectron2", "fvcore", "detnas.modeling"):
+            seed_rngs("candidate", self.cfg.SEED, str(code))
+            model = self._child(cfg, code, parent)
+            self.recalibration = self.recalibration or build_recalibration_batches(cfg)
+            recalibrate_bn(ForwardToLastNorm(model), self.recalibration)
+            return fitness(self.evaluate(cfg, model), cfg.SEARCH.METRIC)
+
+    def _child(self, cfg, code, parent):
+        model = build_network(cfg)
+        model.load_state_dict(inherit(parent, self._of_parent(parent), code, model.state_dict()))
+        return model
 
     def _of_parent(self, code):
         try:

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, Iterable, Mapping, Tuple, Union
 
 from detnas.search.candidate import Candidate, by_score
@@ -72,24 +72,39 @@ class CodeSearcher:
 @dataclass(frozen=True, kw_only=True)
 class MorphSearcher(CodeSearcher):
     """
-    Proposes morphs of parents from the Pareto front of the score and ``costs``. Coin flips choose the parent, best
-    first. The paper does not say how parents are chosen; this is our choice.
+    Proposes morphs of parents, chosen by ``select``; coin flips prefer the best of them. The paper does not say how
+    parents are chosen; this is our choice.
 
     Args:
         morphs: name -> relative frequency, see :func:`spnas.morphs.mutate`.
         costs: names of the front's costs; empty: the parent is the best by score.
         stuck: generations without a better score after which the best code is reignited.
         reignitions: at most so many.
-        select: False morphs the last candidate of earlier generations, whatever its score: a control of the search.
+        select: "front": parents are the Pareto front of score and ``costs``; "line": the best of the last generation,
+            so that all training is in one line of descent; "random": any of the last generation, a control.
+        trials: so many morphs are tried for each child, see :meth:`morphs_to_try`.
+        tried: generation -> {morph: score before any training, or None}; the best morphs are the children.
     """
 
     morphs: Mapping[str, float]
     costs: Tuple[str, ...] = ("backbone_flops",)
     stuck: int = 3
     reignitions: int = 0
-    select: bool = True
+    select: str = "front"
+    trials: int = 1
+    tried: Dict[int, Dict[SerialCode, float]] = field(default_factory=dict)
 
     phase = "serial"
+
+    def lineage(self, history, generation):
+        morphs = self.morphs_to_try(history, generation)
+        scores = self.tried.get(generation, {})
+        best = sorted(morphs, key=lambda code: (scores.get(code) is None, -(scores.get(code) or 0)))
+        return {code: morphs[code] for code in best[: self.size(generation)]}
+
+    def morphs_to_try(self, history, generation):
+        """The ``trials`` morphs for each child of a generation, as :meth:`lineage` returns them."""
+        return super(MorphSearcher, replace(self, children=self.children * self.trials)).lineage(history, generation)
 
     def propose(self, found, count, history, generation, rng):
         reignited = generation and self.reignited(history).get(generation)
@@ -118,11 +133,17 @@ class MorphSearcher(CodeSearcher):
                 found[generation + 1], since = best.network, 0
         return found
 
+    def last(self, scored):
+        """A list of the one parent in the last generation of scored candidates; empty without candidates."""
+        generation = max((c.generation for c in scored), default=0)
+        by = by_score if self.select == "line" else lambda c: self._rng(c.network).random()
+        return sorted((c for c in scored if c.generation == generation), key=by)[:1]
+
     def _parents(self, history):
         """Lists of possible parents, best first: the front; then all, in case the front has no new children."""
         scored = sorted((c for c in history if c.score is not None), key=by_score)
-        if not self.select:
-            return [[c.network for c in sorted(scored, key=lambda c: (c.generation, c.network))[-1:]]]
+        if self.select != "front":
+            return [[c.network for c in self.last(scored)]]
         front = front_of(scored, self.costs) if self.costs else scored[:1]
         return [[c.network for c in front], [c.network for c in scored]]
 
