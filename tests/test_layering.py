@@ -154,9 +154,9 @@ def test_what_stands_on_detnas_has_no_circle(package):
         assert not roots & (SCRIPTS - below | (FRAMEWORK if path in PURE else set())), path
 
 
-@pytest.mark.parametrize("package", [PACKAGE, *ORDERS], ids=lambda package: package.name)
-def test_no_file_of_a_package_has_more_than_250_lines(package):
-    assert [path for path in package.rglob("*.py") if len(path.read_text().splitlines()) > 250] == []
+def test_no_file_of_a_package_has_more_than_250_lines():
+    files = list((ROOT / "projects").rglob("*.py"))
+    assert len(files) > 100 and [path for path in files if len(path.read_text().splitlines()) > 250] == []
 
 
 @pytest.mark.parametrize(
