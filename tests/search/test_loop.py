@@ -167,6 +167,14 @@ def test_when_its_seconds_are_over_no_candidate_begins_but_the_first(tmp_path, c
                     for seconds, count in ((1, 1), (25, 3))]
 
 
+def test_the_seconds_of_an_event_count(tmp_path):
+    search(tmp_path, seconds=0.001)
+    log = SearchLog(str(tmp_path), TINY, {"space": TINY.name})
+    log.append_event({"event": "trial", "generation": 1, "seconds": 1000})
+    log.close()
+    assert len(search(tmp_path, seconds=900).history()) < TOTAL == len(search(tmp_path, seconds=2000).history())
+
+
 def test_a_search_ends_early_when_there_is_no_new_path(tmp_path, caplog):
     log = search(tmp_path / "a", space=SMALLEST, generations=50)
     assert len(log.history()) == 16 and max(c.generation for c in log.history()) == 2
