@@ -163,20 +163,22 @@ def planned(hours=1.0, starts=1):
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
     here.image = 0.01
-    # 15 children, 2.04 seconds and half of 180 images each; 9 detectors, 2.8 seconds and 0.4 of 10 images each.
-    after = {"search": 50 + 15 * (2.04 + 0.5 * 180 * 0.01), "detectors": 50 + 9 * (2.8 + 0.04)}
+    # 15 children, 2.04 seconds and half of 180 images each; 9 detectors, 5.5 seconds and half of 10 images each.
+    after = {"search": 50 + 15 * (2.04 + 0.5 * 180 * 0.01), "detectors": 50 + 9 * (5.5 + 0.05)}
     shares = here.divide(100, here.steps)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
         race.race_share(2, recipe.side_by_side(2))[0] * (shares["race"] + shares["train"]))
     # What is done has no share.
     assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
-    assert here.candidates("plain", 12) == 5 and here.candidates("plain", 500) == 15
+    assert here.affordable("search", 12) == 5 and here.affordable("search", after["search"]) == 15
+    assert here.affordable("detectors", 12) == 3 and here.affordable("detectors", after["detectors"]) == 9
     # Where the rest would take more than a quarter, fewer are compared, but all are timed.
-    here.image = 0.04
+    here.image = 0.03
     some = here.divide(100, here.steps)
     assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] <= 225
-    assert 5 < here.candidates("plain", some["search"]) < 15
+    assert 5 < here.affordable("search", some["search"]) < 15
+    assert 3 < here.affordable("detectors", some["detectors"]) < 9
     # However slow that is, half of the time is for training.
     here.image = 100
     slow = here.divide(100, here.steps)
@@ -495,7 +497,7 @@ def test_with_more_time_a_family_has_parts_of_the_pretrained_network():
     here = planned()
     here.recipes["medium"], here.starts = here.recipes["small"], [medium, random]
     # Of two million children some are compared, and all of the plain detector's.
-    assert here.children() == 60 and here.children("plain") == 15 and here.candidates("family", 1e6) == 60
+    assert here.children() == 60 and here.children("plain") == 15
     assert here.elastic("family")["CHOICES"] == here.elastic("plain")["CHOICES"] + medium.parts
     here.best = random.name
     assert here.elastic("family") == here.elastic("plain") and here.children() == 15
@@ -665,7 +667,8 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
     data["categories"].reverse()
     (tmp_path / "turned.json").write_text(json.dumps(data))
     turned = f"coco:{tmp_path}/turned.json:{images}/test"
-    detectors.compare(str(tmp_path / "out"), turned, [str(tmp_path / "out" / kind) for kind in ("family", "plain")], 99)
+    sources = [str(tmp_path / "out" / kind) for kind in ("family", "plain")]
+    detectors.compare(str(tmp_path / "out"), turned, sources, 99, 9)
     model = tmp_path / "out" / "detectors" / found["recommended"] / "model.yaml"
     assert MetadataCatalog.get(turned).thing_classes == yaml.safe_load(model.read_text())["MODEL"]["DETNAS"]["CLASSES"]
 

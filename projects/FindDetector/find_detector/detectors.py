@@ -1,7 +1,7 @@
 """
 Exports the detectors that searches found, times them in each engine of this machine, and tests the exported files.
 
-    python -m find_detector.detectors output=FOLDER test=DATA seconds=120 sources=FAMILY sources=PLAIN
+    python -m find_detector.detectors output=FOLDER test=DATA seconds=120 most=9 sources=FAMILY sources=PLAIN
 
 FAMILY and PLAIN are folders of searches with detectors in front/. Each detector gets a folder in FOLDER/detectors: its
 config, weights, ONNX file and a script that needs no Detectron2. detectors.json there has AP and latency of the ONNX
@@ -124,16 +124,17 @@ def recommend(rows: List[Dict[str, Any]]) -> str:
     return min((row for row in rows if row["equal_to_best"]), key=lambda row: row["ms"])["name"]
 
 
-def compare(output: str, test: str, sources: list, seconds: float) -> None:
+def compare(output: str, test: str, sources: list, seconds: float, most: int) -> None:
     """
     Export, time and test detectors of the searches ``sources`` on ``test``, a data set named as in a config, and write
-    :data:`DETECTORS_FILE` below ``output``. With too few ``seconds`` it tests fewer. UserError if none can be exported.
+    :data:`DETECTORS_FILE` below ``output``: at most ``most``, fewer if exports take most of ``seconds``. UserError
+    if none can be exported.
     """
     if os.path.isfile(os.path.join(output, DETECTORS_FILE)):
         return
     register_dataset(test)
     path, rows, begun = functools.partial(os.path.join, output, FOLDER), [], time.monotonic() - time.process_time()
-    for source, child, name in worth_most(sources):
+    for source, child, name in worth_most(sources)[:most]:
         passed, more = time.monotonic() - begun, len(rows) + 1
         if more > FEWEST and passed * _WHOLE * more / len(rows) + _INTERVAL * more > seconds:
             print(f"{TOLD}no more detectors: there is no time to test them", flush=True)

@@ -24,7 +24,7 @@ NAMES = {
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
 #: c, d): min(c, a + b * seconds of an image in torch), and d * these seconds for each image, as most are smaller.
-EACH, CHILD = (1.8, 100.0, 9.0, 0.4), (1.9, 14.0, 3.4, 0.5)
+EACH, CHILD = (4.0, 150.0, 11.0, 0.5), (1.9, 14.0, 3.4, 0.5)
 #: share of the time that training gets, unless the fewest children and detectors take more than the others
 _TRAINING = 0.75
 #: A search or a test starts as long as so many starts of the command, for it imports more.
@@ -125,10 +125,10 @@ class Plan:
         always, each, count, least = self._cost(step)
         return always + max(share * count, least) * each
 
-    def candidates(self, kind: str, seconds: float) -> int:
-        """How many children a search of so many seconds evaluates, at least one of each size."""
-        always, each, _, least = self._cost(SEARCH)
-        return max(least, min(self.children(kind), int((seconds - always) / each)))
+    def affordable(self, step: str, seconds: float) -> int:
+        """How many children or detectors SEARCH or DETECTORS takes in so many seconds, at least the fewest."""
+        always, each, _, least = self._cost(step)
+        return max(least, int((seconds - always) / each + 1e-6))
 
     def searching(self, seconds: float) -> float:
         """Seconds until the last candidate of a search of so many seconds begins: the rest is for start and end."""

@@ -10,7 +10,7 @@ from detnas.errors import UserError
 from detnas.files import NUMBER, read_json, write_text
 
 from .configs import SEARCHED, TRAINED, ConfigWriter
-from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, TRAIN, Plan, clock_time, duration
+from .plan import DETECTORS, FAMILY, FAMILY_SHARE, NAMES, PLAIN, RACE, SEARCH, TRAIN, Plan, clock_time, duration
 from .race import STATE, STATE_FILE, race_share, read_race
 from .recipe import side_by_side, this_machine
 from .steps import Steps
@@ -90,7 +90,8 @@ class Run:
             return ["-m", "find_detector.race", *words, *(f"files={file}" for file in files)]
         if step == DETECTORS:
             return ["-m", "find_detector.detectors", f"output={self.folder}", f"test={self.plan.sets.test}",
-                    f"seconds={seconds:.1f}", *(f"sources={writer.path(kind)}" for kind in (FAMILY, PLAIN))]
+                    f"seconds={seconds:.1f}", f"most={self.plan.affordable(DETECTORS, seconds)}",
+                    *(f"sources={writer.path(kind)}" for kind in (FAMILY, PLAIN))]
         both, commands = side_by_side(2), []
         for kind in (FAMILY, PLAIN):
             share = 1.0 if both > 1 else FAMILY_SHARE if kind == FAMILY else 1 - FAMILY_SHARE
@@ -108,7 +109,7 @@ class Run:
 
     def _candidates(self, kind, seconds, share):
         """Overrides of a search in a share of seconds: one generation, four for a family with parts of the network."""
-        count = self.plan.candidates(kind, seconds)
+        count = min(self.plan.children(kind), self.plan.affordable(SEARCH, seconds))
         generations = 4 if kind == FAMILY and self.plan.start_taken.parts else 1
         first = math.ceil(count / generations)
         new = first // 2 if generations > 1 else 0

@@ -20,7 +20,7 @@ from .network import use_plain_norms
 from .traced import require_onnx, to_onnx, whole_part
 
 #: milliseconds of a turn; seconds of all turns together; fewest and most counted runs of each network
-TURN, SECONDS, FEWEST, MOST = 10, 60, 5, 40
+TURN, SECONDS, FEWEST, MOST = 10, 60, 5, 20
 
 
 class DetectorMeter:
