@@ -164,7 +164,7 @@ def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
     here.image = 0.01
     # 15 children, 2.04 seconds and half of 180 images each; 9 detectors, 5.5 seconds and half of 10 images each.
-    after = {"search": 50 + 15 * (2.04 + 0.5 * 180 * 0.01), "detectors": 50 + 9 * (5.5 + 0.05)}
+    after = {"search": 20 + 15 * (2.04 + 0.5 * 180 * 0.01), "detectors": 20 + 9 * (5.5 + 0.05)}
     shares = here.divide(100, here.steps)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(
@@ -174,7 +174,7 @@ def test_what_comes_after_the_training_is_paid_first():
     assert here.affordable("search", 12) == 5 and here.affordable("search", after["search"]) == 15
     assert here.affordable("detectors", 12) == 3 and here.affordable("detectors", after["detectors"]) == 9
     # Where the rest would take more than a quarter, fewer are compared, but all are timed.
-    here.image = 0.03
+    here.image = 0.06
     some = here.divide(100, here.steps)
     assert sum(some.values()) == pytest.approx(900) and 200 < some["search"] + some["detectors"] <= 225
     assert 5 < here.affordable("search", some["search"]) < 15
@@ -183,7 +183,7 @@ def test_what_comes_after_the_training_is_paid_first():
     here.image = 100
     slow = here.divide(100, here.steps)
     assert slow["race"] + slow["train"] == pytest.approx(450)
-    assert slow["search"] == pytest.approx(50 + 15 * 3.4 + 5 * 0.5 * 180 * 100)
+    assert slow["search"] == pytest.approx(20 + 15 * 3.4 + 5 * 0.5 * 180 * 100)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):

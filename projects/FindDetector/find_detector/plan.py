@@ -28,7 +28,7 @@ EACH, CHILD = (4.0, 150.0, 11.0, 0.5), (1.9, 14.0, 3.4, 0.5)
 #: share of the time that training gets, unless the fewest children and detectors take more than the others
 _TRAINING = 0.75
 #: A search or a test starts as long as so many starts of the command, for it imports more.
-_STARTS = 5
+_STARTS = 2
 #: most children of a family that a search evaluates
 MOST_CHILDREN = 60
 #: Fewer test images show only differences of several AP.
@@ -132,7 +132,7 @@ class Plan:
 
     def searching(self, seconds: float) -> float:
         """Seconds until the last candidate of a search of so many seconds begins: the rest is for start and end."""
-        return max(1.0, seconds - 2 * _STARTS * self.start)
+        return max(1.0, seconds - 5 * _STARTS * self.start)
 
     def _cost(self, step):
         """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
