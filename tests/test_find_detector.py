@@ -172,6 +172,7 @@ def test_what_comes_after_the_training_is_paid_first():
     # What is done has no share.
     assert list(here.divide(900, here.steps[2:])) == ["search", "detectors"]
     assert here.affordable("search", 12) == 5 and here.affordable("search", after["search"]) == 15
+    assert here.affordable("search", 500) == 15 and here.affordable("detectors", 500) == 9
     assert here.affordable("detectors", 12) == 3 and here.affordable("detectors", after["detectors"]) == 9
     # Where the rest would take more than a quarter, fewer are compared, but all are timed.
     here.image = 0.06
@@ -497,7 +498,7 @@ def test_with_more_time_a_family_has_parts_of_the_pretrained_network():
     here = planned()
     here.recipes["medium"], here.starts = here.recipes["small"], [medium, random]
     # Of two million children some are compared, and all of the plain detector's.
-    assert here.children() == 60 and here.children("plain") == 15
+    assert here.children() == 60 and here.children("plain") == 15 and here.affordable("search", 1e6) == 60
     assert here.elastic("family")["CHOICES"] == here.elastic("plain")["CHOICES"] + medium.parts
     here.best = random.name
     assert here.elastic("family") == here.elastic("plain") and here.children() == 15

@@ -127,8 +127,8 @@ class Plan:
 
     def affordable(self, step: str, seconds: float) -> int:
         """How many children or detectors SEARCH or DETECTORS takes in so many seconds, at least the fewest."""
-        always, each, _, least = self._cost(step)
-        return max(least, int((seconds - always) / each + 1e-6))
+        always, each, count, least = self._cost(step)
+        return max(least, min(int(count), int((seconds - always) / each + 1e-6)))
 
     def searching(self, seconds: float) -> float:
         """Seconds until the last candidate of a search of so many seconds begins: the rest is for start and end."""
