@@ -16,8 +16,10 @@ def listens_on():
             parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
     for process in ours:
         ours += [child for child, parent in parents.items() if parent == process]
-        for file in Path(f"/proc/{process}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                sockets.add(os.readlink(file))
+        # A process may end meanwhile, or close a file.
+        with contextlib.suppress(OSError):
+            for file in Path(f"/proc/{process}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(file))
     lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()]
     return [line[1].partition(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
