@@ -463,6 +463,9 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_with_detectors(find, images,
         folder, (low, high) = tmp_path / "detectors" / row["name"], row["interval"]
         assert {"model.yaml", "model.pth", "detector.onnx", "detect.py"} <= {file.name for file in folder.iterdir()}
         assert low <= high and row["ms"] == row["engines"][found["engine"]][0] > 0 and row["name"] in page
+        # The script runs the file as it was timed.
+        about = json.loads((folder / "detector.json").read_text())
+        assert (about["engine"], about["threads"]) == (found["engine"], found["threads"])
     assert f"**Take {found['recommended']}:**" in page and (tmp_path / "family.png").is_file()
     assert Image.open(tmp_path / "sheet.png").size == (4 * 480, 2 * 480)
 

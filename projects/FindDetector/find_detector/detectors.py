@@ -159,7 +159,7 @@ def compare(output: str, test: str, sources: list, seconds: float, most: int) ->
     for row, (folder, cfg), taken in zip(rows, exported.items(), times):
         found, kept[row["name"]] = detect(folder, cfg, engine, test, images, drawn)
         tested.append(ResampledAP(truth, found))
-        write_script(folder, cfg, engine)
+        write_script(folder, cfg, engine, torch.get_num_threads())
         row.update(tested[-1].figures(), engines=taken, ms=taken[engine][0], ms95=taken[engine][1],
                    bytes=os.path.getsize(os.path.join(folder, "detector.onnx")))
         print(f"{TOLD}tested {row['name']}: AP {row['AP']:.1f}, {row['ms']:.1f} ms", flush=True)

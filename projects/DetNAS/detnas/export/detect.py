@@ -22,12 +22,16 @@ class Detector:
         file = os.path.join(folder, "detector.onnx")
         if self.about["engine"] == "onnxruntime":
             import onnxruntime
-            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.about["threads"]
+            session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
             self.run = lambda image: session.run(None, {"image": image})
         else:
             import openvino
             precision = "bf16" if self.about["engine"] == "openvino_bf16" else "f32"
-            network = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+            network = openvino.Core().compile_model(file, "CPU", {
+                "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": self.about["threads"],
+                "PERFORMANCE_HINT": "LATENCY"})
             self.run = lambda image: network(image).to_tuple()
 
     def __call__(self, photo):

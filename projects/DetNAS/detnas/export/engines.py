@@ -56,10 +56,13 @@ def open_onnx(data: Union[str, bytes], engine: str = "onnxruntime", threads: int
     return (_onnxruntime if engine == "onnxruntime" else _openvino)(data, engine, threads)
 
 
-def write_script(folder: str, cfg, engine: str = "onnxruntime") -> str:
-    """Write detect.py, which runs detector.onnx without Detectron2, and its detector.json; returns its path."""
-    sizes = {"shorter_side": cfg.INPUT.MIN_SIZE_TEST, "longer_side": cfg.INPUT.MAX_SIZE_TEST}
-    about = {**sizes, "pixels": cfg.INPUT.FORMAT, "engine": engine, "classes": list(cfg.MODEL.DETNAS.CLASSES)}
+def write_script(folder: str, cfg, engine: str = "onnxruntime", threads: int = 0) -> str:
+    """
+    Write detect.py, which runs detector.onnx without Detectron2, and its detector.json; returns its path. 0 threads
+    stand for the engine's choice.
+    """
+    about = {"shorter_side": cfg.INPUT.MIN_SIZE_TEST, "longer_side": cfg.INPUT.MAX_SIZE_TEST, "engine": engine,
+             "threads": threads, "pixels": cfg.INPUT.FORMAT, "classes": list(cfg.MODEL.DETNAS.CLASSES)}
     script = os.path.join(folder, "detect.py")
     write_text(os.path.join(folder, "detector.json"), json.dumps(about, indent=1))
     with open(os.path.join(os.path.dirname(__file__), "detect.py"), encoding="utf-8") as f:
