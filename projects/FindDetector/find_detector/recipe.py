@@ -57,8 +57,8 @@ _GPU_RATE = 0.04
 #: Regions of the first stage in training and in tests, and detections, for each box of a full image (95th percentile
 #: of boxes). With 3 instead of 8 in the test, shapes in large images had 58.6 AP and not 71.5 (experiments/RESULTS.md).
 _REGIONS, _TESTED_REGIONS, _DETECTIONS = 3, 8, 2
-#: Cascade R-CNN with two stages: the second one starts from the boxes of the first. After equal time it has 6 AP more on
-#: outlines than one stage, 0.6 more than three (experiments/RESULTS.md).
+#: Cascade R-CNN with two stages: the second one starts from the boxes of the first. After equal time it has 6 AP more
+#: on outlines than one stage, 0.6 more than three (experiments/RESULTS.md).
 _BOX_STAGES = {"IOUS": [0.5, 0.65], "BBOX_REG_WEIGHTS": [[10.0, 10.0, 5.0, 5.0], [25.0, 25.0, 12.5, 12.5]]}
 #: strides of the levels p2 to p6 of an FPN over four stages, in pixels
 STRIDES = (4, 8, 16, 32, 64)
