@@ -93,6 +93,11 @@ def test_an_option_after_the_overrides_is_explained(refused):
     assert refused(launch, train_net.main, argument_parser().parse_args(words)) == sentence
 
 
+def test_an_evaluation_without_test_images_is_an_error(fails, run, supernet):
+    overrides = {"DATASETS.TEST": "()", "DATASETS.TRAIN": "()", "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
+    assert fails(train_net, DETECTOR, overrides, "--eval-only", leaves=["log.txt"]).startswith("DATASETS.TEST is empty")
+
+
 @pytest.mark.skipif(torch.cuda.device_count() > 7, reason="this machine has that many GPUs")
 @pytest.mark.parametrize("script", [train_net, search_net])
 def test_more_gpus_than_there_are_is_an_error(fails, run, script):

@@ -17,7 +17,7 @@ import train_net
 from detnas.config.load import load_config
 from detnas.export import check as traced_check
 from detnas.export import traced
-from detnas.export.network import load_network_config
+from detnas.export.network import load_network_config, portable_config
 from detnas.search.log import SearchLog
 
 pytest_plugins = ["export_fixtures"]
@@ -143,6 +143,14 @@ def test_the_backbone_alone_says_why(toy_root, tmp_path, capsys, monkeypatch, fl
     outputs = traced.open_file(str(tmp_path / "backbone.ts"))(torch.rand(3, 60, 90) * 255)
     assert [tuple(x.shape[2:]) for x in outputs] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
     assert not (tmp_path / "detector.ts").exists()
+
+
+def test_an_exported_config_names_no_folder_of_this_machine_but_data_of_detectron2(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells").mkdir()
+    names = ["cells", str(tmp_path), "coco:a.json:b", "coco_2017_val"]
+    portable = portable_config(load_config(None, ["DATASETS.TEST", str(names)]))
+    assert list(portable.DATASETS.TEST) == ["coco_2017_val"]
 
 
 def test_without_its_data_a_trained_network_is_exported_without_class_names(exported, tmp_path, caplog):

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import multiprocessing
 import os
 import time
@@ -87,8 +89,14 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
     lock_folder(str(tmp_path), "training").close()
 
 
-def test_a_folder_that_is_no_place_on_a_disk_has_no_lock():
+def test_a_folder_that_is_no_place_on_a_disk_or_whose_disk_has_no_locks_is_not_locked(tmp_path, monkeypatch):
     assert lock_folder("store://folder", "training") is None
+
+    def cannot(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", cannot)
+    assert lock_folder(str(tmp_path), "training") is None
 
 
 def test_a_text_is_read_in_utf8_whatever_the_locale_and_another_encoding_is_told(tmp_path):

@@ -224,7 +224,7 @@ def test_mistakes_are_told_in_a_sentence(find, images, tmp_path, refused):
         assert f"{option} {value}: it must be " in told(option, str(value))
     assert torch.cuda.is_available() or "--device cuda: torch finds no such GPU here" in told("--device", "cuda")
     assert "which images? Give a folder" in refused(find, ["--hours", "1"])
-    assert "missing.json does not exist" in told("--train", "unused", data=f"coco:missing.json:{images}/train")
+    assert "missing.json does not exist" in told(data=f"coco:missing.json:{images}/train")
     assert "needs boxes" in told(data=f"folder:{images}")
     assert 'constraint "flops < 3"' in told("--limit", "flops < 3")
     assert "4 images with boxes; a family needs at least 10" in told(data=coco(images, "val"))
@@ -654,9 +654,19 @@ def test_a_start_that_is_named_does_not_race(find, images, tmp_path, capsys, ref
         find, arguments(images, tmp_path / "both", "--backbone", "resnet18", "--from-scratch"))
 
 
+@pytest.mark.parametrize("visible, device, then", [
+    (None, "cpu", ""), (None, "cuda", "0"), (None, "cuda:1", "1"), ("2,3", "cuda", "2"), ("2,3", "cuda:1", "3"),
+    ("2,3", "cuda:2", ""), ("", "cuda", "")])
+def test_a_gpu_is_one_of_those_that_are_visible(monkeypatch, visible, device, then):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert command.visible_devices(device) == then
+
+
 def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_path, capsys):
     write_voc(images, tmp_path / "voc")
-    find(["--train", f"voc:{tmp_path}/voc:all", "--hours", "0.01", "--output", str(tmp_path / "out"), "--from-scratch"],
+    find([f"voc:{tmp_path}/voc:all", "--hours", "0.01", "--output", str(tmp_path / "out"), "--from-scratch"],
          run=run_here)
     # 24 images: 4 for the test. The folder itself stays as it is.
     assert [file.name for file in (tmp_path / "voc" / "ImageSets" / "Main").iterdir()] == ["all.txt"]

@@ -185,13 +185,18 @@ def test_tables_need_neither_weights_nor_data(searched, capsys, tmp_path, flags,
     assert [float(row["bbox/AP50"]) for row in table] == pytest.approx([c.score for c in chosen])
 
 
-def test_the_front_of_its_objectives_is_left_by_a_search_and_printed(searched, tmp_path, capsys):
+def test_the_front_of_its_objectives_is_left_by_a_search_and_printed(searched, tmp_path, capsys, refused):
     folder = shutil.copytree(searched, tmp_path / "run")
     run(folder, {}, "--front", SEARCH__OBJECTIVES='["backbone_params"]')
     assert (folder / "front.csv").read_text() != (searched / "front.csv").read_text()
     run(folder, {}, "--front", **FLOPS)
     assert (folder / "front.csv").read_text() == (searched / "front.csv").read_text()
     assert "Pareto front of bbox/AP50 and backbone_flops" in capsys.readouterr().out
+    run(folder, {}, "--front", SEARCH__OBJECTIVES="('backbone_params',)")
+    assert "Pareto front of bbox/AP50 and backbone_params" in capsys.readouterr().out
+    for wrong in ("3", "backbone_flops"):
+        said = refused(run, folder, {}, "--front", SEARCH__OBJECTIVES=wrong)
+        assert said == f"SEARCH.OBJECTIVES {wrong} is no list of costs"
     with open(searched / "front.csv") as f:
         front = [(float(row["score"]), float(row["backbone_flops"])) for row in csv.DictReader(f)]
     everything = [(c.score, c.costs["backbone_flops"]) for c in SearchLog(str(searched), TINY).history()]

@@ -7,6 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from detnas.config.load import load_config
+from detnas.errors import UserError
 from detnas.training.solver import build_optimizer, build_schedule
 
 
@@ -48,6 +49,8 @@ def test_the_linear_schedule_falls_in_equal_steps_to_exactly_zero_also_after_a_w
     found = rates(**linear, WARMUP_ITERS=4, WARMUP_FACTOR=0.1)
     assert found[0] == pytest.approx(0.05) and found == sorted(found[:5]) + sorted(found[5:], reverse=True)
     assert found[-1] == 0.0
+    with pytest.raises(UserError, match="SOLVER.WARMUP_ITERS 10 must be less than SOLVER.MAX_ITER 10"):
+        rates(**linear, WARMUP_ITERS=10)
     # Detectron2's own schedules are as they were.
     found = rates(BASE_LR=1.0, MAX_ITER=6, WARMUP_ITERS=0, STEPS=(2, 4), LR_SCHEDULER_NAME="WarmupMultiStepLR")
     assert found[:6] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])

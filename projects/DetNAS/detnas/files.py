@@ -106,7 +106,8 @@ def fits(value, form):
 def lock_folder(folder, what):
     """
     Lock an output folder for ``what``, such as "training", until the returned file closes or the process ends. Returns
-    None on Windows and for remote folders. Raises UserError if the folder is locked, also by this process.
+    None on Windows, for remote folders and on disks without locks. Raises UserError if the folder is locked, also by
+    this process.
     """
     try:
         import fcntl
@@ -119,12 +120,15 @@ def lock_folder(folder, what):
     _locks.add(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.seek(0)
         holder = file.read() or what
         file.close()
         other = "another" if holder == what else "a"
         raise UserError(f"{other} {holder} is running in {folder}: give another OUTPUT_DIR, or wait for it") from None
+    except OSError:  # a disk without locks
+        file.close()
+        return None
     file.truncate(0)
     file.write(what)
     file.flush()

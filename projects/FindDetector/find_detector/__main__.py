@@ -34,8 +34,7 @@ def main(argv=None, run=run_step) -> None:
     with user_errors():
         if not 0 < args.hours <= _MOST_HOURS:
             raise UserError(f"--hours {args.hours:g}: it must be more than 0 and at most {_MOST_HOURS}")
-        data = args.data or args.data_too
-        if not data:
+        if not args.data:
             raise UserError("which images? Give a folder of images with boxes, such as find-detector FOLDER --hours 1")
         for option, key, value in (("device", "MODEL.DEVICE", args.device or "cpu"), ("seed", "SEED", args.seed),
                                    ("threads", "DATALOADER.NUM_WORKERS", args.threads)):
@@ -43,7 +42,7 @@ def main(argv=None, run=run_step) -> None:
                 raise UserError(f"--{option} {value}: it must be {RULES[key].description}")
         # Steps inherit these variables.
         if args.device:
-            os.environ.update(CUDA_VISIBLE_DEVICES="" if args.device == "cpu" else args.device.partition(":")[2] or "0")
+            os.environ.update(CUDA_VISIBLE_DEVICES=visible_devices(args.device))
         if args.threads:
             os.environ.update(OMP_NUM_THREADS=str(args.threads))
         # torch is slow to import: mistakes above are reported first.
@@ -65,7 +64,7 @@ def main(argv=None, run=run_step) -> None:
         limits = list(map(outcome.full_name, args.limit))
         for limit in limits:
             Constraint.parse(limit)
-        request = Request(data, args.test, args.hours, limits, args.backbone, args.weights, args.from_scratch,
+        request = Request(args.data, args.test, args.hours, limits, args.backbone, args.weights, args.from_scratch,
                           args.device, args.threads, args.seed)
         claim(args.output)
         with contextlib.closing(Steps(args.output, 1, run, what="run")) as steps:
@@ -86,12 +85,19 @@ def main(argv=None, run=run_step) -> None:
             print(f"\n{outcome.finish(going)}")
 
 
+def visible_devices(device):
+    """``CUDA_VISIBLE_DEVICES`` for one device, out of those that are visible now."""
+    if device == "cpu":
+        return ""
+    number, visible = int(device.partition(":")[2] or 0), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return str(number) if visible is None else dict(enumerate(visible.split(","))).get(number, "")
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="find-detector", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", nargs="?", metavar="DATA", help="a folder of images with boxes, or a name as in a config")
-    add("--train", dest="data_too", default="", metavar="DATA", help="the same")
     add("--test", metavar="DATA", help="images for the final figures; by default held out of DATA")
     add("--hours", type=float, required=True, help="of all, such as 2 or 0.5")
     add("--output", default=os.path.join("output", "found"), metavar="FOLDER")
@@ -112,7 +118,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_script() -> None:
-    """Entry point of ``find-detector``."""
     # The running step ends, too, and a training saves a checkpoint.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped. Start again to go on."))
     with goes_on_later():

@@ -1,8 +1,7 @@
 """``search_net.py --list`` and the like: show a log, finished or not, without weights or data."""
 
+import ast
 import os
-
-import yaml
 
 from detnas.config.load import output_folder
 from detnas.errors import UserError
@@ -43,8 +42,9 @@ def show(args):
 
 def _show_front(folder, log, objectives):
     try:
-        costs = (yaml.safe_load(objectives) if objectives else log.header.get("objectives")) or first_cost(log)
-    except yaml.YAMLError:
+        given = ast.literal_eval(objectives) if objectives else log.header.get("objectives") or ()
+        costs = [str(cost) for cost in given] or first_cost(log)
+    except (ValueError, SyntaxError, TypeError):
         raise UserError(f"SEARCH.OBJECTIVES {objectives} is no list of costs") from None
     chosen, file = pareto_front(log, costs), os.path.join(folder, "front.csv")
     write_csv(log, chosen, file)

@@ -37,27 +37,20 @@ def train(args):
             get_method(cfg.SEARCH.METHOD).check_before_training(cfg)
         with lock_output_folder(cfg.OUTPUT_DIR):
             data = fingerprints((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+            file = os.path.join(cfg.OUTPUT_DIR, DATA)
             if args.resume:
-                check_data(cfg, data)
+                check_unchanged(read_json(file, {}, {"": str}, PathManager), data, f"the training in {cfg.OUTPUT_DIR}")
             trainer = build_trainer(cfg, args.resume)
             save_config(cfg)
-            save_data(cfg, data)
+            if comm.is_main_process():
+                write_text(file, json.dumps(data, indent=1), PathManager)
             trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
-
-
-def check_data(cfg, data):
-    """UserError if ``data.json`` says that the training began with other data."""
-    before = read_json(os.path.join(cfg.OUTPUT_DIR, DATA), {}, {"": str}, PathManager)
-    check_unchanged(before, data, f"the training in {cfg.OUTPUT_DIR}")
-
-
-def save_data(cfg, data):
-    if comm.is_main_process():
-        write_text(os.path.join(cfg.OUTPUT_DIR, DATA), json.dumps(data, indent=1), PathManager)
 
 
 def evaluate_only(cfg, args):
     """The results on ``DATASETS.TEST``; for a supernet, of the paths that its training also evaluates."""
+    if not cfg.DATASETS.TEST:
+        raise UserError("DATASETS.TEST is empty: name what to evaluate on")
     model = build_network(cfg)
     load_weights(model, network_weights(args.config_file, cfg, args.opts))
     if not is_supernet(model):

@@ -75,7 +75,7 @@ RULES = {
     "SOLVER.STEPS": Rule("iterations, the first one first", lambda v: list(v) == sorted(v) and all(n >= 0 for n in v)),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
     "SOLVER.BASE_LR": Rule("from 0 to 100", lambda v: 0 <= v <= 100),  # above 100 it has a digit too many
-    "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "LinearLR"),
+    "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR", "LinearLR"),
     "SUPERNET.PATH_SAMPLING": one_of("uniform", "fair"),
     "SEARCH.RACING_PARTS": Rule("shares between 0 and 1, the smallest first",
                                 lambda v: list(v) == sorted(v) and all(0 < share < 1 for share in v)),

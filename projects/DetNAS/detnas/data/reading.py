@@ -41,9 +41,9 @@ class ImageReader:
 
     def __call__(self, dataset_dict, format):
         """Return an image, (H, W, C) uint8, which may be changed. Raises UnreadableImage with file and annotations."""
-        file = dataset_dict["file_name"]
-        if (file, format) in self._kept:
-            return self._kept[file, format].copy()
+        file, key = dataset_dict["file_name"], (dataset_dict["file_name"], format, dataset_dict.get("exif"))
+        if key in self._kept:
+            return self._kept[key].copy()
         image = self._read(dataset_dict, format)
         height, width = image.shape[:2]
         if (dataset_dict.get("width", width), dataset_dict.get("height", height)) != (width, height):
@@ -52,7 +52,7 @@ class ImageReader:
             raise UnreadableImage(f"{file} has {width}x{height} pixels, but {source} says {said}{self._hint()}")
         if image.nbytes <= self._left:
             self._left -= image.nbytes
-            self._kept[file, format] = image.copy()
+            self._kept[key] = image.copy()
         return image
 
     def _read(self, dataset_dict, format):

@@ -72,9 +72,10 @@ def portable_config(cfg):
     # These say how the network was found, and name files of this machine.
     for key in ("DATASETS", "SEARCH", "SUPERNET"):
         portable[key] = default[key]
-    # Detectron2's own data sets have one name everywhere; other names hold a path.
+    # Detectron2's own data sets have one name everywhere; other names hold a path, or are one.
     for key in ("TRAIN", "TEST"):
-        portable.DATASETS[key] = tuple(name for name in cfg.DATASETS[key] if ":" not in name)
+        names = cfg.DATASETS[key]
+        portable.DATASETS[key] = tuple(name for name in names if name.isidentifier() and not os.path.exists(name))
     portable.OUTPUT_DIR = default.OUTPUT_DIR
     portable.MODEL.WEIGHTS = EXPORTED_WEIGHTS
     if cfg.MODEL.DETNAS.ARCH.isdigit():

@@ -8,6 +8,8 @@ from detectron2.solver import build_optimizer as build_unclipped_optimizer
 from detectron2.solver.build import GradientClipType
 from fvcore.common.param_scheduler import LinearParamScheduler
 
+from detnas.errors import UserError
+
 
 def build_optimizer(cfg, model):
     """Detectron2's optimizer. It clips gradients in one pass, also where ops outside the path have no gradient."""
@@ -57,10 +59,13 @@ def clip_each_norm(grads, max_norm, norm_type):
 
 
 def build_schedule(cfg, optimizer):
-    """Detectron2's schedules, and "LinearLR" (paper): from BASE_LR linearly to 0 at MAX_ITER, after any warm-up."""
+    """Detectron2's schedules, and "LinearLR" (paper): linearly to 0 at MAX_ITER, after any warm-up; else UserError."""
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "LinearLR":
         return build_lr_scheduler(cfg, optimizer)
+    if solver.WARMUP_ITERS >= solver.MAX_ITER:
+        raise UserError(f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} must be less than SOLVER.MAX_ITER "
+                        f"{solver.MAX_ITER}: LinearLR falls to 0 there")
     warmup = solver.WARMUP_FACTOR, solver.WARMUP_ITERS / solver.MAX_ITER, solver.WARMUP_METHOD
     schedule = WarmupParamScheduler(LinearParamScheduler(1.0, 0.0), *warmup)
     return LRMultiplier(optimizer, schedule, solver.MAX_ITER)
