@@ -163,8 +163,11 @@ def planned(hours=1.0, starts=1):
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
     here.image = 0.01
-    # 15 children, 2.04 seconds and half of 180 images each; 9 detectors, 5.5 seconds and half of 10 images each.
-    after = {"search": 20 + 15 * (2.04 + 0.5 * 180 * 0.01), "detectors": 20 + 9 * (5.5 + 0.05)}
+    # 15 children: 2.04 seconds and half of 80 images each; 5 sizes: half of 100 images each; 9 detectors: 5.5 seconds
+    # and half of 10 images each.
+    search = 20 + 15 * 2.04 + 0.5 * 0.01 * (15 * 80 + 5 * 100)
+    after = {"search": search, "detectors": 20 + 9 * (5.5 + 0.05)}
+    assert here.searching(100) == pytest.approx(100 - 20 - 15 * 2.04)
     shares = here.divide(100, here.steps)
     assert list(shares) == here.steps and {step: shares[step] for step in after} == pytest.approx(after)
     assert sum(shares.values()) == pytest.approx(900) and shares["race"] == pytest.approx(

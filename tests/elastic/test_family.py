@@ -51,6 +51,12 @@ def test_a_child_is_an_ordinary_config_of_smaller_images_and_anchors():
         random.Random(0)) == space.random(random.Random(0))
 
 
+def test_small_sizes_begin_with_few_proposals_and_the_whole_network():
+    choices = [["MODEL.RPN.POST_NMS_TOPK_TEST", 10, 50, 100], ["MODEL.FPN.OUT_CHANNELS", 8, 16]]
+    space = candidate_space(config(MODEL__ELASTIC__CHOICES=json.dumps(choices), MODEL__FPN__OUT_CHANNELS=16))
+    assert space.anchors() == {"size 32": (0, 0, 1), "size 48": (1, 1, 1), "size 64": (2, 2, 1)}
+
+
 WIDTHS = {
     TOY: [["MODEL.RPN.POST_NMS_TOPK_TEST", 10, 100], ["MODEL.FPN.OUT_CHANNELS", 8, 16],
           ["MODEL.ROI_BOX_HEAD.NUM_CONV", 1, 2],

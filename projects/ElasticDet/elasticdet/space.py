@@ -51,8 +51,13 @@ class ElasticSpace(ChoiceSpace):
         return (rng.choices(range(len(sizes)), [1 / size ** 2 for size in sizes])[0], *rest)
 
     def anchors(self) -> Dict[str, Candidate]:
-        """Each size with the largest values of all other choices."""
-        return {f"size {size}": (index, *self.largest[1:]) for index, size in enumerate(self.choices[0].values)}
+        """Each size with the largest values of all other choices; smaller ones with less of what only tests see."""
+        return {f"size {size}": (index, *(self._anchor(choice, index) for choice in self.choices[1:]))
+                for index, size in enumerate(self.choices[0].values)}
+
+    def _anchor(self, choice, index):
+        last = len(choice.values) - 1
+        return last * index // max(1, len(self.choices[0].values) - 1) if choice.name.endswith("_TEST") else last
 
     def settings(self, candidate: Candidate) -> Dict[str, Any]:
         size, *others = self.values(candidate).items()

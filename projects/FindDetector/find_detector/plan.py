@@ -96,17 +96,14 @@ class Plan:
 
     @property
     def steps(self) -> list:
-        """All steps, in their order."""
         return [*([RACE] if len(self.starts) > 1 else []), TRAIN, SEARCH, DETECTORS]
 
     @property
     def start_taken(self) -> Start:
-        """The best start."""
         return next((start for start in self.starts if start.name == self.best), self.starts[0])
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe of the best start."""
         return self.recipes[self.start_taken.space]
 
     def elastic(self, kind: str) -> dict:
@@ -131,19 +128,30 @@ class Plan:
         return max(least, min(int(count), int((seconds - always) / each + 1e-6)))
 
     def searching(self, seconds: float) -> float:
-        """Seconds until the last candidate of a search of so many seconds begins: the rest is for start and end."""
-        return max(1.0, seconds - 5 * _STARTS * self.start)
+        """Seconds until the last candidate of a search of so many seconds begins."""
+        return max(1.0, seconds - self._before_search())
+
+    def _before_search(self):
+        """Seconds until a search evaluates its first child: it starts, then times all of them."""
+        return _STARTS * self.start + self.children() * self._alone(CHILD)
+
+    def _alone(self, cost):
+        """Seconds of a detector or child without its images."""
+        some, times, most, _ = cost
+        return min(most, some + times * self.image)
 
     def _cost(self, step):
         """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
-        (some, times, most, share), image = CHILD if step == SEARCH else EACH, self.image
-        alone, start = min(most, some + times * image), _STARTS * self.start
-        if step == SEARCH:
-            # All children are timed before one is evaluated.
-            images = self.images.holdout + min(self.recipe.recalibration, self.images.search)
-            least = len(self.recipe.sweep["SIZES"])
-            return start + self.children() * alone, share * image * images, self.children(), least
-        return start, alone + share * image * self.images.test, 1.5 * MOST, FEWEST
+        if step == DETECTORS:
+            each = self._alone(EACH) + EACH[-1] * self.image * self.images.test
+            return _STARTS * self.start, each, 1.5 * MOST, FEWEST
+        image, sizes = CHILD[-1] * self.image, len(self.recipe.sweep["SIZES"])
+        statistics = image * min(self.recipe.recalibration, self.images.search)
+        always, each = self._before_search(), image * self.images.holdout
+        if self.start_taken.parts:
+            return always, each + statistics, self.children(), sizes
+        # Children of one size share their batch-norm statistics.
+        return always + sizes * statistics, each, self.children(), sizes
 
     def divide(self, spent: float, left: list) -> dict:
         """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""
