@@ -10,7 +10,7 @@ import pytest
 from detnas import SearchSpace
 from detnas.errors import UserError
 from detnas.search.candidate import Candidate
-from detnas.search.log import LogWriteError, SearchLog
+from detnas.search.log import SearchLog
 from detnas.search.tables import first_cost
 
 SPACE = SearchSpace("small", 4, (8, 16), (2, 2))
@@ -182,7 +182,7 @@ def test_a_full_disk_is_one_sentence_and_the_log_stays_as_it_was(log, file, tmp_
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
     try:
-        with pytest.raises(LogWriteError) as caught:
+        with pytest.raises(UserError) as caught:
             log.append(Candidate((2, 2, 2, 2), 1, 3.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -111,7 +111,7 @@ def test_the_child_is_the_best_of_the_morphs_that_were_tried(search, tmp_path, s
     with pytest.raises(SystemExit, match="Stopped; 2 candidates"):
         search(tmp_path / "run", **settings)
     log = search(tmp_path / "run", **settings)
-    history, trials = log.history(), log.events()
+    history, trials = log.history(), log.events
     assert [c.parents for c in history] == [(), *((c.network,) for c in history[:-1])]
     # Stopped after its trial, a generation is not tried again.
     assert [(event["event"], event["generation"], len(event["metrics"])) for event in trials] == [
@@ -172,7 +172,7 @@ def reignition(toy_root, tmp_path):
 def test_a_search_that_is_stuck_is_reignited_once_and_not_again_when_it_is_taken_up(search, tmp_path, reignition):
     settings = {**reignition, "SEARCH__GENERATIONS": 5}
     log = search(tmp_path / "run", **settings)
-    (event,) = log.events()
+    (event,) = log.events
     assert (event["event"], event["network"]) == ("reignition", str(log.history()[0].network))
     assert "classification/top1" in event["metrics"] and not list((tmp_path / "run").glob("reignition_*"))
     reignited = [c for c in log.history() if c.generation == event["generation"]]
@@ -200,7 +200,7 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
         search(tmp_path / "again", **reignition)
     again = search(tmp_path / "again", **reignition)
     assert result(again) == result(whole)
-    assert [e["metrics"] for e in again.events()] == [e["metrics"] for e in whole.events()]
+    assert [e["metrics"] for e in again.events] == [e["metrics"] for e in whole.events]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,6 @@ class ChoiceSpace:
 
     @property
     def size(self) -> int:
-        """Number of candidates."""
         return math.prod(len(choice.values) for choice in self.choices)
 
     def check(self, candidate: Iterable[int]) -> Candidate:
@@ -87,7 +86,6 @@ class ChoiceSpace:
         return tuple(rng.randrange(len(choice.values)) for choice in self.choices)
 
     def all(self) -> Iterator[Candidate]:
-        """Yield every candidate, in order."""
         return itertools.product(*(range(len(choice.values)) for choice in self.choices))
 
     def mutate(self, candidate: Candidate, prob: float, rng: Random) -> Candidate:

@@ -1,6 +1,5 @@
 """Published networks and hand-made baselines, as data. ``python -m detnas.zoo`` prints them."""
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Dict
 
@@ -10,9 +9,6 @@ from detnas.errors import UserError
 
 from .choices import Candidate
 from .space import SearchSpace
-
-# ``python -m detnas.zoo`` warns that the package has imported this file before, which is harmless.
-warnings.filterwarnings("ignore", "'detnas.zoo' found in sys.modules", RuntimeWarning)
 
 #: ``MODEL.DETNAS.ARCH`` of a supernet
 SUPERNET = "supernet"

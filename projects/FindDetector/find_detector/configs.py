@@ -24,7 +24,6 @@ class ConfigWriter:
         return os.path.join(self.folder, *names)
 
     def start(self, name: str) -> str:
-        """Path of the config of a start."""
         return self.path("starts", f"{name}.yaml")
 
     def starts(self) -> None:

@@ -101,7 +101,6 @@ def fifth(images: int, most: int) -> int:
 
 
 def summary(plan: Plan) -> list:
-    """The plan in a few lines."""
     images, first, sizes = plan.images, plan.starts[0], plan.recipe.sweep["SIZES"]
     few = "; so few tell a difference of some AP and no less" if images.test < MANY_IMAGES else ""
     race = f", and {len(plan.starts) - 1} more that race with it" if len(plan.starts) > 1 else ""

@@ -100,7 +100,6 @@ def side_by_side(trainings: int) -> int:
 class Recipe:
     """Settings that all steps share."""
 
-    space: str
     base: str  # config below configs/
     settings: dict  # overrides of the base, nested as in a config
     scale: float  # factor by which most images are resized
@@ -165,7 +164,7 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
             "DETECTOR_RESOLUTION": test_sides, "CHANNELS_LAST": True, "AUTOCAST": "bf16" if gpu else "",
         },
     }
-    return Recipe(space, kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test))
+    return Recipe(kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test))
 
 
 def family_of(side: int, proposals: int) -> dict:

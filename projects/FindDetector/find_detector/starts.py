@@ -32,7 +32,6 @@ class Start:
     about: str  # in words
     space: str  # space or kind of its recipe
     settings: dict  # overrides of the recipe's
-    arch: str = ""  # in the space
     licence: str = ""  # of pre-trained weights
     parts: list = field(default_factory=list)  # MODEL.ELASTIC.CHOICES of its family beside sizes and proposals
 
@@ -60,9 +59,8 @@ def random_start(space: str) -> Start:
     kind = {**KINDS, **GPU_KINDS}[space]
     found = SPACES.get(space) or config_space(load_config(os.path.join(shipped_configs(), kind.base)))
     name, path = next(iter(found.anchors().items()))
-    arch = found.format(path)
-    settings = {"MODEL": {"DETNAS": {"ARCH": arch}}}
-    return Start(f"{space}_random", f"{name} of {space} with random weights", space, settings, arch)
+    settings = {"MODEL": {"DETNAS": {"ARCH": found.format(path)}}}
+    return Start(f"{space}_random", f"{name} of {space} with random weights", space, settings)
 
 
 def choose_starts(request, spaces: list, gpu: bool) -> tuple:

@@ -68,7 +68,7 @@ class SerialSearch(TrainedSearch):
 
     def before_generation(self, log, generation):
         earlier = [c for c in log.history() if c.generation < generation]
-        known = {event["event"]: event for event in log.events() if event["generation"] == generation}
+        known = {event["event"]: event for event in log.events if event["generation"] == generation}
         code = self.searcher.reignited(earlier).get(generation)
         if code is not None:
             self._reignite(log, generation, code, "reignition" in known)

@@ -8,7 +8,7 @@ from typing import Tuple
 
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.load import apply_settings, load_config
+from detnas.config.load import load_config, with_settings
 from detnas.cost.limits import Limits, check_costs, without_latency
 from detnas.errors import UserError
 from detnas.files import absolute
@@ -116,8 +116,7 @@ class TrainedSearch(Method):
         return functools.partial(TrainedEvaluator, cfg)
 
     def on_best(self, candidate):
-        cfg = self.written.clone()
-        apply_settings(cfg, self.space.settings(candidate.network))
+        cfg = with_settings(self.written, self.space.settings(candidate.network))
         about = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": BEST_WEIGHTS}
         write_best_config(cfg, self.cfg.OUTPUT_DIR, _ABOUT_BEST.format(code=cfg.MODEL.SPNAS.CODE, **about))
 

@@ -50,7 +50,6 @@ class Constraint:
         return f"{low}{self.metric} <= {format_cost(self.metric, self.max)}"
 
     def allows(self, value: float) -> bool:
-        """Whether a cost is within the limit."""
         return self.min <= value <= self.max
 
     def excess(self, value: float) -> float:

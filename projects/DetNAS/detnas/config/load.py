@@ -110,27 +110,20 @@ def candidate_space(cfg: CfgNode) -> Any:
     return next(filter(None, (extension.space(cfg) for extension in _extensions)), None) or config_space(cfg)
 
 
-def apply_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> None:
-    """Set {key: value} of :meth:`detnas.choices.Space.settings` in place; KEY.NUMBER is an item of a list."""
+def with_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
+    """
+    Copy a config, not frozen, and change settings as of :meth:`detnas.choices.Space.settings` and all that derive from
+    them. KEY.NUMBER is an item of a list.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
     for key, value in settings.items():
         *sections, name = key.split(".")
         section = functools.reduce(operator.getitem, sections, cfg)  # merge_from_list reads 0000 as a number
         section[int(name) if isinstance(section, list) else name] = value
-
-
-def with_settings(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
-    """Copy a config, not frozen, and change settings and all that derive from them."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    apply_settings(cfg, settings)
     for extension in _extensions:
         extension.fit(cfg)
     return cfg
-
-
-def with_images(cfg: CfgNode, settings: Mapping[str, Any]) -> CfgNode:
-    """Copy a config, not frozen, and change only the settings that say how images are read."""
-    return with_settings(cfg, image_settings(settings))
 
 
 def image_settings(settings: Mapping[str, Any]) -> Dict[str, Any]:

@@ -1,18 +1,17 @@
 """Counts costs of each network as a whole, for networks whose costs are no sums over blocks."""
 
-from typing import Tuple
-
 from detectron2.config import CfgNode
 
 from detnas.choices import Space
 from detnas.config.load import with_settings
 from detnas.errors import UserError
 
+from .costs import Costs
 from .detector import backbone_costs, detector_costs
 from .limits import asked_costs
 
 
-class CountedCosts:
+class CountedCosts(Costs):
     """
     :class:`detnas.cost.costs.Costs`: exact multiply-adds and parameters of backbones and, if possible, of detectors.
     Counts each candidate once, on the meta device. Raises UserError if a search needs costs that cannot be counted.
@@ -20,7 +19,7 @@ class CountedCosts:
 
     def __init__(self, cfg: CfgNode, space: Space):
         self.cfg, self.space, self.counted = cfg, space, {}
-        self.metrics: Tuple[str, ...] = ("backbone_flops", "backbone_params")
+        self.metrics = ("backbone_flops", "backbone_params")
         try:
             detector_costs(cfg, (32, 32))
             self.metrics += "detector_flops", "detector_params"
@@ -38,9 +37,3 @@ class CountedCosts:
                 f"{of}_{name}": value for of, costs in found.items() for name, value in costs.items()
             }
         return self.counted[candidate][metric]
-
-    def bounds(self, metric):
-        return None
-
-    def header(self):
-        return {}

@@ -16,11 +16,13 @@ from detnas.files import NUMBER, read_json, write_text
 from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 
+from .costs import Costs
+
 #: runs before the measurement, and measured runs
 WARMUP, REPEATS = 5, 20
 
 
-class LatencyMeter:
+class LatencyMeter(Costs):
     """
     :class:`detnas.cost.costs.Costs` "backbone_latency_ms": median milliseconds of the backbone's forward passes in eval
     mode, after a warm-up, for ``batch`` random images of ``resolution`` (height, width) in pixels.
@@ -48,9 +50,6 @@ class LatencyMeter:
 
     def cost(self, metric: str, candidate) -> float:
         return self.times.of({self.space.format(candidate): candidate}, self._measure)[0]
-
-    def bounds(self, metric: str) -> None:
-        return None
 
     def header(self) -> Dict[str, str]:
         return {"latency": self.settings}

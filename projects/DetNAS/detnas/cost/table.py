@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Tuple
 
 import torch
 from detectron2.config import CfgNode
@@ -13,12 +13,13 @@ from detnas.modeling.backbone import DetNASSupernet
 from detnas.modeling.choices import activate
 from detnas.space import SearchSpace
 
+from .costs import Costs
 from .detector import detector_costs, padded_size
 from .flops import count_flops, shapes_alone
 
 
 @dataclass(frozen=True)
-class CostTable:
+class CostTable(Costs):
     """
     :class:`detnas.cost.costs.Costs` as sums of ``stem[metric]`` and of ``table[metric][block][op]`` over blocks. The
     metrics are "backbone_flops" (multiply-adds), "backbone_params", and those of :func:`with_detector`.
@@ -34,7 +35,6 @@ class CostTable:
         return _measure(space, tuple(resolution))
 
     def cost(self, metric: str, path: Candidate) -> int:
-        """Cost of a path by the metric's name."""
         return self.stem[metric] + sum(ops[op] for ops, op in zip(self.table[metric], path))
 
     def flops(self, path: Candidate) -> int:
@@ -46,11 +46,8 @@ class CostTable:
         return self.cost("backbone_params", path)
 
     @property
-    def metrics(self) -> Tuple[str, ...]:
+    def metrics(self) -> Tuple[str, ...]:  # type: ignore[override]
         return tuple(self.table)
-
-    def header(self) -> Dict[str, str]:
-        return {}
 
     def bounds(self, metric: str) -> Tuple[int, int]:
         """Smallest and largest cost over all paths; exact, because blocks add up."""

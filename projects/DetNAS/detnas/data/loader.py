@@ -114,5 +114,4 @@ def pack(batch):
 
 
 def unpack(packed):
-    """Return the batch that :func:`pack` got."""
     return pickle.loads(packed.numpy())

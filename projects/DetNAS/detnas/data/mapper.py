@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from detectron2.data import DatasetMapper, detection_utils
 
-from detnas.config.load import image_settings, with_images
+from detnas.config.load import image_settings, with_settings
 
 from .reading import ImageReader
 
@@ -77,18 +77,15 @@ class TrainingMapper:
     """Maps images by ``settings`` as in :class:`.loader.TrainingData`. Keeps up to ``budget`` bytes of pixels."""
 
     def __init__(self, cfg, budget=0, settings=None):
-        self.cfg, self.settings, self.mappers = cfg, settings or _no_settings, {}
+        self.cfg, self.settings, self.mappers = cfg, settings, {}
         self.read = ImageReader(cfg.DATASETS.TRAIN, budget)
 
     def __call__(self, dataset_dict, iteration, place):
-        own = image_settings(self.settings(iteration, place % self.cfg.SOLVER.ACCUMULATE))
+        settings = self.settings(iteration, place % self.cfg.SOLVER.ACCUMULATE) if self.settings else {}
+        own = image_settings(settings)
         if str(own) not in self.mappers:
-            self.mappers[str(own)] = build_mapper(with_images(self.cfg, own), True, self.read)
+            self.mappers[str(own)] = build_mapper(with_settings(self.cfg, own), True, self.read)
         return self.mappers[str(own)](dataset_dict)
-
-
-def _no_settings(iteration, part):
-    return {}
 
 
 def build_mapper(cfg, is_train, read=None):

@@ -45,7 +45,6 @@ _VOC = {
 
 
 def datasets_root():
-    """Return the folder of the standard data."""
     return os.path.expanduser(os.environ.get("DETECTRON2_DATASETS") or "datasets")
 
 

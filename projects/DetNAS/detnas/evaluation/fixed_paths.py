@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn
-from detnas.config.load import candidate_space, with_images
+from detnas.config.load import candidate_space, image_settings, with_settings
 from detnas.modeling.choices import activate
 
 from .evaluators import drop_non_finite, evaluate, only_warnings
@@ -60,7 +60,7 @@ class FixedPathsEvaluation:
         quiet = only_warnings("detectron2", "fvcore", "detnas.evaluation.evaluators")
         with _restored_afterwards(self.model), quiet:
             for name, path in self.paths.items():
-                cfg = with_images(self.cfg, self.space.settings(path))
+                cfg = with_settings(self.cfg, image_settings(self.space.settings(path)))
                 if cfg.INPUT.MIN_SIZE_TEST not in self.batches:
                     self.batches[cfg.INPUT.MIN_SIZE_TEST] = build_recalibration_batches(cfg)
                 activate(self.model, self.space, path)

@@ -104,7 +104,6 @@ def engine_times(networks, seconds, most):
 
 
 def median_times(runs, seconds=None, most=None):
-    """Medians of :func:`times_in_turns`."""
     return list(map(statistics.median, times_in_turns(runs, seconds, most)))
 
 

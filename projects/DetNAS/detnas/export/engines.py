@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import shutil
 from typing import Callable, List, Union
 
 import torch
@@ -28,7 +29,6 @@ def can_import(package: str) -> bool:
 
 
 def installed_engines() -> List[str]:
-    """The engines that run here."""
     return [engine for engine, package in ENGINES.items() if can_import(package)]
 
 
@@ -65,8 +65,7 @@ def write_script(folder: str, cfg, engine: str = "onnxruntime", threads: int = 0
              "threads": threads, "pixels": cfg.INPUT.FORMAT, "classes": list(cfg.MODEL.DETNAS.CLASSES)}
     script = os.path.join(folder, "detect.py")
     write_text(os.path.join(folder, "detector.json"), json.dumps(about, indent=1))
-    with open(os.path.join(os.path.dirname(__file__), "detect.py"), encoding="utf-8") as f:
-        write_text(script, f.read())
+    shutil.copyfile(os.path.join(os.path.dirname(__file__), "detect.py"), script)
     return script
 
 

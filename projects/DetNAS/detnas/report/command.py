@@ -39,7 +39,6 @@ def main(argv=None):
 
 
 def _check(args):
-    """Check arguments before anything is written."""
     if bool(args.folders) == bool(args.archs):
         raise UserError("give one of these: folders with a search.jsonl, --archs")
     if args.figure and not (args.folders and args.out):

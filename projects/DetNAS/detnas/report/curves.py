@@ -72,7 +72,7 @@ def plot_top(logs, *files):
 
 def _draw_events(ax, logs):
     """Draw each event of the logs as a thin line with its name, before the generation that follows."""
-    for x, name in {(event["generation"] + 0.5, event["event"]) for log in logs.values() for event in log.events()}:
+    for x, name in {(event["generation"] + 0.5, event["event"]) for log in logs.values() for event in log.events}:
         ax.axvline(x, color="#8a939c", linewidth=0.8, linestyle=":")
         ax.text(x, 0.02, name, transform=ax.get_xaxis_transform(), fontsize=8, color="#5c6670", rotation=90)
 

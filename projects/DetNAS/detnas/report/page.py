@@ -112,7 +112,7 @@ def summary(logs):
     events = [
         f"before generation {event['generation'] + 1} of {label} {event['event']} of {event['network']}"
         for label, log in logs.items()
-        for event in log.events()
+        for event in log.events
     ]
     words = [
         *(best or ["no candidate with a score yet"]),

@@ -35,7 +35,6 @@ class Group:
 
 
 def metric_name(log):
-    """The name of a log's metric."""
     return str(log.header.get("metric", "score"))
 
 

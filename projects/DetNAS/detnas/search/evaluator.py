@@ -15,7 +15,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detnas.batch_norm.folding import folded_batch_norms
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.batch_norm.recalibration import build_recalibration_batches, recalibrate_bn, reset_cycle_norms
-from detnas.config.load import candidate_space, image_settings, with_images
+from detnas.config.load import candidate_space, image_settings, with_settings
 from detnas.data.datasets import register_datasets
 from detnas.data.fixed_batches import FixedBatches, in_batches, in_equal_batches, padded_test_size
 from detnas.data.mapper import build_mapper, is_classifier
@@ -77,12 +77,12 @@ class CandidateEvaluator:
 
     def take_batches(self, settings):
         """Use images that are read by the ``INPUT`` keys of ``settings``; equal keys share their batches."""
-        own = str(image_settings(settings))
-        if own not in self.batches:
-            cfg = with_images(self.cfg, settings)
+        own = image_settings(settings)
+        if str(own) not in self.batches:
+            cfg = with_settings(self.cfg, own)
             recalibration = build_recalibration_batches(cfg) if self.recalibrates else None
-            self.batches[own] = recalibration, self.read_held_out(cfg)
-        self.recalibration, self.held_out = self.batches[own]
+            self.batches[str(own)] = recalibration, self.read_held_out(cfg)
+        self.recalibration, self.held_out = self.batches[str(own)]
 
     def recalibrate(self):
         """Recompute the batch-norm statistics for the active path."""
@@ -91,7 +91,6 @@ class CandidateEvaluator:
                 recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
 
     def read_held_out(self, cfg):
-        """The batches of held-out images."""
         return build_held_out_batches(cfg, self.model)
 
     def inherit(self, path):
@@ -102,12 +101,10 @@ class CandidateEvaluator:
         return state_of(self.model, self.space, path)
 
     def predict(self):
-        """Collect the predictions (detections or classes) for the held-out images."""
         self.metric.reset()
         self.collect(self.held_out)
 
     def collect(self, batches):
-        """Add the predictions for some batches."""
         with self.inference():
             for inputs in batches:
                 self.metric.process(inputs, self.model(inputs))
@@ -121,7 +118,6 @@ class CandidateEvaluator:
             yield
 
     def score(self):
-        """The metrics of the collected predictions."""
         return collected_metrics(self.metric)
 
 

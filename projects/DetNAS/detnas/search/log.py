@@ -27,10 +27,6 @@ _CANDIDATE = {"network": str, "generation?": int, "score?": _MAYBE, "metrics?": 
               "parents?": [str], "looks?": [{"images": int, "score": NUMBER}]}
 
 
-class LogWriteError(UserError):
-    """A line could not be written; the log is unchanged."""
-
-
 class SearchLog:
     """
     Reads and writes ``search.jsonl`` in ``folder``. ``header`` holds the settings of the search; without it the log is
@@ -43,7 +39,7 @@ class SearchLog:
 
     def __init__(self, folder, space, header=None):
         self.path, self.space = os.path.join(folder, "search.jsonl"), space
-        self._candidates, self._events = {}, []
+        self._candidates, self.events = {}, []
         self._ranked = []  # with a score, best first
         self._lock = lock_folder(folder, "search") if header is not None else None
         try:
@@ -77,7 +73,7 @@ class SearchLog:
                 if not fits(line, _EVENT if "event" in line else _CANDIDATE):
                     raise ValueError("a value is of another kind")
                 if "event" in line:
-                    self._events.append(line)
+                    self.events.append(line)
                 else:
                     self._add(self._read_candidate(line))
             except (TypeError, KeyError, ValueError) as e:
@@ -143,13 +139,13 @@ class SearchLog:
                 os.fsync(f.fileno())
             except OSError as e:
                 f.truncate(end)
-                raise LogWriteError(
+                raise UserError(
                     f"{self.path} cannot be written: {e.strerror}; the search stops, and goes on when it is started "
                     "again with room on the disk"
                 ) from None
 
     def append(self, candidate):
-        """Write a finished candidate to the disk before this returns; LogWriteError if the disk does not take it."""
+        """Write a finished candidate to the disk before this returns; UserError if the disk does not take it."""
         arch = self.space.format
         archs = {"network": arch(candidate.network), "parents": [arch(parent) for parent in candidate.parents]}
         record = {**dataclasses.asdict(candidate), **archs}
@@ -161,7 +157,7 @@ class SearchLog:
     def append_event(self, event):
         """Write a dict for JSON as :meth:`append` does: "event" is its kind, "generation" the one that follows."""
         self._append(event)
-        self._events.append(event)
+        self.events.append(event)
 
     def close(self):
         """Unlock the folder, so that another search can write there."""
@@ -175,16 +171,10 @@ class SearchLog:
         return len(self._candidates)
 
     def get(self, path):
-        """The finished candidate of a path."""
         return self._candidates[path]
 
     def history(self):
-        """All finished candidates, in the order of the log."""
         return list(self._candidates.values())
-
-    def events(self):
-        """All events, in the order of the log."""
-        return list(self._events)
 
     def pick(self, limit):
         """The best candidate within a constraint, or of all for "best"; UserError, with the nearest, if none is."""
@@ -214,7 +204,6 @@ class SearchLog:
 
     @property
     def failures(self):
-        """The candidates that failed in every try."""
         return [c for c in self._candidates.values() if c.score is None and not c.stopped]
 
 

@@ -133,7 +133,7 @@ class Progress:
     def __init__(self, total, log, seconds, workers):
         self.total, self.log, self.seconds = total, log, seconds or math.inf
         self.before, self.start = len(log), time.perf_counter()
-        self.earlier = sum(c.seconds for c in log.history()) / workers + sum(e.get("seconds", 0) for e in log.events())
+        self.earlier = sum(c.seconds for c in log.history()) / workers + sum(e.get("seconds", 0) for e in log.events)
         if self.before:
             logger.info(f"{log.path} holds {self.before} candidates; the search continues.")
 

@@ -8,7 +8,7 @@ import os
 import detnas.compat  # isort: skip  # noqa: F401  first: it mends Detectron2 0.6
 from detectron2.utils.file_io import PathManager
 
-from detnas.config.load import apply_settings, candidate_space, load_config, with_settings
+from detnas.config.load import candidate_space, load_config, with_settings
 from detnas.cost.limits import DETECTOR_LATENCY, without_latency
 from detnas.data.mapper import is_classifier
 from detnas.errors import UserError
@@ -90,7 +90,6 @@ class PathSearch(Method):
         }
 
     def space_header(self):
-        """The part of a log's header that describes the space."""
         return write_space(self.space)
 
     def evaluator(self):
@@ -105,8 +104,7 @@ class PathSearch(Method):
         self._write_config(candidate, self.cfg.OUTPUT_DIR, "best")
 
     def _write_config(self, candidate, folder, name):
-        cfg = load_config(self.args.config_file, self.args.opts)
-        apply_settings(cfg, self.space.settings(candidate.network))
+        cfg = with_settings(load_config(self.args.config_file, self.args.opts), self.space.settings(candidate.network))
         values = {"metric": cfg.SEARCH.METRIC, "score": candidate.score, "weights": f"{name}.pth", "whose": self.whose}
         write_best_config(cfg, folder, self.about.format(**values), name)
 
@@ -122,7 +120,7 @@ class PathSearch(Method):
         winners = choose_winners(pareto_front(log, costs), costs, count)
         files = write_front_winners(log, winners, self._write_config, state_of) if winners else []
         lines = [*self._result(log), *describe_winners(winners, files, self.cfg.SEARCH.METRIC, costs)]
-        for predictor in self.costs.parts_of(DETECTOR_LATENCY):
+        for predictor in (part for part in self.costs.parts if DETECTOR_LATENCY in part.metrics):
             lines += predictor.describe(dict.fromkeys(c.network for c in [log.best()[0], *winners]))
         return lines
 

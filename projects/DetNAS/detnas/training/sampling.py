@@ -57,5 +57,4 @@ class PathSampling:
 
     @property
     def text(self):
-        """The active path as text."""
         return self.sampler.space.format(self.path)
