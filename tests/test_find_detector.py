@@ -55,7 +55,7 @@ def find(monkeypatch):
     """Function (words, **others) that runs the command, for runs of a few iterations and detectors."""
     measure_little(monkeypatch)
     monkeypatch.setattr(timed, "_LEAST_ITERATIONS", 2)
-    monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0, 0.4))
+    monkeypatch.setattr(plan, "EACH", (0.1, 0.0, 1.0))
     monkeypatch.setattr(recipe, "_SIZES", (1 / 2, 1))
     monkeypatch.setattr(recipe, "_PROPOSALS", (0.5, 1))
     monkeypatch.setattr(detectors, "_SECONDS", 1)
@@ -163,9 +163,9 @@ def planned(hours=1.0, starts=1):
 def test_what_comes_after_the_training_is_paid_first():
     here = planned(hours=1000 / 3600, starts=2)
     here.image = 0.01
-    # 15 children: 2.04 seconds and half of 80 images each; 5 sizes: half of 100 images each; 9 detectors: 5.5 seconds
+    # 15 children: 2.04 seconds and half of 80 images each; 5 sizes: 1.2 times 50 images each; 9 detectors: 5.5 seconds
     # and half of 10 images each.
-    search = 20 + 15 * 2.04 + 0.5 * 0.01 * (15 * 80 + 5 * 100)
+    search = 20 + 15 * 2.04 + 0.01 * (0.5 * 15 * 80 + 1.2 * 5 * 50)
     after = {"search": search, "detectors": 20 + 9 * (5.5 + 0.05)}
     assert here.searching(100) == pytest.approx(100 - 20 - 15 * 2.04)
     shares = here.divide(100, here.steps)
@@ -187,7 +187,7 @@ def test_what_comes_after_the_training_is_paid_first():
     here.image = 100
     slow = here.divide(100, here.steps)
     assert slow["race"] + slow["train"] == pytest.approx(450)
-    assert slow["search"] == pytest.approx(20 + 15 * 3.4 + 5 * 0.5 * 180 * 100)
+    assert slow["search"] == pytest.approx(20 + 15 * 3.4 + 5 * (0.5 * 80 + 1.2 * 50) * 100)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
@@ -423,7 +423,7 @@ def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
 
 
 def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refused, monkeypatch):
-    monkeypatch.setattr(plan, "EACH", (600.0, 0.0, 600.0, 0.4))
+    monkeypatch.setattr(plan, "EACH", (600.0, 0.0, 600.0))
     assert "--hours 0.01 are too few: the shortest run" in refused(find, arguments(images, tmp_path))
 
 

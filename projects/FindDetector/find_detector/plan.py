@@ -23,8 +23,10 @@ NAMES = {
 #: the two trainings; the family's share of the time if they run one after the other
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
-#: c, d): min(c, a + b * seconds of an image in torch), and d * these seconds for each image, as most are smaller.
-EACH, CHILD = (4.0, 150.0, 11.0, 0.5), (1.9, 14.0, 3.4, 0.5)
+#: c): min(c, a + b * seconds of an image in torch).
+EACH, CHILD = (4.0, 150.0, 11.0), (1.9, 14.0, 3.4)
+#: Seconds for an evaluated image and for one of a recalibration, in seconds of an image with the largest detector.
+_EVALUATED, _RECALIBRATED = 0.5, 1.2
 #: share of the time that training gets, unless the fewest children and detectors take more than the others
 _TRAINING = 0.75
 #: A search or a test starts as long as so many starts of the command, for it imports more.
@@ -137,17 +139,17 @@ class Plan:
 
     def _alone(self, cost):
         """Seconds of a detector or child without its images."""
-        some, times, most, _ = cost
+        some, times, most = cost
         return min(most, some + times * self.image)
 
     def _cost(self, step):
         """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
         if step == DETECTORS:
-            each = self._alone(EACH) + EACH[-1] * self.image * self.images.test
+            each = self._alone(EACH) + _EVALUATED * self.image * self.images.test
             return _STARTS * self.start, each, 1.5 * MOST, FEWEST
-        image, sizes = CHILD[-1] * self.image, len(self.recipe.sweep["SIZES"])
-        statistics = image * min(self.recipe.recalibration, self.images.search)
-        always, each = self._before_search(), image * self.images.holdout
+        sizes = len(self.recipe.sweep["SIZES"])
+        statistics = _RECALIBRATED * self.image * min(self.recipe.recalibration, self.images.search)
+        always, each = self._before_search(), _EVALUATED * self.image * self.images.holdout
         if self.start_taken.parts:
             return always, each + statistics, self.children(), sizes
         # Children of one size share their batch-norm statistics.

@@ -47,7 +47,7 @@ GPU_PRETRAINED_KINDS = {"full": _PAPER._replace(base="Pretrained/Base-FPN.yaml")
 #: smallest side in pixels
 _SIZES, _PROPOSALS, _LEAST_SIDE = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1), (0.25, 0.5, 1), 32
 #: images for a candidate's batch-norm statistics, and fewest, where test images are larger than training images
-_RECALIBRATION, _LEAST_RECALIBRATION = 100, 24
+_RECALIBRATION, _LEAST_RECALIBRATION = 50, 24
 #: images in such a batch without and with a GPU
 _BATCH, _GPU_BATCH = 25, 8
 #: and fewest: on circuit boards batches of 2 cost 7 AP and more, batches of 4 nothing (experiments/RESULTS.md)
