@@ -21,10 +21,6 @@ from .space import family_space
 logger = logging.getLogger(__name__)
 
 
-#: families of at most this size are measured at once, in turns
-_TOGETHER = 200
-
-
 class DetectorTimes:
     """Costs "detector_latency_ms": ONNX Runtime's milliseconds for one image of a child's size, on this machine."""
 
@@ -33,7 +29,8 @@ class DetectorTimes:
     def __init__(self, cfg, space):
         self.space = space
         self.meter = DetectorMeter(cfg, space, cache=os.path.join(cfg.OUTPUT_DIR, "latency.json"))
-        if space.size <= _TOGETHER:
+        if space.size <= cfg.SEARCH.POPULATION * cfg.SEARCH.GENERATIONS:
+            # All are needed: in turns they compare best.
             self.meter(list(space.all()))
 
     def cost(self, metric, candidate):

@@ -129,13 +129,11 @@ class Plan:
         always, each, count, least = self._cost(step)
         return max(least, min(int(count), int((seconds - always) / each + 1e-6)))
 
-    def searching(self, seconds: float) -> float:
-        """Seconds until the last candidate of a search of so many seconds begins."""
-        return max(1.0, seconds - self._before_search())
-
-    def _before_search(self):
-        """Seconds until a search evaluates its first child: it starts, then times all of them."""
-        return _STARTS * self.start + self.children() * self._alone(CHILD)
+    def searching(self, seconds: float, children: int) -> float:
+        """Seconds until the last of so many candidates begins, in a search of so many seconds."""
+        # If all children are candidates, the search times them before.
+        before = children * self._alone(CHILD) if not self.start_taken.parts and children == self.children() else 0.0
+        return max(1.0, seconds - _STARTS * self.start - before)
 
     def _alone(self, cost):
         """Seconds of a detector or child without its images."""
@@ -144,16 +142,16 @@ class Plan:
 
     def _cost(self, step):
         """Of SEARCH or DETECTORS: (seconds before the first one, for each child or detector, how many, fewest)"""
+        start = _STARTS * self.start
         if step == DETECTORS:
-            each = self._alone(EACH) + _EVALUATED * self.image * self.images.test
-            return _STARTS * self.start, each, 1.5 * MOST, FEWEST
+            return start, self._alone(EACH) + _EVALUATED * self.image * self.images.test, 1.5 * MOST, FEWEST
         sizes = len(self.recipe.sweep["SIZES"])
         statistics = _RECALIBRATED * self.image * min(self.recipe.recalibration, self.images.search)
-        always, each = self._before_search(), _EVALUATED * self.image * self.images.holdout
+        each = self._alone(CHILD) + _EVALUATED * self.image * self.images.holdout
         if self.start_taken.parts:
-            return always, each + statistics, self.children(), sizes
+            return start, each + statistics, self.children(), sizes
         # Children of one size share their batch-norm statistics.
-        return always + sizes * statistics, each, self.children(), sizes
+        return start + sizes * statistics, each, self.children(), sizes
 
     def divide(self, spent: float, left: list) -> dict:
         """Step -> seconds for the steps in ``left``, after ``spent`` seconds of the run."""

@@ -113,7 +113,7 @@ class Run:
         generations = 4 if kind == FAMILY and self.plan.start_taken.parts else 1
         first = math.ceil(count / generations)
         new = first // 2 if generations > 1 else 0
-        left = self.plan.searching(seconds * share)
+        left = self.plan.searching(seconds * share, count)
         numbers = {"SECONDS": round(left), "POPULATION": first, "GENERATIONS": generations,
                    "NUM_PARENTS": max(1, first // 2), "NUM_MUTATE": new, "NUM_CROSS": first // 4 if new else 0}
         return [word for key, number in numbers.items() for word in (f"SEARCH.{key}", str(number))]
