@@ -77,7 +77,7 @@ class Seed(SeedRuns):
             if name == way and not os.path.isdir(self.path(way)):
                 shutil.copytree(self.path(half), self.path("copy"), dirs_exist_ok=True)
                 os.rename(self.path("copy"), self.path(way))
-            seconds = ("SEARCH.SECONDS", share * self.seconds)
+            seconds = ("SEARCH.SECONDS", round(share * self.seconds))
             self.run(name, "search_net.py", self.config, "MODEL.WEIGHTS", start, *COMMON, *WAYS[way], *seconds)
         logs = {name: read_log(self.path(name)) for name in (half, way)}
         for name, log in logs.items():
