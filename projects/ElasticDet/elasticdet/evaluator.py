@@ -16,6 +16,8 @@ from detnas.modeling.builders import build_network
 from detnas.modeling.choices import state_of
 from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator
 
+from .space import only_tests_see
+
 #: prefixes of keys that change no features of a backbone without its FPN
 _HEADS = "MODEL.FPN", "MODEL.RPN", "MODEL.ROI_", "MODEL.RETINANET", "MODEL.ANCHOR_GENERATOR", "TEST", "SEARCH"
 #: ends of the names of a batch norm's buffers
@@ -38,8 +40,7 @@ class _Children:
             self.model = build_network(with_settings(self.cfg, settings)).eval()
         self.model.load_state_dict(state_of(self.family, self.space, path))
         self.forward_to_last_norm = ForwardToLastNorm(self.model)
-        # A size in INPUT ends in _TEST, too, but the images of the recalibration have it.
-        self.trained_as = _text(settings, lambda key: not key.endswith("_TEST") or key.startswith("INPUT."))
+        self.trained_as = _text(settings, lambda key: not only_tests_see(key))
         self.passes = itertools.count()
         key = _text(settings, lambda key: not key.startswith(_HEADS))
         self._keep(getattr(self.model.backbone, "bottom_up", self.model.backbone), self.features.setdefault(key, {}))

@@ -30,8 +30,7 @@ class ElasticSpace(ChoiceSpace):
 
     def header(self) -> Dict[str, Any]:
         """The part of a log's header that describes the space."""
-        choices = [list(choice) for choice in self.choices]
-        return {"space": self.name, "choices": choices, "largest": self.largest_settings}
+        return {"space": self.name, "choices": list(map(list, self.choices)), "largest": self.largest_settings}
 
     @classmethod
     def read(cls, header) -> "ElasticSpace":
@@ -52,12 +51,10 @@ class ElasticSpace(ChoiceSpace):
 
     def anchors(self) -> Dict[str, Candidate]:
         """Each size with the largest values of all other choices; smaller ones with less of what only tests see."""
-        return {f"size {size}": (index, *(self._anchor(choice, index) for choice in self.choices[1:]))
-                for index, size in enumerate(self.choices[0].values)}
-
-    def _anchor(self, choice, index):
-        last = len(choice.values) - 1
-        return last * index // max(1, len(self.choices[0].values) - 1) if choice.name.endswith("_TEST") else last
+        first, *others = self.largest
+        return {f"size {size}": (i, *(most * i // max(1, first) if only_tests_see(choice.name) else most
+                                      for choice, most in zip(self.choices[1:], others)))
+                for i, size in enumerate(self.choices[0].values)}
 
     def settings(self, candidate: Candidate) -> Dict[str, Any]:
         size, *others = self.values(candidate).items()
@@ -69,6 +66,11 @@ class ElasticSpace(ChoiceSpace):
             **dict(others),
         }
         return {**own, _ANCHORS: _scaled(own[_ANCHORS], scale, float)}
+
+
+def only_tests_see(key: str) -> bool:
+    """Whether a training ignores a key. The recalibration sees the sizes of test images."""
+    return key.endswith("_TEST") and not key.startswith("INPUT.")
 
 
 def _scaled(value, scale, kind):

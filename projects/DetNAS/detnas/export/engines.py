@@ -5,7 +5,6 @@ import importlib
 import importlib.metadata
 import json
 import os
-import shutil
 from typing import Callable, List, Union
 
 import torch
@@ -65,7 +64,8 @@ def write_script(folder: str, cfg, engine: str = "onnxruntime", threads: int = 0
              "threads": threads, "pixels": cfg.INPUT.FORMAT, "classes": list(cfg.MODEL.DETNAS.CLASSES)}
     script = os.path.join(folder, "detect.py")
     write_text(os.path.join(folder, "detector.json"), json.dumps(about, indent=1))
-    shutil.copyfile(os.path.join(os.path.dirname(__file__), "detect.py"), script)
+    with open(os.path.join(os.path.dirname(__file__), "detect.py"), encoding="utf-8") as f:
+        write_text(script, f.read())
     return script
 
 
