@@ -19,6 +19,7 @@ import torch
 from tables import now, show, table
 
 from detnas.command_line import argument_parser
+from detnas.config.load import with_settings
 from detnas.cost.detector import detector_costs
 from detnas.data.fixed_batches import in_batches
 from detnas.errors import user_errors
@@ -30,9 +31,9 @@ from detnas.search.evaluator import CandidateEvaluator
 NO_TF32 = "as it comes, no TF32"
 OPTIONS = {
     "as it comes": {},
-    "CHANNELS_LAST True": {"CHANNELS_LAST": True},
-    "AUTOCAST bf16": {"AUTOCAST": "bf16"},
-    "both": {"CHANNELS_LAST": True, "AUTOCAST": "bf16"},
+    "CHANNELS_LAST True": {"SEARCH.CHANNELS_LAST": True},
+    "AUTOCAST bf16": {"SEARCH.AUTOCAST": "bf16"},
+    "both": {"SEARCH.CHANNELS_LAST": True, "SEARCH.AUTOCAST": "bf16"},
     NO_TF32: {},
 }
 
@@ -40,10 +41,9 @@ OPTIONS = {
 class PlainEvaluator(CandidateEvaluator):
     """Our recalibration with Detectron2's plain inference."""
 
-    def predict(self):
-        self.metric.reset()
+    def collect(self, batches):
         with torch.no_grad():
-            for inputs in in_batches([x for batch in self.held_out for x in batch], 1):
+            for inputs in in_batches([x for batch in batches for x in batch], 1):
                 self.metric.process(inputs, self.model(inputs))
 
 
@@ -53,7 +53,9 @@ def measure(evaluator, paths, metric):
     evaluator(paths[0])  # decodes the images, warms up
     for path in paths:
         evaluator.activate(path)
-        steps = (evaluator.recalibrate, evaluator.recalibration), (evaluator.predict, evaluator.held_out)
+        evaluator.metric.reset()
+        (held_out,) = evaluator.held_out
+        steps = (evaluator.recalibrate, evaluator.recalibration), (lambda: evaluator.collect(held_out), held_out)
         for (step, batches), found in zip(steps, rates):
             start = now()
             step()
@@ -64,17 +66,13 @@ def measure(evaluator, paths, metric):
 
 def evaluators(cfg, weights):
     """Yield (name, evaluator), one at a time."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEARCH.update({"CHANNELS_LAST": False, "AUTOCAST": ""})
+    cfg = with_settings(cfg, {"SEARCH.CHANNELS_LAST": False, "SEARCH.AUTOCAST": ""})
     yield "plain passes", PlainEvaluator(cfg, weights)
     for name, options in OPTIONS.items():
         if name == NO_TF32 and not cfg.MODEL.DEVICE.startswith("cuda"):
             continue
         torch.backends.cudnn.allow_tf32 = name != NO_TF32
-        changed = cfg.clone()
-        changed.SEARCH.update(options)
-        yield name, CandidateEvaluator(changed, weights)
+        yield name, CandidateEvaluator(with_settings(cfg, options), weights)
 
 
 def options(cfg, weights, args):
@@ -141,9 +139,9 @@ def disjoint(seconds, whole):
 def modules(cfg, weights, args):
     evaluator = CandidateEvaluator(cfg, weights)
     evaluator.activate(evaluator.space.random(random.Random(0)))
-    images = [x for batch in evaluator.held_out for x in batch]
+    images = [x for batch in evaluator.held_out[0] for x in batch]
     size = tuple(images[0]["image"].shape[-2:])
-    runs = {"plain": (in_batches(images, 1), torch.no_grad), "ours": (list(evaluator.held_out), evaluator.inference)}
+    runs = {"plain": (in_batches(images, 1), torch.no_grad), "ours": (list(evaluator.held_out[0]), evaluator.inference)}
     found, watch = {name: [] for name in runs}, Stopwatch(modules_of(evaluator.model))
     evaluator.recalibrate()
     for _ in range(args.rounds + 1):

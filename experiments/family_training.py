@@ -32,7 +32,7 @@ from detnas.evaluation.evaluators import only_warnings
 from detnas.launch.setup import fit_to_device, register_datasets
 from detnas.modeling.choices import activate
 from detnas.training import trainer as training
-from elasticdet.evaluator import build_family_evaluator
+from elasticdet.evaluator import FamilyEvaluator
 
 
 class Drawn:
@@ -117,7 +117,7 @@ def main(args):
         trainer.train(0, args.iterations)
         torch.save({"model": (average.module if average else model).state_dict()}, file)
         cfg.DATASETS.TEST = held_out
-        evaluator = build_family_evaluator(cfg, file)
+        evaluator = FamilyEvaluator(cfg, file)
         for name, children in zip(("the largest network", "smaller ones"), compared(space)):
             print(f"{name}: AP {statistics.mean(evaluator(child)['bbox/AP'] for child in children):.1f}")
 

@@ -26,7 +26,7 @@ from detnas.config.keys import config_space
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
-from detnas.search.evaluator import build_candidate_evaluator
+from detnas.search.evaluator import CandidateEvaluator
 from detnas.search.settings import supernet_limits
 
 DRAWS = (0, 1)
@@ -43,7 +43,7 @@ def score(cfg, counts, paths, file):
         other = cfg.clone()
         other.defrost()
         other.SEARCH.RECALIBRATION_IMAGES, other.SEED, other.SEARCH.RACING = count, draw, False
-        evaluator = build_candidate_evaluator(other, cfg.MODEL.WEIGHTS)
+        evaluator = CandidateEvaluator(other, cfg.MODEL.WEIGHTS)
         for path in tqdm(missing, desc=f"{count} images, draw {draw}", unit="path"):
             known[space.format(path)] = evaluator(path)[cfg.SEARCH.METRIC]
             write_text(file, json.dumps(scores))

@@ -29,7 +29,7 @@ from detnas.errors import user_errors
 from detnas.evaluation.readiness import AGREEMENT, LOW, read_evaluations
 from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
-from detnas.search.evaluator import build_candidate_evaluator
+from detnas.search.evaluator import CandidateEvaluator
 
 
 def judge(config_file, variant, length, seed, search, archs, folder):
@@ -47,7 +47,7 @@ def judge(config_file, variant, length, seed, search, archs, folder):
             train_net.main(argument_parser().parse_args(words))
         words = ["--config-file", config_file, *opts, *search.replace("no-recalibration", "").split()]
         cfg = setup(argument_parser().parse_args(words))
-        evaluator = build_candidate_evaluator(cfg, weights, recalibrate="no-recalibration" not in search)
+        evaluator = CandidateEvaluator(cfg, weights, recalibrate="no-recalibration" not in search)
         space = config_space(cfg)
         fitness = {arch: round(evaluator(space.parse(arch))[cfg.SEARCH.METRIC], 3) for arch in archs}
     return {"fitness": fitness, "agreement": read_evaluations(folder)[-1].get(AGREEMENT)}

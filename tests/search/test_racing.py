@@ -8,8 +8,9 @@ from ray_fakes import RACE, Shuffled, raced
 from toy_runs import TASKS, toy_setup
 
 from detnas import get_space
+from detnas.config.load import with_settings
 from detnas.search.candidate import Candidate
-from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator, build_candidate_evaluator
+from detnas.search.evaluator import CandidateEvaluator
 from detnas.search.evolution import Searcher
 from detnas.search.executor import LOOKS, LocalExecutor
 from detnas.search.log import SearchLog
@@ -125,9 +126,8 @@ def run(request, toy_root, tmp_path):
 
 def test_who_comes_to_the_end_has_the_metrics_of_an_evaluation_without_a_race(run):
     cfg, weights = run
-    evaluator = build_candidate_evaluator(cfg, weights)
-    assert isinstance(evaluator, RacedEvaluator)
-    plain = CandidateEvaluator(cfg, weights)
+    evaluator = CandidateEvaluator(cfg, weights)
+    plain = CandidateEvaluator(with_settings(cfg, {"SEARCH.RACING": False}), weights)
     for path in (A, B):
         metrics = evaluator(path)
         looks = metrics.pop(LOOKS)
@@ -145,7 +145,7 @@ def test_who_comes_to_the_end_has_the_metrics_of_an_evaluation_without_a_race(ru
 
 def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
     cfg, weights = run
-    evaluator = build_candidate_evaluator(cfg, weights)
+    evaluator = CandidateEvaluator(cfg, weights)
     before = evaluator(A)
     stopped = evaluator(B, (), [1000.0, 1000.0])
     assert list(stopped) == [LOOKS] and len(stopped[LOOKS]) == 1

@@ -11,10 +11,9 @@ from torch import nn
 
 from detnas.batch_norm.forward_to_last_norm import ForwardToLastNorm
 from detnas.config.load import with_settings
-from detnas.data.datasets import register_datasets
 from detnas.modeling.builders import build_network
 from detnas.modeling.choices import state_of
-from detnas.search.evaluator import CandidateEvaluator, RacedEvaluator
+from detnas.search.evaluator import CandidateEvaluator
 
 from .space import only_tests_see
 
@@ -24,7 +23,7 @@ _HEADS = "MODEL.FPN", "MODEL.RPN", "MODEL.ROI_", "MODEL.RETINANET", "MODEL.ANCHO
 _STATISTICS = "running_mean", "running_var", "num_batches_tracked"
 
 
-class _Children:
+class FamilyEvaluator(CandidateEvaluator):
     """Evaluates a family. Children with equal images and backbones share features, up to ``SEARCH.IMAGE_CACHE_GB``."""
 
     def __init__(self, cfg, weights, recalibrate=True):
@@ -76,19 +75,5 @@ class _Children:
         backbone.forward = kept_or_new
 
 
-class FamilyEvaluator(_Children, CandidateEvaluator):
-    """See :class:`detnas.search.evaluator.CandidateEvaluator`."""
-
-
-class RacedFamilyEvaluator(_Children, RacedEvaluator):
-    """See :class:`detnas.search.evaluator.RacedEvaluator`."""
-
-
 def _text(settings, counts):
     return str(sorted((key, value) for key, value in settings.items() if counts(key)))
-
-
-def build_family_evaluator(cfg, weights, recalibrate=True):
-    """Build a family's evaluator, also in a new process without data sets."""
-    register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
-    return (RacedFamilyEvaluator if cfg.SEARCH.RACING else FamilyEvaluator)(cfg, weights, recalibrate)

@@ -15,7 +15,7 @@ from detnas.errors import UserError
 from detnas.export.detector_latency import DetectorMeter
 from detnas.search.paths import ABOUT_BEST, PathSearch
 
-from .evaluator import build_family_evaluator
+from .evaluator import FamilyEvaluator
 from .space import family_space
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class FamilySearch(PathSearch):
     """See :class:`detnas.search.method.Method`."""
 
     about, whose = ABOUT_BEST, "the family's"
-    build_evaluator = staticmethod(build_family_evaluator)
+    evaluator_class = FamilyEvaluator
 
     def __init__(self, cfg, args):
         super().__init__(cfg, args)

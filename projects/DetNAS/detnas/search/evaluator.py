@@ -32,7 +32,9 @@ from .racing import rung_sizes
 
 class CandidateEvaluator:
     """
-    ``evaluator(path)`` returns a path's metrics, such as {"bbox/AP": 23.4}; equal paths get equal metrics.
+    ``evaluator(path)`` returns a path's metrics, such as {"bbox/AP": 23.4}; equal paths get equal metrics. In a race,
+    ``evaluator(path, parents, to_beat)`` adds the looks as :data:`detnas.search.executor.LOOKS`. It returns looks alone
+    after a rung below the score to beat, see :meth:`detnas.search.racing.Race.to_beat`.
 
     Args:
         cfg: a supernet's config with one held-out set in ``DATASETS.TEST``; UserError for another config. The images
@@ -42,6 +44,7 @@ class CandidateEvaluator:
     """
 
     def __init__(self, cfg, weights, recalibrate=True):
+        register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))  # a new process does not know them
         if len(cfg.DATASETS.TEST) != 1:
             raise UserError(f"a search takes one held-out set; DATASETS.TEST names {len(cfg.DATASETS.TEST)}")
         device = torch.device(cfg.MODEL.DEVICE).type
@@ -63,12 +66,22 @@ class CandidateEvaluator:
             self.take_batches({})  # errors in the data show now, before the first candidate
             self.metric = build_evaluator(cfg.DATASETS.TEST[0], distributed=False)
 
-    def __call__(self, path, parents=()):  # parents do not matter: the supernet has the weights of every path
+    def __call__(self, path, parents=(), to_beat=()):  # parents do not matter: the supernet has all weights
+        looks = []
         with only_warnings("detectron2", "fvcore"):
             self.activate(path)
             self.recalibrate()
-            self.predict()
-            return self.score()
+            self.metric.reset()
+            for rung, end, least in itertools.zip_longest(self.held_out, self.ends, to_beat):
+                self.collect(rung)
+                metrics = self.score()
+                if end == self.ends[-1]:
+                    return {**metrics, LOOKS: looks} if looks else metrics
+                # Images without objects give no score: all candidates tie.
+                score = fitness(metrics, self.cfg.SEARCH.METRIC) or 0.0
+                looks.append({"images": end, "score": round(score, 3)})
+                if least is not None and looks[-1]["score"] < least:
+                    return {LOOKS: looks}
 
     def activate(self, path):
         """Run the model as a path, on images of the path's size."""
@@ -91,7 +104,14 @@ class CandidateEvaluator:
                 recalibrate_bn(self.forward_to_last_norm, self.recalibration, self.seed)
 
     def read_held_out(self, cfg):
-        return build_held_out_batches(cfg, self.model)
+        """The batches of each rung of a race; without a race one rung has all images."""
+        dicts, parts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False), ()
+        if cfg.SEARCH.RACING:
+            parts = cfg.SEARCH.RACING_PARTS
+            random.Random(f"race {self.seed}").shuffle(dicts)  # the first images may all be of one kind
+        self.ends = rung_sizes(len(dicts), parts)
+        rungs = [dicts[begin:end] for begin, end in zip((0, *self.ends), self.ends)]
+        return [build_held_out_batches(cfg, self.model, rung, len(rung) / len(dicts)) for rung in rungs]
 
     def inherit(self, path):
         """The state dict of a path as a single network, with the batch-norm statistics of its evaluation."""
@@ -99,10 +119,6 @@ class CandidateEvaluator:
             self.activate(path)
             self.recalibrate()
         return state_of(self.model, self.space, path)
-
-    def predict(self):
-        self.metric.reset()
-        self.collect(self.held_out)
 
     def collect(self, batches):
         with self.inference():
@@ -119,43 +135,6 @@ class CandidateEvaluator:
 
     def score(self):
         return collected_metrics(self.metric)
-
-
-class RacedEvaluator(CandidateEvaluator):
-    """
-    ``evaluator(path, parents, to_beat)`` returns the metrics with the looks as :data:`detnas.search.executor.LOOKS`. It
-    returns looks alone after a rung below the score to beat, see :meth:`detnas.search.racing.Race.to_beat`.
-    """
-
-    def read_held_out(self, cfg):
-        """A list of batches for each rung."""
-        dicts = get_detection_dataset_dicts([cfg.DATASETS.TEST[0]], filter_empty=False)
-        random.Random(f"race {self.seed}").shuffle(dicts)  # the first images may all be of one kind
-        self.metric_name, self.ends = cfg.SEARCH.METRIC, rung_sizes(len(dicts), cfg.SEARCH.RACING_PARTS)
-        rungs = [dicts[begin:end] for begin, end in zip((0, *self.ends), self.ends)]
-        return [build_held_out_batches(cfg, self.model, rung, len(rung) / len(dicts)) for rung in rungs]
-
-    def __call__(self, path, parents=(), to_beat=()):
-        self.metric.reset()
-        looks = []
-        with only_warnings("detectron2", "fvcore"):
-            self.activate(path)
-            self.recalibrate()
-            for rung, end, least in itertools.zip_longest(self.held_out, self.ends, to_beat):
-                self.collect(rung)
-                metrics = self.score()
-                if end == self.ends[-1]:
-                    return {**metrics, LOOKS: looks}
-                # Images without objects give no score: all candidates tie.
-                looks.append({"images": end, "score": round(fitness(metrics, self.metric_name) or 0.0, 3)})
-                if least is not None and looks[-1]["score"] < least:
-                    return {LOOKS: looks}
-
-
-def build_candidate_evaluator(cfg, weights, recalibrate=True):
-    """The evaluator for a config; registers the data sets first, since a new process does not know them."""
-    register_datasets((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
-    return (RacedEvaluator if cfg.SEARCH.RACING else CandidateEvaluator)(cfg, weights, recalibrate)
 
 
 def build_held_out_batches(cfg, model, dicts=None, share=1):

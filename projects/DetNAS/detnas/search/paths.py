@@ -20,7 +20,7 @@ from detnas.modeling.weights import load_weights
 from detnas.space import write_space
 from detnas.zoo import SUPERNET
 
-from .evaluator import build_candidate_evaluator
+from .evaluator import CandidateEvaluator
 from .log import SearchLog
 from .method import Method
 from .racing import build_race
@@ -52,8 +52,7 @@ class PathSearch(Method):
     writes_front = True
     #: (cfg, space) -> costs
     build_costs = staticmethod(supernet_costs)
-    #: (cfg, weights, recalibrate) -> evaluator
-    build_evaluator = staticmethod(build_candidate_evaluator)
+    evaluator_class = CandidateEvaluator
     #: the head of a winner's config, and whose weights it has
     about, whose = ABOUT_BEST + _STEP_4, "the supernet's"
 
@@ -93,7 +92,7 @@ class PathSearch(Method):
         return write_space(self.space)
 
     def evaluator(self):
-        return functools.partial(self.build_evaluator, self.cfg, absolute(self.weights))  # workers may run elsewhere
+        return functools.partial(self.evaluator_class, self.cfg, absolute(self.weights))  # workers may run elsewhere
 
     def check_evaluator(self):
         if self.weights:
@@ -158,7 +157,7 @@ class PathSearch(Method):
         else:
             best = SearchLog(cfg.OUTPUT_DIR, space).pick("best")
             logged, path = best.metrics, best.network
-        evaluator = cls.build_evaluator(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
+        evaluator = cls.evaluator_class(cfg, supernet_weights(cfg, args), recalibrate=not args.no_recalibration)
         metrics = evaluator(path)
         print(f"path {space.format(path)}, {cfg.DATASETS.TEST[0]}")
         print(metrics_table(metrics, logged))
