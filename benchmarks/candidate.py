@@ -97,7 +97,7 @@ def evaluate(cfg, settings, phases):
     model, name = build(cfg, settings, settings["checkpoint"], phases), cfg.DATASETS.TEST[0]
     with phases("build, load, loaders, checkpoint"):
         loader = build_detection_test_loader(cfg, name, mapper=build_mapper(cfg, is_train=False), num_workers=1)
-        metric = COCOEvaluator(name, ("bbox",), distributed=False, use_fast_impl=False)
+        metric = COCOEvaluator(name, ("bbox",), distributed=False, output_dir=settings["output"], use_fast_impl=False)
         metric.reset()
     with phases("evaluation"), torch.no_grad():
         model.eval()
