@@ -54,7 +54,7 @@ def measure(evaluator, paths, metric):
     for path in paths:
         evaluator.activate(path)
         evaluator.metric.reset()
-        (held_out,) = evaluator.held_out
+        held_out = evaluator.held_out[0]
         steps = (evaluator.recalibrate, evaluator.recalibration), (lambda: evaluator.collect(held_out), held_out)
         for (step, batches), found in zip(steps, rates):
             start = now()
@@ -171,7 +171,7 @@ def modules(cfg, weights, args):
 
 def main(args):
     with user_errors():
-        cfg = setup(args)
+        cfg = with_settings(setup(args), {"SEARCH.RACING": False})
         weights = network_weights(args.config_file, cfg, args.opts)
     with only_warnings("detectron2", "fvcore", "detnas"):
         text = (modules if args.modules else options)(cfg, weights, args)

@@ -23,6 +23,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from detnas.config.keys import config_space
+from detnas.config.load import with_settings
 from detnas.errors import user_errors
 from detnas.files import read_json, write_text
 from detnas.launch.setup import setup
@@ -40,9 +41,7 @@ def score(cfg, counts, paths, file):
         missing = [path for path in paths if space.format(path) not in known]
         if not missing:
             continue
-        other = cfg.clone()
-        other.defrost()
-        other.SEARCH.RECALIBRATION_IMAGES, other.SEED, other.SEARCH.RACING = count, draw, False
+        other = with_settings(cfg, {"SEARCH.RECALIBRATION_IMAGES": count, "SEED": draw, "SEARCH.RACING": False})
         evaluator = CandidateEvaluator(other, cfg.MODEL.WEIGHTS)
         for path in tqdm(missing, desc=f"{count} images, draw {draw}", unit="path"):
             known[space.format(path)] = evaluator(path)[cfg.SEARCH.METRIC]

@@ -6,6 +6,7 @@ from detectron2.modeling import build_model
 from toy_runs import RETINANET, classification, detection, retinanet, toy_setup
 
 from detnas.batch_norm.recalibration import build_recalibration_batches
+from detnas.config.load import with_settings
 from detnas.search.evaluator import CandidateEvaluator, flatten
 
 A, B = (2, 1, 3, 0, 1, 2, 0, 3), (0, 0, 1, 1, 2, 2, 3, 3)
@@ -51,10 +52,7 @@ def scores(evaluator):
 
 
 def changed(cfg, **search):
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEARCH.update(search)
-    return cfg
+    return with_settings(cfg, {f"SEARCH.{key}": value for key, value in search.items()})
 
 
 def test_a_path_has_the_same_result_whatever_ran_before_and_no_parameter_changes(run):
