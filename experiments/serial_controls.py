@@ -4,7 +4,7 @@ Does a serial search of SP-NAS pay, and which? Compares ways to choose parents a
 morphs, the start network trained on, and the winner's code from random weights. All begin with the same trained start
 network and have the same seconds. Each way is also stopped after half of its seconds, and its network trained on.
 
-    python experiments/serial_controls.py    two data sets, three seeds, two runs at once; 3 hours
+    python experiments/serial_controls.py    two data sets, three seeds, two runs at once; hours
 
 Stopped or killed, it goes on when started again. Each step is a usual command line, on one thread.
 """
