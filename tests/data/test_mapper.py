@@ -6,6 +6,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from toy_runs import classification, detection, toy_setup
 
+from detnas.config.load import with_settings
 from detnas.data.mapper import ClassificationMapper, build_mapper, build_recalibration_mapper
 
 
@@ -28,10 +29,7 @@ def first_of_training(cfg):
 
 
 def jitter(cfg, size, scales=(1.0, 1.0)):
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.SCALE_JITTER.SIZE, cfg.INPUT.SCALE_JITTER.RANGE = size, scales
-    return cfg
+    return with_settings(cfg, {"INPUT.SCALE_JITTER.SIZE": size, "INPUT.SCALE_JITTER.RANGE": scales})
 
 
 def test_a_detector_is_trained_and_recalibrated_with_boxes_tested_without_and_jittered_in_training_alone(detector_cfg):

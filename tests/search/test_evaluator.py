@@ -23,13 +23,8 @@ detector = pytest.mark.parametrize("run", ["toy_2_train_supernet"], indirect=Tru
 def run(request, toy_root, tmp_path):
     """(config, checkpoint of random weights, a metric it reports)."""
     data, metric = DATA[request.param]
-    overrides = {
-        **data(toy_root),
-        "OUTPUT_DIR": tmp_path,
-        "SEARCH.RECALIBRATION_IMAGES": 6,
-        "SEARCH.RECALIBRATION_BATCH": 4,
-    }
-    cfg = toy_setup(request.param, overrides)
+    batches = {"SEARCH.RECALIBRATION_IMAGES": 6, "SEARCH.RECALIBRATION_BATCH": 4}
+    cfg = toy_setup(request.param, {**data(toy_root), **batches, "OUTPUT_DIR": tmp_path})
     torch.manual_seed(0)
     model = build_model(cfg)
     for module in model.modules():
@@ -91,10 +86,8 @@ def test_recalibration_images_are_of_the_training_set_the_same_each_time_and_dra
     assert all("/train/" in x["file_name"] for batch in batches for x in batch)
     for first, second in zip(batches, again):
         assert all(torch.equal(a["image"], b["image"]) for a, b in zip(first, second, strict=True))
-    others = []
-    for cfg.SEED in range(1, 4):
-        others.append(set(images_of(build_recalibration_batches(cfg))))
-    assert any(other != set(images_of(batches)) for other in others)
+    others = [images_of(build_recalibration_batches(with_settings(cfg, {"SEED": seed}))) for seed in range(1, 4)]
+    assert any(set(other) != set(images_of(batches)) for other in others)
 
 
 @detector

@@ -116,9 +116,8 @@ def run(request, toy_root, tmp_path):
     """(config with a race, checkpoint of random weights)"""
     task, metric = request.param
     name, data = TASKS[task]
-    settings = {"RECALIBRATION_IMAGES": 6, "RACING": True, "RACING_PARTS": "(0.4, 0.7)", "METRIC": metric}
-    overrides = {f"SEARCH.{key}": value for key, value in settings.items()}
-    cfg = toy_setup(name, {**data(toy_root), **overrides, "OUTPUT_DIR": tmp_path})
+    race = {"SEARCH.RACING": True, "SEARCH.RACING_PARTS": "(0.4, 0.7)", "SEARCH.METRIC": metric}
+    cfg = toy_setup(name, {**data(toy_root), **race, "SEARCH.RECALIBRATION_IMAGES": 6, "OUTPUT_DIR": tmp_path})
     torch.manual_seed(0)
     torch.save({"model": build_model(cfg).state_dict()}, tmp_path / "supernet.pth")
     return cfg, str(tmp_path / "supernet.pth")
@@ -159,5 +158,4 @@ def test_who_has_no_hope_stops_at_the_first_part_and_leaves_no_trace(run):
 def test_a_config_says_whether_and_how_to_race(toy_config):
     cfg = toy_config("toy_2_train_supernet", "SEARCH.RACING_PARTS", "(0.4, 0.7)", "SEARCH.RACING", "True")
     assert build_race(cfg) == Race(0.5, cfg.SEARCH.NUM_PARENTS, 2)
-    cfg.SEARCH.RACING = False
-    assert build_race(cfg) is None
+    assert build_race(with_settings(cfg, {"SEARCH.RACING": False})) is None

@@ -6,6 +6,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import RetinaNet, build_backbone
 
+from detnas.config.load import with_settings
 from detnas.errors import UserError
 from detnas.modeling.builders import build_network
 from detnas.modeling.choices import inactive_modules
@@ -21,9 +22,7 @@ def detector_costs(cfg: CfgNode, resolution: Tuple[int, int] = (800, 1344)) -> D
     Box heads get ``MODEL.RPN.POST_NMS_TOPK_TEST`` proposals, mask and keypoint heads ``TEST.DETECTIONS_PER_IMAGE``
     detections, which is the maximum. A supernet runs its first path.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = "meta"
+    cfg = with_settings(cfg, {"MODEL.DEVICE": "meta"})
     with shapes_alone():
         model = build_network(cfg).eval()
         image = torch.empty(1, 3, *_padded(model.backbone, resolution))

@@ -7,6 +7,7 @@ from fvcore.common.config import CfgNode
 
 from detnas.choices import Space
 from detnas.config.constraint import Constraint, format_cost
+from detnas.config.load import with_settings
 from detnas.errors import UserError
 
 from .costs import Costs
@@ -118,9 +119,7 @@ def asked_costs(search: CfgNode) -> Set[str]:
 
 def without_latency(cfg: CfgNode) -> CfgNode:
     """Copy a config for a training, without limits and objectives of latency: these belong to the search's machine."""
-    cfg = cfg.clone()
-    cfg.defrost()
     search, latencies = cfg.SEARCH, (LATENCY, DETECTOR_LATENCY)
-    search.OBJECTIVES = [name for name in search.OBJECTIVES if name not in latencies]
-    search.CONSTRAINTS = [text for text in search.CONSTRAINTS if Constraint.parse(text).metric not in latencies]
-    return cfg
+    objectives = [name for name in search.OBJECTIVES if name not in latencies]
+    constraints = [text for text in search.CONSTRAINTS if Constraint.parse(text).metric not in latencies]
+    return with_settings(cfg, {"SEARCH.OBJECTIVES": objectives, "SEARCH.CONSTRAINTS": constraints})

@@ -78,9 +78,9 @@ class CandidateEvaluator:
                 if end == self.ends[-1]:
                     return {**metrics, LOOKS: looks} if looks else metrics
                 # Images without objects give no score: all candidates tie.
-                score = fitness(metrics, self.cfg.SEARCH.METRIC) or 0.0
-                looks.append({"images": end, "score": round(score, 3)})
-                if least is not None and looks[-1]["score"] < least:
+                score = round(fitness(metrics, self.cfg.SEARCH.METRIC) or 0.0, 3)
+                looks.append({"images": end, "score": score})
+                if least is not None and score < least:
                     return {LOOKS: looks}
 
     def activate(self, path):

@@ -8,15 +8,14 @@ from detectron2.solver import build_optimizer as build_unclipped_optimizer
 from detectron2.solver.build import GradientClipType
 from fvcore.common.param_scheduler import LinearParamScheduler
 
+from detnas.config.load import with_settings
 from detnas.errors import UserError
 
 
 def build_optimizer(cfg, model):
     """Detectron2's optimizer. It clips gradients in one pass, also where ops outside the path have no gradient."""
-    clip, cfg = cfg.SOLVER.CLIP_GRADIENTS, cfg.clone()
-    cfg.defrost()
-    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
-    optimizer = build_unclipped_optimizer(cfg, model)
+    clip, unclipped = cfg.SOLVER.CLIP_GRADIENTS, with_settings(cfg, {"SOLVER.CLIP_GRADIENTS.ENABLED": False})
+    optimizer = build_unclipped_optimizer(unclipped, model)
     for module in model.modules():
         if (factor := getattr(module, "lr_factor", 1.0)) != 1.0:
             scale_rates(optimizer, set(module.parameters()), factor)
