@@ -1,10 +1,12 @@
 import errno
 import fcntl
+import io
 import multiprocessing
 import os
 import time
 
 import pytest
+import torch
 from iopath.common.file_io import PathHandler, PathManager, g_pathmgr
 
 from detnas.errors import UserError
@@ -29,14 +31,21 @@ def test_what_stood_there_stays_until_the_new_file_is_whole_and_on_the_disk(tmp_
     assert file.read_bytes() == b"after"
 
 
-def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt("disk full")], ids=repr)
+def test_a_writer_that_fails_leaves_what_was_there(tmp_path, error):
     (tmp_path / "a.pth").write_bytes(b"before")
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 500:
+                raise error
+            return super().write(data)
 
     def fail(f):
         f.write(b"half")
-        raise OSError("disk full")
+        torch.save({"weights": torch.zeros(1000)}, Full())  # ends with an error of its own
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(type(error), match="disk full"):
         write_atomically(PathManager(), str(tmp_path / "a.pth"), fail)
     assert os.listdir(tmp_path) == ["a.pth"] and (tmp_path / "a.pth").read_bytes() == b"before"
 

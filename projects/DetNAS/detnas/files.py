@@ -26,7 +26,10 @@ def write_atomically(path_manager, file, write):
     partial = f"{file}.partial"
     try:
         with path_manager.open(partial, "wb") as f:
-            write(f)
+            try:
+                write(f)
+            except RuntimeError as e:  # torch.save ends with one where a full disk or Ctrl-C has stopped it
+                raise (e.__context__ or e) from None
             f.flush()
             os.fsync(f.fileno())  # else a crash of the machine can leave the new name without the content
         os.replace(partial, file)
