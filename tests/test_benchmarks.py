@@ -4,12 +4,13 @@ import argparse
 import json
 import random
 import sys
+import types
 
 import pytest
 import torch
 from ray_fakes import run_all
 from scripts import ROOT
-from toy_runs import DEMO
+from toy_runs import DEMO, SHORT, SMALL_SEARCH, command, detection
 
 import detnas
 from detnas.export.traced import module_to_onnx
@@ -17,11 +18,15 @@ from detnas.modeling.choices import activate
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import candidate  # noqa: E402
 import detector_latency  # noqa: E402
 import metric  # noqa: E402
+import passes  # noqa: E402
 import scale  # noqa: E402
 import step  # noqa: E402
 import tables  # noqa: E402
+
+SUPERNET = str(DEMO / "toy_2_train_supernet.yaml")
 
 
 def test_functions_are_timed_in_turns_after_a_warm_up():
@@ -48,6 +53,32 @@ def test_plain_blocks_compute_what_ours_do():
             assert (a.grad is None) == (b.grad is None)
             if a.grad is not None:
                 torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def settings(toy_root, tmp_path, monkeypatch):
+    """Of a small supernet with random weights; the benchmark of a candidate has them too."""
+    settings = {**SMALL_SEARCH, **detection(toy_root), "OUTPUT_DIR": tmp_path, "MODEL.ROI_HEADS.NUM_CLASSES": 4}
+    monkeypatch.setattr(candidate, "DATA", [str(word) for pair in {**SHORT, **settings}.items() for word in pair])
+    return {**settings, "MODEL.WEIGHTS": candidate.supernet(SUPERNET, str(tmp_path))[0]}
+
+
+def test_a_candidate_is_compared_with_the_reference(settings, tmp_path, monkeypatch, capsys):
+    def run_here(command, **_):
+        candidate.process(*command[-3:])
+        return types.SimpleNamespace(stdout=capsys.readouterr().out)
+
+    monkeypatch.setattr(candidate, "subprocess", types.SimpleNamespace(run=run_here, PIPE=None))
+    text = candidate.compare("toy", SUPERNET, argparse.Namespace(paths=1, images=4), str(tmp_path))
+    assert "toy, 4 + 4 images, random weights" in text and "| AP of the paths " in text
+
+
+@pytest.mark.parametrize("modules, rows", [(False, ("plain passes", "both")), (True, ("box head", "whole"))])
+def test_passes_are_compared_on_all_images_in_a_race_too(settings, capsys, modules, rows):
+    args = command(SUPERNET, {**settings, "SEARCH.RACING": True})
+    passes.main(argparse.Namespace(**vars(args), modules=modules, paths=1, rounds=1))
+    shown = capsys.readouterr().out
+    assert all(f"| {row} " in shown for row in rows) and ("64x64, 4 images" in shown) == modules
 
 
 def test_the_metrics_figures_are_compared(capsys):

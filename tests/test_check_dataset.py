@@ -100,15 +100,12 @@ def test_the_annotations_of_sound_cases_are_right_by_their_own_metric(data_dir, 
         line for line in lines if not line.startswith("mended: ")]
 
 
-@pytest.mark.parametrize(
-    "case, problem",
-    [
-        ("13_dup_file", "files that are listed as two images: 1"),
-        ("43b_dup_boxes", "boxes that are there twice, with the same class and place: 72"),
-        ("24b_16bit", "its pixels have more than 8 bits"),
-        ("45_truncated", "cannot be read as an image"),
-    ],
-)
+@pytest.mark.parametrize("case, problem", [
+    ("13_dup_file", "files that are listed as two images: 1"),
+    ("43b_dup_boxes", "boxes that are there twice, with the same class and place: 72"),
+    ("24b_16bit", "its pixels have more than 8 bits"),
+    ("45_truncated", "cannot be read as an image"),
+])
 def test_what_a_training_could_not_or_should_not_take_is_a_problem(data_dir, capsys, case, problem):
     folder = data_dir.parent / "cases" / case
     if not folder.is_dir():

@@ -19,14 +19,11 @@ def test_a_space_holds_every_combination_once():
     assert SPACE.values((1, 0, 2)) == {"size": 320, "depth": 2, "op": "c"}
 
 
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("0-0", '2 places; space "places" has 3'),
-        ("0-2-0", '2 at depth of space "places", which can be 0 2, 1 3'),
-        ("0-x-0", "numbers with - between them are expected"),
-    ],
-)
+@pytest.mark.parametrize("text, words", [
+    ("0-0", '2 places; space "places" has 3'),
+    ("0-2-0", '2 at depth of space "places", which can be 0 2, 1 3'),
+    ("0-x-0", "numbers with - between them are expected"),
+])
 def test_what_is_no_candidate_is_refused_in_one_sentence(text, words):
     with pytest.raises(UserError, match=words):
         SPACE.parse(text)

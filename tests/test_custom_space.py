@@ -55,23 +55,20 @@ def test_the_fpn_of_a_space_with_other_than_four_stages_ends_one_level_above_its
     assert {name: tuple(x.shape[2:]) for name, x in features.items()} == {"p2": (16, 16), "p3": (8, 8), "p4": (4, 4)}
 
 
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        (dict(stage_depths=(2, 1, 1)), r"each stage needs channels and a depth; they are \(48, 96\) and \(2, 1, 1\)"),
-        (dict(stage_channels=(), stage_depths=()), "each stage needs channels and a depth"),
-        (dict(stage_depths=(2, 0)), "channels and depths must be positive whole numbers"),
-        (dict(stem_channels=-16), "channels and depths must be positive whole numbers"),
-        (dict(stage_channels=(48.0, 96)), "channels and depths must be positive whole numbers"),
-        (dict(last_channels=0), "channels and depths must be positive whole numbers"),
-        (dict(stage_channels=(96, 48)), r"channels must grow from the stem to the last stage; they are \(16, 96, 48\)"),
-        (dict(stem_channels=48), "channels must grow from the stem"),
-        (dict(stage_channels=(49, 96)), r"stage channels must be even; they are \(49, 96\)"),
-        (dict(ops=("shufflenet_9x9",)), 'unknown op "shufflenet_9x9"; there are: shufflenet_3x3, '),
-        (dict(ops=()), "ops must be different ones, at least one"),
-        (dict(ops=("xception_3x3", "xception_3x3")), "ops must be different ones, at least one"),
-    ],
-)
+@pytest.mark.parametrize("wrong, message", [
+    (dict(stage_depths=(2, 1, 1)), r"each stage needs channels and a depth; they are \(48, 96\) and \(2, 1, 1\)"),
+    (dict(stage_channels=(), stage_depths=()), "each stage needs channels and a depth"),
+    (dict(stage_depths=(2, 0)), "channels and depths must be positive whole numbers"),
+    (dict(stem_channels=-16), "channels and depths must be positive whole numbers"),
+    (dict(stage_channels=(48.0, 96)), "channels and depths must be positive whole numbers"),
+    (dict(last_channels=0), "channels and depths must be positive whole numbers"),
+    (dict(stage_channels=(96, 48)), r"channels must grow from the stem to the last stage; they are \(16, 96, 48\)"),
+    (dict(stem_channels=48), "channels must grow from the stem"),
+    (dict(stage_channels=(49, 96)), r"stage channels must be even; they are \(49, 96\)"),
+    (dict(ops=("shufflenet_9x9",)), 'unknown op "shufflenet_9x9"; there are: shufflenet_3x3, '),
+    (dict(ops=()), "ops must be different ones, at least one"),
+    (dict(ops=("xception_3x3", "xception_3x3")), "ops must be different ones, at least one"),
+])
 def test_a_space_of_which_no_network_can_be_built_is_an_error(wrong, message):
     with pytest.raises(ValueError, match=f'space "custom": {message}'):
         SearchSpace(**{**SOUND, **wrong})

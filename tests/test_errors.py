@@ -3,6 +3,7 @@ A script that is given what it cannot take: one sentence, exit code 2, and what 
 table of the settings that cannot be.
 """
 
+import functools
 import itertools
 import json
 
@@ -42,11 +43,9 @@ def fails(capsys, tmp_path):
         parser = search_net.parser() if script is search_net else argument_parser()
         before = {name: content for name, content in tree(tmp_path).items() if not name.endswith("log.txt")}
         capsys.readouterr()
+        main = script.main if script is search_net else functools.partial(launch, script.main)
         with own_loggers(), pytest.raises(SystemExit) as caught:
-            if script is search_net:
-                search_net.main(command(*args, parser=parser))
-            else:
-                launch(script.main, command(*args, parser=parser))
+            main(command(*args, parser=parser))
         assert caught.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
@@ -61,12 +60,13 @@ def fails(capsys, tmp_path):
 
 
 @pytest.fixture
-def supernet(toy_root, tmp_path):
-    """Checkpoint of a detector with random weights."""
-    overrides = {**detection(toy_root), "MODEL.WEIGHTS": "", "OUTPUT_DIR": tmp_path / "other"}
+def supernet(toy_root, tmp_path, run):
+    """Overrides of a run with the weights of a supernet, which are random."""
+    file, overrides = tmp_path / "supernet.pth", {**detection(toy_root), "MODEL.WEIGHTS": ""}
     with own_loggers():
-        torch.save({"model": build_network(toy_setup(DETECTOR, overrides)).state_dict()}, tmp_path / "supernet.pth")
-    return tmp_path / "supernet.pth"
+        cfg = toy_setup(DETECTOR, {**overrides, "OUTPUT_DIR": tmp_path / "other"})
+        torch.save({"model": build_network(cfg).state_dict()}, file)
+    return {**overrides, "OUTPUT_DIR": run, "MODEL.WEIGHTS": file}
 
 
 @pytest.mark.parametrize("script", [train_net, search_net])
@@ -75,9 +75,8 @@ def test_a_missing_data_folder_says_what_is_missing_and_what_makes_it(fails, run
     assert "datasets/toy/" in words and "does not exist" in words and "`python demo/images.py toy`" in words
 
 
-def test_an_arch_that_does_not_fit_is_explained_in_evaluation(fails, run, toy_root, supernet):
-    overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
-    words = fails(search_net, DETECTOR, overrides, "--arch", "2120", leaves=["log.txt"])
+def test_an_arch_that_does_not_fit_is_explained_in_evaluation(fails, supernet):
+    words = fails(search_net, DETECTOR, supernet, "--arch", "2120", leaves=["log.txt"])
     assert words.startswith('--arch "2120": 4 blocks; space "tiny" has 8')
 
 
@@ -93,8 +92,8 @@ def test_an_option_after_the_overrides_is_explained(refused):
     assert refused(launch, train_net.main, argument_parser().parse_args(words)) == sentence
 
 
-def test_an_evaluation_without_test_images_is_an_error(fails, run, supernet):
-    overrides = {"DATASETS.TEST": "()", "DATASETS.TRAIN": "()", "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
+def test_an_evaluation_without_test_images_is_an_error(fails, supernet):
+    overrides = {**supernet, "DATASETS.TEST": "()", "DATASETS.TRAIN": "()"}
     assert fails(train_net, DETECTOR, overrides, "--eval-only", leaves=["log.txt"]).startswith("DATASETS.TEST is empty")
 
 
@@ -120,9 +119,8 @@ def test_a_search_without_a_trained_supernet_says_how_to_get_one(fails, run, toy
     assert f"no trained network at {run}/model_final.pth: train it with train_net.py, or give MODEL.WEIGHTS" in words
 
 
-def test_an_evaluation_of_the_best_without_a_search_is_an_error(fails, run, toy_root, supernet):
-    overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
-    words = fails(search_net, DETECTOR, overrides, "--eval-only", leaves=["log.txt"])
+def test_an_evaluation_of_the_best_without_a_search_is_an_error(fails, run, supernet):
+    words = fails(search_net, DETECTOR, supernet, "--eval-only", leaves=["log.txt"])
     assert f"{run}/search.jsonl" in words and "search_net.py writes it" in words
 
 
@@ -146,19 +144,17 @@ def test_an_output_folder_of_a_training_in_another_space_is_refused(fails, run, 
         assert f"OUTPUT_DIR {run}" in words and '"300M"' in words and '"tiny"' in words
 
 
-def test_a_search_without_training_images_is_refused(fails, run, toy_root, supernet):
-    data = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet, "DATASETS.TRAIN": "()"}
+def test_a_search_without_training_images_is_refused(fails, supernet):
     leaves = ["log.txt", "run.lock", "search.jsonl"]
-    assert "DATASETS.TRAIN is empty" in fails(search_net, DETECTOR, data, leaves=leaves)
+    assert "DATASETS.TRAIN is empty" in fails(search_net, DETECTOR, {**supernet, "DATASETS.TRAIN": "()"}, leaves=leaves)
 
 
-def test_a_search_with_other_settings_is_refused(fails, run, toy_root, supernet):
+def test_a_search_with_other_settings_is_refused(fails, run, supernet):
     run.mkdir()
     log = SearchLog(str(run), get_space("tiny"), {"space": "tiny", "seed": 7})
     log.append(Candidate((0,) * 8, 0, 1.0))
     log.close()
-    overrides = {**detection(toy_root), "OUTPUT_DIR": run, "MODEL.WEIGHTS": supernet}
-    words = fails(search_net, DETECTOR, overrides, leaves=["log.txt"])
+    words = fails(search_net, DETECTOR, supernet, leaves=["log.txt"])
     assert "seed was 7 and is 0" in words and "OUTPUT_DIR" in words
 
 

@@ -122,14 +122,11 @@ def test_a_published_name_without_weights_says_that_they_are_random_whenever_it_
     assert (folder / "model.yaml").read_text().startswith("# RANDOM WEIGHTS: an untrained network.\n")
 
 
-@pytest.mark.parametrize(
-    "flags, overrides, reason",
-    [
-        (["--backbone"], {}, "--backbone"),
-        ([], {"MODEL.MASK_ON": True}, "MODEL.MASK_ON: the network gives more than boxes"),
-        ([], {}, "torch cannot write the whole detector: Could not follow this head"),
-    ],
-)
+@pytest.mark.parametrize("flags, overrides, reason", [
+    (["--backbone"], {}, "--backbone"),
+    ([], {"MODEL.MASK_ON": True}, "MODEL.MASK_ON: the network gives more than boxes"),
+    ([], {}, "torch cannot write the whole detector: Could not follow this head"),
+])
 def test_the_backbone_alone_says_why(toy_root, tmp_path, capsys, monkeypatch, flags, overrides, reason):
     def cannot(model, inputs):
         raise RuntimeError("\nCould not follow this head\nand so on")

@@ -74,16 +74,13 @@ def test_the_table_has_what_the_papers_table_has(tmp_path):
     assert second["network"] == "0000-0000-00000000-0001" and second["top-1"] == ""
 
 
-@pytest.mark.parametrize(
-    "config, results, shown, missing",
-    [
-        # Of VOC there is AP50, and no AP by size.
-        ("VOC/detnas_retinanet_300M", {"bbox/AP": 50.0, "bbox/AP50": 81.5, "bbox/AP75": 55.0},
-         {"AP50": "81.5", "detector": "RetinaNet"}, ["APs", "top-1"]),
-        ("COCO/R_50_fpn_4conv1fc_1x", COCO, {"network": "ResNet-50"}, []),
-        ("ImageNet/R_50", {"classification/top1": 76.0}, {"top-1": "76.0"}, ["AP"]),
-    ],
-)
+@pytest.mark.parametrize("config, results, shown, missing", [
+    # Of VOC there is AP50, and no AP by size.
+    ("VOC/detnas_retinanet_300M", {"bbox/AP": 50.0, "bbox/AP50": 81.5, "bbox/AP75": 55.0},
+     {"AP50": "81.5", "detector": "RetinaNet"}, ["APs", "top-1"]),
+    ("COCO/R_50_fpn_4conv1fc_1x", COCO, {"network": "ResNet-50"}, []),
+    ("ImageNet/R_50", {"classification/top1": 76.0}, {"top-1": "76.0"}, ["AP"]),
+])
 def test_a_network_stands_with_what_was_measured_of_it(tmp_path, config, results, shown, missing):
     folder = evaluated(tmp_path / "a", config, results, load(config).SOLVER.MAX_ITER)
     (row,) = rows(paper_tables.results_table([folder]))
@@ -106,14 +103,11 @@ def test_what_was_trained_again_replaces_what_was_there():
     assert paper_tables.trained_last(lines) == lines
 
 
-@pytest.mark.parametrize(
-    "settings, words",
-    [
-        ({"config": "COCO/supernet_fpn_300M"}, "is the folder of a supernet"),
-        ({"results": {}}, "holds no bbox/AP50 in metrics.json"),
-        ({"iteration": 59999}, "was evaluated last after 60000 of 90000 iterations"),
-    ],
-)
+@pytest.mark.parametrize("settings, words", [
+    ({"config": "COCO/supernet_fpn_300M"}, "is the folder of a supernet"),
+    ({"results": {}}, "holds no bbox/AP50 in metrics.json"),
+    ({"iteration": 59999}, "was evaluated last after 60000 of 90000 iterations"),
+])
 def test_a_folder_without_a_finished_network_is_named_in_one_sentence(tmp_path, settings, words, refused):
     folder = evaluated(tmp_path / "a", **settings)
     assert re.search(f"^{folder} {words}", refused(paper_tables.main, ["results", folder]))
@@ -177,16 +171,13 @@ def test_device_hours_are_seconds_of_all_devices_and_add_up(tmp_path):
     assert both["folder"] == "all" and both["device hours"] == f"{3 + 40 * 8 / 3600:.2f}"
 
 
-@pytest.mark.parametrize(
-    "settings, logs, devices",
-    [
-        ({"SOLVER__REFERENCE_WORLD_SIZE": 8, "SOLVER__ACCUMULATE": 4}, [], "2 GPUs"),
-        ({"SOLVER__REFERENCE_WORLD_SIZE": 8, "MODEL__DEVICE": "cpu"}, [], "8 CPU processes"),
-        ({"SOLVER__REFERENCE_WORLD_SIZE": 0}, ["log.txt"], "1 GPU"),
-        ({"SOLVER__REFERENCE_WORLD_SIZE": 0}, ["log.txt", "log.txt.rank1"], "2 GPUs"),
-        ({"SOLVER__REFERENCE_WORLD_SIZE": 0}, [], "unknown"),
-    ],
-)
+@pytest.mark.parametrize("settings, logs, devices", [
+    ({"SOLVER__REFERENCE_WORLD_SIZE": 8, "SOLVER__ACCUMULATE": 4}, [], "2 GPUs"),
+    ({"SOLVER__REFERENCE_WORLD_SIZE": 8, "MODEL__DEVICE": "cpu"}, [], "8 CPU processes"),
+    ({"SOLVER__REFERENCE_WORLD_SIZE": 0}, ["log.txt"], "1 GPU"),
+    ({"SOLVER__REFERENCE_WORLD_SIZE": 0}, ["log.txt", "log.txt.rank1"], "2 GPUs"),
+    ({"SOLVER__REFERENCE_WORLD_SIZE": 0}, [], "unknown"),
+])
 def test_devices_are_those_that_the_run_has_left_traces_of(tmp_path, settings, logs, devices):
     folder = leave_run(tmp_path / "a", **SUPERNET, **settings)
     for name in logs:

@@ -266,18 +266,15 @@ def test_a_metric_that_does_not_exist_is_one_sentence_and_leaves_nothing_in_the_
     assert len(log.history()) == 4 and log.header["metric"] == "bbox/AP50"
 
 
-@pytest.mark.parametrize(
-    "setting, flags, words",
-    [
-        (("INITIAL", "['00-00']"), [], 'SEARCH.INITIAL "00-00": 4 blocks; space "tiny" has 8'),
-        (("INITIAL", "['uniform']"), [], 'SEARCH.INITIAL "uniform": not an arch'),
-        (("INITIAL", "['DetNASNet-1.3G']"), [], 'SEARCH.INITIAL "DetNASNet-1.3G" is a network of space "1.3G"'),
-        (("INITIAL", "[11111111]"), [], "SEARCH.INITIAL 11111111 is no text: put quotes"),
-        (("CONSTRAINTS", '["detector_flops <= 3"]'), [], "no network of"),
-        (None, ["--best", "0"], "--best 0: at least 1"),
-        (None, ["--arch", "DetNAS-VOC-FPN-300M"], '--arch "DetNAS-VOC-FPN-300M" is a network of space "300M"'),
-    ],
-)
+@pytest.mark.parametrize("setting, flags, words", [
+    (("INITIAL", "['00-00']"), [], 'SEARCH.INITIAL "00-00": 4 blocks; space "tiny" has 8'),
+    (("INITIAL", "['uniform']"), [], 'SEARCH.INITIAL "uniform": not an arch'),
+    (("INITIAL", "['DetNASNet-1.3G']"), [], 'SEARCH.INITIAL "DetNASNet-1.3G" is a network of space "1.3G"'),
+    (("INITIAL", "[11111111]"), [], "SEARCH.INITIAL 11111111 is no text: put quotes"),
+    (("CONSTRAINTS", '["detector_flops <= 3"]'), [], "no network of"),
+    (None, ["--best", "0"], "--best 0: at least 1"),
+    (None, ["--arch", "DetNAS-VOC-FPN-300M"], '--arch "DetNAS-VOC-FPN-300M" is a network of space "300M"'),
+])
 def test_a_mistake_is_one_sentence_before_any_evaluation(toy_root, tmp_path, refused, setting, flags, words):
     settings = {f"SEARCH__{setting[0]}": setting[1]} if setting else {}
     assert words in refused(run, tmp_path, detection(toy_root), "--random-weights", *flags, **settings)
@@ -358,5 +355,4 @@ def test_the_latency_of_the_exported_detector_is_a_limit_an_objective_and_said(t
     assert "of 2 other networks, which take" in predictor.quality and predictor.quality.endswith("(tau)")
     assert predictor.quality in (tmp_path / "log.txt").read_text()
     assert [predictor.predict(c.network) for c in log.history()] == pytest.approx(
-        [c.costs["detector_latency_ms"] for c in log.history()]
-    )
+        [c.costs["detector_latency_ms"] for c in log.history()])

@@ -17,13 +17,10 @@ def config(name, *opts):
     return load_config(str(CONFIGS / name), ["MODEL.DETNAS.ARCH", ARCH, "MODEL.DEVICE", "cpu", *opts])
 
 
-@pytest.mark.parametrize(
-    "name, size, part, golden",
-    [
-        ("COCO/Base-FPN.yaml", (800, 1344), "backbone", {"flops": 6173193600, "params": 1849680}),
-        ("ImageNet/Base-ImageNet.yaml", (224, 224), "whole", {"flops": 321219008, "params": 3533112}),
-    ],
-)
+@pytest.mark.parametrize("name, size, part, golden", [
+    ("COCO/Base-FPN.yaml", (800, 1344), "backbone", {"flops": 6173193600, "params": 1849680}),
+    ("ImageNet/Base-ImageNet.yaml", (224, 224), "whole", {"flops": 321219008, "params": 3533112}),
+])
 def test_the_backbone_of_a_detector_and_a_classifier_cost_what_the_golden_numbers_say(name, size, part, golden):
     assert detector_costs(config(name), size)[part] == golden
 

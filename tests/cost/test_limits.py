@@ -47,21 +47,18 @@ def test_a_path_is_legal_if_it_meets_every_one_of_several_limits(tmp_path):
     assert 0 < sum(verdicts) < 300
 
 
-@pytest.mark.parametrize(
-    "constraints, words",
-    [
-        (["backbone_flops <= 200e6"], 'no network of "300M" has at most 200.0M backbone_flops; the smallest has 237.2'),
-        (["backbone_params <= 1e5"], "at most 0.1M backbone_params; the smallest has"),
-        (["detector_flops <= 1e9"], "at most 1000.0M detector_flops; the smallest has 2"),
-        (["detector_params <= 1e6"], "at most 1.0M detector_params; the smallest has"),
-        (["400e6 <= backbone_flops <= 500e6"], "at least 400.0M backbone_flops; the largest has 365.5M"),
-        (
-            ["backbone_flops <= 250e6", "340e6 <= backbone_flops <= 360e6"],
-            "SEARCH.CONSTRAINTS together .200 were tried.*reachable one by one: backbone_flops 237.2M to 365.5M",
-        ),
-        (["energy <= 3"], 'unknown metric "energy"; there are: backbone_flops, .*, backbone_latency_ms'),
-    ],
-)
+@pytest.mark.parametrize("constraints, words", [
+    (["backbone_flops <= 200e6"], 'no network of "300M" has at most 200.0M backbone_flops; the smallest has 237.2'),
+    (["backbone_params <= 1e5"], "at most 0.1M backbone_params; the smallest has"),
+    (["detector_flops <= 1e9"], "at most 1000.0M detector_flops; the smallest has 2"),
+    (["detector_params <= 1e6"], "at most 1.0M detector_params; the smallest has"),
+    (["400e6 <= backbone_flops <= 500e6"], "at least 400.0M backbone_flops; the largest has 365.5M"),
+    (
+        ["backbone_flops <= 250e6", "340e6 <= backbone_flops <= 360e6"],
+        "SEARCH.CONSTRAINTS together .200 were tried.*reachable one by one: backbone_flops 237.2M to 365.5M",
+    ),
+    (["energy <= 3"], 'unknown metric "energy"; there are: backbone_flops, .*, backbone_latency_ms'),
+])
 def test_limits_out_of_reach_are_an_error_with_the_values_there_are(tmp_path, monkeypatch, constraints, words):
     monkeypatch.setattr("detnas.cost.limits._CANDIDATES", 200)
     with pytest.raises(ValueError, match=words):

@@ -144,15 +144,12 @@ def test_the_bounds_are_the_least_and_the_most_over_all_paths(metric):
     assert table.bounds(metric) == (min(costs), max(costs))
 
 
-@pytest.mark.parametrize(
-    "text, constraint",
-    [
-        ("backbone_flops <= 300e6", Constraint("backbone_flops", 300e6)),
-        ("backbone_flops<=300000000", Constraint("backbone_flops", 300e6)),
-        ("250e6 <= backbone_flops <= 300e6", Constraint("backbone_flops", 300e6, 250e6)),
-        ("  1e6<=backbone_params<=2.5e6 ", Constraint("backbone_params", 2.5e6, 1e6)),
-    ],
-)
+@pytest.mark.parametrize("text, constraint", [
+    ("backbone_flops <= 300e6", Constraint("backbone_flops", 300e6)),
+    ("backbone_flops<=300000000", Constraint("backbone_flops", 300e6)),
+    ("250e6 <= backbone_flops <= 300e6", Constraint("backbone_flops", 300e6, 250e6)),
+    ("  1e6<=backbone_params<=2.5e6 ", Constraint("backbone_params", 2.5e6, 1e6)),
+])
 def test_a_constraint_is_read_with_one_limit_or_two(text, constraint):
     assert Constraint.parse(text) == constraint
 

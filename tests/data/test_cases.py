@@ -68,56 +68,47 @@ def test_an_export_whose_ids_begin_with_0_has_the_same_boxes_and_no_root_class(c
     assert 'classes without a box, which are left out: 1, the first: "blood-cells", which is the parent' in said
 
 
-@pytest.mark.parametrize(
-    "name, sentence",
-    [
-        ("14_size_null", "images without a size, which is taken from their files: 12"),
-        ("14c_size_0", "images without a size, which is taken from their files: 12"),
-        ("18_outside", "outside their images, which are cut: 31, the first: annotation 1"),
-        ("19a_exif6_raw", "EXIF orientation whose boxes are on the pixels as stored, by their size: 12"),
-        ("19b_exif3_raw", "boxes are taken as displayed, which their size does not tell: 12"),
-        ("19c_exif6_display", "boxes are taken as displayed, by their size: 12"),
-        ("19d_exif6_square_raw", "boxes are taken as displayed, which their size does not tell: 12"),
-        ("20_backslash", "file names with another folder or backslashes in front: 12"),
-        ("36_cat_same_name", 'left out: 1, the first: "RBC", which has the name of another one'),
-    ],
-)
+@pytest.mark.parametrize("name, sentence", [
+    ("14_size_null", "images without a size, which is taken from their files: 12"),
+    ("14c_size_0", "images without a size, which is taken from their files: 12"),
+    ("18_outside", "outside their images, which are cut: 31, the first: annotation 1"),
+    ("19a_exif6_raw", "EXIF orientation whose boxes are on the pixels as stored, by their size: 12"),
+    ("19b_exif3_raw", "boxes are taken as displayed, which their size does not tell: 12"),
+    ("19c_exif6_display", "boxes are taken as displayed, by their size: 12"),
+    ("19d_exif6_square_raw", "boxes are taken as displayed, which their size does not tell: 12"),
+    ("20_backslash", "file names with another folder or backslashes in front: 12"),
+    ("36_cat_same_name", 'left out: 1, the first: "RBC", which has the name of another one'),
+])
 def test_what_is_mended_is_counted_and_said(cases, name, sentence):
     (said,) = read(cases, name).said
     assert said.startswith(str(cases / name / "train.json")) and sentence in said
 
 
-@pytest.mark.parametrize(
-    "name, sentence",
-    [
-        ("13_dup_file", "files that are listed as two images: 1, the first: BloodImage_00000.jpg"),
-        ("43b_dup_boxes", "boxes that are there twice, with the same class and place: 72"),
-    ],
-)
+@pytest.mark.parametrize("name, sentence", [
+    ("13_dup_file", "files that are listed as two images: 1, the first: BloodImage_00000.jpg"),
+    ("43b_dup_boxes", "boxes that are there twice, with the same class and place: 72"),
+])
 def test_what_is_most_likely_a_mistake_is_named(cases, name, sentence):
     (doubt,) = read(cases, name).doubts
     assert sentence in doubt
 
 
-@pytest.mark.parametrize(
-    "name, sentence",
-    [
-        ("12_dup_image_id", "image 1: BloodImage_00000.jpg and BloodImage_00001.jpg have the same id"),
-        ("18c_no_id", 'annotations[0]: its "id" is missing (and 214 more like this)'),
-        ("18d_bbox_str", 'annotation 1: its "bbox" is ["64.75", "44.0", "58.0", "50.0"], not four numbers'),
-        ("18e_bbox_empty", 'annotation 4: its "bbox" is [], not four numbers (x, y, w, h) (and 1 more like this)'),
-        ("18f_ann_null", "annotations[3] is null, no object"),
-        ("20b_url", "image 1: https://example.org/data/BloodImage_00000.jpg is a URL"),
-        ("36b_cat_same_id", 'categories "WBC" and "other" have the same id 2'),
-        ("37b_cat_null", 'categories[1]: its "name" is null'),
-        ("41_negative_size", "annotation 3: box [42.25, 84.0, -26.75, -25.0] (x, y, w, h) has a negative side"),
-        ("42_nan", "annotation 3: box [15.5, nan, 26.75, 25.0] (x, y, w, h) has what is no number"),
-        ("43_dup_ann_id", "annotation 5: another annotation has the same id"),
-        ("45_truncated", "image 2: BloodImage_00001.jpg cannot be read as an image"),
-        ("46_xyxy", "its boxes look like corners (x0, y0, x1, y1); COCO form has (x, y, w, h)"),
-        ("46b_normalised", "its boxes look relative, from 0 to 1; COCO form has them in pixels"),
-    ],
-)
+@pytest.mark.parametrize("name, sentence", [
+    ("12_dup_image_id", "image 1: BloodImage_00000.jpg and BloodImage_00001.jpg have the same id"),
+    ("18c_no_id", 'annotations[0]: its "id" is missing (and 214 more like this)'),
+    ("18d_bbox_str", 'annotation 1: its "bbox" is ["64.75", "44.0", "58.0", "50.0"], not four numbers'),
+    ("18e_bbox_empty", 'annotation 4: its "bbox" is [], not four numbers (x, y, w, h) (and 1 more like this)'),
+    ("18f_ann_null", "annotations[3] is null, no object"),
+    ("20b_url", "image 1: https://example.org/data/BloodImage_00000.jpg is a URL"),
+    ("36b_cat_same_id", 'categories "WBC" and "other" have the same id 2'),
+    ("37b_cat_null", 'categories[1]: its "name" is null'),
+    ("41_negative_size", "annotation 3: box [42.25, 84.0, -26.75, -25.0] (x, y, w, h) has a negative side"),
+    ("42_nan", "annotation 3: box [15.5, nan, 26.75, 25.0] (x, y, w, h) has what is no number"),
+    ("43_dup_ann_id", "annotation 5: another annotation has the same id"),
+    ("45_truncated", "image 2: BloodImage_00001.jpg cannot be read as an image"),
+    ("46_xyxy", "its boxes look like corners (x0, y0, x1, y1); COCO form has (x, y, w, h)"),
+    ("46b_normalised", "its boxes look relative, from 0 to 1; COCO form has them in pixels"),
+])
 def test_what_cannot_be_mended_is_one_sentence_with_file_and_place(cases, name, sentence):
     with pytest.raises(UserError) as caught:
         read(cases, name)
@@ -151,17 +142,14 @@ def test_class_names_that_are_numbers_are_text(cases):
     assert read(cases, "37_cat_number").classes == ("0", "1", "2")
 
 
-@pytest.mark.parametrize(
-    "name, split, classes",
-    [
-        *((name, "train", ("Platelets", "RBC", "WBC")) for name in (
-            "04_voc_no_pose", "04b_voc_cvat", "05_voc_float", "06_voc_png", "08_voc_class_list", "21_voc_mac",
-            "21e_voc_floatsize", "28_voc_difficult")),
-        ("08_voc_class_list", "RBC_train", ("Platelets", "RBC", "WBC")),
-        ("07_voc_spaces", "train", ("Platelets", "RBC", "WBC")),
-        ("21b_voc_names", "train", ("Platelets", "red cell", "weiße & Zelle")),
-    ],
-)
+@pytest.mark.parametrize("name, split, classes", [
+    *((name, "train", ("Platelets", "RBC", "WBC")) for name in (
+        "04_voc_no_pose", "04b_voc_cvat", "05_voc_float", "06_voc_png", "08_voc_class_list", "21_voc_mac",
+        "21e_voc_floatsize", "28_voc_difficult")),
+    ("08_voc_class_list", "RBC_train", ("Platelets", "RBC", "WBC")),
+    ("07_voc_spaces", "train", ("Platelets", "RBC", "WBC")),
+    ("21b_voc_names", "train", ("Platelets", "red cell", "weiße & Zelle")),
+])
 def test_voc_folders_are_read_as_they_are(cases, name, split, classes):
     clean = read_voc(str(cases / name / "voc"), split)
     assert clean.classes == classes and not clean.said and not clean.doubts

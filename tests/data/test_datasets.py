@@ -7,6 +7,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
+from stand_in import voc_xml
 
 from detnas.data.datasets import register_dataset
 from detnas.errors import UserError
@@ -15,18 +16,14 @@ from detnas.errors import UserError
 def write_coco(folder, change=lambda data: None):
     """Two images of 40x30 with a box each, in COCO form; returns the data set's name."""
     (folder / "images").mkdir()
-    for name in ("a.png", "b.png"):
+    names = "a.png", "b.png"
+    for name in names:
         Image.new("RGB", (40, 30)).save(folder / "images" / name)
     boxes = [(21, 11, 5, [1, 2, 10, 20]), (22, 12, 3, [0, 0, 40, 30])]
     data = {
-        "images": [
-            {"id": 11, "file_name": "a.png", "width": 40, "height": 30},
-            {"id": 12, "file_name": "b.png", "width": 40, "height": 30},
-        ],
-        "annotations": [
-            {"id": i, "image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-            for i, image, category, box in boxes
-        ],
+        "images": [{"id": i, "file_name": name, "width": 40, "height": 30} for i, name in enumerate(names, 11)],
+        "annotations": [{"id": i, "image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3],
+                         "iscrowd": 0} for i, image, category, box in boxes],
         "categories": [{"id": 5, "name": "cat"}, {"id": 3, "name": "dog"}],
     }
     change(data)
@@ -40,11 +37,7 @@ def write_voc(root, classes=("dog", "cat")):
         (root / folder).mkdir(parents=True)
     for index, name in enumerate(classes):
         Image.new("RGB", (40, 30)).save(root / "JPEGImages" / f"{index}.jpg")
-        (root / "Annotations" / f"{index}.xml").write_text(
-            "<annotation><size><width>40</width><height>30</height><depth>3</depth></size>"
-            f"<object><name>{name}</name><pose>Left</pose><truncated>0</truncated><difficult>0</difficult>"
-            "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>20</ymax></bndbox></object></annotation>"
-        )
+        (root / "Annotations" / f"{index}.xml").write_text(voc_xml((40, 30), [(name, (0, 1, 10, 19), False)]))
     (root / "ImageSets" / "Main" / "train.txt").write_text("".join(f"{i}\n" for i in range(len(classes))))
     return f"voc:{root}:train"
 

@@ -70,15 +70,12 @@ def test_only_images_of_equal_padded_size_share_a_batch():
     assert [[x["id"] for x in batch] for batch in batches] == [[0, 1, 3], [6, 7], [2, 5], [4, 8]]
 
 
-@pytest.mark.parametrize(
-    ["settings", "image", "expected"],
-    [
-        ((800, 1333), {"height": 480, "width": 640}, (800, 1088)),  # 800 x 1067
-        ((800, 1333), {"height": 427, "width": 640}, (800, 1216)),  # 800 x 1199
-        ((800, 1333), {"height": 200, "width": 640}, (448, 1344)),  # the long side rules: 417 x 1333
-        ((0, 1333), {"height": 33, "width": 64}, (64, 64)),  # not resized
-    ],
-)
+@pytest.mark.parametrize(["settings", "image", "expected"], [
+    ((800, 1333), {"height": 480, "width": 640}, (800, 1088)),  # 800 x 1067
+    ((800, 1333), {"height": 427, "width": 640}, (800, 1216)),  # 800 x 1199
+    ((800, 1333), {"height": 200, "width": 640}, (448, 1344)),  # the long side rules: 417 x 1333
+    ((0, 1333), {"height": 33, "width": 64}, (64, 64)),  # not resized
+])
 def test_the_padded_size_is_that_of_detectron2(settings, image, expected):
     cfg = get_cfg()
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = settings

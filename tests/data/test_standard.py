@@ -85,21 +85,18 @@ def test_detectron2s_own_names_say_their_classes_and_what_of_the_data_is_missing
         assert f"{root}/{file} does not exist" in message(name)
 
 
-@pytest.mark.parametrize(
-    "name, missing, layout",
-    [
-        ("imagenet_train", "imagenet/train", "imagenet/train/CLASS/*.JPEG"),
-        ("imagenet_val", "imagenet/val", "imagenet/val/CLASS/*.JPEG"),
-        ("coco_2017_train", "coco/train2017", "coco/annotations/instances_{train,val}2017.json"),
-        ("coco_2017_val", "coco/val2017", "coco/val2017/*.jpg"),
-        ("coco_2017_train_search", "coco/train2017", "coco/train2017/*.jpg"),
-        ("voc_2007_trainval", "VOC2007/Annotations", "VOC2007 and VOC2012"),
-        ("voc_2007_test", "VOC2007/Annotations", "VOC2007 and VOC2012"),
-        ("voc_2012_trainval", "VOC2012/Annotations", "VOC2007 and VOC2012"),
-        ("voc_0712_trainval", "VOC2007/Annotations", "VOC2007 and VOC2012"),
-        ("voc_0712_trainval_holdout", "VOC2007/Annotations", "JPEGImages"),
-    ],
-)
+@pytest.mark.parametrize("name, missing, layout", [
+    ("imagenet_train", "imagenet/train", "imagenet/train/CLASS/*.JPEG"),
+    ("imagenet_val", "imagenet/val", "imagenet/val/CLASS/*.JPEG"),
+    ("coco_2017_train", "coco/train2017", "coco/annotations/instances_{train,val}2017.json"),
+    ("coco_2017_val", "coco/val2017", "coco/val2017/*.jpg"),
+    ("coco_2017_train_search", "coco/train2017", "coco/train2017/*.jpg"),
+    ("voc_2007_trainval", "VOC2007/Annotations", "VOC2007 and VOC2012"),
+    ("voc_2007_test", "VOC2007/Annotations", "VOC2007 and VOC2012"),
+    ("voc_2012_trainval", "VOC2012/Annotations", "VOC2007 and VOC2012"),
+    ("voc_0712_trainval", "VOC2007/Annotations", "VOC2007 and VOC2012"),
+    ("voc_0712_trainval_holdout", "VOC2007/Annotations", "JPEGImages"),
+])
 def test_missing_data_says_where_it_is_expected(root, name, missing, layout):
     words = message(name)
     whole = name.removesuffix("_search").removesuffix("_holdout")

@@ -128,17 +128,14 @@ def test_a_training_draws_a_child_an_iteration_and_reads_images_of_its_size(toy_
     batches.close()
 
 
-@pytest.mark.parametrize(
-    "changed, message",
-    [
-        ({"MODEL__ELASTIC__SIZES": "(32, 48)"}, "the last value, 48, must be the largest child's, .*TEST 64"),
-        ({"MODEL__ELASTIC__SIZES": "(64, 32)"}, "the smallest first"),
-        ({"MODEL__ELASTIC__CHOICES": '[["MODEL.RPN.POST_NMS_TOPK_TEST", 10, 50]]'}, "value, 50, must be .* 100"),
-        ({"MODEL__ELASTIC__CHOICES": '[["MODEL.RPN.PROPOSALS", 10, 50]]'}, "there is no key MODEL.RPN.PROPOSALS"),
-        ({"MODEL__ELASTIC__CHOICES": '[["MODEL.FPN.OUT_CHANNELS"]]'}, "lists of a key and its values"),
-        ({"MODEL__DETNAS__ARCH": "supernet"}, "one network"),
-    ],
-)
+@pytest.mark.parametrize("changed, message", [
+    ({"MODEL__ELASTIC__SIZES": "(32, 48)"}, "the last value, 48, must be the largest child's, .*TEST 64"),
+    ({"MODEL__ELASTIC__SIZES": "(64, 32)"}, "the smallest first"),
+    ({"MODEL__ELASTIC__CHOICES": '[["MODEL.RPN.POST_NMS_TOPK_TEST", 10, 50]]'}, "value, 50, must be .* 100"),
+    ({"MODEL__ELASTIC__CHOICES": '[["MODEL.RPN.PROPOSALS", 10, 50]]'}, "there is no key MODEL.RPN.PROPOSALS"),
+    ({"MODEL__ELASTIC__CHOICES": '[["MODEL.FPN.OUT_CHANNELS"]]'}, "lists of a key and its values"),
+    ({"MODEL__DETNAS__ARCH": "supernet"}, "one network"),
+])
 def test_what_the_largest_does_not_have_is_one_sentence(changed, message):
     with pytest.raises(UserError, match=message):
         cfg = config(**changed)

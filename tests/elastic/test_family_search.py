@@ -92,14 +92,11 @@ def test_the_best_within_a_limit_is_picked(toy_root, searched, capsys, refused):
     assert said == f"MODEL.WEIGHTS {other}: {searched}/search.jsonl is a search of other weights"
 
 
-@pytest.mark.parametrize(
-    "changed, message",
-    [
-        ({"SEARCH.CONSTRAINTS": "('detector_flops <= 1',)"}, "no network of \"elastic\" was found"),
-        ({"MODEL.ELASTIC.SIZES": "(24, 64)"}, "size 24 was never trained"),
-        ({"MODEL.ELASTIC.SIZES": "(48, 64)"}, "belongs to a search with other settings"),
-    ],
-)
+@pytest.mark.parametrize("changed, message", [
+    ({"SEARCH.CONSTRAINTS": "('detector_flops <= 1',)"}, "no network of \"elastic\" was found"),
+    ({"MODEL.ELASTIC.SIZES": "(24, 64)"}, "size 24 was never trained"),
+    ({"MODEL.ELASTIC.SIZES": "(48, 64)"}, "belongs to a search with other settings"),
+])
 def test_what_cannot_be_searched_is_one_sentence(toy_root, searched, refused, changed, message):
     assert message in refused(search, toy_root, searched, **changed)
 

@@ -24,13 +24,10 @@ def test_without_a_reference_the_numbers_are_those_of_the_config():
     assert solver() == (1024, 0.5, 300000, (200000,), 10000)
 
 
-@pytest.mark.parametrize(
-    "words, message",
-    [
-        (["SOLVER.ACCUMULATE", "3"], r"1024 cannot be divided by 1 process\(es\) times SOLVER.ACCUMULATE 3"),
-        (["SOLVER.REFERENCE_WORLD_SIZE", "7"], "1024 cannot be divided by SOLVER.REFERENCE_WORLD_SIZE 7"),
-    ],
-)
+@pytest.mark.parametrize("words, message", [
+    (["SOLVER.ACCUMULATE", "3"], r"1024 cannot be divided by 1 process\(es\) times SOLVER.ACCUMULATE 3"),
+    (["SOLVER.REFERENCE_WORLD_SIZE", "7"], "1024 cannot be divided by SOLVER.REFERENCE_WORLD_SIZE 7"),
+])
 def test_a_batch_that_cannot_be_divided_is_an_error(words, message):
     with pytest.raises(ValueError, match=message):
         solver(*words)

@@ -52,14 +52,11 @@ def test_later_overrides_win_over_the_file_and_nothing_is_fitted_to_the_machine(
     assert "KEY VALUE pairs" in words and "SOLVER.MAX_ITER 7 OUTPUT_DIR" in words
 
 
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        *((text, "") for text in ("MODEL: [", "MODEL: 3", "- a\n- b", "just words", "")),
-        ('_BASE_: "gone.yaml"', "gone.yaml"),
-        ("MODEL: {DETNAS: {ARCH: 21301203}}", "MODEL.DETNAS.ARCH 21301203 is a number to yaml: put quotes around it"),
-    ],
-)
+@pytest.mark.parametrize("text, words", [
+    *((text, "") for text in ("MODEL: [", "MODEL: 3", "- a\n- b", "just words", "")),
+    ('_BASE_: "gone.yaml"', "gone.yaml"),
+    ("MODEL: {DETNAS: {ARCH: 21301203}}", "MODEL.DETNAS.ARCH 21301203 is a number to yaml: put quotes around it"),
+])
 def test_a_config_file_that_is_none_is_named(file, text, words):
     file.write_text(text)
     said = message(str(file))
@@ -129,16 +126,13 @@ def test_the_arch_of_a_file_may_be_digits_alone(overrides, file, arch):
     assert cfg.MODEL.DETNAS.ARCH == "21-30-12-03"
 
 
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("MODEL: {DETNAS: {SPACE: tiny}}", " holds no MODEL.DETNAS.ARCH"),
-        *((text, ": not a yaml file of settings") for text in ("- 1", "", "{")),
-        ("MODEL: {DETNAS: 3}", ": MODEL.DETNAS 3: it holds settings"),
-        ("MODEL: {DETNAS: {SPACE: 1.3G, ARCH: DetNASNet-1.3G}}", ' is of space "1.3G"; this config is of space "tiny"'),
-        (None, " does not exist; search_net.py writes it"),
-    ],
-)
+@pytest.mark.parametrize("text, words", [
+    ("MODEL: {DETNAS: {SPACE: tiny}}", " holds no MODEL.DETNAS.ARCH"),
+    *((text, ": not a yaml file of settings") for text in ("- 1", "", "{")),
+    ("MODEL: {DETNAS: 3}", ": MODEL.DETNAS 3: it holds settings"),
+    ("MODEL: {DETNAS: {SPACE: 1.3G, ARCH: DetNASNet-1.3G}}", ' is of space "1.3G"; this config is of space "tiny"'),
+    (None, " does not exist; search_net.py writes it"),
+])
 def test_a_file_without_an_arch_for_the_space_is_named(overrides, file, text, words):
     if text is not None:
         file.write_text(text)

@@ -144,13 +144,10 @@ def test_a_network_is_built_from_a_config(arch, kind):
     assert {type(m) for m in model.modules() if "BatchNorm" in type(m).__name__} == {nn.SyncBatchNorm}
 
 
-@pytest.mark.parametrize(
-    "builder, strides",
-    [
-        ("build_detnas_fpn_backbone", {"p3": 8, "p4": 16, "p5": 32, "p6": 64}),
-        ("build_detnas_retinanet_fpn_backbone", {"p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}),
-    ],
-)
+@pytest.mark.parametrize("builder, strides", [
+    ("build_detnas_fpn_backbone", {"p3": 8, "p4": 16, "p5": 32, "p6": 64}),
+    ("build_detnas_retinanet_fpn_backbone", {"p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}),
+])
 @pytest.mark.parametrize("arch", ["supernet", ARCH])
 def test_fpns_are_built_from_a_config_with_their_levels(builder, strides, arch):
     cfg = config(builder, ARCH=arch)
@@ -161,27 +158,21 @@ def test_fpns_are_built_from_a_config_with_their_levels(builder, strides, arch):
     assert {n: y.shape for n, y in outputs.items()} == {n: (1, 16, 128 // s, 256 // s) for n, s in strides.items()}
 
 
-@pytest.mark.parametrize(
-    "arch, message",
-    [
-        ("2120", r'MODEL.DETNAS.ARCH "2120": 4 blocks; space "tiny" has 8 \(2-2-2-2\)$'),
-        ("DetNASNet", r'MODEL.DETNAS.ARCH "DetNASNet": not an arch: expected digits such as 00-00-00-00'),
-        ("00-00-00-05", r'MODEL.DETNAS.ARCH "00-00-00-05": 5 at stage4.1 of space "tiny", which can be 0 shuf'),
-        ("ShuffleNetv2-20", r'MODEL.DETNAS.ARCH "ShuffleNetv2-20" is a network of space "300M"; .*SPACE is "tiny"'),
-    ],
-)
+@pytest.mark.parametrize("arch, message", [
+    ("2120", r'MODEL.DETNAS.ARCH "2120": 4 blocks; space "tiny" has 8 \(2-2-2-2\)$'),
+    ("DetNASNet", r'MODEL.DETNAS.ARCH "DetNASNet": not an arch: expected digits such as 00-00-00-00'),
+    ("00-00-00-05", r'MODEL.DETNAS.ARCH "00-00-00-05": 5 at stage4.1 of space "tiny", which can be 0 shuf'),
+    ("ShuffleNetv2-20", r'MODEL.DETNAS.ARCH "ShuffleNetv2-20" is a network of space "300M"; .*SPACE is "tiny"'),
+])
 def test_an_arch_that_does_not_fit_is_refused(arch, message):
     with pytest.raises(ValueError, match=message):
         resolve_arch(arch, get_space("tiny"))
 
 
-@pytest.mark.parametrize(
-    "key, value, message",
-    [
-        ("SHUFFLE", "odd_even", 'shuffle "odd_even"; there are: even_odd, interleave'),
-        ("OUT_FEATURES", ["res5"], 'out_features [\'res5\']; space "tiny" has stage1, stage2, stage3, stage4'),
-    ],
-)
+@pytest.mark.parametrize("key, value, message", [
+    ("SHUFFLE", "odd_even", 'shuffle "odd_even"; there are: even_odd, interleave'),
+    ("OUT_FEATURES", ["res5"], 'out_features [\'res5\']; space "tiny" has stage1, stage2, stage3, stage4'),
+])
 def test_a_setting_that_does_not_fit_is_refused_with_those_there_are(key, value, message):
     with pytest.raises(ValueError, match=re.escape(message) + "$"):
         build_backbone(config(**{key: value}))

@@ -126,15 +126,12 @@ def test_all_weights_of_a_file_are_loaded_but_detectron2s_pixel_statistics(build
     assert all(same(other.state_dict(), detector.state_dict()).values()) and not (other.pixel_mean == 9).any()
 
 
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({"linear.bias": torch.ones(1)}, "1 shapes differ (linear.bias)"),
-        ({"linear.scale": torch.ones(1)}, "1 names of the file are unknown to the model (linear.scale)"),
-        (dict.fromkeys("abcd", torch.ones(1)), "4 names of the file are unknown to the model (a, b, c, ...)"),
-        ({"linear.bias": None, "linear.weight": None}, "2 names are missing in the file (linear.weight, linear.bias)"),
-    ],
-)
+@pytest.mark.parametrize("change, words", [
+    ({"linear.bias": torch.ones(1)}, "1 shapes differ (linear.bias)"),
+    ({"linear.scale": torch.ones(1)}, "1 names of the file are unknown to the model (linear.scale)"),
+    (dict.fromkeys("abcd", torch.ones(1)), "4 names of the file are unknown to the model (a, b, c, ...)"),
+    ({"linear.bias": None, "linear.weight": None}, "2 names are missing in the file (linear.weight, linear.bias)"),
+])
 def test_missing_and_unknown_names_and_other_shapes_are_refused_and_the_first_three_listed(
     classifier, save, change, words
 ):

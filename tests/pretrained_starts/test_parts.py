@@ -84,13 +84,10 @@ def test_children_of_a_pretrained_network_cut_out_give_the_boxes_that_they_give_
         assert len(found) and torch.allclose(found.pred_boxes.tensor, again.pred_boxes.tensor, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name, part, message",
-    [
-        (LITE0, ([1, 2], (), ()), "MODEL.TIMM.DEPTHS has 2 values; the network has 7 stages of blocks"),
-        ("resnet18", ((), (), [3]), "MODEL.TIMM.KERNELS has 1 values; the network has 0 stages of blocks"),
-    ],
-)
+@pytest.mark.parametrize("name, part, message", [
+    (LITE0, ([1, 2], (), ()), "MODEL.TIMM.DEPTHS has 2 values; the network has 7 stages of blocks"),
+    ("resnet18", ((), (), [3]), "MODEL.TIMM.KERNELS has 1 values; the network has 0 stages of blocks"),
+])
 def test_a_part_that_a_network_does_not_have_is_one_sentence(name, part, message):
     with pytest.raises(UserError, match=message):
         TimmBackbone(name, part=part)

@@ -32,14 +32,11 @@ def toy_config(root, folder, **more):
 
 
 # Outputs of the network that the packages' authors wrote for them; on 20 photographs all of them are equal.
-@pytest.mark.parametrize(
-    "name, logits",
-    [
-        (LITE0, (-1.6355342, 0.1615484, 0.1994629)),
-        ("tf_efficientnet_lite1", (-1.0838656, -1.5122365, -1.8909438)),
-        ("tf_efficientnet_lite2", (-2.0982406, 0.4027325, 0.2104510)),
-    ],
-)
+@pytest.mark.parametrize("name, logits", [
+    (LITE0, (-1.6355342, 0.1615484, 0.1994629)),
+    ("tf_efficientnet_lite1", (-1.0838656, -1.5122365, -1.8909438)),
+    ("tf_efficientnet_lite2", (-2.0982406, 0.4027325, 0.2104510)),
+])
 def test_the_weights_of_a_package_give_the_outputs_of_its_own_network(name, logits):
     network = timm.create_model(name).eval()
     network.load_state_dict(from_package(read_checkpoint(package_file(PACKAGES[name])), name))
@@ -109,14 +106,11 @@ def test_the_backbone_can_learn_slower_than_the_rest(toy_root, tmp_path):
     assert all(rate == pytest.approx(cfg.SOLVER.BASE_LR * (0.1 if p in slow else 1)) for p, rate in rates.items())
 
 
-@pytest.mark.parametrize(
-    "name, said",
-    [
-        ("resne18", "resne18 is no network of timm; most alike are resnet18"),
-        ("vit_tiny_patch16_224", "its features have the strides 16, 16, 16; an FPN needs strides that double"),
-        ("swin_tiny_patch4_window7_224", "does not take images of any size: Input height"),
-    ],
-)
+@pytest.mark.parametrize("name, said", [
+    ("resne18", "resne18 is no network of timm; most alike are resnet18"),
+    ("vit_tiny_patch16_224", "its features have the strides 16, 16, 16; an FPN needs strides that double"),
+    ("swin_tiny_patch4_window7_224", "does not take images of any size: Input height"),
+])
 def test_what_cannot_be_a_backbone_is_one_sentence(name, said):
     with pytest.raises(UserError) as caught:
         TimmBackbone(name)

@@ -26,16 +26,13 @@ def test_an_arch_is_drawn_in_the_first_space_that_has_its_blocks_as_in_all_other
     assert (label, found.name, len(path)) == (word, name, SPACES[name].num_blocks)
 
 
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        (["--archs", "DetNAS-400M"], '"DetNAS-400M" is no arch and no published network'),
-        (["--archs", "012"], 'arch "012" has 3 blocks'),
-        (["--archs", "0" * 19 + "7"], "7 at stage4.3"),
-        (["--archs", "0" * 20, "folder"], "no arch and no published network"),
-        (["--archs", "no.yaml"], "no.yaml does not exist"),
-    ],
-)
+@pytest.mark.parametrize("flags, words", [
+    (["--archs", "DetNAS-400M"], '"DetNAS-400M" is no arch and no published network'),
+    (["--archs", "012"], 'arch "012" has 3 blocks'),
+    (["--archs", "0" * 19 + "7"], "7 at stage4.3"),
+    (["--archs", "0" * 20, "folder"], "no arch and no published network"),
+    (["--archs", "no.yaml"], "no.yaml does not exist"),
+])
 def test_what_cannot_be_drawn_is_one_sentence(tmp_path, flags, words, refused):
     sentence = refused(report_command, [*flags, "--out", str(tmp_path / "archs.png")])
     assert words in sentence and list(tmp_path.iterdir()) == []

@@ -113,15 +113,12 @@ def test_a_log_of_another_space_is_refused_and_one_that_is_not_there(log, tmp_pa
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize(
-    "candidate",
-    [
-        Candidate((2, 2, 2, 2), score=float("nan")),
-        Candidate((2, 2, 2, 2), score=1.0, metrics={"bbox/APl": float("nan")}),
-        Candidate((2, 2, 2, 2), score=float("inf")),
-        Candidate((0, 0, 0), score=1.0),
-    ],
-)
+@pytest.mark.parametrize("candidate", [
+    Candidate((2, 2, 2, 2), score=float("nan")),
+    Candidate((2, 2, 2, 2), score=1.0, metrics={"bbox/APl": float("nan")}),
+    Candidate((2, 2, 2, 2), score=float("inf")),
+    Candidate((0, 0, 0), score=1.0),
+])
 def test_what_is_no_number_or_no_path_of_the_space_does_not_get_into_the_log(log, file, candidate):
     before = file.read_bytes()
     with pytest.raises(ValueError):

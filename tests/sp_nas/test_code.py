@@ -17,22 +17,19 @@ def test_a_code_is_read_and_written_as_the_same_text_whatever_its_ids(text):
     assert str(code) == text and SerialCode(tuple(text.split("-")), tuple(range(7, 7 + len(code)))) == code
 
 
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("11--21", "stage 2 is empty"),
-        ("11-2x1-21", '"x" in stage 2'),
-        ("11-21", "has 2 stages; there may be 3 to 6"),
-        ("-".join("1111111"), "has 7 stages"),
-        (f"1-1-{'1' * 59}", "has 61 blocks; there may be at most 60"),
-        ("1-2-1_0-1", 'copies "0-1" are for 2 stages; code "1-2-1" has 3'),
-        ("1-2-1_0-1-4", 'copies "0-1-4": each stage has 0 to 3'),
-        ("1-2-1_", 'copies "": give a number a stage'),
-        ("1-2-1_0-1-x", 'copies "0-1-x": give a number a stage'),
-        ("1-2-1_0-1-1_0", 'copies "0-1-1_0": give a number a stage'),
-        ("1-2_0-1", 'code "1-2" has 2 stages'),
-    ],
-)
+@pytest.mark.parametrize("text, words", [
+    ("11--21", "stage 2 is empty"),
+    ("11-2x1-21", '"x" in stage 2'),
+    ("11-21", "has 2 stages; there may be 3 to 6"),
+    ("-".join("1111111"), "has 7 stages"),
+    (f"1-1-{'1' * 59}", "has 61 blocks; there may be at most 60"),
+    ("1-2-1_0-1", 'copies "0-1" are for 2 stages; code "1-2-1" has 3'),
+    ("1-2-1_0-1-4", 'copies "0-1-4": each stage has 0 to 3'),
+    ("1-2-1_", 'copies "": give a number a stage'),
+    ("1-2-1_0-1-x", 'copies "0-1-x": give a number a stage'),
+    ("1-2-1_0-1-1_0", 'copies "0-1-1_0": give a number a stage'),
+    ("1-2_0-1", 'code "1-2" has 2 stages'),
+])
 def test_what_is_no_code_and_no_copies_is_one_sentence(text, words):
     for kind in (ParallelCode, SerialCode)[: 1 if "_" in text else 2]:
         with pytest.raises(ValueError, match=words):

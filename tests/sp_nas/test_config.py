@@ -38,14 +38,11 @@ def test_an_exported_serial_network_says_how_another_project_reads_it(tmp_path, 
     assert cfg.MODEL.RPN.IN_FEATURES == ["p2", "p3", "p4", "p5"]
 
 
-@pytest.mark.parametrize(
-    "code, words",
-    [
-        ("1112-11-21", "MODEL.SPNAS.CODE 1112-11-21 is a date to yaml: put quotes around it"),
-        ("1111-21-11", "what looks like a date, such as the code 1111-21-11, needs quotes"),
-        ("1121", "MODEL.SPNAS.CODE 1121 is a number to yaml: put quotes around it"),
-    ],
-)
+@pytest.mark.parametrize("code, words", [
+    ("1112-11-21", "MODEL.SPNAS.CODE 1112-11-21 is a date to yaml: put quotes around it"),
+    ("1111-21-11", "what looks like a date, such as the code 1111-21-11, needs quotes"),
+    ("1121", "MODEL.SPNAS.CODE 1121 is a number to yaml: put quotes around it"),
+])
 def test_a_code_that_looks_like_a_date_or_a_number_needs_quotes_in_a_file(tmp_path, code, words):
     file = tmp_path / "leaf.yaml"
     (tmp_path / "base.yaml").write_text(f"MODEL: {{SPNAS: {{CODE: {code}}}}}\n")

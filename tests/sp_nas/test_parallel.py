@@ -100,36 +100,33 @@ class Recorder(nn.Module):
         return output
 
 
-@pytest.mark.parametrize(
-    "counts, calls",
-    [
-        (
-            "3-2-3",
-            """stem:
-            copy 1.2: stem
-            copy 1.1: stem + fuse 1.2
-            copy 1.0: stem + fuse 1.1
-            stage 1: stem + fuse 1.0
-            copy 2.1: copy 1.1
-            copy 2.0: copy 1.0 + fuse 2.1
-            stage 2: stage 1 + fuse 2.0
-            copy 3.2: copy 2.1
-            copy 3.1: copy 2.1 + fuse 3.2
-            copy 3.0: copy 2.0 + fuse 3.1
-            stage 3: stage 2 + fuse 3.0""",
-        ),
-        (
-            "1-0-2",
-            """stem:
-            copy 1.0: stem
-            stage 1: stem + fuse 1.0
-            stage 2: stage 1
-            copy 3.1: stage 2
-            copy 3.0: stage 2 + fuse 3.1
-            stage 3: stage 2 + fuse 3.0""",
-        ),
-    ],
-)
+@pytest.mark.parametrize("counts, calls", [
+    (
+        "3-2-3",
+        """stem:
+        copy 1.2: stem
+        copy 1.1: stem + fuse 1.2
+        copy 1.0: stem + fuse 1.1
+        stage 1: stem + fuse 1.0
+        copy 2.1: copy 1.1
+        copy 2.0: copy 1.0 + fuse 2.1
+        stage 2: stage 1 + fuse 2.0
+        copy 3.2: copy 2.1
+        copy 3.1: copy 2.1 + fuse 3.2
+        copy 3.0: copy 2.0 + fuse 3.1
+        stage 3: stage 2 + fuse 3.0""",
+    ),
+    (
+        "1-0-2",
+        """stem:
+        copy 1.0: stem
+        stage 1: stem + fuse 1.0
+        stage 2: stage 1
+        copy 3.1: stage 2
+        copy 3.0: stage 2 + fuse 3.1
+        stage 3: stage 2 + fuse 3.0""",
+    ),
+])
 def test_rows_are_handed_over_as_in_the_paper(counts, calls):
     network, log, places = spnas.SPNet(f"1-2-1_{counts}", **SMALL), [], []
     network.stem = Recorder("stem", log, places)

@@ -83,21 +83,18 @@ def test_candidates_start_from_the_serial_winner(parallel, serial, tmp_path, mon
     assert len({c.score for c in log.history()}) == 1
 
 
-@pytest.mark.parametrize(
-    "settings, words",
-    [
-        ({"SEARCH__SERIAL_OUTPUT": "nowhere"}, "nowhere/best.yaml does not exist; the serial search writes it"),
-        (
-            {"SEARCH__SERIAL_OUTPUT": "''", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
-            '"1-2-1_0-1-0" has copies of stages already',
-        ),
-        (
-            {"SEARCH__METHOD": "spnas_serial", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
-            '"1-2-1_0-1-0" has copies of stages; a serial search begins without',
-        ),
-        ({"SEARCH__SERIAL_OUTPUT": "''", "SEARCH__CONSTRAINTS": "('backbone_flops <= 1e3',)"}, "the start network"),
-    ],
-)
+@pytest.mark.parametrize("settings, words", [
+    ({"SEARCH__SERIAL_OUTPUT": "nowhere"}, "nowhere/best.yaml does not exist; the serial search writes it"),
+    (
+        {"SEARCH__SERIAL_OUTPUT": "''", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
+        '"1-2-1_0-1-0" has copies of stages already',
+    ),
+    (
+        {"SEARCH__METHOD": "spnas_serial", "MODEL__SPNAS__CODE": "1-2-1_0-1-0"},
+        '"1-2-1_0-1-0" has copies of stages; a serial search begins without',
+    ),
+    ({"SEARCH__SERIAL_OUTPUT": "''", "SEARCH__CONSTRAINTS": "('backbone_flops <= 1e3',)"}, "the start network"),
+])
 def test_what_cannot_be_searched_is_one_sentence(search, tmp_path, settings, words, capsys):
     with pytest.raises(SystemExit):
         search(tmp_path / "run", **{"SEARCH__METHOD": "spnas_parallel", **settings})

@@ -203,37 +203,34 @@ def test_a_reignition_that_was_interrupted_ends_as_an_uninterrupted_one(search, 
     assert [e["metrics"] for e in again.events] == [e["metrics"] for e in whole.events]
 
 
-@pytest.mark.parametrize(
-    "settings, words",
-    [
-        ({"MODEL__SPNAS__CODE": "1--1"}, 'MODEL.SPNAS.CODE: code "1--1": stage 2 is empty'),
-        ({"SEARCH__MIN_BLOCKS": 4}, "3 stages and 3 blocks; SEARCH.MAX_STAGES is 6, MIN_BLOCKS 4"),
-        ({"SEARCH__CONSTRAINTS": "('backbone_flops <= 1e6',)"}, "which breaks the limit backbone_flops <= 1.0M"),
-        ({"SEARCH__OBJECTIVES": "['joules']"}, 'SEARCH.OBJECTIVES: unknown cost "joules"'),
-        ({"SEARCH__REIGNITIONS": 1}, "SEARCH.REIGNITIONS 1 needs SEARCH.REIGNITION_CONFIG"),
-        (
-            {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "nowhere.yaml"},
-            "SEARCH.REIGNITION_CONFIG: config file nowhere.yaml does not exist",
-        ),
-        (
-            {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "configs/SPNAS/Base-FPN.yaml"},
-            "trains no classifier",
-        ),
-        (
-            {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "configs/SPNAS/reignite_imagenet.yaml"},
-            "SEARCH.REIGNITION_CONFIG: ",
-        ),
-        ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__REIGNITIONS": 1}, "set SEARCH.REIGNITIONS 0"),
-        ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__TRIALS": 2}, "set SEARCH.TRIALS 1"),
-        ({"SEARCH__SELECT": "best"}, 'SEARCH.SELECT is "best"; it must be "front", "line" or "random"'),
-        ({f"SEARCH__MORPHS__{name}": 0.0 for name in ("SWAP", "EXPAND", "NEW_STAGE")}, "SEARCH.MORPHS are all 0"),
-        ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
-        ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),
-        ({"SEARCH__RACING": True}, 'SEARCH.RACING: SEARCH.METHOD "spnas_serial" evaluates every candidate to the end'),
-        ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, '_latency_ms: SEARCH.METHOD "spnas_serial" can'),
-        ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.METHOD "spnas_serial" keeps the best candidate alone'),
-    ],
-)
+@pytest.mark.parametrize("settings, words", [
+    ({"MODEL__SPNAS__CODE": "1--1"}, 'MODEL.SPNAS.CODE: code "1--1": stage 2 is empty'),
+    ({"SEARCH__MIN_BLOCKS": 4}, "3 stages and 3 blocks; SEARCH.MAX_STAGES is 6, MIN_BLOCKS 4"),
+    ({"SEARCH__CONSTRAINTS": "('backbone_flops <= 1e6',)"}, "which breaks the limit backbone_flops <= 1.0M"),
+    ({"SEARCH__OBJECTIVES": "['joules']"}, 'SEARCH.OBJECTIVES: unknown cost "joules"'),
+    ({"SEARCH__REIGNITIONS": 1}, "SEARCH.REIGNITIONS 1 needs SEARCH.REIGNITION_CONFIG"),
+    (
+        {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "nowhere.yaml"},
+        "SEARCH.REIGNITION_CONFIG: config file nowhere.yaml does not exist",
+    ),
+    (
+        {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "configs/SPNAS/Base-FPN.yaml"},
+        "trains no classifier",
+    ),
+    (
+        {"SEARCH__REIGNITIONS": 1, "SEARCH__REIGNITION_CONFIG": "configs/SPNAS/reignite_imagenet.yaml"},
+        "SEARCH.REIGNITION_CONFIG: ",
+    ),
+    ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__REIGNITIONS": 1}, "set SEARCH.REIGNITIONS 0"),
+    ({"SEARCH__ASYNCHRONOUS": True, "SEARCH__TRIALS": 2}, "set SEARCH.TRIALS 1"),
+    ({"SEARCH__SELECT": "best"}, 'SEARCH.SELECT is "best"; it must be "front", "line" or "random"'),
+    ({f"SEARCH__MORPHS__{name}": 0.0 for name in ("SWAP", "EXPAND", "NEW_STAGE")}, "SEARCH.MORPHS are all 0"),
+    ({"MODEL__SPNAS__BLOCK": "big"}, 'MODEL.SPNAS.BLOCK is "big"; it must be "basic", "bottleneck" or'),
+    ({"MODEL__SPNAS__NORM": "FrozenBN"}, "MODEL.SPNAS.NORM FrozenBN"),
+    ({"SEARCH__RACING": True}, 'SEARCH.RACING: SEARCH.METHOD "spnas_serial" evaluates every candidate to the end'),
+    ({"SEARCH__CONSTRAINTS": "('detector_latency_ms <= 9',)"}, '_latency_ms: SEARCH.METHOD "spnas_serial" can'),
+    ({"SEARCH__FRONT_WINNERS": 3}, 'SEARCH.METHOD "spnas_serial" keeps the best candidate alone'),
+])
 def test_what_no_search_can_begin_with_is_one_sentence(search, tmp_path, refused, settings, words):
     assert words in refused(search, tmp_path / "run", **settings)
     assert not (tmp_path / "run" / "search.jsonl").exists()

@@ -16,17 +16,14 @@ def count(code, **settings):
     return sum(p.numel() for p in network.parameters()), [m.shape[1] for m in maps.values()]
 
 
-@pytest.mark.parametrize(
-    "code, block, stem, parameters, channels",
-    [
-        ("11-21-21-21", "basic", "7x7", 11_176_512, [64, 128, 256, 512]),
-        (R50, "bottleneck", "7x7", 23_508_032, [256, 512, 1024, 2048]),
-        (R50, "32x4d", "7x7", 22_979_904, [256, 512, 1024, 2048]),
-        (f"111-2111-2{'1' * 22}-211", "bottleneck", "7x7", 42_500_160, [256, 512, 1024, 2048]),
-        ("11121111-21111-112-1111-1111", "bottleneck", "3x3", 61_138_208, [512, 1024, 2048, 2048, 2048]),
-        (PUBLISHED, "32x4d", "3x3", 53_441_056, [256, 512, 1024, 2048, 2048]),
-    ],
-)
+@pytest.mark.parametrize("code, block, stem, parameters, channels", [
+    ("11-21-21-21", "basic", "7x7", 11_176_512, [64, 128, 256, 512]),
+    (R50, "bottleneck", "7x7", 23_508_032, [256, 512, 1024, 2048]),
+    (R50, "32x4d", "7x7", 22_979_904, [256, 512, 1024, 2048]),
+    (f"111-2111-2{'1' * 22}-211", "bottleneck", "7x7", 42_500_160, [256, 512, 1024, 2048]),
+    ("11121111-21111-112-1111-1111", "bottleneck", "3x3", 61_138_208, [512, 1024, 2048, 2048, 2048]),
+    (PUBLISHED, "32x4d", "3x3", 53_441_056, [256, 512, 1024, 2048, 2048]),
+])
 def test_the_networks_of_the_paper_and_of_torchvision_have_their_sizes(code, block, stem, parameters, channels):
     settings = {"block": block, "stem": stem, "shortcut": "projection"}
     assert count(code, **settings) == (parameters, channels)
@@ -66,15 +63,12 @@ def test_it_is_traced_to_equal_outputs(block, stem):
     assert all(map(torch.equal, traced(image), network(image).values()))
 
 
-@pytest.mark.parametrize(
-    "settings, words",
-    [
-        ({"norm": "LN"}, 'norm "LN"; there are: BN,'),
-        ({"out_features": ["res6"]}, 'code "1-2-1" has res2, res3, res4'),
-        ({"freeze_at": 5}, 'freeze_at 5; code "1-2-1" has 0 to 4'),
-        ({"block": "32x4d", "base_width": 8}, 'MODEL.SPNAS.BLOCK "32x4d" has no channels with 8 planes'),
-    ],
-)
+@pytest.mark.parametrize("settings, words", [
+    ({"norm": "LN"}, 'norm "LN"; there are: BN,'),
+    ({"out_features": ["res6"]}, 'code "1-2-1" has res2, res3, res4'),
+    ({"freeze_at": 5}, 'freeze_at 5; code "1-2-1" has 0 to 4'),
+    ({"block": "32x4d", "base_width": 8}, 'MODEL.SPNAS.BLOCK "32x4d" has no channels with 8 planes'),
+])
 def test_settings_that_do_not_fit_are_refused(settings, words):
     with pytest.raises(ValueError, match="(?s).*") as caught:
         spnas.SPNet("1-2-1", **settings)

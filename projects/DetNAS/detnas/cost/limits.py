@@ -55,11 +55,8 @@ class Limits:
                 break
             constraint = rng.choice(broken)
             excess = constraint.excess(self.costs.cost(constraint.metric, candidate))
-            nearer = (
-                neighbour
-                for neighbour in self.space.neighbours(candidate, rng)
-                if constraint.excess(self.costs.cost(constraint.metric, neighbour)) < excess
-            )
+            nearer = (each for each in self.space.neighbours(candidate, rng)
+                      if constraint.excess(self.costs.cost(constraint.metric, each)) < excess)
             candidate = next(nearer, candidate)
         return candidate
 

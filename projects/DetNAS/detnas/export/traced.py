@@ -130,16 +130,8 @@ def module_to_onnx(module, image, outputs=("output",), axes=None):
     older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     data = io.BytesIO()
     with _silence():
-        torch.onnx.export(
-            module,
-            (image,),
-            data,
-            input_names=["image"],
-            output_names=list(outputs),
-            dynamic_axes=axes or {},
-            opset_version=_ONNX_OPSET,
-            **older,
-        )
+        torch.onnx.export(module, (image,), data, input_names=["image"], output_names=list(outputs),
+                          dynamic_axes=axes or {}, opset_version=_ONNX_OPSET, **older)
     return data.getvalue()
 
 

@@ -71,14 +71,8 @@ class DetNASNet(Backbone):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape=None) -> Dict[str, Any]:
         detnas, space = cfg.MODEL.DETNAS, config_space(cfg)
-        return {
-            "space": space,
-            "path": resolve_arch(detnas.ARCH, space),
-            "norm": detnas.NORM,
-            "shuffle": detnas.SHUFFLE,
-            "out_features": detnas.OUT_FEATURES or None,
-            "freeze_at": detnas.FREEZE_AT,
-        }
+        return {"space": space, "path": resolve_arch(detnas.ARCH, space), "norm": detnas.NORM,
+                "shuffle": detnas.SHUFFLE, "out_features": detnas.OUT_FEATURES or None, "freeze_at": detnas.FREEZE_AT}
 
     def freeze(self, freeze_at: int) -> None:
         """Freeze weights and norm statistics: 0 nothing, k the stem and k - 1 stages. UserError if there are fewer."""

@@ -47,14 +47,9 @@ def build_fpn(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
     """FPN of a config on a backbone. The top block continues from its last level."""
     last = bottom_up.output_shape()[cfg.MODEL.FPN.IN_FEATURES[-1]]
     top_block.in_feature = f"p{last.stride.bit_length() - 1}"  # Detectron2 assumes p5, the last of four stages
-    return FPN(
-        bottom_up=bottom_up,
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=cfg.MODEL.FPN.NORM,
-        top_block=top_block,
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
-    )
+    fpn = cfg.MODEL.FPN
+    return FPN(bottom_up=bottom_up, in_features=fpn.IN_FEATURES, out_channels=fpn.OUT_CHANNELS, norm=fpn.NORM,
+               top_block=top_block, fuse_type=fpn.FUSE_TYPE)
 
 
 def build_retinanet_fpn(cfg: CfgNode, bottom_up: Backbone) -> FPN:
