@@ -24,7 +24,7 @@ NAMES = {
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
 #: c): min(c, a + b * seconds of an image in torch).
-EACH, CHILD = (4.0, 150.0, 11.0), (1.9, 14.0, 3.4)
+EACH, CHILD = (5.5, 150.0, 12.5), (1.9, 14.0, 3.4)
 #: Seconds for an evaluated image and for one of a recalibration, in seconds of an image with the largest detector.
 _EVALUATED, _RECALIBRATED = 0.5, 1.2
 #: share of the time that training gets, unless the fewest children and detectors take more than the others

@@ -90,7 +90,7 @@ def add_detnas_config(cfg: CfgNode) -> None:
     cfg.SEARCH.IMAGE_CACHE_GB = 4.0  # decoded images in each worker, for recalibration and held-out images each
     cfg.SEARCH.CHANNELS_LAST = False  # faster, scores change a little (docs/benchmarks.md); CPUs always evaluate so
     cfg.SEARCH.AUTOCAST = ""  # "bf16": likewise
-    # Detectors of the front, spread over its costs, to write to OUTPUT_DIR/front; each takes one recalibration.
+    # Detectors of the front, by choose_winners, to write to OUTPUT_DIR/front; each takes one recalibration.
     cfg.SEARCH.FRONT_WINNERS = 0
     cfg.SEARCH.WINNER = False  # a search sets it in best.yaml, which train_net.py evaluates but does not train
 

@@ -16,6 +16,8 @@ from detnas.launch.setup import register_datasets
 
 #: folder of the front's winners, inside the search's folder
 FRONT = "front"
+#: points of the score that hardly count, since held-out images differ by as much
+NEAR = 2.0
 
 
 def write_best_config(cfg, folder, about, name="best"):
@@ -39,11 +41,8 @@ def write_weights(log, candidate, file, state_of):
     Write a candidate's whole network, as the search evaluated it, as "model" into ``file``, unless it is there already.
     ``state_of(path)`` returns the state dict. Returns whether it wrote; UserError if it cannot write.
     """
-    about = {
-        "arch": log.space.format(candidate.network),
-        "metrics": candidate.metrics,
-        "weights_sha256": log.header.get("weights_sha256"),
-    }
+    about = {"arch": log.space.format(candidate.network), "metrics": candidate.metrics,
+             "weights_sha256": log.header.get("weights_sha256")}
     if _found_as(file) == about:
         return False
     try:
@@ -66,17 +65,19 @@ def _found_as(file):
 
 def choose_winners(front, costs, count):
     """
-    Up to ``count`` candidates of a front (by ``front_of``), spread over the costs: the best score, then always the one
-    farthest in cost from all chosen ones. What counts is the ratio of two costs, relative to the largest one on the
-    front. Of equal costs one is chosen.
+    Up to ``count`` candidates of a front (by ``front_of``): the best score, the one farthest from it in cost of those
+    at most :data:`NEAR` worse, and then always the one farthest in cost from all chosen ones. What counts is the ratio
+    of two costs, relative to the largest one on the front. Of equal costs one is chosen.
     """
     if not (front and count):
         return []
     points = np.log([[max(c.costs[name], 1e-9) for name in costs] for c in front])
     points = (points - points.min(0)) / np.where(np.ptp(points, 0), np.ptp(points, 0), 1)
-    taken = [0]
+    taken, near = [0], np.array([c.score >= front[0].score - NEAR for c in front])
     while len(taken) < min(count, len(front)):
         room = ((points[:, None] - points[taken]) ** 2).sum(2).min(1)
+        if len(taken) == 1 and room[near].any():
+            room *= near
         farthest = int(room.argmax())  # of equal ones the first, with the better score
         if not room[farthest]:
             break
