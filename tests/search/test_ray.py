@@ -109,6 +109,17 @@ def test_workers_that_die_and_candidates_that_fail_hang_or_give_nan_do_not_end_t
     assert "its worker died" in caplog.text and f"more than SEARCH.TIMEOUT, {TIMEOUT} s" in caplog.text
 
 
+def test_a_worker_that_is_killed_for_its_memory_is_replaced(executor, monkeypatch, caplog):
+    def killed(reference):
+        monkeypatch.undo()
+        raise executor.ray.exceptions.OutOfMemoryError("killed by Ray")
+
+    monkeypatch.setattr(executor.ray, "get", killed)
+    found = run_all(executor, [(0,) * 7 + (3,), (0,) * 6 + (3, 3)])
+    assert sorted((c.score, c.tries) for c in found) in ([(3, 1), (6, 2)], [(3, 2), (6, 1)])
+    assert "its worker died: killed by Ray" in caplog.text
+
+
 def test_a_damaged_image_and_a_metric_that_is_not_reported_end_the_search(executor, monkeypatch):
     with pytest.raises(SearchImpossible, match="^a.jpg cannot be read as an image$"):
         run_all(executor, [(2,) * 8])

@@ -12,17 +12,8 @@ def _nothing(*_):
     pass
 
 
-def run_search(
-    searcher,
-    executor,
-    log,
-    generations,
-    costs=lambda path: {},
-    on_candidate=_nothing,
-    before_generation=_nothing,
-    race=None,
-    seconds=0,
-):
+def run_search(searcher, executor, log, generations, costs=lambda path: {}, on_candidate=_nothing,
+               before_generation=_nothing, race=None, seconds=0):
     """
     Propose, evaluate and log, generation by generation. Candidates in the log are not evaluated again, so an
     interrupted search continues where it stopped.
@@ -48,6 +39,9 @@ def run_search(
             break
         if len(paths) < searcher.size(generation):
             logger.warning(f"Only {len(paths)} new paths meet the constraints in generation {generation + 1}.")
+        # What is measured is measured while no other worker computes.
+        for path in paths if executor.workers > 1 else ():
+            costs(path)
         for candidate in _evaluate(paths, executor, log, costs, race, progress):
             known = {"generation": generation, "parents": paths[candidate.network], "costs": costs(candidate.network)}
             done = dataclasses.replace(candidate, **known)
@@ -83,9 +77,8 @@ def _evaluate(paths, executor, log, costs, race, progress):
             running -= 1
 
 
-def run_asynchronous(
-    searcher, executor, log, total, costs=lambda path: {}, on_candidate=_nothing, race=None, seconds=0
-):
+def run_asynchronous(searcher, executor, log, total, costs=lambda path: {}, on_candidate=_nothing, race=None,
+                     seconds=0):
     """
     Like :func:`run_search`, but without generations, for ``total`` candidates. A free worker gets the next path, made
     from all finished candidates. The result depends on the order in which candidates finish, except with one worker.

@@ -44,11 +44,12 @@ class RayExecutor:
         self.failures = collections.defaultdict(list)  # path -> errors so far
         self.running = {}  # reference of a result -> (worker, what was submitted, when it began)
         self.idle, self.starting, self.failed_starts = [], {}, 0
-        for _ in range(workers):
-            self._start_worker()
 
     def submit(self, path, *more):
         self.waiting.append((path, *more))
+        # Not before: the costs of the first candidates are measured on a quiet machine.
+        while len(self.idle) + len(self.starting) + len(self.running) < self.workers:
+            self._start_worker()
         self._assign()
 
     def next(self):
@@ -99,12 +100,15 @@ class RayExecutor:
         try:
             metrics, seconds, name = self.ray.get(reference)
             result = result_of(metrics, self.metric)
-        except self.ray.exceptions.RayActorError as e:
-            self._start_worker()
-            return self._failed(job, f"its worker died: {_first_line(e)}", start)
         except SearchImpossible:
             raise
         except Exception as e:
+            errors = self.ray.exceptions
+            if isinstance(e, errors.RayError) and not isinstance(e, errors.RayTaskError):
+                # Killed, such as for its memory, or out of reach.
+                self.ray.kill(worker)
+                self._start_worker()
+                return self._failed(job, f"its worker died: {_first_line(e)}", start)
             self.idle.append(worker)
             cause = getattr(e, "cause", None) or e  # Ray wraps the worker's exception
             if isinstance(cause, (UnreadableImage, SearchImpossible)):
