@@ -6,9 +6,12 @@ import shutil
 
 import pytest
 import torch
-from toy_runs import classification, toy_setup
+from toy_runs import classification, command, toy_setup
 
+import train_net
+from detnas.config.load import with_settings
 from detnas.errors import UserError
+from detnas.training.step import StepTrainer
 from detnas.training.trainer import build_trainer
 
 
@@ -106,3 +109,26 @@ def test_what_is_no_checkpoint_of_a_training_is_passed_over(checkpoints, tmp_pat
     torch.save(parts, tmp_path / "model_final.pth")
     trainer, (words,) = resume_with_warnings(checkpoints, caplog)
     assert f"going on from {tmp_path}/model_0000005.pth" in words and trainer.start_iter == 6
+    # As after a kill between the two.
+    assert torch.load(tmp_path / "model_final.pth", weights_only=True)["iteration"] == 5
+
+
+def test_resume_takes_the_learning_rate_and_weight_decay_of_its_config(checkpoints, tmp_path):
+    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    changed = {"SOLVER.BASE_LR": 0.5 * checkpoints.SOLVER.BASE_LR, "SOLVER.WEIGHT_DECAY": 0.25}
+    same, other = (build_trainer(with_settings(checkpoints, settings), resume=True) for settings in ({}, changed))
+    saved = torch.load(tmp_path / "model_0000001.pth", weights_only=True)["trainer"]["optimizer"]["param_groups"]
+    assert [group["lr"] for group in same.optimizer.param_groups] == [group["lr"] for group in saved]
+    assert {group["weight_decay"] for group in other.optimizer.param_groups} == {0, 0.25}
+    for trainer in (same, other):
+        trainer.train(2, 4)
+    halves = [0.5 * group["lr"] for group in same.optimizer.param_groups]
+    assert [group["lr"] for group in other.optimizer.param_groups] == pytest.approx(halves) and halves[0] > 0
+
+
+def test_resume_does_not_go_on_from_an_earlier_training_of_the_folder(checkpoints, toy_root, tmp_path, monkeypatch):
+    # A training that is stopped at once.
+    monkeypatch.setattr(StepTrainer, "train", lambda *_: None)
+    overrides = {**classification(toy_root), "DATASETS.TEST": "()", "OUTPUT_DIR": tmp_path}
+    train_net.main(command("toy_1_pretrain_supernet", overrides))
+    assert build_trainer(checkpoints, resume=True).start_iter == 0 and (tmp_path / "model_final.pth").is_file()

@@ -44,6 +44,10 @@ def train(args):
             save_config(cfg)
             if comm.is_main_process():
                 write_text(file, json.dumps(data, indent=1), PathManager)
+                last = os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")
+                # Else --resume would go on from an earlier training, until this one has a checkpoint.
+                if not args.resume and PathManager.exists(last):
+                    PathManager.rm(last)
             trainer.train(trainer.start_iter, cfg.SOLVER.MAX_ITER)
 
 

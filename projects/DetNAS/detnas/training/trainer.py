@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 
 import torch
 from detectron2.engine import hooks
@@ -33,7 +34,8 @@ def build_trainer(cfg, resume=False):
 
     Ops of a supernet outside the trained path have no gradient, so momentum and weight decay do not move them. With
     ``resume``, the last checkpoint of ``OUTPUT_DIR``, if any, continues with the paths, images and random numbers of an
-    uninterrupted run. Otherwise the training starts from ``MODEL.WEIGHTS``.
+    uninterrupted run, and with the learning rate and weight decay of this config. Otherwise the training starts from
+    ``MODEL.WEIGHTS``.
     """
     model = build_network(cfg)
     if cfg.MODEL.DEVICE == "cpu":
@@ -65,12 +67,13 @@ def build_trainer(cfg, resume=False):
         **({"before_part": path_sampling} if path_sampling else {}),
     )
     checkpointer.add_checkpointable("trainer", trainer)
+    schedule = build_schedule(cfg, optimizer)
     is_main = comm.is_main_process()
     metrics_file = f"{cfg.OUTPUT_DIR}/metrics.json"
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
-            hooks.LRScheduler(optimizer, build_schedule(cfg, optimizer)),
+            hooks.LRScheduler(optimizer, schedule),
             # Before the slow hooks, whose time does not count.
             ProgressLine(cfg.SOLVER.IMS_PER_BATCH, path_sampling, cfg.MODEL.DEVICE == "cpu") if is_main else None,
             KeepLossNormalizer(model),
@@ -82,7 +85,13 @@ def build_trainer(cfg, resume=False):
     )
     if checkpoint:
         checkpointer.resume(checkpoint)
+        schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        for group, rate in zip(optimizer.param_groups, schedule.get_lr()):
+            group["lr"] = rate
         trainer.start_iter = trainer.iter + 1
+        # A kill between the last two checkpoints leaves no model_final.pth.
+        if trainer.start_iter >= cfg.SOLVER.MAX_ITER and os.path.basename(checkpoint) != "model_final.pth":
+            checkpointer.save("model_final", iteration=trainer.iter)
     return trainer
 
 
