@@ -159,17 +159,14 @@ def test_no_file_of_a_package_has_more_than_250_lines():
     assert len(files) > 100 and [path for path in files if len(path.read_text().splitlines()) > 250] == []
 
 
-@pytest.mark.parametrize(
-    "path, source",
-    [
-        ("modeling/backbone.py", "import detnas.cost.table"),
-        ("modeling/backbone.py", "from ..search import bn"),
-        ("training/trainer.py", "import detnas"),
-        ("search/loop.py", "if True:\n    import detnas.report as report"),
-        ("search/loop.py", "from tools.convert import main"),
-        ("elsewhere.py", "from detnas.space import OPS"),
-    ],
-)
+@pytest.mark.parametrize("path, source", [
+    ("modeling/backbone.py", "import detnas.cost.table"),
+    ("modeling/backbone.py", "from ..search import bn"),
+    ("training/trainer.py", "import detnas"),
+    ("search/loop.py", "if True:\n    import detnas.report as report"),
+    ("search/loop.py", "from tools.convert import main"),
+    ("elsewhere.py", "from detnas.space import OPS"),
+])
 def test_the_check_finds_an_arrow_that_runs_back(path, source):
     assert len(violations(source, path)) == 1
 
@@ -177,14 +174,14 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 #: folders -> lines of Python that they have at most together; a change that adds some takes others away, and where
 #: fewer are left the number falls
 BUDGETS = {
-    ("projects/DetNAS/detnas",): 9908,
+    ("projects/DetNAS/detnas",): 9901,
     ("projects/SPNAS/spnas",): 1778,
     ("projects/FindDetector/find_detector",): 2169,
     ("projects/Released/released",): 450,
     ("projects/Pretrained/pretrained",): 435,
     ("projects/ElasticDet/elasticdet",): 562,
     ("tools", "demo", "benchmarks"): 2625,
-    ("tests",): 15555,
+    ("tests",): 15473,
 }
 
 

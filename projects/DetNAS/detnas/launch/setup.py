@@ -71,7 +71,7 @@ def launch(main, args):
 def _cpu_process(rank, main, args, url):
     """Run ``main`` in a process without a GPU. Detectron2 0.6's ``launch`` asserts CUDA."""
     dist.init_process_group("gloo", init_method=url, world_size=args.cpu_processes, rank=rank)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.cpu_processes))
+    torch.set_num_threads(max(1, torch.get_num_threads() // args.cpu_processes))
     try:
         main(args)
     finally:
