@@ -16,7 +16,7 @@ from detnas.launch.setup import register_datasets
 
 #: folder of the front's winners, inside the search's folder
 FRONT = "front"
-#: points of the score that hardly count, since held-out images differ by as much
+#: points of the score that held-out images hardly tell apart
 NEAR = 2.0
 
 
