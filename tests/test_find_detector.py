@@ -59,6 +59,7 @@ def find(monkeypatch):
     monkeypatch.setattr(recipe, "_SIZES", (1 / 2, 1))
     monkeypatch.setattr(recipe, "_PROPOSALS", (0.5, 1))
     monkeypatch.setattr(detectors, "_SECONDS", 1)
+    monkeypatch.setattr(detectors, "FEWEST", 2)
     # This process is forked afterwards (detnas.export.engines.open_onnx).
     monkeypatch.setattr(detector_latency, "installed_engines", lambda: ["onnxruntime"])
     monkeypatch.setattr(resampling, "SECONDS", 0)
@@ -326,7 +327,7 @@ def test_a_run_does_not_go_on_with_other_data(find, images, tmp_path, refused, m
 
 def test_a_test_on_the_training_images_is_told(find, images, tmp_path, capsys):
     both = coco(images, "train")
-    find([both, "--test", both, "--hours", "0.01", "--output", str(tmp_path), "--plan", "--explain"])
+    find([both, "--test", both, "--hours", "0.005", "--output", str(tmp_path), "--plan", "--explain"])
     assert "images in both the data and --test: 24" in capsys.readouterr().out
 
 
@@ -390,7 +391,7 @@ def test_images_without_boxes_and_rare_classes_are_seen(images, tmp_path):
 
 
 def arguments(images, output, *more):
-    return [coco(images, "train"), "--test", coco(images, "test"), "--hours", "0.01", "--output", str(output), *more]
+    return [coco(images, "train"), "--test", coco(images, "test"), "--hours", "0.005", "--output", str(output), *more]
 
 
 def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
@@ -415,7 +416,7 @@ def test_a_plan_alone_says_what_comes_and_writes_a_config_for_each_start(
 
 def test_too_little_time_is_told_with_what_would_do(find, images, tmp_path, refused, monkeypatch):
     monkeypatch.setattr(plan, "EACH", (600.0, 0.0, 600.0))
-    assert "--hours 0.01 are too few: the shortest run" in refused(find, arguments(images, tmp_path))
+    assert "--hours 0.005 are too few: the shortest run" in refused(find, arguments(images, tmp_path))
 
 
 def test_a_run_that_is_interrupted_goes_on_and_ends_with_detectors(find, images, tmp_path, capsys, refused):
@@ -649,7 +650,7 @@ def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_pat
         xml = voc_xml((image["width"], image["height"]), boxes)
         (folder / image["file_name"]).with_suffix(".xml").write_text(xml)
     before = tree(folder)
-    find([str(folder), "--hours", "0.01", "--output", str(tmp_path / "out"), "--from-scratch"], run=run_here)
+    find([str(folder), "--hours", "0.005", "--output", str(tmp_path / "out"), "--from-scratch"], run=run_here)
     # 24 images: 4 for the test. The folder itself stays as it is.
     assert tree(folder) == before
     counts = json.loads((tmp_path / "out" / "plan.json").read_text())["images"]
