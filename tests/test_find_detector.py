@@ -370,6 +370,9 @@ def test_an_export_brings_its_test_and_its_held_out_images(find, images, tmp_pat
     assert saved["images"] == {"train": 24, "test": 6, "search": 24, "holdout": 4}
     assert f"{tmp_path}/export/test/_annotations.coco.json" in saved["sets"]["test"]
     assert f"{tmp_path}/export/valid/_annotations.coco.json" in saved["sets"]["holdout"]
+    # What chooses must not test.
+    find([*words[:4], str(tmp_path / "again"), "--plan", "--test", f"export:{tmp_path}/export:valid"])
+    assert json.loads((tmp_path / "again" / "plan.json").read_text())["sets"]["holdout"].startswith("holdout:4:")
     # Another image of the same name, once the plan stands.
     file = next((tmp_path / "export" / "train").glob("*.jpg"))
     file.write_bytes(file.read_bytes() + b"more")
@@ -587,8 +590,15 @@ def test_a_training_that_diverges_goes_on_once_with_a_lower_rate(train, images, 
             raise SystemExit("error: a loss is not finite at iteration 4, learning rate 0.1. Saved it. Lower it.")
 
     monkeypatch.setattr(timed.Clock, "after_step", diverge)
-    again = False
-    train(40.0, folder, drawn=coco(images, "val"))
+    again, data = False, json.loads((images / "val.json").read_text())
+    # Of fewer classes: it is drawn with the names of all.
+    names = [category["name"] for category in data["categories"]]
+    kept = data["categories"][1:]
+    data["annotations"] = [ann for ann in data["annotations"] if ann["category_id"] != data["categories"][0]["id"]]
+    (tmp_path / "few.json").write_text(json.dumps({**data, "categories": kept}))
+    few = f"coco:{tmp_path}/few.json:{images}/val"
+    train(40.0, folder, drawn=few)
+    assert list(MetadataCatalog.get(few).thing_classes) == names
     shown = capsys.readouterr().out
     assert "* error: a loss is not finite at iteration 4, learning rate 0.1: it goes on from the last" in shown
     state = json.loads((folder / timed.STATE_FILE).read_text())
@@ -642,7 +652,7 @@ def test_a_gpu_is_one_of_those_that_are_visible(monkeypatch, visible, device, th
 
 
 def test_data_in_voc_form_is_divided_trained_on_and_tested(find, images, tmp_path, capsys):
-    data, folder = json.loads((images / "train.json").read_text()), shutil.copytree(images / "train", tmp_path / "voc")
+    data, folder = json.loads((images / "train.json").read_text()), shutil.copytree(images / "train", tmp_path / "a'b")
     names = {category["id"]: category["name"] for category in data["categories"]}
     for image in data["images"]:
         boxes = [(names[ann["category_id"]], ann["bbox"], False) for ann in data["annotations"]
@@ -694,6 +704,7 @@ def test_figures_are_those_of_the_metric_and_intervals_hold_nine_of_ten():
     assert half.figures()["AP"] == pytest.approx(100 * 51 / 101)
     assert resampling.ResampledAP(truth, []).figures()["AP"] == 0
     low, high = resampling.interval(half.drawn(100))
+    assert resampling.interval(np.array([np.nan, 3.0, 3.0])) == (3.0, 3.0)
     assert 20 < low < 50.5 < high < 80 and resampling.interval(whole.drawn(20)) == (100.0, 100.0)
     # The same images for each: the difference is surer than both.
     assert (whole.drawn(50) - half.drawn(50)).std() == pytest.approx(half.drawn(50).std())

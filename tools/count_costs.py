@@ -10,6 +10,7 @@ import argparse
 
 from detnas.command_line import positive  # isort: skip  # first: from here on Ctrl-C is told in a word
 from detnas import CostTable  # isort: skip  # it mends Detectron2 0.6
+import elasticdet  # isort: skip  # noqa: F401  it registers its keys
 import pretrained  # isort: skip  # noqa: F401  it registers the keys of timm's networks
 import released  # isort: skip  # noqa: F401  it registers detectors of the authors' code
 import spnas  # isort: skip  # noqa: F401  it registers its keys

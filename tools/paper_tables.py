@@ -15,6 +15,8 @@ from typing import List
 
 import detnas.command_line  # isort: skip  # noqa: F401  first: from here on Ctrl-C is told in a word
 from detnas import CostTable  # isort: skip  # it mends Detectron2 0.6
+import elasticdet  # isort: skip  # noqa: F401  it registers its keys
+import pretrained  # isort: skip  # noqa: F401  it registers its keys
 import spnas.zoo  # isort: skip  # it registers its networks and keys
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
@@ -118,13 +120,9 @@ def _result(run):
     last = _last(run, prefix + (TOP1 if run.is_classifier else "bbox/AP50"))
     top1 = last[prefix + TOP1] if run.is_classifier else _pretrained_top1(run.cfg.MODEL.WEIGHTS)
     found = {"top-1": top1, **{name: last.get(prefix + metric) for name, metric in {**BOX, **LAMR}.items()}}
-    return {
-        "network": name,
-        "M multiply-adds": f"{flops / 1e6:.1f}",
-        "detector": _detector(run.cfg),
-        "tested on": _short(sets[0]),
-        **{name: "" if value is None else f"{value:.1f}" for name, value in found.items()},
-    }
+    return {"network": name, "M multiply-adds": f"{flops / 1e6:.1f}", "detector": _detector(run.cfg),
+            "tested on": _short(sets[0]),
+            **{name: "" if value is None else f"{value:.1f}" for name, value in found.items()}}
 
 
 def _detector(cfg):

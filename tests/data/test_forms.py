@@ -166,7 +166,8 @@ def test_an_export_is_named_by_its_folder_and_has_other_splits(tmp_path):
     for split in ("val", "valid"):
         assert ":".join(parse_dataset_name(f"export:{tmp_path}:{split}")) == name % ("valid", "valid")
     assert other_splits(str(tmp_path)) == {"val": name % ("valid", "valid"), "test": name % ("test", "test")}
-    assert other_splits(name % ("train", "train")) == {}
+    assert other_splits(name % ("train", "train")) == other_splits("coco_2017_train") == {}
+    assert other_splits(f"rest:2:{tmp_path}/train") == {}
     with pytest.raises(UserError, match='has no annotated folder of "night"; it has: train, val, test'):
         parse_dataset_name(f"export:{tmp_path}:night")
 

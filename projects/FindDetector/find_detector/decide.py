@@ -42,8 +42,12 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
         raise UserError(f"{train.name}: {len(train.files)} images with boxes; a family needs at least "
                         f"{_FEWEST_IMAGES}")
     if test:
-        register_datasets([sets.train, sets.test])
+        val = [others["val"]] if "val" in others else []
+        register_datasets([sets.train, sets.test, *val])
         in_both = sum(map(len, check_leaks([sets.train, sets.test]).values()))
+        # Images that choose a detector must not test it.
+        if val and any(check_leaks([sets.test, *val]).values()):
+            del others["val"]
     else:
         sets.train, sets.test = hold_out(train.name, fifth(train.images, 1000))
         train, test = look(sets.train), look(sets.test)
@@ -55,6 +59,7 @@ def make_plan(request: Request, folder: str, clock) -> Plan:
         held_out = max(least, min(fifth(train.images, 1500), affordable))
         sets.search, sets.holdout = hold_out(sets.train, held_out)
         trained_on = train.images - held_out
+        look(sets.holdout)
     machine = this_machine()
     plan = Plan(request, sets, Counts(train.images, test.images, trained_on, held_out), started)
     plan.starts, plan.no_weights = choose_starts(

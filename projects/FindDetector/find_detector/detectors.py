@@ -79,7 +79,7 @@ def worth_most(sources: list) -> list:
 def export(source: str, child: str, folder: str, test: str) -> None:
     """Export a child of ``source``/front into a folder: config, weights, a checked ONNX file and its script."""
     file = os.path.join(source, FRONT, f"{child}.yaml")
-    cfg = load_network_config(file, ["DATASETS.TEST", f"('{test}',)"])
+    cfg = load_network_config(file, ["DATASETS.TEST", repr((test,))])
     images = check_images(cfg)[:3]
     cfg, model = write_network(folder, cfg, load_network(cfg, file.replace(".yaml", ".pth")).state_dict(), "")
     check_file(write_part(model, DETECTOR, "onnx", folder, images[0][1]), DETECTOR, model, images, _MOST_ALONE)
@@ -149,7 +149,7 @@ def compare(output: str, test: str, sources: list, seconds: float, most: int) ->
         print(f"{TOLD}exported {name}", flush=True)
     if not rows:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")
-    test_set = ["DATASETS.TEST", f"('{test}',)"]
+    test_set = ["DATASETS.TEST", repr((test,))]
     exported = {path(row["name"]): load_network_config(path(row["name"], "model.yaml"), test_set) for row in rows}
     # The test set may have fewer classes than the network, or another order.
     register_datasets([test], next(iter(exported.values())).MODEL.DETNAS.CLASSES)

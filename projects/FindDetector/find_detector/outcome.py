@@ -20,11 +20,9 @@ from .run import Run
 
 PICTURE, PAGE, PICKED = "family.png", "README.md", "picked"
 #: what is read of DETECTORS_FILE
-FORM = {
-    "engine": str, "recommended": str, "images": int, "threads": int, "versions": {"": str}, "machine": str,
-    "detectors": [{"name": str, "kind": str, "ms": NUMBER, "ms95": NUMBER, "AP": NUMBER, "AP50": NUMBER, "bytes": int,
-                   "interval": [NUMBER], "equal_to_best": bool, "engines": {"": [NUMBER]}}],
-}
+FORM = {"engine": str, "recommended": str, "images": int, "threads": int, "versions": {"": str}, "machine": str,
+        "detectors": [{"name": str, "kind": str, "ms": NUMBER, "ms95": NUMBER, "AP": NUMBER, "AP50": NUMBER,
+                       "bytes": int, "interval": [NUMBER], "equal_to_best": bool, "engines": {"": [NUMBER]}}]}
 
 
 def finish(run: Run) -> str:

@@ -17,9 +17,8 @@ from .starts import Start
 PLAN_FILE = "plan.json"
 RACE, TRAIN, SEARCH, DETECTORS = "race", "train", "search", "detectors"
 #: step -> its name in messages
-NAMES = {
-    RACE: "race of starts", TRAIN: "training", SEARCH: "choice on held-out images", DETECTORS: "test of detectors",
-}
+NAMES = {RACE: "race of starts", TRAIN: "training", SEARCH: "choice on held-out images",
+         DETECTORS: "test of detectors"}
 #: the two trainings; the family's share of the time if they run one after the other
 FAMILY, PLAIN, FAMILY_SHARE = "family", "plain", 0.7
 #: Seconds for a detector (export, timing, resampling of AP) and for a child of a search (building, timing), as (a, b,
@@ -197,12 +196,9 @@ def _form(kind):
     return {**{each.name: NUMBER if each.type is float else each.type for each in fields(kind)}, "": ()}
 
 
-FORM = {
-    **_form(Plan), "request": {**_form(Request), "limit": [str]}, "sets": _form(Sets), "images": _form(Counts),
-    "starts": [{**_form(Start), "parts": [list]}],
-    "recipes": {"": {**_form(Recipe), "sweep": {"SIZES": [NUMBER], "CHOICES": [list]}}}, "decisions": [str],
-    "details": [str], "data": {"": str},
-}
+FORM = {**_form(Plan), "request": {**_form(Request), "limit": [str]}, "sets": _form(Sets), "images": _form(Counts),
+        "starts": [{**_form(Start), "parts": [list]}], "decisions": [str], "details": [str], "data": {"": str},
+        "recipes": {"": {**_form(Recipe), "sweep": {"SIZES": [NUMBER], "CHOICES": [list]}}}}
 
 
 def claim(folder: str) -> None:

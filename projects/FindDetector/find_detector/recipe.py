@@ -159,10 +159,8 @@ def make_recipe(space: str, facts, machine: Machine) -> Recipe:
         },
         "DATALOADER": {"NUM_WORKERS": min(6, max(1, machine.cores - 1)) if gpu else 1},
         "TEST": {"DETECTIONS_PER_IMAGE": max(100, _DETECTIONS * full)},
-        "SEARCH": {
-            "RECALIBRATION_IMAGES": recalibration, "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch,
-            "DETECTOR_RESOLUTION": test_sides, "CHANNELS_LAST": True, "AUTOCAST": "bf16" if gpu else "",
-        },
+        "SEARCH": {"RECALIBRATION_IMAGES": recalibration, "RECALIBRATION_BATCH": batch, "EVALUATION_BATCH": batch,
+                   "DETECTOR_RESOLUTION": test_sides, "CHANNELS_LAST": True, "AUTOCAST": "bf16" if gpu else ""},
     }
     return Recipe(kind.base, settings, scale, recalibration, family_of(test_sides[0], after_test))
 

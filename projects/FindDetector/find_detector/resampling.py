@@ -56,8 +56,8 @@ class ResampledAP:
 
 
 def interval(values: np.ndarray) -> tuple:
-    """Bounds (low, high) of the middle :data:`WITHIN` of the values."""
-    return tuple(np.quantile(values, [(1 - WITHIN) / 2, (1 + WITHIN) / 2]).tolist())
+    """Bounds (low, high) of the middle :data:`WITHIN` of the values, without NaN, of draws without boxes."""
+    return tuple(np.nanquantile(values, [(1 - WITHIN) / 2, (1 + WITHIN) / 2]).tolist())
 
 
 def _mean(precision):

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import elasticdet  # noqa: F401  it registers its keys
 import pretrained  # noqa: F401  it registers its keys
 from detnas.config.load import with_settings
-from detnas.data.datasets import register_dataset
+from detnas.data.datasets import register_datasets
 from detnas.evaluation.evaluators import build_test_loader, drop_non_finite, evaluate, only_warnings, read_test_images
 from detnas.files import read_json, write_text
 from detnas.launch.outputs import read_metrics
@@ -202,7 +202,7 @@ def train(file: str, seconds: float, folder: str, whole: float = 0.0, done: floa
 
 def draw_some(cfg, model, name) -> float:
     """Draw what a network finds in a few images of a data set; returns the approximate seconds of one."""
-    register_dataset(name)
+    register_datasets([*cfg.DATASETS.TRAIN, name])
     few, file = with_settings(cfg, {"DATALOADER.NUM_WORKERS": 0}), os.path.join(cfg.OUTPUT_DIR, "sheet.png")
     images, begun = read_test_images(name, _DRAWN), time.perf_counter()
     with torch.no_grad():

@@ -4,6 +4,7 @@ Runs command lines side by side; the first that fails ends all:
     python -m find_detector.together 2 NAME WORDS + NAME WORDS       2 at a time; the words are what follows "python"
 """
 
+import contextlib
 import itertools
 import signal
 import subprocess
@@ -50,9 +51,10 @@ def run_side_by_side(commands: Dict[str, List[str]], workers: int) -> None:
 
 def _tell(name, lines):
     for line in lines:
-        # In one call: several threads write.
-        sys.stdout.write(f"{name}: {line}")
-        sys.stdout.flush()
+        # In one call: several threads write. The run may have been killed; its step goes on.
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(f"{name}: {line}")
+            sys.stdout.flush()
     sys.stdout.write(f"{name}: {ENDED}\n")
 
 

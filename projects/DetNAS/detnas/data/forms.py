@@ -76,11 +76,9 @@ def _group(words, counts):
     def there(path):
         return PathManager.exists(os.path.expanduser(path))
 
-    ways = [
-        [":".join(words[a:b]) for a, b in zip((0, *cuts), (*cuts, len(words)))]
-        for count in sorted(counts, reverse=True)
-        for cuts in itertools.combinations(range(1, len(words)), count - 1)
-    ]
+    ways = [[":".join(words[a:b]) for a, b in zip((0, *cuts), (*cuts, len(words)))]
+            for count in sorted(counts, reverse=True)
+            for cuts in itertools.combinations(range(1, len(words)), count - 1)]
     return max(ways, key=lambda way: (there(way[0]), there(way[-1])), default=[])
 
 
@@ -128,6 +126,8 @@ def other_splits(name: str) -> dict:
     path = expand(rest if form in ("export", "yolo") else name, name)
     if PathManager.isdir(path) and _split_folder(path, "train"):
         return {split: found for split in ("val", "test") if (found := _of_split(path, split))}
+    if form not in FORMS and not PathManager.exists(path):
+        return {}  # a registered name, or a part of another data set
     parts = parse_dataset_name(name)
     if parts[0] != "yolo":
         return {}
