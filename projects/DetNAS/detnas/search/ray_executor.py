@@ -47,9 +47,6 @@ class RayExecutor:
 
     def submit(self, path, *more):
         self.waiting.append((path, *more))
-        # Not before: the costs of the first candidates are measured on a quiet machine.
-        while len(self.idle) + len(self.starting) + len(self.running) < self.workers:
-            self._start_worker()
         self._assign()
 
     def next(self):
@@ -71,10 +68,16 @@ class RayExecutor:
         """Stop the workers, and the cluster if this search started it."""
         self.ray.shutdown()
 
-    def _start_worker(self):
-        # A worker gets a path after the slow build, which must not count towards the timeout.
-        worker = self.actor.remote(self.build, self.modules)
-        self.starting[worker.ready.remote()] = worker
+    def _assign(self):
+        """Start the workers that are missing, and give paths to those that are idle."""
+        # None starts before the first path: costs are measured on a quiet machine.
+        while len(self.idle) + len(self.starting) + len(self.running) < self.workers:
+            # A worker gets a path after the slow build, which must not count towards the timeout.
+            worker = self.actor.remote(self.build, self.modules)
+            self.starting[worker.ready.remote()] = worker
+        while self.idle and self.waiting:
+            worker, job = self.idle.pop(0), self.waiting.popleft()
+            self.running[worker.evaluate.remote(*job)] = worker, job, time.monotonic()
 
     def _began(self, reference):
         worker = self.starting.pop(reference)
@@ -85,15 +88,9 @@ class RayExecutor:
             if self.failed_starts >= MAX_FAILED_STARTS:
                 raise SearchImpossible(f"{self.failed_starts} workers in a row could not start: {e}") from None
             logger.warning(f"A worker could not start: {_first_line(e)}")
-            self._start_worker()
             return
         self.failed_starts = 0
         self.idle.append(worker)
-
-    def _assign(self):
-        while self.idle and self.waiting:
-            worker, job = self.idle.pop(0), self.waiting.popleft()
-            self.running[worker.evaluate.remote(*job)] = worker, job, time.monotonic()
 
     def _finish(self, reference):
         worker, job, start = self.running.pop(reference)
@@ -107,7 +104,6 @@ class RayExecutor:
             if isinstance(e, errors.RayError) and not isinstance(e, errors.RayTaskError):
                 # Killed, such as for its memory, or out of reach.
                 self.ray.kill(worker)
-                self._start_worker()
                 return self._failed(job, f"its worker died: {_first_line(e)}", start)
             self.idle.append(worker)
             cause = getattr(e, "cause", None) or e  # Ray wraps the worker's exception
@@ -123,7 +119,6 @@ class RayExecutor:
     def _give_up(self, reference):
         worker, job, start = self.running.pop(reference)
         self.ray.kill(worker)
-        self._start_worker()
         return self._failed(job, f"TimeoutError: it took more than SEARCH.TIMEOUT, {self.timeout} s", start)
 
     def _failed(self, job, error, start, **result):
