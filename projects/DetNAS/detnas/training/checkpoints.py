@@ -58,16 +58,12 @@ class SafeCheckpointer(DetectionCheckpointer):
         return tag
 
     def resume(self, file):
-        """Load a checkpoint, except the optimizer's options. UserError if the network or the optimizer differs."""
+        """Load a checkpoint of the same training. UserError if the network or the optimizer differs."""
         found = self._load_file(self.path_manager.get_local_path(file), mmap=True)
         check_weights(file, found["model"], self.model.state_dict())
-        optimizer = self.checkpointables["trainer"].optimizer
-        options = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         try:
             self.load(file)
-            for group, own in zip(optimizer.param_groups, options):
-                group.update(own)
-            for parameter, state in optimizer.state.items():
+            for parameter, state in self.checkpointables["trainer"].optimizer.state.items():
                 if any(getattr(each, "shape", parameter.shape) != parameter.shape for each in state.values()):
                     raise ValueError("momentum of another shape")
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as e:

@@ -84,10 +84,12 @@ def build_trainer(cfg, resume=False):
         ]
     )
     if checkpoint:
+        options = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         checkpointer.resume(checkpoint)
-        schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        for group, rate in zip(optimizer.param_groups, schedule.get_lr()):
-            group["lr"] = rate
+        # Those of this config, not of the checkpoint.
+        schedule.base_lrs = [own["initial_lr"] for own in options]
+        for group, own, rate in zip(optimizer.param_groups, options, schedule.get_lr()):
+            group.update(own, lr=rate)
         trainer.start_iter = trainer.iter + 1
         # A kill between the last two checkpoints leaves no model_final.pth.
         if trainer.start_iter >= cfg.SOLVER.MAX_ITER and os.path.basename(checkpoint) != "model_final.pth":
