@@ -76,10 +76,10 @@ def worth_most(sources: list) -> list:
     return [each for _, each in sorted(found, key=lambda each: each[0])]
 
 
-def export(source: str, child: str, folder: str, test: str) -> None:
-    """Export a child of ``source``/front into a folder: config, weights, a checked ONNX file and its script."""
+def export(source: str, child: str, folder: str, test_set: list) -> None:
+    """Export a child of ``source``/front, to be tested on ``test_set`` (KEY, VALUE), with a checked ONNX file."""
     file = os.path.join(source, FRONT, f"{child}.yaml")
-    cfg = load_network_config(file, ["DATASETS.TEST", repr((test,))])
+    cfg = load_network_config(file, test_set)
     images = check_images(cfg)[:3]
     cfg, model = write_network(folder, cfg, load_network(cfg, file.replace(".yaml", ".pth")).state_dict(), "")
     check_file(write_part(model, DETECTOR, "onnx", folder, images[0][1]), DETECTOR, model, images, _MOST_ALONE)
@@ -133,6 +133,7 @@ def compare(output: str, test: str, sources: list, seconds: float, most: int) ->
     if os.path.isfile(os.path.join(output, DETECTORS_FILE)):
         return
     register_dataset(test)
+    test_set = ["DATASETS.TEST", repr((test,))]
     path, rows, begun = functools.partial(os.path.join, output, FOLDER), [], time.monotonic() - time.process_time()
     for source, child, name in worth_most(sources)[:most]:
         passed, more = time.monotonic() - begun, len(rows) + 1
@@ -141,7 +142,7 @@ def compare(output: str, test: str, sources: list, seconds: float, most: int) ->
             break
         if not os.path.isfile(path(name, "detect.py")):
             try:
-                export(source, child, path(name), test)
+                export(source, child, path(name), test_set)
             except UserError as e:
                 print(f"{TOLD}left out {name}: {e}", flush=True)
                 continue
@@ -149,7 +150,6 @@ def compare(output: str, test: str, sources: list, seconds: float, most: int) ->
         print(f"{TOLD}exported {name}", flush=True)
     if not rows:
         raise UserError(f"no detector of {' and '.join(sources)} could be exported; what is wrong stands above")
-    test_set = ["DATASETS.TEST", repr((test,))]
     exported = {path(row["name"]): load_network_config(path(row["name"], "model.yaml"), test_set) for row in rows}
     # The test set may have fewer classes than the network, or another order.
     register_datasets([test], next(iter(exported.values())).MODEL.DETNAS.CLASSES)
