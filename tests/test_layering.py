@@ -174,14 +174,14 @@ def test_the_check_finds_an_arrow_that_runs_back(path, source):
 #: folders -> lines of Python that they have at most together; a change that adds some takes others away, and where
 #: fewer are left the number falls
 BUDGETS = {
-    ("projects/DetNAS/detnas",): 9899,
+    ("projects/DetNAS/detnas",): 9894,
     ("projects/SPNAS/spnas",): 1778,
     ("projects/FindDetector/find_detector",): 2168,
     ("projects/Released/released",): 450,
     ("projects/Pretrained/pretrained",): 435,
     ("projects/ElasticDet/elasticdet",): 562,
     ("tools", "demo", "benchmarks"): 2624,
-    ("tests",): 15486,
+    ("tests",): 15485,
 }
 
 

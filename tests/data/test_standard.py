@@ -9,6 +9,7 @@ from stand_in import WNIDS, use_root, write_coco, write_imagenet, write_voc
 from detnas.data.datasets import register_dataset
 from detnas.data.standard import datasets_root
 from detnas.errors import UserError
+from detnas.evaluation.evaluators import coco_form
 
 THINGS = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
 
@@ -58,6 +59,11 @@ def test_an_image_of_a_coco_part_is_the_same_as_in_the_whole(root):
             anns = sorted(image.pop("annotations"), key=str)
             assert whole.setdefault(image["image_id"], (image, anns)) == (image, anns)
     assert counts == [12, 8, 4] and len(whole) == 12
+    # The metric compares with the same images, in parts of parts too.
+    for name, count in (("coco_2017_train_search", 8), ("rest:2:coco_2017_train_search", 6)):
+        register_dataset(name)
+        there = {image["image_id"] for image in DatasetCatalog.get(name)}
+        assert {image["id"] for image in coco_form(name)["images"]} == there and len(there) == count
 
 
 def test_joined_voc_has_the_images_of_both_years_and_its_parts_are_the_whole(root):

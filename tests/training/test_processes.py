@@ -23,15 +23,8 @@ from detnas.training.trainer import lock_output_folder
 
 pytestmark = pytest.mark.skipif(DEVICE != "cpu", reason="--cpu-processes is for machines without GPUs")
 #: nothing that depends on which images stand together
-FROZEN = {
-    "DATASETS.TEST": "()",
-    "MODEL.DETNAS.NORM": "FrozenBN",
-    "MODEL.FPN.NORM": "",
-    "MODEL.ROI_BOX_HEAD.NORM": "",
-    "SOLVER.BASE_LR": 0.001,
-    "SOLVER.MAX_ITER": 4,
-    "SEED": 3,
-}
+FROZEN = {"DATASETS.TEST": "()", "MODEL.DETNAS.NORM": "FrozenBN", "MODEL.FPN.NORM": "", "MODEL.ROI_BOX_HEAD.NORM": "",
+          "SOLVER.BASE_LR": 0.001, "SOLVER.MAX_ITER": 4, "SEED": 3}
 
 
 def training(root, folder, **overrides):

@@ -72,7 +72,7 @@ def _register_part(name, part, count, whole):
     taken = part, count, name in STANDARD_PARTS, whole
     DatasetCatalog.register(name, lambda: take_part(DatasetCatalog.get(whole), *taken))
     known = {key: value for key, value in MetadataCatalog.get(whole).as_dict().items() if key != "name"}
-    MetadataCatalog.get(name).set(**{**known, "part": taken})
+    MetadataCatalog.get(name).set(**{**known, "parts": [*known.get("parts", ()), taken]})
 
 
 def take_part(images: List[Any], part: str, count: str, fewer: bool = False, source: str = "") -> List[Any]:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import operator
 import os
 import random
 from collections import Counter
@@ -22,6 +23,7 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import create_small_table
 from torch.utils.data import DataLoader
 
+from detnas.data.datasets import take_part
 from detnas.data.ecp import DIFFICULTIES, TYPES, read_frame
 from detnas.data.mapper import build_mapper, is_classifier
 from detnas.errors import UserError
@@ -116,9 +118,9 @@ def coco_form(dataset_name):
     if file := metadata.get("json_file"):
         with PathManager.open(file, "rb") as f:
             data = json.load(f)
-        if metadata.get("part"):
-            kept = {image["image_id"] for image in DatasetCatalog.get(dataset_name)}
-            data["images"] = [image for image in data["images"] if image["id"] in kept]
+        for part in metadata.get("parts", ()):
+            data["images"] = take_part(sorted(data["images"], key=operator.itemgetter("id")), *part)
+            kept = {image["id"] for image in data["images"]}
             data["annotations"] = [ann for ann in data["annotations"] if ann["image_id"] in kept]
         return data
     images, annotations = [], []
